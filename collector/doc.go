@@ -10,16 +10,16 @@
 //
 // It promises:
 //
-//   - A segment that was acknowledged is durable, whole and stored once: a repeated upload
-//     of the same bytes is acknowledged again, and other bytes under the key are refused.
-//   - Nobody writes into another namespace's partition. The token is that of the key's
-//     cluster and namespace, the mesh's identity agrees where there is one, and so does
-//     every record inside.
-//   - Only what every reader can read is stored: one zstd frame of complete lines, each a
-//     record of this format, within bounds on bytes, window and line.
-//   - Memory and temporary files are bounded by its settings, whatever is sent.
-//   - A refusal says why, with a code of [contract.Refusals].
-//   - It keeps no state of its own: several may run in front of one place.
+//   - An acknowledged segment is durable, whole and stored once. A repeated upload of the same
+//     bytes is acknowledged again, and other bytes under the key are refused.
+//   - A client can't write into another namespace's partition. The token must be that of the
+//     key's cluster and namespace. The mesh's identity, if there is one, and every record in the
+//     segment must agree with it.
+//   - It stores only segments that every reader can read: one zstd frame of complete lines, each
+//     a record of this format, within limits on bytes, window and line.
+//   - Settings bound memory and temporary files, for any uploads.
+//   - A refusal has a code of [contract.Refusals] that gives the reason.
+//   - It is stateless: several collectors may run in front of one place.
 //
 // It imports contract, recording, recording/store, recording/columns, internal/oneline,
 // internal/scratch and proxy/address of this module, Prometheus' client, klauspost/compress,

@@ -12,19 +12,19 @@ import (
 
 // Limits on a segment when decompressed.
 const (
-	// MaxWindow is how far back zstd may look: what every decoder must support (RFC 8878,
+	// MaxWindow is the largest window of zstd, which every decoder must support (RFC 8878,
 	// section 3.1.1.1.2). Sidecars use 128 KiB.
 	MaxWindow = 8 << 20
 	// MaxBytes is the size of a segment. Sidecars end one at 64 MiB.
 	MaxBytes = 256 << 20
-	// maxBlocks is how many blocks of zstd it has: one in three bytes would take a minute to
-	// decompress to nothing. MaxBytes in the blocks of the smallest window that recorders
-	// might have, of 4 KiB, are half of it; a sidecar adds one for each second.
+	// maxBlocks bounds the blocks of zstd: a frame with an empty block every three bytes would take a
+	// minute to decompress to nothing. MaxBytes in blocks of 4 KiB, the smallest window that a
+	// recorder might use, take half of it; a sidecar adds one block each second.
 	maxBlocks = 128 << 10
 )
 
-// checkFrame wants exactly one frame of zstd: some readers end after the first, so nobody
-// may hide anything behind it. It reads the frame's structure (RFC 8878, section 3.1.1), and
+// checkFrame accepts exactly one frame of zstd. Some readers stop after the first frame, so a client
+// could hide data behind it. It reads only the frame's structure (RFC 8878, section 3.1.1), and
 // decompresses nothing.
 func checkFrame(in *bufio.Reader) error {
 	damaged := func(what string) error { return refuse(contract.RefusedSegment, "%s", what) }
@@ -88,7 +88,7 @@ func skip(in *bufio.Reader, n int) error {
 	return nil
 }
 
-// broken is the refusal for a frame that can't be read to its end.
+// broken returns the refusal of a frame that can't be read to its end.
 func broken(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return refuse(contract.RefusedSegment, "its frame of zstd has no end")

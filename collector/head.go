@@ -16,11 +16,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// firstContract is the version of the contract from which on sidecars send segments.
-// Those from it up to [contract.Version] are taken.
+// firstContract is the first version of the contract whose sidecars send segments. The collector
+// accepts versions from it up to [contract.Version].
 const firstContract = 3
 
-// admit judges the request by its head.
+// admit checks the head of the request.
 func (c *Collector) admit(r *http.Request, u *upload) error {
 	if r.Method != http.MethodPut || !strings.HasPrefix(r.URL.Path, contract.SegmentsPath) || r.URL.RawQuery != "" {
 		return refuse(contract.RefusedMethod, "found %.20q for %.60q, want PUT %sKEY; what is stored is read from another port, on loopback", r.Method, r.URL.RequestURI(), contract.SegmentsPath)
@@ -67,7 +67,7 @@ func (c *Collector) keyOf(r *http.Request, u *upload) (recording.SegmentKey, err
 	return key, store.CheckKey(name)
 }
 
-// checkHead judges how the segment comes.
+// checkHead checks the headers that describe the body.
 func (c *Collector) checkHead(r *http.Request, u *upload) error {
 	versions := r.Header.Values(contract.HeaderContract)
 	version := -1

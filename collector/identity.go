@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// headerXFCC is where Envoy says who the client is, by its certificate.
+// headerXFCC is the header in which Envoy passes the client's identity from its certificate.
 const headerXFCC = "X-Forwarded-Client-Cert"
 
 // bearer returns the token of a request (RFC 6750).
@@ -29,7 +29,7 @@ func bearer(h http.Header) (string, error) {
 }
 
 // isTokenOf reports whether one of the keys made the token for the cluster and the namespace.
-// It takes as long wherever they differ.
+// Its time does not depend on where they differ.
 func isTokenOf(token string, keys [][]byte, cluster, namespace string) bool {
 	found := false
 	for _, key := range keys {
@@ -40,12 +40,11 @@ func isTokenOf(token string, keys [][]byte, cluster, namespace string) bool {
 	return found
 }
 
-// checkPrincipal compares what the mesh says of the client with a namespace, if it says
-// anything.
+// checkPrincipal compares the client's identity in the mesh, if there is one, with a namespace.
 //
-// Each Envoy on the way adds to the end of the header, so the last element alone is of the
-// one in front of this process; what stands before it may be the client's invention. Of a
-// repeated header the last line counts.
+// Each Envoy on the path appends an element to the header, so only the last element comes from the
+// Envoy in front of this process. A client may have forged the others. If the header is repeated,
+// the last line counts.
 func checkPrincipal(h http.Header, namespace string) error {
 	lines := h.Values(headerXFCC)
 	if len(lines) == 0 {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// logEvery is how often a refusal of one code and namespace is logged at most: clients try
-// again, and there may be a thousand.
+// logEvery is the shortest interval between two logged refusals with the same code and namespace,
+// because a thousand clients may retry.
 const logEvery = time.Second
 
 // maxLogged bounds how many pairs of code and namespace a logLimiter remembers.
 const maxLogged = 4096
 
-// logLimiter lets one line in each logEvery pass for each key. The zero value is ready to
+// logLimiter allows one line per key in each logEvery. The zero value is ready to
 // use. It is safe for concurrent use.
 type logLimiter struct {
 	mu   sync.Mutex
@@ -46,7 +46,8 @@ func (l *logLimiter) allow(key string, now time.Time) (suppressed int, ok bool) 
 	return suppressed, true
 }
 
-// logRefusal logs a refusal, unless one of its code and namespace was logged just before.
+// logRefusal logs a refusal, unless one with the same code and namespace was logged within
+// logEvery.
 func (c *Collector) logRefusal(r *refused, u *upload, from string) {
 	suppressed, ok := c.logLimit.allow(r.Code+"/"+u.namespace(), time.Now())
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics are what the collector counts.
+// metrics are the collector's metrics.
 type metrics struct {
 	segments, bytes, refusals *prometheus.CounterVec
 	received                  prometheus.Counter
@@ -23,8 +23,7 @@ type metrics struct {
 	namespaces map[string]bool
 }
 
-// maxNamespaces bounds how many namespaces have a label of their own; the rest have
-// otherNamespaces.
+// maxNamespaces bounds how many namespaces have their own label; the rest share otherNamespaces.
 const (
 	maxNamespaces   = 500
 	otherNamespaces = "(others)"
@@ -43,25 +42,25 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return f.NewHistogram(prometheus.HistogramOpts{Name: name(n), Help: help, Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}})
 	}
 	m := &metrics{
-		segments:     vec("segments_total", "Segments that were taken: stored, present (sent again, same bytes) or compacted (sent again, part of a larger one).", "namespace", "result"),
-		bytes:        vec("bytes_total", "Bytes of segments that were stored.", "namespace"),
-		refusals:     vec("refused_total", "Uploads that were refused, by reason. The namespace is empty where the token did not show it.", "namespace", "code"),
-		received:     counter("received_bytes_total", "Bytes of bodies that were received, also of refused ones."),
-		checked:      histogram("check_seconds", "How long it took to check a segment."),
-		stored:       histogram("store_seconds", "How long the store took for a segment, also where it failed."),
+		segments:     vec("segments_total", "Accepted segments: stored, present (sent again, same bytes) or compacted (sent again, part of a larger one).", "namespace", "result"),
+		bytes:        vec("bytes_total", "Bytes of stored segments.", "namespace"),
+		refusals:     vec("refused_total", "Refused uploads, by reason. The namespace is empty if the token did not prove it.", "namespace", "code"),
+		received:     counter("received_bytes_total", "Bytes of received bodies, including those of refused uploads."),
+		checked:      histogram("check_seconds", "Time to check a segment, in seconds."),
+		stored:       histogram("store_seconds", "Time that the store took for a segment, in seconds, including failures."),
 		removed:      counter("retention_segments_total", "Segments that retention deleted."),
 		removedBytes: counter("retention_bytes_total", "Bytes of segments that retention deleted."),
 		sweepFailed:  counter("retention_failures_total", "Runs of retention that failed."),
-		swept:        f.NewGauge(prometheus.GaugeOpts{Name: name("retention_last_success_seconds"), Help: "When retention last ran to its end, in Unix time."}),
+		swept:        f.NewGauge(prometheus.GaugeOpts{Name: name("retention_last_success_seconds"), Help: "When retention last completed a run, in Unix time."}),
 		namespaces:   map[string]bool{},
 	}
 	for _, of := range []struct {
 		name, help string
 		count      *atomic.Int64
 	}{
-		{"uploads_waiting", "Uploads that wait for their turn.", &m.waiting},
-		{"uploads_receiving", "Uploads whose bodies are coming.", &m.receiving},
-		{"uploads_storing", "Uploads that are checked or stored now.", &m.storing},
+		{"uploads_waiting", "Uploads that are waiting for their turn.", &m.waiting},
+		{"uploads_receiving", "Uploads whose bodies are being received.", &m.receiving},
+		{"uploads_storing", "Uploads that are being checked or stored.", &m.storing},
 	} {
 		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name(of.name), Help: of.help}, func() float64 { return float64(of.count.Load()) })
 	}

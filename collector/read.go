@@ -27,11 +27,11 @@ const readWithin = time.Minute
 //	GET /v1/objects/?prefix=PREFIX     the objects whose keys begin with it, as [contract.Entry]
 //	GET /v1/folders/?prefix=PREFIX     the folders, as [contract.Entry]
 //
-// With &after=NAME, lists have what follows that in order: a reader whose connection broke
-// goes on.
+// With &after=NAME, a list begins behind that name, so that a reader can resume after its connection
+// broke.
 //
-// Whoever can connect may read. So it answers requests for loopback alone, and none of a web
-// page's.
+// There is no authentication. So it answers only requests for loopback hosts, and rejects those of
+// web pages.
 func (c *Collector) Reader() http.Handler {
 	return address.OnLoopback(http.HandlerFunc(c.read))
 }
@@ -80,7 +80,7 @@ func (w *answering) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// begin sends the head, so that the reader knows that its answer is being made.
+// begin sends the head, so that the reader knows that the answer is being prepared.
 func (w *answering) begin() {
 	_ = w.rc.SetWriteDeadline(time.Now().Add(readWithin))
 	w.WriteHeader(http.StatusOK)
@@ -109,7 +109,7 @@ func folders(list iter.Seq2[string, error]) iter.Seq2[contract.Entry, error] {
 	}
 }
 
-// list writes a list. Its last line tells that it is whole.
+// list writes a list. Its last line marks it as complete.
 func (c *Collector) list(r *http.Request, w *answering, out *bufio.Writer, entries iter.Seq2[contract.Entry, error]) {
 	w.Header().Set("Content-Type", contract.EntriesType)
 	w.begin()
@@ -207,7 +207,7 @@ func (c *Collector) object(w http.ResponseWriter, r *http.Request, out *bufio.Wr
 	}
 }
 
-// kindOf returns the status and the code with which a reader gets an error of the store.
+// kindOf returns the status and the code for an error of the store.
 func kindOf(err error) (status int, code string) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -12,11 +12,11 @@ import (
 	"github.com/tapedeck/tapedeck/internal/oneline"
 )
 
-// refused is the error of an upload that is not taken.
+// refused is the error of a refused upload.
 type refused struct {
 	contract.Refusal
 	detail string
-	// cause is for the log alone: it may name parts of the store that clients must not see.
+	// cause is only logged: it may name parts of the store that clients must not see.
 	cause error
 }
 
@@ -32,13 +32,13 @@ func refuse(code, format string, args ...any) *refused {
 	return &refused{Refusal: row, detail: fmt.Sprintf(format, args...)}
 }
 
-// because adds what only the log tells.
+// because adds a cause for the log.
 func (r *refused) because(err error) *refused {
 	r.cause = err
 	return r
 }
 
-// writeProblem writes a whole answer that is not what was asked for.
+// writeProblem writes an error answer.
 func writeProblem(w http.ResponseWriter, status int, code, detail string) {
 	body, err := json.Marshal(contract.Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: bounded(detail)})
 	if err != nil { // of strings and a number
@@ -53,7 +53,7 @@ func writeProblem(w http.ResponseWriter, status int, code, detail string) {
 	_, _ = w.Write(body) // or the client has gone
 }
 
-// answer tells the client why its upload is not taken.
+// answer writes the refusal to the client.
 func (r *refused) answer(w http.ResponseWriter) {
 	switch r.Code {
 	case contract.RefusedBusy:
@@ -69,10 +69,10 @@ func (r *refused) answer(w http.ResponseWriter) {
 // maxDetail bounds what an answer and a line of the log quote, in bytes.
 const maxDetail = 400
 
-// bounded makes one line of limited length of a text, of which parts may be foreign.
+// bounded turns a text with foreign parts into one line of limited length.
 func bounded(text string) string { return oneline.Text(text, maxDetail) }
 
-// asRefused returns the refusal that an error is.
+// asRefused returns an error as a refusal.
 func asRefused(err error) *refused {
 	if r, ok := errors.AsType[*refused](err); ok {
 		return r

@@ -14,9 +14,9 @@ import (
 // reloadEvery is how often files are read again at most.
 const reloadEvery = 5 * time.Second
 
-// reloaded is a value from files, since Secrets change while they are mounted. They are read
-// again when the value is asked for, every reloadEvery at most. If that fails, the value stays
-// as it was, and the log says so once for each error. It is safe for concurrent use.
+// reloaded is a value from files, because mounted Secrets change. It reads the files again when the
+// value is requested, at most once per reloadEvery. If that fails, it keeps the old value and logs
+// each error once. It is safe for concurrent use.
 type reloaded[T any] struct {
 	load func() (T, error)
 	log  *slog.Logger
@@ -52,8 +52,8 @@ func (r *reloaded[T]) get() T {
 	return r.value
 }
 
-// KeyFiles returns the keys in files, for [Options.Keys]. They follow the files within
-// seconds. The log gets why one can't be read any more.
+// KeyFiles returns the keys in files, for [Options.Keys]. Changes of the files take
+// effect within seconds. If a file can't be read any more, the reason is logged.
 func KeyFiles(names []string, log *slog.Logger) (func() [][]byte, error) {
 	r, err := newReloaded(log, func() (keys [][]byte, err error) {
 		for _, name := range names {
@@ -85,7 +85,8 @@ func ReadKey(name string) ([]byte, error) {
 }
 
 // Certificate returns the settings of a server whose certificate and key are in files, in PEM.
-// They follow the files within seconds. The log gets why they can't be read any more.
+// Changes of the files take effect within seconds. If one can't be read any more, the reason is
+// logged.
 func Certificate(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
 	r, err := newReloaded(log, func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)

@@ -21,9 +21,8 @@ import (
 // sweepEvery is how often retention runs.
 const sweepEvery = time.Hour
 
-// describePlace puts the file with the columns at the place's root, for engines that query
-// it. It tries until that works or ctx ends. Nothing else waits for it: a place that is full
-// still needs retention.
+// describePlace writes the columns file for query engines to the place's root. It retries until that
+// works or ctx ends. Retention does not wait for it, because a full place needs retention.
 func (c *Collector) describePlace(ctx context.Context) {
 	for {
 		err := c.o.Store.Put(ctx, columns.Name, bytes.NewReader(columns.File()))
@@ -37,8 +36,8 @@ func (c *Collector) describePlace(ctx context.Context) {
 	}
 }
 
-// retain deletes what is too old, at once and then every hour, until ctx ends. Several
-// collectors may do so at the same time.
+// retain deletes old segments, at once and then every hour, until ctx ends. Several collectors may
+// do this at the same time.
 func (c *Collector) retain(ctx context.Context) {
 	if c.o.Keep == 0 && c.o.KeepBytes == 0 {
 		return
@@ -51,8 +50,8 @@ func (c *Collector) retain(ctx context.Context) {
 	}
 }
 
-// jittered is about that long: collectors that were started together need not list the
-// place together.
+// jittered varies a duration a little, so that collectors that started together don't list the place
+// at the same time.
 func jittered(d time.Duration) time.Duration {
 	return d + rand.N(d/5) - d/10
 }
@@ -84,17 +83,17 @@ func (c *Collector) sweepOnce(ctx context.Context) {
 	}
 }
 
-// Swept is what retention deleted.
+// Swept counts the deleted segments.
 type Swept struct {
 	Segments int
 	Bytes    int64
 }
 
 // Sweep deletes the segments that are older than Options.Keep, and the oldest ones beyond
-// Options.KeepBytes, by the hour in their keys, or, where that is yet to come, by when they
-// were stored: who writes the keys may not make theirs outlast those of others. It touches
-// nothing else: no snapshot, no run, no file that is no segment. What it costs is one listing,
-// two with KeepBytes.
+// Options.KeepBytes. The age is that of the hour in the key, or, if that hour is in the future, that
+// of the object: otherwise a client could choose a key that outlasts those of others. It deletes
+// only segments, and no snapshots, runs or other files. It lists the place once, twice with
+// KeepBytes.
 func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err error) {
 	var failed []error
 	expired := func(k recording.SegmentKey) bool {
@@ -149,7 +148,7 @@ func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err erro
 	return s, errors.Join(failed...)
 }
 
-// maxFailures is after how many failures a sweep gives up until the next one.
+// maxFailures is the number of failures after which a sweep stops until the next one.
 const maxFailures = 10
 
 type keyed struct {
@@ -157,7 +156,7 @@ type keyed struct {
 	key recording.SegmentKey
 }
 
-// segments lists the segments of the place, none of them with an hour behind now.
+// segments lists the segments of the place, and corrects hours in the future.
 func (c *Collector) segments(ctx context.Context, now time.Time) iter.Seq2[keyed, error] {
 	return func(yield func(keyed, error) bool) {
 		for o, err := range c.o.Store.List(ctx, "cluster=") {

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// maxReceived is how many uploads are received at once at most. Each takes a buffer of 32
+// maxReceived is the largest number of uploads that are received at once. Each takes a buffer of 32
 // KiB, and up to 64 KiB more with HTTP/2.
 const maxReceived = 512
 
-// room is what temporary files may take. Half of it is for one namespace at most, so that one
-// whose pods send slowly, or claim to send much, leaves room for others.
+// room limits the size of temporary files. One namespace gets at most half of it, so that pods which
+// send slowly, or announce large bodies, leave room for other namespaces.
 type room struct {
 	bytes int64
 	all   *semaphore.Weighted
@@ -21,10 +21,10 @@ type room struct {
 	namespaces map[string]*semaphore.Weighted // they have tokens, so there are few
 }
 
-// largest is the size of the largest upload there can be room for.
+// largest is the size of the largest possible upload.
 func (r *room) largest() int64 { return r.bytes / 2 }
 
-// enter waits for room for an upload. It returns false if ctx ended before.
+// enter waits for room for an upload. It returns false if ctx ends first.
 func (r *room) enter(ctx context.Context, namespace string, size int64) (leave func(), ok bool) {
 	r.mu.Lock()
 	own := r.namespaces[namespace]

@@ -17,9 +17,9 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/address"
 )
 
-// Bounds of what connections take. A connection that does nothing takes some 20 KiB. A
-// stream of HTTP/2 whose upload waits for its turn takes up to streamBuffer, and all streams
-// of a connection fit into its window, so that one that waits holds up no other.
+// Limits of connections. An idle connection takes about 20 KiB. An HTTP/2 stream whose upload waits
+// for its turn takes up to streamBuffer. All streams of a connection fit into its window, so that a
+// waiting stream doesn't block the others.
 const (
 	maxWriters   = 2048
 	maxReaders   = 64
@@ -29,13 +29,13 @@ const (
 	streamBuffer = 64 << 10
 )
 
-// Ports are what a collector listens on. Serve closes them.
+// Ports are the collector's listeners. Serve closes them.
 type Ports struct {
-	// Write takes segments.
+	// Write accepts segments.
 	Write net.Listener
-	// TLS is what the write port shows; nil: it speaks HTTP in clear.
+	// TLS is the configuration of the write port; nil means plain HTTP.
 	TLS *tls.Config
-	// Read serves what is stored; nil: nobody reads. It must be on loopback.
+	// Read serves stored objects; nil disables it. It must be on loopback.
 	Read net.Listener
 	// Admin serves /healthz and /metrics.
 	Admin net.Listener
@@ -43,8 +43,8 @@ type Ports struct {
 	Metrics http.Handler
 }
 
-// Serve serves until ctx ends or a port fails, and then finishes the uploads that are under
-// way, within Options.Drain. It returns nil if ctx ended and all uploads were finished. It can
+// Serve serves until ctx ends or a port fails, and then finishes the uploads that are in progress,
+// within Options.Drain. It returns nil if ctx ended and all uploads were finished. It can
 // be called once.
 func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	if p.Read != nil && !isLoopback(p.Read.Addr()) {
@@ -64,7 +64,7 @@ func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	admin := c.server(c.admin(p), maxHead/2)
 	admin.ReadTimeout, admin.WriteTimeout = 10*time.Second, 30*time.Second
 
-	// What ends first ends all.
+	// The first server that ends stops all others.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
@@ -109,7 +109,7 @@ func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	return errors.Join(failed, err)
 }
 
-// server returns a server with bounds on what idle and slow clients take.
+// server returns a server with limits for idle and slow clients.
 func (c *Collector) server(h http.Handler, head int) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: head,
@@ -117,7 +117,7 @@ func (c *Collector) server(h http.Handler, head int) *http.Server {
 	}
 }
 
-// admin serves what operators ask.
+// admin serves the admin port.
 func (c *Collector) admin(p Ports) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {

@@ -18,39 +18,39 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// How fast a body must come: something within bodyGrace, and after that at leastRate bytes a
-// second on the average.
+// How fast a body must arrive: the first bytes within bodyGrace, and after that leastRate bytes a
+// second on average.
 const (
 	bodyGrace = 10 * time.Second
 	leastRate = 128 << 10
 )
 
-// bodyBuffer is how much of a body is read at once.
+// bodyBuffer is the size of one read of a body.
 const bodyBuffer = 32 << 10
 
-// maxWaiting is how many uploads wait for their turn at most.
+// maxWaiting is the largest number of uploads that wait for their turn.
 const maxWaiting = 1024
 
 // storeWithin bounds how long the store may take for a segment.
 const storeWithin = 2 * time.Minute
 
-// answerWithin bounds how long an answer may take to be read.
+// answerWithin bounds how long a client may take to read an answer.
 const answerWithin = 10 * time.Second
 
-// upload is a request to take a segment.
+// upload is a request to store a segment.
 type upload struct {
 	name   string               // of the key, as it was sent
 	key    recording.SegmentKey // once the token was found to be of its namespace
 	size   int64
-	digest [sha256.Size]byte // what the header says
+	digest [sha256.Size]byte // from the header
 	whole  bool              // all of the body was read
 }
 
-// namespace is the upload's, for metrics and the log; "" until the token has shown that the
-// client may write there.
+// namespace returns the upload's namespace for metrics and the log; "" until the token has proved
+// it.
 func (u *upload) namespace() string { return u.key.Namespace }
 
-// result is what became of an upload that was taken.
+// result is the result of an accepted upload.
 type result string
 
 const (
@@ -64,9 +64,9 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(contract.HeaderContract, strconv.Itoa(contract.Version))
 	var u upload
 	rc := http.NewResponseController(w)
-	_ = rc.EnableFullDuplex() // or else a refusal would wait for the body; h2 never does
+	_ = rc.EnableFullDuplex() // otherwise a refusal would wait for the body in HTTP/1.1
 	result, err := c.take(w, r, &u)
-	// What follows of the body, and the answer, may not take long.
+	// Limit the time for the rest of the body and for the answer.
 	_ = rc.SetReadDeadline(time.Now().Add(answerWithin))
 	_ = rc.SetWriteDeadline(time.Now().Add(answerWithin))
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take takes a segment, or returns the reason not to.
+// take stores a segment, or returns why it refuses it.
 func (c *Collector) take(w http.ResponseWriter, r *http.Request, u *upload) (result, error) {
 	if err := c.admit(r, u); err != nil {
 		return "", err
@@ -109,8 +109,8 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, u *upload) (res
 	if err := c.check(file, u); err != nil {
 		return "", err
 	}
-	// From here on the segment is good, and the store gets it even if the client is gone:
-	// it would send it again.
+	// The segment is valid from here on. Store it even if the client is gone, because it would
+	// send it again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeWithin)
 	defer cancel()
 	return c.put(ctx, u, file)
@@ -213,7 +213,7 @@ func tempFailed(err error) error {
 	return refuse(contract.RefusedBusy, "the collector can't keep the upload on its own disk").because(err)
 }
 
-// check judges the segment by what is in it.
+// check checks the content of the segment.
 func (c *Collector) check(file *os.File, u *upload) error {
 	checker := <-c.checkers // each takes a second at most
 	began := time.Now()
@@ -224,7 +224,7 @@ func (c *Collector) check(file *os.File, u *upload) error {
 	return checker.check(io.NewSectionReader(file, 0, u.size), u.key)
 }
 
-// put stores the segment, unless it is there.
+// put stores the segment, unless it exists.
 func (c *Collector) put(ctx context.Context, u *upload, file *os.File) (result, error) {
 	if c.o.Compacted != nil && time.Since(u.key.Hour) > time.Hour {
 		switch has, err := c.o.Compacted(ctx, u.key); {
@@ -248,7 +248,7 @@ func (c *Collector) put(ctx context.Context, u *upload, file *os.File) (result, 
 	return stored, nil
 }
 
-// storeFailed is the refusal for an error of the store, whose words are for the log.
+// storeFailed returns the refusal for an error of the store, whose text is only logged.
 func storeFailed(err error) error {
 	if errors.Is(err, store.ErrFull) || errors.Is(err, syscall.ENOSPC) {
 		return refuse(contract.RefusedFull, "the store has no room").because(err)

@@ -21,7 +21,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// batch is a large segment in the making.
+// batch is a large segment that is being made.
 type batch struct {
 	*compactor
 	part   recording.Partition
@@ -53,7 +53,7 @@ func newBatch(c *compactor, p recording.Partition) *batch {
 
 func (b *batch) close() { b.sorter.Close() }
 
-// take takes segments until the batch is large enough, and returns the rest.
+// take adds segments until the batch is large enough, and returns the rest.
 func (b *batch) take(ctx context.Context, from []store.Object) (rest []store.Object, err error) {
 	for i, o := range from {
 		if b.taken >= b.opts.MaxBytes || b.namesBytes >= maxNames {
@@ -81,7 +81,7 @@ func (b *batch) take(ctx context.Context, from []store.Object) (rest []store.Obj
 	return nil, nil
 }
 
-// damage is what keeps a segment from being rewritten.
+// damage means that a segment can't be rewritten.
 type damage struct{ error }
 
 // segment reads a segment into the sorter.
@@ -137,7 +137,8 @@ func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size in
 	}
 }
 
-// storeReader reads from a store and remembers its error, which is no damage of the segment.
+// storeReader reads from a store and keeps its error, which does not mean that the segment is
+// damaged.
 type storeReader struct {
 	io.Reader
 	err error
@@ -151,7 +152,7 @@ func (w *storeReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// blame tells by the reader whether an error of decoding is the store's or the segment's.
+// blame returns the store's error if the reader has one, and otherwise damage of the segment.
 func (w *storeReader) blame(err error) error {
 	if w.err != nil {
 		return busyIfGone(w.err)
@@ -187,17 +188,16 @@ func (b *batch) put(ctx context.Context, number int) error {
 
 const (
 	// level and window are measured: see BenchmarkCompact. The level above takes twice the time
-	// for 4% less; a larger window saves nothing, and whoever reads the segment takes its size
-	// in memory.
+	// for 4% less; a larger window saves nothing, and costs readers as much
+	// memory.
 	level  = zstd.SpeedDefault
 	window = 1 << 20
-	// blockRecords and blockBytes are how many records come after a line that says where they
-	// are from.
+	// blockRecords and blockBytes limit the records behind a line of sources.
 	blockRecords = 1024
 	blockBytes   = 1 << 20
 )
 
-// write writes the large segment, and returns the hash of what it has when decompressed.
+// write writes the large segment, and returns the hash of its decompressed content.
 func (b *batch) write(ctx context.Context, f *os.File) ([]byte, error) {
 	if b.enc == nil {
 		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
@@ -228,7 +228,7 @@ func (b *batch) write(ctx context.Context, f *os.File) ([]byte, error) {
 	return w.sum.Sum(nil), err
 }
 
-// blocks writes records, and in front of each block where they are from.
+// blocks writes records in blocks, each behind a line with their sources.
 type blocks struct {
 	part recording.Partition
 	out  io.Writer
@@ -261,7 +261,7 @@ func (w *blocks) flush() error {
 	return nil
 }
 
-// check decompresses the file: after it is stored, what it was made of is deleted.
+// check decompresses the file and compares it, because its sources will be deleted.
 func check(f *os.File, want []byte) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err

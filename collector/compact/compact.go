@@ -1,38 +1,37 @@
-// Package compact rewrites the many small segments of an hour as few large ones, which are
-// faster to list and to query, and take less room.
+// Package compact rewrites the many small segments of an hour as a few large ones, which are faster
+// to list and to query, and take less space.
 //
 //	partition ──▶ segments that no large one lists ──▶ sort by start ──▶ one zstd frame ──▶ Put, if absent
 //	                                                   temporary file    temporary file     of number n + 1
 //	                                                                                          │ then
 //	                                                                     Delete those that it lists
 //
-// The first line of a large segment lists its sources ([recording.Sources]). Whoever reads the
-// partition leaves out what a list names, and a collector answers "already there" for it
-// ([Lists]).
+// The first line of a large segment lists its sources ([recording.Sources]). Readers of the
+// partition ignore the listed segments, and a collector doesn't store them again ([Lists]).
 //
-// It promises: whoever reads with package read sees each exchange exactly once, at each
-// moment, whatever runs at the same time and wherever it is killed. The argument:
+// It promises that package read returns each exchange exactly once at any time, even if other
+// programs run concurrently or are killed. The reasons:
 //
-//   - A large segment is there as a whole or not at all, since Put is atomic. It has every
-//     record of each segment that it lists, byte for byte: what can't be read as a whole is
-//     not listed, and stays as it is.
+//   - A large segment is complete or absent, because Put is atomic. It has every record of each
+//     segment that it lists, byte for byte. Segments that can't be read completely are not
+//     listed, and stay as they are.
 //   - Lists never overlap. The large segments of a partition have the numbers 0, 1, 2, … A
 //     compactor takes the segments that no list names, and stores its own under the next
-//     number. If somebody else has stored one since, that number is in use, Put fails, and the
-//     partition is left alone. It lists the large segments twice, before and after it reads
+//     number. If another compactor has stored one meanwhile, the number is in use, Put fails, and this
+//     compactor skips the partition. It lists the large segments twice, before and after it reads
 //     their lists: the second list would show one that the first missed because it was stored
 //     while the first went on.
 //   - Segments are deleted after Put has returned. A crash in between, and a sidecar that
 //     sends one again, leave a segment that a list names: no reader reads it, and the next
 //     run deletes it.
-//   - A reader lists a partition's segments first, and its large ones after that. If a segment
-//     is gone meanwhile, the large one that lists it is there. If one is gone when it is to be
-//     opened, the reader looks for large segments again, and takes from the new one what it
-//     has not read yet: a large segment says of each record which source it is from.
-//   - Large segments are never sources again, so what a list names stays named.
+//   - A reader lists a partition's segments first, and then its large ones. If a segment was
+//     deleted in between, the large segment that lists it exists. If a segment is gone when the
+//     reader opens it, the reader lists large segments again, and reads the missing records from
+//     the new one, which gives the source of each record.
+//   - Large segments are never sources themselves, so a listed segment stays listed.
 //
-// Counters are kept, all of them, behind the exchanges: the last ones of a process count what
-// it left out, and the others show which of its segments are there.
+// All counters are kept, behind the exchanges: the last ones of a process count the exchanges that
+// it left out, and the others show which of its segments exist.
 //
 // It imports recording with read and store, internal/scratch, and the standard library with
 // klauspost/compress and x/sync.
@@ -65,18 +64,19 @@ const (
 	maxNames = recording.MaxSources / 2
 	// maxFailures is how many partitions may fail before a run gives up: the store is down.
 	maxFailures = 10
-	// leftoverAge is how old a hidden file is that no running process can be writing.
+	// leftoverAge is the age from which no running process can be writing a hidden file.
 	leftoverAge = 24 * time.Hour
-	// maxLeft is how many segments that can't be read a Summary names.
+	// maxLeft is how many unreadable segments a Summary names.
 	maxLeft = 20
 )
 
 // Options of [Run]. The zero value is ready to use.
 type Options struct {
-	// OlderThan is how long ago an hour must have ended; DefaultOlderThan. Negative: it
-	// doesn't matter. What arrives later goes into a further large segment.
+	// OlderThan is how long ago an hour must have ended; DefaultOlderThan. A
+	// negative value includes the current hour. Segments that arrive later go into another large
+	// segment.
 	OlderThan time.Duration
-	// Now is the time by which that is told; the clock's, if it is zero.
+	// Now is the current time; if zero, the clock's.
 	Now time.Time
 	// MaxBytes is the size, before compression, at which a large segment ends;
 	// DefaultMaxBytes, which is the largest.
@@ -85,18 +85,18 @@ type Options struct {
 	DryRun bool
 	// Clusters, Namespaces and Workloads select partitions; empty: all.
 	Clusters, Namespaces, Workloads []string
-	// TempDir is where exchanges are sorted; "" is the system's directory. It takes about
-	// three times what a large segment does.
+	// TempDir is the directory for sorting; "" is the system's. It needs about three times the size
+	// of a large segment.
 	TempDir string
 	// MaxHeld bounds the JSON that is sorted in memory; read.DefaultHeld.
 	MaxHeld int64
-	// Progress, if not nil, is called with the sum up to now.
+	// Progress, if not nil, is called with the current summary.
 	Progress func(Summary)
 }
 
-// Summary counts what was done; in a dry run, what would be.
+// Summary counts what was done or, in a dry run, what would be done.
 type Summary struct {
-	// Partitions were looked at, and Compacted are those of them in which something was done.
+	// Partitions is how many were examined, and Compacted in how many of them something changed.
 	Partitions, Compacted int
 	// Sources are the segments that were rewritten, and Large what they became.
 	Sources, Large int
@@ -106,9 +106,9 @@ type Summary struct {
 	Before, After int64
 	// Deleted are segments that were deleted, among them those that an earlier run left.
 	Deleted int
-	// Busy are partitions that something else changed meanwhile; the next run goes on.
+	// Busy is how many partitions changed during the run; the next run compacts them.
 	Busy int
-	// Damaged counts segments that can't be read as a whole, and stay; Left names some.
+	// Damaged counts segments that can't be read completely, and stay; Left names some.
 	Damaged int
 	Left    []Left
 }
@@ -122,8 +122,8 @@ type Left struct {
 // ErrDamaged is wrapped by the error of [Run] if segments can't be read.
 var ErrDamaged = errors.New("segments can't be read as a whole")
 
-// Run compacts the partitions of a place, once. It goes on behind a partition that fails.
-// The error of segments that can't be read wraps ErrDamaged and has no other reason.
+// Run compacts the partitions of a place once. It continues after a partition that fails. If the
+// only problem is unreadable segments, the error wraps ErrDamaged.
 func Run(ctx context.Context, s store.Store, o Options) (Summary, error) {
 	if o.MaxBytes < 0 || o.MaxBytes > DefaultMaxBytes {
 		return Summary{}, fmt.Errorf("%d bytes: want up to %d for a large segment", o.MaxBytes, int64(DefaultMaxBytes))
@@ -153,7 +153,8 @@ type compactor struct {
 	failed []error
 }
 
-// checkPlace refuses a recording that was written as a whole: its description names its files.
+// checkPlace rejects a recording that a command such as tapedeck redact wrote, because its
+// description lists the files.
 func (c *compactor) checkPlace(ctx context.Context) error {
 	for o, err := range c.store.List(ctx, "_redact") {
 		if err != nil {
@@ -169,7 +170,7 @@ func (c *compactor) checkPlace(ctx context.Context) error {
 // levels are the folders that lead to the days of a workload.
 var levels = []string{"cluster=", "namespace=", "workload=", "date="}
 
-// walk compacts the partitions in a folder. It returns an error if there is no use in going on.
+// walk compacts the partitions in a folder. It returns an error if it can't continue.
 func (c *compactor) walk(ctx context.Context, folder string) error {
 	level := strings.Count(folder, "/")
 	if level == len(levels) {
@@ -227,8 +228,8 @@ func (c *compactor) day(ctx context.Context, folder string) error {
 	return c.clean(ctx, folder)
 }
 
-// clean removes what processes that were killed while they stored something left in a
-// directory: it has no name, so nothing else would ever find it.
+// clean removes the temporary files of killed processes from a directory. They are hidden, so no
+// other command would find them.
 func (c *compactor) clean(ctx context.Context, folder string) error {
 	dir, ok := c.store.(interface {
 		RemoveLeftovers(ctx context.Context, folder string, since time.Time) (int, error)
@@ -260,7 +261,7 @@ func (c *compactor) hour(ctx context.Context, folder string, all []store.Object)
 	return nil
 }
 
-// fail notes an error, and returns one if there is no use in going on.
+// fail records an error, and returns one if the run can't continue.
 func (c *compactor) fail(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -16,9 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// Lists looks at the large segments of a partition again after listedFor, and remembers those
-// of maxListed partitions. Segments of one hour come by the thousand after an outage, and to
-// list a directory takes as long as there are files in it.
+// Lists caches the large segments of up to maxListed partitions for listedFor. After an outage,
+// thousands of segments of one hour arrive, and the time to list a directory grows with its files.
 const (
 	listedFor = 30 * time.Second
 	maxListed = 1000
@@ -27,11 +26,11 @@ const (
 // maxRemembered bounds how many names Lists remembers; each takes about 40 bytes.
 const maxRemembered = 500_000
 
-// Lists tells a collector which segments are in large ones: it need not store them again. It is
-// safe for concurrent use.
+// Lists reports to a collector which segments are part of large ones and need not be stored again.
+// It is safe for concurrent use.
 //
-// The answer is as of a moment up to half a minute ago. A compactor may store a list behind it:
-// then the segment is stored again, no reader reads it, and the next compaction deletes it.
+// The answer may be half a minute old. If a compactor has stored a list since, the collector stores
+// the segment again, readers ignore it, and the next compaction deletes it.
 type Lists struct {
 	store read.Store
 	fresh time.Duration // for how long a list of large segments is good
@@ -49,7 +48,7 @@ type listing struct {
 	until time.Time
 }
 
-// names are those in a list, as hashes: there may be thousands, and no two have the same.
+// names are the hashes of the names in a list, which may be thousands.
 type names map[[16]byte]bool
 
 // NewLists returns the lists of a place.
@@ -57,9 +56,8 @@ func NewLists(s read.Store) *Lists {
 	return &Lists{store: s, fresh: listedFor, listed: map[string]listing{}, known: map[string]names{}}
 }
 
-// Has reports whether a large segment was made of the one with the key. It lists the large
-// segments of the partition, which are few, and reads the beginnings of those that it does not
-// know.
+// Has reports whether a large segment contains the segment with the key. It lists the few large
+// segments of the partition, and reads the beginnings of those that are not cached.
 func (l *Lists) Has(ctx context.Context, key recording.SegmentKey) (bool, error) {
 	large, err := l.large(ctx, key.Partition)
 	if err != nil {
@@ -92,7 +90,7 @@ func (l *Lists) large(ctx context.Context, p recording.Partition) ([]string, err
 
 func (l *Lists) list(ctx context.Context, p recording.Partition) (keys []string, err error) {
 	for o, err := range l.store.List(ctx, recording.LargePrefix(p)) {
-		if errors.Is(err, fs.ErrNotExist) { // no place yet
+		if errors.Is(err, fs.ErrNotExist) { // the place does not exist yet
 			break
 		}
 		if err != nil {

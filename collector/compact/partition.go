@@ -15,18 +15,18 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// errBusy means that something else has changed the partition: another compactor, or whoever
-// removes what is old.
+// errBusy means that something else has changed the partition: another compactor, or
+// retention.
 var errBusy = errors.New("the partition was changed meanwhile")
 
 // atOnce is how many segments are deleted at the same time.
 const atOnce = 8
 
-// partition compacts a partition with these segments. First it deletes what an earlier run
-// has left.
+// partition compacts a partition with these segments. First it deletes the sources that an earlier run
+// left.
 func (c *compactor) partition(ctx context.Context, p recording.Partition, all []store.Object) error {
 	small := slices.IndexFunc(all, func(o store.Object) bool { return !isLarge(o.Key) })
-	if len(all) < 2 || small < 0 { // as in most, which earlier runs have compacted
+	if len(all) < 2 || small < 0 { // most partitions have been compacted by earlier runs
 		return nil
 	}
 	listed, rest, next, err := c.look(ctx, p, all)
@@ -83,8 +83,8 @@ func isLarge(key string) bool {
 	return err == nil && k.IsLarge()
 }
 
-// look divides the segments of a partition into those that large ones list and the rest, and
-// tells which number the next large one has.
+// look divides the segments of a partition into those that large ones list and the rest, and returns
+// the number of the next large one.
 func (c *compactor) look(ctx context.Context, p recording.Partition, all []store.Object) (listed, rest []store.Object, next int, err error) {
 	// After the segments, since one that is stored from here on makes Put fail.
 	large, err := read.ListLarge(ctx, c.store, p)
@@ -152,8 +152,7 @@ func (c *compactor) delete(ctx context.Context, all []store.Object) error {
 	return nil
 }
 
-// busyIfGone returns errBusy for a segment that isn't there any more, and any other error as
-// it is.
+// busyIfGone returns errBusy if a segment no longer exists, and any other error unchanged.
 func busyIfGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return errBusy

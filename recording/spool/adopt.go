@@ -16,30 +16,30 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Adopted counts what became of segments whose writer was killed.
+// Adopted counts the results for segments whose writer was killed.
 type Adopted struct {
-	// Completed are complete now.
+	// Completed is how many are complete now.
 	Completed int
-	// Empty had no whole line and were removed.
+	// Empty is how many had no complete line and were removed.
 	Empty int
-	// Aside can't be read and were set aside.
+	// Aside is how many can't be read and were renamed.
 	Aside int
 }
 
 // errLocked means that a segment has a writer.
 var errLocked = errors.New("locked by its writer")
 
-// damage tells that what a segment has in it can't be read.
+// damage means that the content of a segment can't be read.
 type damage struct{ error }
 
-// Adopt completes the segments whose writer was killed: whole records are written anew, in
-// one frame, and the torn tail is left out. From then on their bytes are fixed, so who
-// sends them may name them by their bytes, and try as often as need be.
+// Adopt completes the segments whose writer was killed. It rewrites their complete records into one
+// frame, without the incomplete end. From then on their bytes don't change, so a sender can use
+// their hash in the key and retry as often as necessary.
 //
-// Segments that have a writer, in whatever process, are left alone: it holds their lock.
-// Where the file system knows no locks, a segment has no writer once it has not changed for
-// ten minutes. Adopt may be killed, and called again or by several, at any time. What it
-// can't do, for the disk is full, it leaves, and says so.
+// Adopt skips segments that any process is writing, because the writer holds a lock. On file
+// systems without locks, a segment counts as abandoned if it has not changed for ten minutes. Adopt
+// may be killed at any time, and called again or concurrently. It leaves segments that it can't
+// complete, for example because the disk is full, and returns an error.
 func (d Dir) Adopt() (sum Adopted, err error) {
 	found, err := d.Segments()
 	if err != nil {
@@ -51,7 +51,7 @@ func (d Dir) Adopt() (sum Adopted, err error) {
 			continue
 		}
 		switch n, err := d.adopt(s); {
-		case errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist): // somebody else has it, or had
+		case errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist): // another process has it, or had it
 		case err != nil:
 			failed = append(failed, fmt.Errorf("adopt %s: %w", s.Name, err))
 		default:
@@ -79,7 +79,7 @@ func (d Dir) adopt(s Segment) (n Adopted, err error) {
 	}
 	name := strings.TrimSuffix(part, recording.PartSuffix)
 	folder, base := filepath.Split(name)
-	made := filepath.Join(folder, "."+base+".adopted") // only who holds the lock writes it; an earlier holder may have left one
+	made := filepath.Join(folder, "."+base+".adopted") // only the holder of the lock writes it; an earlier holder may have left one
 	if _, e := os.Lstat(name); errors.Is(e, fs.ErrNotExist) {
 		n, err = rewrite(f, made, name)
 	} // else the writer, or who adopted it before, was killed between giving it this name and taking the old one
@@ -105,7 +105,7 @@ func (d Dir) adopt(s Segment) (n Adopted, err error) {
 	return n, syncDir(folder)
 }
 
-// rewrite writes the whole lines of a segment to the file made, and gives it its final
+// rewrite writes the complete lines of a segment to the file made, and renames it to its final
 // name. The error is damage if the segment can't be read.
 func rewrite(part *os.File, made, name string) (n Adopted, err error) {
 	whole, err := wholeLines(part)
@@ -143,8 +143,8 @@ func rewrite(part *os.File, made, name string) (n Adopted, err error) {
 	return Adopted{Completed: 1}, publish(made, name)
 }
 
-// wholeLines returns up to which byte the text of a segment is whole lines. That it ends
-// too early is no error: its writer was killed.
+// wholeLines returns the end of the last complete line in the text of a segment. A truncated
+// segment is not an error, because its writer was killed.
 func wholeLines(part io.Reader) (whole int64, err error) {
 	in, err := newDecoder(part)
 	if err != nil {

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// abandonedAfter is when a segment that is not complete has no writer any more:
-// one that has is written to, or ended, before.
+// abandonedAfter is the time after which an incomplete, unchanged segment counts as abandoned: a
+// living writer would have written to it or ended it.
 const abandonedAfter = 2 * DefaultSegmentAge
 
-// bounded is [Files] in a directory that stays within a size and a number of files: before
-// a segment begins, the oldest ones make room for it. It touches nothing but segments.
+// bounded is [Files] in a directory with a limited size and number of files. Before it creates a
+// segment, it removes the oldest ones. It removes only segments.
 type bounded struct {
 	Dir
 	maxBytes int64  // 0: no bound
 	maxFiles int    // 0: no bound
-	reserve  int64  // what a segment may grow to
+	reserve  int64  // the largest size of a segment
 	full     func() // called when the first segment is removed
 
 	bySize, byFiles removed
 }
 
-// removed counts what made room.
+// removed counts the removed segments.
 type removed struct{ segments, bytes atomic.Uint64 }
 
 func (r *removed) stats() Removed { return Removed{r.segments.Load(), r.bytes.Load()} }
@@ -42,7 +42,7 @@ func (b *bounded) makeRoom(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	bytes, files := int64(0), 0 // that have to go
+	bytes, files := int64(0), 0 // to be removed
 	if b.maxBytes > 0 {
 		bytes = b.reserve - b.maxBytes
 		for _, s := range found {

@@ -11,11 +11,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording/columns"
 )
 
-// Dir is [Files] in a directory, which it makes when it needs it. A segment
-// appears under its own name only once it is on the disk. Nobody but the writer's
-// user may read it: bodies are kept as they are. The first segment brings the file
-// [columns.Name] to the root. While a segment is open, its writer holds the file's
-// advisory lock, so that others know that it lives.
+// Dir is [Files] in a directory, which it creates when necessary. A segment gets its final name only
+// once it is on the disk. Only the writer's user may read it, since bodies may be private. With the
+// first segment, Dir also writes the file [columns.Name] to the root. While a segment is open, its
+// writer holds the file's advisory lock, which shows other processes that the writer is alive.
 type Dir string
 
 // Try implements [Files], with a file that it removes.
@@ -44,9 +43,9 @@ func (d Dir) Create(key string) (File, error) {
 	return &file{File: f, name: name}, nil
 }
 
-// createLocked creates a file that isn't there and takes its lock. Others work in the
-// directory meanwhile: who sends segments removes folders that have become empty, and who
-// adopts takes the file for a dead writer's until it has its lock.
+// createLocked creates a file that doesn't exist and takes its lock. It handles concurrent changes:
+// senders of segments remove empty folders, and Adopt may take the file for an abandoned one until it
+// is locked.
 func createLocked(name string) (f *os.File, err error) {
 	for range 100 {
 		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
@@ -67,8 +66,8 @@ func createLocked(name string) (f *os.File, err error) {
 	return nil, err
 }
 
-// putColumns puts the columns file at the root, unless one is there. Segments are
-// written without it, too: the next one tries again.
+// putColumns writes the columns file to the root, unless it exists. A failure doesn't stop the
+// segment; the next segment tries again.
 func (d Dir) putColumns() {
 	name := filepath.Join(string(d), columns.Name)
 	if _, err := os.Lstat(name); err == nil {
@@ -98,11 +97,10 @@ func (f *file) Truncate(n int64) error {
 	return err
 }
 
-// Check implements [File]: a file that was removed, or moved away, takes
-// writes without complaint and loses them.
+// Check implements [File]. Writes to a file that was removed or renamed succeed, but are lost.
 func (f *file) Check() error { return leadsTo(f.Name(), f.File) }
 
-// leadsTo checks that a name still leads to an open file.
+// leadsTo checks that a name still refers to an open file.
 func leadsTo(name string, f *os.File) error {
 	have, err := os.Lstat(name)
 	if err != nil {
@@ -118,8 +116,8 @@ func leadsTo(name string, f *os.File) error {
 	return nil
 }
 
-// Commit implements [File]. The lock is held until the segment has its name: who adopts
-// what a dead writer left must not meet it before.
+// Commit implements [File]. It holds the lock until the segment has its final name, so that Adopt
+// doesn't take it for an abandoned one.
 func (f *file) Commit() error {
 	defer f.Close()
 	if err := f.Sync(); err != nil {
@@ -134,9 +132,9 @@ func (f *file) Commit() error {
 	return syncDir(filepath.Dir(f.name))
 }
 
-// publish gives a file its final name, which must not be in use. A link fails where
-// the name is taken; a rename would replace the other file. File systems without
-// links get the rename.
+// publish gives a file its final name, which must not be in use. It uses a link, which fails if the
+// name is taken, whereas a rename would replace the other file. It renames only on file systems
+// without links.
 func publish(part, name string) error {
 	err := os.Link(part, name)
 	switch {

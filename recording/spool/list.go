@@ -13,19 +13,19 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// AsideSuffix ends the name of a segment that can't be read. It stays where it is, for
-// somebody to look at it, until it makes room for others.
+// AsideSuffix ends the name of a segment that can't be read or sent. The file stays for inspection
+// until its room is needed.
 const AsideSuffix = ".corrupt"
 
-// State is what a segment's name says of it.
+// State is the state of a segment, by its name.
 type State uint8
 
 const (
-	// Complete: it has its own name.
+	// Complete: it has its final name.
 	Complete State = iota
 	// Part: it is being written, or its writer was killed.
 	Part
-	// Aside: it can't be read, or nobody takes it.
+	// Aside: it can't be read, or the collector refuses it.
 	Aside
 )
 
@@ -41,7 +41,7 @@ type Segment struct {
 	changed time.Time
 }
 
-// suffixes tell the states apart.
+// suffixes are the suffixes of the states.
 var suffixes = []struct {
 	suffix string
 	state  State
@@ -52,8 +52,8 @@ var suffixes = []struct {
 	{recording.SegmentSuffix + recording.PartSuffix + AsideSuffix, Aside},
 }
 
-// Segments lists the segments in the directory, whoever wrote them, the oldest first. Of
-// a segment that is being completed, both names may be there.
+// Segments lists all segments in the directory, the oldest first. A segment that is being completed
+// may have both names.
 func (d Dir) Segments() (found []Segment, err error) {
 	fsys := os.DirFS(string(d))
 	names, err := fs.Glob(fsys, "cluster=*/namespace=*/workload=*/date=*/hour=*/*")
@@ -67,7 +67,7 @@ func (d Dir) Segments() (found []Segment, err error) {
 			}
 			info, err := fs.Stat(fsys, name)
 			if errors.Is(err, fs.ErrNotExist) {
-				break // another writer has ended, or removed it
+				break // its writer has completed or removed it
 			}
 			if err != nil {
 				return nil, err
@@ -79,7 +79,7 @@ func (d Dir) Segments() (found []Segment, err error) {
 	return found, nil
 }
 
-// Path returns where a file of the directory is.
+// Path returns the path of a file in the directory.
 func (d Dir) Path(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
 
 // Remove removes a segment, and its folders if nothing else is in them. The error wraps
@@ -96,6 +96,6 @@ func (d Dir) Remove(name string) error {
 	return nil
 }
 
-// SetAside gives a segment that can't be read, or that nobody takes, a name by which it is
-// not read again.
+// SetAside renames a segment that can't be read or that the collector refuses, so that it is not read
+// again.
 func (d Dir) SetAside(name string) error { return os.Rename(d.Path(name), d.Path(name)+AsideSuffix) }

@@ -13,30 +13,28 @@ import (
 
 // Options of [Open]. Zero values mean the defaults.
 type Options struct {
-	// SegmentOptions name segments and limit them.
+	// SegmentOptions set the names and the limits of segments.
 	SegmentOptions
-	// QueueBytes bounds what waits in memory; DefaultQueueBytes.
+	// QueueBytes bounds the exchanges that wait in memory; DefaultQueueBytes.
 	QueueBytes int
-	// FlushEvery bounds what a killed process loses; DefaultFlushEvery.
+	// FlushEvery bounds the time whose exchanges a killed process loses; DefaultFlushEvery.
 	FlushEvery time.Duration
-	// MaxBytesKept bounds the size of the directory: the oldest segments in it,
-	// whoever wrote them, make room for new ones. 0: it doesn't.
+	// MaxBytesKept bounds the size of the directory: the oldest segments, of any writer,
+	// are removed to make room for new ones. 0 means no bound.
 	MaxBytesKept int64
-	// MaxFilesKept bounds the number of segments in the directory in the same way. 0: it
-	// doesn't.
+	// MaxFilesKept bounds the number of segments in the same way. 0 means no bound.
 	MaxFilesKept int
-	// Full, if not nil, is called when that begins.
+	// Full, if not nil, is called when the first segment is removed for this reason.
 	Full func()
-	// Redact says what is redacted, and under which key. Segments have the key's ID.
+	// Redact configures the redaction and its key. Segments have the key's ID.
 	Redact redact.Options
-	// Changed, if not nil, is called when the store begins to fail, with what is
-	// wrong, and when it works again, with nil; lost is how many records were
-	// lost since it began to fail. What records wait for waits for it.
+	// Changed, if not nil, is called with the error when the store begins to fail, and with
+	// nil when it works again; lost is how many records were lost since it began to fail. It
+	// must return quickly, because the writer waits for it.
 	Changed func(err error, lost uint64)
 }
 
-// Recorder is a [Sink] that keeps exchanges in a store. It owns one goroutine,
-// which Close ends.
+// Recorder is a [Sink] that stores exchanges. It has one goroutine, which Close ends.
 type Recorder struct {
 	recording.Sink
 	queue *Queue
@@ -52,7 +50,7 @@ func (r *Recorder) Write(e *recording.Exchange) error {
 	return err
 }
 
-// Stats returns the counts as of now.
+// Stats returns the current counts.
 func (r *Recorder) Stats() Stats {
 	s := r.queue.Stats()
 	if r.bound != nil {
@@ -61,9 +59,9 @@ func (r *Recorder) Stats() Stats {
 	return s
 }
 
-// Open returns a recorder for a directory. It need not exist: it is made, and made again
-// if it vanishes. One that can't be written to is no error, for that may change:
-// Options.Changed tells.
+// Open returns a recorder for a directory. It creates the directory if it doesn't exist or
+// vanishes later. Open succeeds even if the directory can't be written to, because that may
+// change; Options.Changed reports it.
 func Open(dir string, o Options) (*Recorder, error) {
 	if o.MaxBytesKept <= 0 && o.MaxFilesKept <= 0 {
 		return OpenFiles(Dir(dir), o)

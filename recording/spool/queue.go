@@ -9,47 +9,47 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Lines stores encoded exchanges. One goroutine calls it, and it may take its
-// time. Each method tells what became of records, of this call or of earlier
-// ones; err says what is wrong with the store, nil as soon as it works again.
+// Lines stores encoded exchanges. One goroutine calls its methods, which may block. Each method
+// returns what happened to records of this and of earlier calls; err is the store's error, nil
+// once it works again.
 type Lines interface {
 	// Try reports whether lines would be taken.
 	Try() error
 	// WriteLines takes n whole lines, each ending in a newline.
 	WriteLines(p []byte, n int) (Fate, error)
-	// Flush hands what was written to the operating system, so that it
-	// outlives the process. It is also the clock for time limits.
+	// Flush passes the written lines to the operating system, so that they
+	// survive the end of the process. It also checks the time limits.
 	Flush() (Fate, error)
 	// Close makes everything durable.
 	Close() (Fate, error)
 }
 
-// Fate counts records of which it is now known what became of them. Those that
-// were written and are neither stored nor lost may still become either.
+// Fate counts the records that are now known to be stored or lost. Other written records are still
+// undecided.
 type Fate struct{ Stored, Lost int }
 
 // Defaults of [NewQueue].
 const (
 	// DefaultQueueBytes bounds the encoded exchanges in memory.
 	DefaultQueueBytes = 4 << 20
-	// DefaultFlushEvery is how much of the tail a killed process loses.
+	// DefaultFlushEvery is the time whose records a killed process loses at most.
 	DefaultFlushEvery = time.Second
 )
 
-// wakeBytes is when the writer is woken before its next tick: enough for the
-// compressor to find what repeats, and for one wake-up to serve many records.
+// wakeBytes is the size of a batch that wakes the writer before its next tick. It is large enough for
+// good compression, and for one wake-up to serve many records.
 const wakeBytes = 64 << 10
 
-// keptBytes bounds a buffer that is used again. What waited while the store stood still may
-// take megabytes, which are not needed afterwards.
+// keptBytes bounds a buffer that is reused. A batch that grew while the store was blocked may take
+// megabytes, which are not needed later.
 const keptBytes = 16 * wakeBytes
 
-// patience is how long the store may take before it counts as failing: a disk that
-// is frozen, or a server of files that is gone, says nothing.
+// patience is how long a call of the store may take before the store counts as failing: a frozen
+// disk, or a file server that is gone, returns no error.
 const patience = 5 * time.Second
 
-// Queue is a [Sink] between those who may not wait and [Lines], which may. It
-// encodes in the caller's goroutine and writes, in batches, from its own.
+// Queue is a [Sink] that decouples callers, which must not wait, from [Lines], which may. It
+// encodes in the caller's goroutine and writes batches in a separate one.
 type Queue struct {
 	lines    Lines
 	max      int
@@ -62,7 +62,7 @@ type Queue struct {
 	telling sync.Mutex // held while changed is called, so that it is called in order; locked before mu
 
 	mu      sync.Mutex
-	batch   []byte // lines that wait
+	batch   []byte // waiting lines
 	records int    // in batch
 	writing int    // bytes of the batch that is being written
 	closed  bool
@@ -110,14 +110,14 @@ func (q *Queue) Write(e *recording.Exchange) error {
 	s := q.scratch.Get().(*scratch)
 	line := append(s.Append(s.line[:0], e), '\n')
 	err := q.put(line)
-	if cap(line) <= wakeBytes { // one huge exchange shall not stay for good
+	if cap(line) <= wakeBytes { // don't keep the buffer of a huge exchange
 		s.line = line
 		q.scratch.Put(s)
 	}
 	return err
 }
 
-// scratch is what it takes to encode.
+// scratch has the buffers for encoding.
 type scratch struct {
 	recording.Encoder
 	line []byte
@@ -171,8 +171,8 @@ func (q *Queue) Stats() Stats {
 // Flush implements [Sink].
 func (q *Queue) Flush(ctx context.Context) error { return q.request(ctx, false) }
 
-// Close implements [Sink]. Once ctx is done it returns, and the writer ends by
-// itself as soon as the store lets it.
+// Close implements [Sink]. It returns once ctx is done. The writer then ends as soon as its
+// current call of the store returns.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true
@@ -187,7 +187,7 @@ func (q *Queue) request(ctx context.Context, end bool) error {
 	case <-q.ended:
 		return nil
 	case <-ctx.Done():
-		if end { // the writer is busy: leave the wish behind
+		if end { // the writer is busy, and reads this later
 			go func() {
 				select {
 				case q.ask <- r:
@@ -209,7 +209,7 @@ func (q *Queue) run() {
 	defer close(q.ended)
 	tick := time.NewTicker(q.every)
 	defer tick.Stop()
-	q.call(func() (Fate, error) { return Fate{}, q.lines.Try() }) // so that it is known before there is something to lose
+	q.call(func() (Fate, error) { return Fate{}, q.lines.Try() }) // reports a failing store before records are lost
 	var spare []byte
 	for {
 		select {
@@ -229,8 +229,8 @@ func (q *Queue) run() {
 	}
 }
 
-// write hands the waiting batch to lines, with spare in its place, and returns
-// the buffer that is now free; nil if it is too large to be kept.
+// write passes the waiting batch to lines, puts spare in its place, and returns the buffer that is
+// free now; nil if it is too large to keep.
 func (q *Queue) write(spare []byte) []byte {
 	q.mu.Lock()
 	batch, n := q.batch, q.records
@@ -246,8 +246,8 @@ func (q *Queue) write(spare []byte) []byte {
 	return batch
 }
 
-// call calls lines and books what that came to. A call that takes too long counts
-// as a failure until it returns.
+// call calls lines and records the result. A call that takes too long counts as a failure until it
+// returns.
 func (q *Queue) call(lines func() (Fate, error)) error {
 	q.mu.Lock()
 	before, over := q.lost(), false
@@ -272,8 +272,8 @@ func (q *Queue) call(lines func() (Fate, error)) error {
 	return err
 }
 
-// turn books something, by which the store begins to fail, works again, or neither,
-// and reports it. before is what had been lost when it began.
+// turn applies a change of the counts, and reports if the store has begun to fail or works again.
+// before is how many records had been lost when the failure began.
 func (q *Queue) turn(before uint64, book func() error) {
 	q.telling.Lock()
 	defer q.telling.Unlock()
@@ -291,5 +291,5 @@ func (q *Queue) turn(before uint64, book func() error) {
 	}
 }
 
-// lost counts the records that the store has cost, by failing or by being slow.
+// lost counts the records that were lost because the store failed or was slow.
 func (q *Queue) lost() uint64 { return q.stats.Dropped[StoreFailed] + q.stats.Dropped[QueueFull] }

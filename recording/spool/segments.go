@@ -1,5 +1,5 @@
-// Package spool writes exchanges into a directory: through a queue that never
-// makes its caller wait, into segments that are compressed and end by size and age.
+// Package spool writes exchanges into a directory. A queue keeps callers from waiting for the disk.
+// Segments are compressed, and end at a size and an age.
 //
 //	Sink.Write ──▶ redact ──▶ Queue ──lines──▶ Segments ──▶ Dir
 //	                          bounded,         zstd         x.jsonl.zst.part,
@@ -13,9 +13,9 @@
 //     can't be written is dropped and counted, by reason, exactly.
 //   - Secrets are replaced before an exchange is encoded, so they reach neither the
 //     queue's memory nor the disk.
-//   - A process killed at any instant loses the open segment's tail, no more.
+//   - A process that is killed at any moment loses only the end of the open segment.
 //   - A complete segment never replaces another file, and never changes.
-//   - A process that ends in order says so in its last segment.
+//   - A process that ends in order marks its last segment.
 //
 // It imports contract, recording, recording/columns, recording/redact and
 // klauspost/compress, and nothing else of this module.
@@ -33,21 +33,20 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Files keeps segments while they are written, as a [Dir] does.
+// Files stores segments while they are written; [Dir] implements it.
 type Files interface {
-	// Try reports whether a segment could be begun.
+	// Try returns an error if no segment could be created.
 	Try() error
-	// Create begins a segment under a key that isn't in use, else the error
-	// wraps [fs.ErrExist].
+	// Create creates a segment. If the key is in use, the error wraps [fs.ErrExist].
 	Create(key string) (File, error)
 }
 
-// File is a segment in the making.
+// File is a segment that is being written.
 type File interface {
 	io.Writer
 	// Truncate discards all but the first n bytes.
 	Truncate(n int64) error
-	// Check reports whether the segment is still there to be written to.
+	// Check returns an error if the segment no longer exists.
 	Check() error
 	// Commit makes the segment durable under its key, and closes it.
 	Commit() error
@@ -61,22 +60,20 @@ const (
 	DefaultSegmentAge   = 5 * time.Minute
 )
 
-// countersRoom is what a line of counters takes at most.
+// countersRoom is the largest size of a line of counters.
 const countersRoom = 1 << 10
 
-// retryAfter is how long a failed store is left alone.
+// retryAfter is the delay before a failed store is tried again.
 const retryAfter = time.Second
 
-// window is how far back the compressor looks. It decides how much memory the
-// compressor takes, about four times the window.
+// window is the compressor's window. The compressor takes about four times as much memory.
 const window = 128 << 10
 
-// writeBytes is how much of a segment is written at once, but for a flush: each
-// call of the system makes the scheduler's monitor thread look around for a while.
+// writeBytes is the size of one write, except for a flush. Fewer system calls wake the scheduler's
+// monitor thread less often.
 const writeBytes = 64 << 10
 
-// SegmentOptions say when a segment ends and how it is named. Zero values mean
-// the defaults.
+// SegmentOptions set the names of segments and when they end. Zero values mean the defaults.
 type SegmentOptions struct {
 	// Cluster, Namespace, Workload and Pod are parts of the key; unknown ones become
 	// `undefined`.
@@ -85,21 +82,21 @@ type SegmentOptions struct {
 	MaxBytes int64
 	// MaxAge is the age at which it ends. It ends with the hour, too.
 	MaxAge time.Duration
-	// Counters, if not nil, returns what was left out until now. Where a segment
-	// ends, the rest is filled in. It must not wait for the one who writes.
+	// Counters, if not nil, returns the counts of exchanges that were left out. The other counters
+	// are filled in at the end of a segment. It must not wait for the writer.
 	Counters func() recording.Counters
-	// Completed, if not nil, is called when a segment is complete. What records wait for
-	// waits for it.
+	// Completed, if not nil, is called when a segment is complete. It must return quickly,
+	// because the writer waits for it.
 	Completed func()
 }
 
-// Segments is [Lines] that compresses into [Files], segment after segment:
+// Segments implements [Lines]. It compresses lines into the segments of [Files]:
 //
 //	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
 //
-// Each ends with a line of [Counters]. What can't be written is given up, not tried
-// again: the segment is cut back to where it was whole, and the next one begins
-// when the store works again.
+// Each segment ends with a line of [Counters]. Lines that can't be written are lost, and not tried
+// again: the segment is truncated to its last complete part, and the next one begins when the
+// store works again.
 type Segments struct {
 	files Files
 	opts  SegmentOptions
@@ -151,7 +148,7 @@ func NewSegments(files Files, opts SegmentOptions) (*Segments, error) {
 	return s, nil
 }
 
-// newEncoder returns what compresses a segment into w.
+// newEncoder returns the compressor of a segment.
 func newEncoder(w io.Writer) (*zstd.Encoder, error) {
 	enc, err := zstd.NewWriter(w,
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
@@ -215,8 +212,8 @@ func (s *Segments) Flush() (Fate, error) {
 	return Fate{}, nil
 }
 
-// Close implements [Lines]. The last segment says that it is that, so that nobody waits
-// for more. If none is open, one without records does, unless there never was one.
+// Close implements [Lines]. It marks the last segment, so that readers know that no more follow. If no
+// segment is open, it writes one without records for the mark, unless there never was a segment.
 func (s *Segments) Close() (Fate, error) {
 	s.closing = true
 	if s.open == nil && s.seq > 0 {
@@ -230,8 +227,7 @@ func (s *Segments) Close() (Fate, error) {
 	return s.end()
 }
 
-// drain has the compressor hand over what it holds, by its Flush or Close, and
-// passes that on to the segment.
+// drain calls the compressor's Flush or Close, and writes its output to the segment.
 func (s *Segments) drain(hand func() error) error {
 	if err := hand(); err != nil {
 		return err
@@ -239,7 +235,7 @@ func (s *Segments) drain(hand func() error) error {
 	return s.out.Flush()
 }
 
-// settle marks what was written so far as whole.
+// settle marks the written part of the segment as complete.
 func (o *openSegment) settle() {
 	o.flushed = o.written
 	o.records += o.loose
@@ -282,7 +278,7 @@ func (s *Segments) end() (Fate, error) {
 	return Fate{Stored: o.records}, nil
 }
 
-// abandon ends a segment that can't be written further, keeping what is whole.
+// abandon ends a segment after a failed write, and keeps its complete part.
 func (s *Segments) abandon(cause error) (Fate, error) {
 	o := s.open
 	s.open = nil
@@ -295,7 +291,7 @@ func (s *Segments) abandon(cause error) (Fate, error) {
 	case o.Truncate(o.flushed) != nil:
 		o.Discard()
 	default:
-		s.endFrame(o) // without it, readers that know of torn tails read the segment still
+		s.endFrame(o) // on failure, readers that accept incomplete segments can still read it
 		kept = o.Commit() == nil
 	}
 	if kept {
@@ -305,7 +301,7 @@ func (s *Segments) abandon(cause error) (Fate, error) {
 	return Fate{Lost: o.records + o.loose}, s.pause(cause)
 }
 
-// completed books a segment that is complete.
+// completed records that a segment is complete.
 func (s *Segments) completed(o *openSegment) {
 	s.recorded += uint64(o.records)
 	if s.opts.Completed != nil {
@@ -313,8 +309,8 @@ func (s *Segments) completed(o *openSegment) {
 	}
 }
 
-// endFrame ends the frame of a segment that was cut back: with the counters, or,
-// if there is no room for them, with nothing.
+// endFrame ends the frame of a truncated segment with the counters, or, if the disk has no room for
+// them, with an empty block.
 func (s *Segments) endFrame(o *openSegment) {
 	line := s.countersLine(s.recorded+uint64(o.records), o.seq)
 	if _, err := o.Write(append(lastBlock(len(line)), line...)); err == nil {
@@ -325,8 +321,8 @@ func (s *Segments) endFrame(o *openSegment) {
 	}
 }
 
-// lastBlock is the head of a zstd frame's last block, raw and of n bytes, which may
-// follow any whole block (RFC 8878, section 3.1.1.2).
+// lastBlock returns the head of a zstd frame's last block, which is raw and has n bytes. It may
+// follow any complete block (RFC 8878, section 3.1.1.2).
 func lastBlock(n int) []byte {
 	head := uint32(n)<<3 | 1
 	return []byte{byte(head), byte(head >> 8), byte(head >> 16)}
@@ -344,8 +340,7 @@ func (s *Segments) key(now time.Time) string {
 	}.String()
 }
 
-// countersLine returns the line that ends a segment of records of this process so
-// far.
+// countersLine returns the line of counters for the end of a segment.
 func (s *Segments) countersLine(recorded uint64, seq int) []byte {
 	var c recording.Counters
 	if s.opts.Counters != nil {

@@ -4,9 +4,9 @@ package spool
 // [Sink.Write] returns.
 type Reason uint8
 
-// Reasons, each counted on its own.
+// Reasons. Each is counted separately.
 const (
-	// QueueFull: the disk, or what else is behind the queue, is too slow.
+	// QueueFull: the store behind the queue is too slow.
 	QueueFull Reason = iota
 	// TooLarge: the exchange alone is larger than the queue.
 	TooLarge
@@ -14,7 +14,7 @@ const (
 	StoreFailed
 	// Closed: the sink was closed already.
 	Closed
-	// RedactPanic: the search for secrets met a bug, so nobody knows what is secret in the exchange.
+	// RedactPanic: the search for secrets panicked, so the exchange may still have secrets.
 	RedactPanic
 	reasons
 )
@@ -22,7 +22,7 @@ const (
 // Reasons lists every reason, in order.
 func Reasons() []Reason { return []Reason{QueueFull, TooLarge, StoreFailed, Closed, RedactPanic} }
 
-// String gives the reason as a metric's label has it.
+// String returns the reason as the label of a metric.
 func (r Reason) String() string {
 	return [reasons]string{"queue_full", "too_large", "store_failed", "closed", "redact_panic"}[r]
 }
@@ -36,16 +36,16 @@ type Stats struct {
 	Accepted uint64
 	// Pending are in the queue, or in a segment that is not complete.
 	Pending uint64
-	// Stored are in complete segments. What is stored once, stays counted.
+	// Stored are in complete segments. They stay counted if the segment is removed.
 	Stored uint64
-	// QueueBytes is what of the pending ones is in the queue, encoded.
+	// QueueBytes is the encoded size of the exchanges in the queue.
 	QueueBytes int
 	// Dropped is indexed by [Reason].
 	Dropped [reasons]uint64
-	// RemovedBySize made room for others, by Options.MaxBytesKept; RemovedByFiles did
-	// so by Options.MaxFilesKept. Their records stay counted as stored.
+	// RemovedBySize counts segments that were removed because of Options.MaxBytesKept, and
+	// RemovedByFiles because of Options.MaxFilesKept. Their records stay counted as stored.
 	RemovedBySize, RemovedByFiles Removed
-	// Err is what is wrong with the store; nil if it works.
+	// Err is the store's error; nil if it works.
 	Err error
 }
 
