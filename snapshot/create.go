@@ -30,77 +30,77 @@ import (
 
 // Defaults of [Options].
 const (
-	// DefaultFileBytes is small, since whoever reads a file holds it in memory to check it.
+	// DefaultFileBytes is small, because a reader holds a whole file in memory to check it.
 	DefaultFileBytes = 16 << 20
 	// maxOpen is how many files are written at the same time: one for each workload.
 	maxOpen = 500
 	// firstNumber begins the names of files, so that they sort by their numbers.
 	firstNumber = 1_000_000
-	// cleanTime is how long the removal of an unfinished snapshot may take.
+	// cleanTime bounds the removal of an unfinished snapshot.
 	cleanTime = 30 * time.Second
 )
 
-// Input is what a snapshot is made of.
+// Input is the source of a snapshot.
 type Input struct {
-	// From says where it came from. Create counts what it reads.
+	// From describes the source. Create fills in the counts.
 	From From
-	// Exchanges come in the order of their start, each whole: a conversation that was
-	// recorded in parts is put together. An error ends the snapshot.
+	// Exchanges are in the order of their start. Conversations that were recorded in parts are
+	// joined. An error ends the snapshot.
 	Exchanges iter.Seq2[*recording.Exchange, error]
-	// Facts is called when Exchanges has ended: for what is known only then.
+	// Facts is called after the last exchange.
 	Facts func() Facts
-	// Nothing, if not nil, says what was read where no exchanges came.
+	// Nothing, if not nil, describes what was read if there were no exchanges.
 	Nothing func() string
 }
 
-// Facts are what a reader knows of its input when it has read all of it.
+// Facts describe an input after all of it was read.
 type Facts struct {
-	// Capture is what the processes that recorded it did.
+	// Capture sums up the counters of the recording processes.
 	Capture Capture
 	// Pods are [Manifest.Pods].
 	Pods []Pod
-	// RedactKeys are the ids of their keys, in any order.
+	// RedactKeys are the IDs of their keys, in any order.
 	RedactKeys []string
 	// Findings are [From.Findings].
 	Findings map[string]uint64
-	// Processes are those that recorded it, for a recording.
+	// Processes are the recording processes; only used for a recording.
 	Processes []Process
 }
 
-// Process is what a process that recorded says of itself.
+// Process has the counters of a recording process.
 type Process struct {
-	// Partition is the process's; its hour doesn't count.
+	// Partition is the process's, without the hour.
 	recording.Partition
 	recording.Counters
 }
 
 // Options of [Create]. Zero values mean the defaults.
 type Options struct {
-	// Version is that of the program.
+	// Version is the program's version.
 	Version string
-	// Keep names rules that are not to leave anything out.
+	// Keep names the rules to disable.
 	Keep []string
-	// Everything has no rule leave anything out, nor counts what it would have.
+	// Everything disables all rules, and doesn't count their matches.
 	Everything bool
 	// Recording makes a recording at the root of the place, which must have none yet,
 	// instead of a snapshot. Its first object is read.BeginMark, its manifest is called
-	// read.EndMark, and counters say what Facts.Processes do.
+	// read.EndMark, and counters come from Facts.Processes.
 	Recording bool
 	// FileBytes is the size at which a file ends, before compression.
 	FileBytes int64
-	// Progress is called after each exchange, with how many came and how many were taken.
+	// Progress is called after each exchange with the numbers of read and of selected ones.
 	Progress func(came, taken int64)
 }
 
-// layout is where the files of a snapshot, or of a recording, are, and what they are called.
+// layout has the names and folders of the files of a snapshot or of a recording.
 type layout struct{ prefix, manifest string }
 
 // ErrNothing means that no exchange is left to make a snapshot of.
 var ErrNothing = errors.New("no exchanges")
 
 // Create makes a snapshot in the store, below contract.SnapshotsDir, and returns its
-// reference, pinned and without a place. If it fails it removes what it stored, and an
-// error says so if that fails, too.
+// reference, pinned and without a place. If it fails, it removes its files; if that
+// fails too, the error says so.
 func Create(ctx context.Context, dest store.Store, in Input, o Options) (contract.SnapshotRef, *Manifest, error) {
 	c, err := newCreator(dest, in, o)
 	if err != nil {
@@ -193,7 +193,7 @@ func (c *creator) create(ctx context.Context, in Input) (digest string, err erro
 	return c.commit(ctx, in)
 }
 
-// see takes an exchange, unless a rule leaves it out.
+// see adds an exchange, unless a rule leaves it out.
 func (c *creator) see(ctx context.Context, e *recording.Exchange) error {
 	c.From.Selected++
 	if c.opts.Everything || !c.rules.leavesOut(e) {
@@ -243,12 +243,12 @@ func (c *creator) count(e *recording.Exchange, p recording.Partition) {
 	c.hosts.add(e.Host())
 }
 
-// fileOf returns the file that the next exchange of a partition goes to.
+// fileOf returns the file for the next exchange of a partition.
 func (c *creator) fileOf(ctx context.Context, p recording.Partition) (*file, error) {
 	if f := c.open[p]; f != nil {
 		return f, nil
 	}
-	// Exchanges come in order, so nothing follows in the hours before.
+	// Exchanges come in order, so files of earlier hours are complete.
 	var past []*file
 	for _, f := range c.byKey() {
 		if f.part.Hour.Before(p.Hour) {
@@ -309,15 +309,15 @@ func (c *creator) finish(ctx context.Context, files ...*file) error {
 
 func (c *creator) store(ctx context.Context, name string, body io.ReadSeeker) error {
 	key := c.prefix + name
-	// Bytes that are there already are from an attempt whose answer was lost.
+	// Equal bytes under the key are from an attempt whose answer was lost.
 	err := store.PutOnce(ctx, c.dest, key, body)
-	if !errors.Is(err, fs.ErrExist) { // what failed otherwise may have arrived
+	if !errors.Is(err, fs.ErrExist) { // after other errors the file may have been stored
 		c.put = append(c.put, key)
 	}
 	return err
 }
 
-// commit describes the snapshot, and thereby makes it one.
+// commit writes the manifest, which completes the snapshot.
 func (c *creator) commit(ctx context.Context, in Input) (digest string, err error) {
 	facts := Facts{}
 	if in.Facts != nil {
@@ -347,13 +347,13 @@ func (c *creator) commit(ctx context.Context, in Input) (digest string, err erro
 	if err != nil {
 		return "", err
 	}
-	if _, err := ParseManifest(manifest); err != nil { // it would never be opened
+	if _, err := ParseManifest(manifest); err != nil { // otherwise Open would fail
 		return "", fmt.Errorf("%s: %w", c.manifest, err)
 	}
 	return digest, c.store(ctx, c.manifest, bytes.NewReader(manifest))
 }
 
-// add stores a file that is no selection of exchanges.
+// add stores a file other than exchanges.
 func (c *creator) add(ctx context.Context, name string, text []byte) error {
 	if err := c.store(ctx, name, bytes.NewReader(text)); err != nil {
 		return err
@@ -362,7 +362,7 @@ func (c *creator) add(ctx context.Context, name string, text []byte) error {
 	return nil
 }
 
-// processes stores what the processes that recorded say of themselves, a segment each.
+// processes stores the counters of the recording processes, in one segment each.
 func (c *creator) processes(ctx context.Context, all []Process) error {
 	for _, p := range all {
 		p.Hour = c.Last
@@ -374,8 +374,8 @@ func (c *creator) processes(ctx context.Context, all []Process) error {
 	return nil
 }
 
-// begin stores the mark of a recording whose manifest is still to come. The id in it keeps
-// two writers out of one place.
+// begin stores the first mark of a recording. The ID in it prevents two writers from using the same
+// place.
 func (c *creator) begin(ctx context.Context) error {
 	mark, err := json.Marshal(map[string]string{"id": c.ID, "created": c.Created.Format(time.RFC3339)})
 	if err != nil {
@@ -384,7 +384,7 @@ func (c *creator) begin(ctx context.Context) error {
 	return c.store(ctx, read.BeginMark, bytes.NewReader(mark))
 }
 
-// checkEmpty refuses a place that has a recording, or a part of one.
+// checkEmpty rejects a place that has a recording, or a part of one.
 func (c *creator) checkEmpty(ctx context.Context) error {
 	unfinished, err := read.IsUnfinished(ctx, c.dest)
 	if err != nil {
@@ -407,7 +407,7 @@ func (c *creator) checkEmpty(ctx context.Context) error {
 	return nil
 }
 
-// nothing says why no exchange is left.
+// nothing returns the error that explains why no exchange is left.
 func (c *creator) nothing(in Input) error {
 	if c.From.Selected == 0 {
 		if in.Nothing == nil {

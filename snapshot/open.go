@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Snapshot is an opened one. Its methods may be called by any number of goroutines.
+// Snapshot is an open snapshot. Its methods may be called by any number of goroutines.
 type Snapshot struct {
 	Manifest
 	// Digest of snapshot.json, in hexadecimal digits.
@@ -30,8 +30,8 @@ type Snapshot struct {
 	wrong atomic.Pointer[changedError] // the first file that was
 }
 
-// Err reports whether a file was found to be changed since the snapshot was opened: for
-// those who read on behind an error of its store.
+// Err returns an error if a file was found to have changed since the snapshot was opened. It is for
+// callers that continue after an error of the store.
 func (o *Snapshot) Err() error {
 	if err := o.wrong.Load(); err != nil {
 		return err
@@ -46,8 +46,8 @@ var ErrTampered = errors.New("the snapshot was changed or damaged, so take anoth
 var ErrUnfinished = errors.New("the snapshot is unfinished: its maker was interrupted; tapedeck snapshot delete removes it")
 
 // Open opens the snapshot with the id in the store of its place. If the digest is not
-// "", it is the pin that the manifest must have. Each file that the manifest lists must
-// be there with its size, and nothing else may be.
+// "", the manifest must have it. Each file in the manifest must exist with its size, and no other
+// file may exist.
 func Open(ctx context.Context, s store.Store, id, digest string) (*Snapshot, error) {
 	o, err := openManifest(ctx, s, id, digest)
 	if err != nil {
@@ -88,7 +88,7 @@ func openManifest(ctx context.Context, s store.Store, id, digest string) (*Snaps
 	return o, nil
 }
 
-// missing says whether there is nothing, or a part of a snapshot.
+// missing returns the error for an absent manifest: there is no snapshot, or an unfinished one.
 func missing(ctx context.Context, s store.Store, id string, err error) error {
 	for o, listErr := range s.List(ctx, keyOf(id, "")) {
 		if listErr != nil {
@@ -106,8 +106,8 @@ func missing(ctx context.Context, s store.Store, id string, err error) error {
 	return fmt.Errorf("open snapshot: no snapshot has the id %s there: %w", id, err)
 }
 
-// leftovers returns what writers of a snapshot's files left behind when they were killed, and
-// removes it if that is asked for. A bucket has no such files.
+// leftovers returns the temporary files that killed writers of a snapshot left behind, and removes
+// them if that is requested. A bucket has no such files.
 func leftovers(ctx context.Context, s store.Store, id string, remove bool) ([]string, error) {
 	d, ok := s.(interface {
 		Leftovers(ctx context.Context, folder string, remove bool) ([]string, error)
@@ -135,8 +135,7 @@ func get(ctx context.Context, s store.Store, key string, most int64) ([]byte, er
 	return text, nil
 }
 
-// compare lists the files, and says of each that is missing, extra, or of another size
-// what is wrong with it.
+// compare lists the files, and describes those that are missing, extra, or of another size.
 func (o *Snapshot) compare(ctx context.Context) (wrong []string, err error) {
 	prefix := keyOf(o.ID, "")
 	sizes := map[string]int64{}
@@ -161,7 +160,7 @@ func (o *Snapshot) compare(ctx context.Context) (wrong []string, err error) {
 	return wrong, nil
 }
 
-// tampered is an error that lists what is wrong, or nil if nothing is.
+// tampered returns an error that lists the problems, or nil if there are none.
 func tampered(wrong []string) error {
 	const most = 10
 	switch n := len(wrong); {
@@ -203,15 +202,15 @@ func (o *Snapshot) read(ctx context.Context, f File) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// changedError is a file with other bytes than it should have.
+// changedError reports a file whose content has changed.
 type changedError struct{ key string }
 
 func (e *changedError) what() string  { return e.key + " has other bytes than its sha256 is of" }
 func (e *changedError) Error() string { return e.what() + ": " + ErrTampered.Error() }
 func (e *changedError) Unwrap() error { return ErrTampered }
 
-// Verify reads all files of the snapshot and compares their hashes. It goes on after a
-// file that is wrong, so that the error names each of them. Progress, if not nil, is called
+// Verify reads all files of the snapshot and compares their hashes. It continues after a wrong file,
+// so that the error names all of them. Progress, if not nil, is called
 // after each file with the bytes that were read.
 func Verify(ctx context.Context, s store.Store, id, digest string, progress func(bytes int64)) (*Snapshot, error) {
 	o, err := openManifest(ctx, s, id, digest)
@@ -244,7 +243,7 @@ func Verify(ctx context.Context, s store.Store, id, digest string, progress func
 }
 
 // Copy copies the snapshot into the store of another place, and checks each file. It may
-// be called again after it failed. The manifest comes last. Progress, if not nil, is
+// be called again after it failed. The manifest is copied last. Progress, if not nil, is
 // called after each file with its size.
 func (o *Snapshot) Copy(ctx context.Context, dest store.Store, progress func(bytes int64)) error {
 	for _, f := range o.Files {
@@ -265,13 +264,12 @@ func (o *Snapshot) Copy(ctx context.Context, dest store.Store, progress func(byt
 	return nil
 }
 
-// Store returns the snapshot's files as a place of their own, which nothing can be
-// written to. Get checks a file's hash before it returns, and holds the file in memory.
+// Store returns the snapshot's files as a separate, read-only place. Get checks a file's hash before it returns, and holds the file in memory.
 func (o *Snapshot) Store() store.Store { return contents{o} }
 
 type contents struct{ *Snapshot }
 
-// errImmutable refuses to write.
+// errImmutable is the error of writes to a snapshot.
 var errImmutable = errors.New("a snapshot is never changed")
 
 // Put implements [store.Store].
@@ -347,8 +345,8 @@ type Listed struct {
 	Err      error
 }
 
-// List returns the snapshots in the store of a place, the oldest first. Those that are
-// unfinished are no snapshots. One whose manifest can't be read is there with its error.
+// List returns the snapshots in the store of a place, the oldest first. It leaves out unfinished
+// ones. A snapshot whose manifest can't be read is listed with its error.
 func List(ctx context.Context, s store.Store) ([]Listed, error) {
 	var all []Listed
 	for folder, err := range s.Folders(ctx, contract.SnapshotsDir+"/") {
@@ -382,9 +380,8 @@ func (l *Listed) created() time.Time {
 }
 
 // Delete removes the snapshot with the id from the store of its place: the manifest
-// first, so that from then on nobody sees it. It removes what an interrupted Create or
-// Delete left behind, too. Without a digest it deletes whatever has the id; else the
-// manifest must have the digest, unless it is gone already.
+// first, so that no reader sees it from then on. It also removes the files of an interrupted Create
+// or Delete. If a digest is given, the manifest must have it, unless the manifest is already gone.
 func Delete(ctx context.Context, s store.Store, id, digest string) (files int, err error) {
 	key := keyOf(id, ManifestName)
 	if digest != "" {

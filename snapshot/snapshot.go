@@ -7,16 +7,14 @@
 //
 // It promises:
 //
-//   - A snapshot is there or it is not. snapshot.json is the mark: until it is written,
-//     nobody sees the snapshot, and a process killed at any instant leaves files that
-//     verify names and delete removes.
-//   - snapshot.json holds the hash of every file, so its own hash, the pin, stands for
-//     all of the snapshot.
-//   - [Open] checks before it gives anything away: the pin, that no file is missing and
-//     none is extra, and the hash of each file as a whole before the first byte of it is
-//     read.
-//   - A snapshot is a place: its files lie under the same partitions as a recording's.
-//   - What a selection leaves out by itself is a table of rules ([Rules]), and is counted.
+//   - A snapshot is complete or absent. It exists once snapshot.json is written. If a process is
+//     killed earlier, verify names the files that it left, and delete removes them.
+//   - snapshot.json holds the hash of every file, so its own hash, the pin, fixes the whole
+//     snapshot.
+//   - [Open] checks the pin, and that no file is missing or extra. The hash of each file is checked
+//     before the caller gets the first byte of it.
+//   - A snapshot is a place: its files have the same partitions as a recording's.
+//   - A table of rules ([Rules]) defines which exchanges are left out by default. They are counted.
 //
 // It imports contract, recording with its readers, stores and columns, klauspost/compress
 // and the standard library: no cloud SDK.
@@ -42,14 +40,14 @@ const ManifestName = "snapshot.json"
 // Format is the version of snapshot.json that this package writes.
 const Format = 1
 
-// Limits on what a manifest may be.
+// Limits of a snapshot.
 const (
-	// maxManifest is its size: about 100,000 files.
+	// maxManifest is the largest size of a manifest, enough for about 100,000 files.
 	maxManifest = 32 << 20
-	// maxFile is the size of a file. Whoever reads one holds it in memory; the largest
-	// that Create writes has one exchange beyond Options.FileBytes.
+	// maxFile is the largest size of a file, since readers hold it in memory. The largest file
+	// that Create writes exceeds Options.FileBytes by one exchange.
 	maxFile = 256 << 20
-	// maxNames is how many names a list of counts has; the rest is summed up.
+	// maxNames is the largest number of names in a list of counts; the rest is summed up.
 	maxNames = 100
 )
 
@@ -77,9 +75,9 @@ type Manifest struct {
 	Counts Counts `json:"counts"`
 	// Exchanges that matched the query and are not in the snapshot, by rule.
 	LeftOut []RuleCount `json:"leftOut"`
-	// What was captured and what was not.
+	// Counts of what was captured and what was not.
 	Capture Capture `json:"capture"`
-	// Pods of which something is missing, or of which nobody knows whether it is: those with gaps first, 100 at most.
+	// Pods with missing exchanges, or with an unknown end: those with gaps first, at most 100.
 	Pods []Pod `json:"pods,omitempty"`
 	// Ids of the keys under which secrets were redacted, sorted. Equal secrets have equal tokens only under one key.
 	RedactKeys []string `json:"redactKeys,omitempty"`
@@ -87,36 +85,36 @@ type Manifest struct {
 	Files []File `json:"files"`
 }
 
-// From says what a snapshot was made of.
+// From describes the source of a snapshot.
 type From struct {
 	// The place, without credentials.
 	Place string `json:"place"`
 	// Pin of the snapshot that this one was made of, `ID@sha256:DIGEST`.
 	Parent string `json:"parent,omitempty"`
-	// What was asked for, by the name of the flag; `from-time` and `to-time` are absolute.
+	// Flags of the selection by name; `from-time` and `to-time` are absolute.
 	Query map[string]string `json:"query,omitempty"`
 	// Number of exchanges that the query selected.
 	Selected int64 `json:"selected"`
-	// What was wrong with the recording, by the kind of finding: gaps, damage that was accepted, segments that were still being written.
+	// Findings in the recording by kind: gaps, damage that was accepted, segments that were still being written.
 	Findings map[string]uint64 `json:"findings,omitempty"`
 }
 
-// Counts are exchanges by what they have in common. Each list begins with the largest
-// number and has 100 names at most.
+// Counts are numbers of exchanges by properties. Each list begins with the largest number and has
+// at most 100 names.
 type Counts struct {
 	// By direction, `IN` or `OUT`.
 	Directions []Count `json:"directions"`
-	// By protocol, as in `l7protocol`.
+	// By protocol, with the values of `l7protocol`.
 	Protocols []Count `json:"protocols"`
 	// By workload, as `cluster/namespace/workload`.
 	Workloads []Count `json:"workloads"`
-	// By host that was asked.
+	// By requested host.
 	Hosts []Count `json:"hosts"`
-	// Exchanges of further workloads and hosts, which the lists have no room for.
+	// Exchanges of further workloads and hosts, which are not in the lists.
 	Rest Rest `json:"rest"`
 }
 
-// Count is how many exchanges have a name in common.
+// Count is the number of exchanges with a name.
 type Count struct {
 	// The name.
 	Name string `json:"name"`
@@ -124,7 +122,7 @@ type Count struct {
 	Exchanges int64 `json:"exchanges"`
 }
 
-// Rest sums up what the lists of counts have no room for.
+// Rest sums up the exchanges that are not in the lists of counts.
 type Rest struct {
 	// Exchanges of other workloads.
 	Workloads int64 `json:"workloads"`
@@ -132,19 +130,19 @@ type Rest struct {
 	Hosts int64 `json:"hosts"`
 }
 
-// RuleCount is how many exchanges a rule left out, or would have.
+// RuleCount is how many exchanges a rule left out, or matched.
 type RuleCount struct {
 	// Name of the rule.
 	Rule string `json:"rule"`
-	// Number of exchanges that it matched first.
+	// Number of exchanges for which it was the first matching rule.
 	Exchanges int64 `json:"exchanges"`
-	// Whether they are in the snapshot nevertheless, as was asked for.
+	// Whether they are in the snapshot because of `--keep`.
 	Kept bool `json:"kept,omitempty"`
 }
 
-// Capture says what the processes that recorded the selection did from their start until
-// the last segment that was read. The numbers are those of the processes, not of the
-// selection: they count all of their traffic.
+// Capture has the counters of the processes that recorded the selection, from their start until the
+// last segment that was read. The numbers count all traffic of these processes, not only the
+// selection.
 type Capture struct {
 	// Number of processes that have counters.
 	Processes int `json:"processes"`
@@ -162,23 +160,23 @@ type Capture struct {
 	Incomplete uint64 `json:"incomplete"`
 	// Exchanges in segments that are missing, as far as their number is known.
 	Missing uint64 `json:"missing,omitempty"`
-	// Number of processes without a mark of their end. They still recorded, or went on after the time that was asked for, or were killed before they had sent everything.
+	// Number of processes without a mark of their end. They were still recording, or went on after the selected time, or were killed before they had sent everything.
 	EndUnknown int `json:"endUnknown,omitempty"`
 }
 
-// Pod is what is missing, or may be, of a process that recorded in a pod.
+// Pod describes a process that recorded in a pod and whose exchanges are, or may be, missing.
 type Pod struct {
-	// Name of the pod. It stands here once for each of its processes: its container may have been restarted.
+	// Name of the pod. A pod occurs once for each of its processes, since its container may have been restarted.
 	Pod string `json:"pod"`
 	// When the process began to record.
 	Started time.Time `json:"started"`
-	// When the last of its segments that was read was begun.
+	// Start of its last segment that was read.
 	Last time.Time `json:"lastSegment"`
-	// Numbers of the segments that must have been there and were not, as `3-5, 9`.
+	// Numbers of the segments that are missing, such as `3-5, 9`.
 	MissingSegments string `json:"missingSegments,omitempty"`
 	// Exchanges in those, as far as their number is known.
 	MissingExchanges uint64 `json:"missingExchanges,omitempty"`
-	// Whether there is no mark of its end. It still recorded, or went on after the time that was asked for, or was killed before it had sent everything.
+	// Whether there is no mark of its end. It was still recording, or went on after the selected time, or was killed before it had sent everything.
 	EndUnknown bool `json:"endUnknown,omitempty"`
 }
 
@@ -194,7 +192,7 @@ type File struct {
 	Exchanges int64 `json:"exchanges,omitempty"`
 }
 
-// Bytes is the size of all files but the manifest.
+// Bytes returns the size of all files except the manifest.
 func (m *Manifest) Bytes() (n int64) {
 	for _, f := range m.Files {
 		n += f.Bytes

@@ -16,32 +16,32 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// driver speaks to one vendor's store. Keys are whole: they begin with the place's path.
-// The methods try again by themselves where that makes sense.
+// driver makes the calls to one vendor's store. Keys include the place's path. The methods retry
+// where that makes sense.
 type driver interface {
 	// put stores the body under a key that is not in use.
 	put(ctx context.Context, key string, body io.ReadSeeker, size int64) error
-	// get returns the object from the offset on, and what tells this version from
-	// others. If version is not empty, it wants that version alone. It fails if the
+	// get returns the object from the offset on, and an identifier of its version. If version
+	// is not empty, it returns only that version. It fails if the
 	// store sends more than the rest.
 	get(ctx context.Context, key string, offset int64, version string) (io.ReadCloser, string, error)
 	// pages returns keys and folders below the prefix, a page at a time. Without a
-	// delimiter there are no folders. An error comes without a page.
+	// delimiter there are no folders. An error ends the sequence.
 	pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error]
 	delete(ctx context.Context, key string) error
-	// diagnose says what an error of the operation means.
+	// diagnose returns the meaning of an operation's error.
 	diagnose(op string, err error) diagnosis
 }
 
-// How often a request is made, and how long the driver waits in between: each time twice
-// as long. AWS's library is left to its configuration.
+// Attempts of a request, and the backoff between them, which doubles each time. AWS's library uses
+// its own configuration.
 const (
 	maxTries    = 4
 	firstWait   = 200 * time.Millisecond
 	longestWait = 10 * time.Second
 )
 
-// retried does something until it works, or its error is a [backoff.PermanentError].
+// retried retries an operation until it succeeds, or its error is a [backoff.PermanentError].
 func retried[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = firstWait, longestWait
@@ -50,7 +50,7 @@ func retried[T any](ctx context.Context, do func() (T, error)) (T, error) {
 
 // page is a part of a listing.
 type page struct {
-	objects []store.Object // keys are whole
+	objects []store.Object // keys include the place's path
 	folders []string
 	next    string // token of the next page; "" if there is none
 }
@@ -60,8 +60,8 @@ type bucket struct {
 	place  contract.Place
 	driver driver
 
-	// trusted reports whether the store is known to keep to put-if-absent. If not,
-	// the first object that is put finds it out.
+	// trusted reports whether the store is known to support put-if-absent. Otherwise the first
+	// Put tests it.
 	trust   sync.Mutex
 	trusted bool
 	broken  bool
@@ -74,7 +74,7 @@ func newBucket(p contract.Place, d driver) *bucket {
 	return &bucket{place: p, driver: d, trusted: !foreign || !s.foreign}
 }
 
-// key returns the whole key.
+// key returns the key with the place's path.
 func (b *bucket) key(key string) (string, error) {
 	if err := store.CheckKey(key); err != nil {
 		return "", err
@@ -121,7 +121,7 @@ func (b *bucket) put(ctx context.Context, whole string, body io.ReadSeeker, size
 		b.trusted = true
 		return err
 	}
-	// The key is in use now. A store that takes the same bytes again would take others.
+	// The key is in use now. A store that accepts the same bytes again would accept others, too.
 	again := putBody(ctx, b.driver, whole, body, size)
 	if again == nil {
 		b.broken = true
@@ -133,12 +133,12 @@ func (b *bucket) put(ctx context.Context, whole string, body io.ReadSeeker, size
 
 func (b *bucket) isInUse(err error) bool { return b.driver.diagnose("put", err).problem == inUse }
 
-// errOverwrites is what a store is told that takes a key twice.
+// errOverwrites is the error for a store that accepts a key twice.
 var errOverwrites = errors.New("the store overwrites objects although it is told not to (If-None-Match), so two writers could destroy each other's recordings: use one that honours conditional writes; versitygw does without --nometa, and Google's store under gs://")
 
-// putBody lends the body to the driver. HTTP clients may go on reading a body after they
-// returned an answer; this one may not. And a body that cannot be read is no reason to
-// try again.
+// putBody passes the body to the driver, and takes it back when the call returns, because HTTP
+// clients may read a body even after they returned an answer. It doesn't retry if the body can't be
+// read.
 func putBody(ctx context.Context, d driver, key string, body io.ReadSeeker, size int64) error {
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("seek in the body: %w", err)
@@ -195,8 +195,7 @@ func (l *loan) end() error {
 	return l.err
 }
 
-// Get implements [store.Store]. A connection that breaks is made again, from where it
-// broke.
+// Get implements [store.Store]. It resumes a read whose connection broke.
 func (b *bucket) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	whole, err := b.key(key)
 	if err != nil {
@@ -219,7 +218,7 @@ type reader struct {
 	failures int
 }
 
-// maxResumes is how often a read is taken up again without a byte in between.
+// maxResumes is how often a read is resumed without receiving a byte.
 const maxResumes = 3
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -301,13 +300,12 @@ func (b *bucket) Folders(ctx context.Context, prefix string) iter.Seq2[string, e
 	}
 }
 
-// unordered is what a listing ends with that is in another order: readers merge
-// listings.
+// unordered is the error for a listing in another order, since readers merge listings.
 func unordered(before, after string) error {
 	return fmt.Errorf("the store lists %q behind %q, which is not the order of their bytes; S3's directory buckets and Azure's hierarchical namespaces do so: use a bucket or an account of the common kind", after, before)
 }
 
-// pages are the driver's, with errors that name the place.
+// pages returns the driver's pages, with errors that name the place.
 func (b *bucket) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
 	return func(yield func(page, error) bool) {
 		if err := store.CheckPrefix(prefix); err != nil {
@@ -322,7 +320,7 @@ func (b *bucket) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[
 	}
 }
 
-// paged asks for page after page until there is none, or an error.
+// paged requests page after page until the last one or an error.
 func paged(list func(token string) (page, error)) iter.Seq2[page, error] {
 	return func(yield func(page, error) bool) {
 		for token := ""; ; {
@@ -342,7 +340,7 @@ func paged(list func(token string) (page, error)) iter.Seq2[page, error] {
 	}
 }
 
-// below returns what follows the place's path in a key.
+// below returns a key without the place's path.
 func (b *bucket) below(key string) string { return strings.TrimPrefix(key, b.prefix("")) }
 
 var errNoRange = errors.New("the store ignores the range of a request")

@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// collectorDriver reads what a collector serves on its read port.
+// collectorDriver reads objects from a collector's read port.
 type collectorDriver struct {
 	client *http.Client
 	base   url.URL
@@ -36,7 +36,7 @@ func openCollector(_ context.Context, p contract.Place) (driver, error) {
 	}, nil
 }
 
-// collectorError is an answer other than the one that was asked for.
+// collectorError is an error answer.
 type collectorError struct {
 	status       int
 	code, detail string
@@ -56,7 +56,7 @@ var (
 	errForeignEntry = errors.New("the collector lists what was not asked for")
 )
 
-// ask asks, several times if need be.
+// ask makes a request, with retries.
 func (d *collectorDriver) ask(ctx context.Context, path string, query url.Values) (*http.Response, error) {
 	at := d.base
 	at.Path, at.RawQuery = path, query.Encode()
@@ -83,10 +83,10 @@ func (d *collectorDriver) ask(ctx context.Context, path string, query url.Values
 	})
 }
 
-// readProblem returns the error that an answer is, and closes it.
+// readProblem returns the error of an answer, and closes the answer.
 func readProblem(resp *http.Response) error {
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what is cut is no JSON
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // a truncated text isn't JSON
 	p, _ := contract.ParseProblem(resp.Header.Get("Content-Type"), body)
 	return &collectorError{status: resp.StatusCode, code: p.Code, detail: p.Detail}
 }
@@ -97,8 +97,7 @@ func (d *collectorDriver) put(context.Context, string, io.ReadSeeker, int64) err
 
 func (d *collectorDriver) delete(context.Context, string) error { return errReadOnly }
 
-// get implements driver. Nothing in a place is overwritten, so there is one version of each
-// object.
+// get implements driver. Objects are never overwritten, so each has one version.
 func (d *collectorDriver) get(ctx context.Context, key string, offset int64, _ string) (io.ReadCloser, string, error) {
 	query := url.Values{}
 	if offset > 0 {
@@ -111,8 +110,8 @@ func (d *collectorDriver) get(ctx context.Context, key string, offset int64, _ s
 	return resp.Body, "the only one", nil
 }
 
-// pages implements driver. The collector sends a list as a whole, of which what has come is a
-// page. If it breaks off, the rest is asked for.
+// pages implements driver. The collector sends a list in one answer; the entries that have arrived
+// form a page. If the answer breaks off, pages requests the rest.
 func (d *collectorDriver) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
 	path := contract.ObjectsPath
 	if delimiter != "" {
@@ -146,14 +145,13 @@ func (d *collectorDriver) pages(ctx context.Context, prefix, delimiter string) i
 	}
 }
 
-// maxEntry bounds a line of a list: a key of 1024 bytes, and what JSON makes of it.
+// maxEntry bounds a line of a list: a key of 1024 bytes, with JSON's escapes.
 const maxEntry = 16 << 10
 
 // maxPage is how many entries are passed on at once.
 const maxPage = 1000
 
-// readList reads a list to its end, or until nobody wants more. It returns the last key or
-// folder.
+// readList reads a list to its end, or until the caller stops. It returns the last key or folder.
 func readList(in io.Reader, prefix string, yield func(page, error) bool) (last string, err error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxEntry)
@@ -166,7 +164,7 @@ func readList(in io.Reader, prefix string, yield func(page, error) bool) (last s
 	for lines.Scan() {
 		var e contract.Entry
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			if !lines.Scan() { // of the last line, a part came
+			if !lines.Scan() { // the last line is incomplete
 				break
 			}
 			return last, fmt.Errorf("read the collector's list: %w", err)

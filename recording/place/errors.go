@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// problem is what an error of a store comes down to.
+// problem is the kind of a store's error.
 type problem int
 
 const (
@@ -31,10 +31,10 @@ const (
 	full
 )
 
-// diagnosis is a problem, and how the store puts it.
+// diagnosis is a problem with the store's text.
 type diagnosis struct {
 	problem problem
-	// words are the store's, without secrets; "" for those of the error.
+	// words is the store's text, without secrets; "" means the text of the error.
 	words string
 	// region is where the bucket really is, if the store says so.
 	region string
@@ -77,14 +77,14 @@ func (b *bucket) advice(op string, d diagnosis) string {
 	return ""
 }
 
-// kinds are the errors of the standard library that a problem is.
+// kinds maps problems to errors of the standard library.
 var kinds = map[problem]error{
 	inUse: fs.ErrExist, absent: fs.ErrNotExist,
 	denied: fs.ErrPermission, readOnly: fs.ErrPermission, full: store.ErrFull, noCredentials: fs.ErrPermission, badCredentials: fs.ErrPermission,
 }
 
-// failure is an error with a text of its own: those of the libraries are long, and may
-// have signed URLs in them.
+// failure replaces the text of an error, because the libraries' texts are long and may have signed
+// URLs.
 type failure struct {
 	text   string
 	causes []error
@@ -93,8 +93,8 @@ type failure struct {
 func (f *failure) Error() string   { return f.text }
 func (f *failure) Unwrap() []error { return f.causes }
 
-// failed says what was to be done with which key, what went wrong, and what to do. Where
-// it returns an error, that wraps err.
+// failed returns an error that wraps err and names the operation, the key, the problem, and what to
+// do.
 func (b *bucket) failed(ctx context.Context, op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -139,7 +139,7 @@ func (b *bucket) diagnose(op string, err error) diagnosis {
 	return diagnosis{}
 }
 
-// isNetwork reports whether no connection came about, or it broke.
+// isNetwork reports whether a connection failed or broke.
 func isNetwork(err error) bool {
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true
@@ -154,7 +154,7 @@ func isNetwork(err error) bool {
 // urls in an error may be signed.
 var urls = regexp.MustCompile(`(https?://)([^\s"'?@]*@)?([^\s"'?]*)(\?[^\s"']*)?`)
 
-// plain returns an error's text without what may be secret in the URLs in it.
+// plain returns an error's text without secrets in its URLs.
 func plain(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the rest repeats the request
@@ -162,8 +162,8 @@ func plain(err error) string {
 	return bounded(urls.ReplaceAllString(err.Error(), "$1$3"))
 }
 
-// maxWords bounds the words of a store in an error, in bytes.
+// maxWords bounds the text of a store in an error, in bytes.
 const maxWords = 500
 
-// bounded makes one line of limited length of a text.
+// bounded turns a text into one line of limited length.
 func bounded(text string) string { return oneline.Text(text, maxWords) }

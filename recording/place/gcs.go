@@ -63,7 +63,7 @@ func (c googleCredentials) Token() (*oauth2.Token, error) {
 	return token, asCredentialsError(err)
 }
 
-// gcsError is an answer other than success.
+// gcsError is an error answer.
 type gcsError struct {
 	status          int
 	reason, message string
@@ -73,9 +73,8 @@ func (e *gcsError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s: %s", e.status, cmp.Or(e.reason, http.StatusText(e.status)), e.message))
 }
 
-// do makes a request, several times if need be, and returns a successful answer. All of
-// the requests may be repeated: put is conditional. Body returns the request's body from
-// its start; nil if there is none.
+// do makes a request, with retries, and returns a successful answer. All requests are safe to repeat,
+// because put is conditional. Body returns the request's body from its start; nil if there is none.
 func (d *gcsDriver) do(ctx context.Context, method, path string, query url.Values, header http.Header, body func() io.Reader, size int64) (*http.Response, error) {
 	target := d.endpoint + path + "?" + query.Encode()
 	return retried(ctx, func() (*http.Response, error) {
@@ -133,7 +132,7 @@ func (d *gcsDriver) object(key string) string {
 }
 
 func (d *gcsDriver) put(ctx context.Context, key string, body io.ReadSeeker, size int64) error {
-	// Each attempt borrows the body from the one before, which may still be reading it.
+	// Each attempt takes the body from the previous one, which may still be reading it.
 	var attempt *loan
 	start := func() io.Reader {
 		if attempt != nil {
@@ -159,7 +158,7 @@ func (d *gcsDriver) get(ctx context.Context, key string, offset int64, version s
 	if version != "" {
 		query.Set("generation", version)
 	}
-	header := http.Header{"Accept-Encoding": {"gzip"}} // or else Google may decompress
+	header := http.Header{"Accept-Encoding": {"gzip"}} // otherwise Google may decompress
 	if offset > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}

@@ -8,21 +8,19 @@
 //
 // It promises:
 //
-//   - Every store keeps what [store.Store] promises; that of a collector can't be written
-//     to. A store behind an S3 endpoint that
-//     overwrites objects in spite of If-None-Match is found out by the first Put, and
-//     refused.
-//   - Credentials are the platform's own: the chains of the vendors' libraries, so that
-//     profiles with SSO, workload identities and instance roles work as in other
-//     programs. A place has none.
-//   - An error says what was tried, what the store answered, and what to do. Keys, tokens
-//     and signed URLs do not show in it.
+//   - Every store keeps the promises of [store.Store]; that of a collector is read-only. If a
+//     store behind an S3 endpoint overwrites objects in spite of If-None-Match, the first Put
+//     detects and rejects it.
+//   - Credentials come from the vendors' libraries, so that profiles with SSO, workload
+//     identities and instance roles work as in other programs. A place holds no credentials.
+//   - An error names the operation, the store's answer, and what to do. It never contains keys,
+//     tokens or signed URLs.
 //
 // The drivers are thin: AWS and Azure through the vendors' libraries, Google's four
 // calls in plain JSON with the credentials of golang.org/x/oauth2. A program with all
 // three is 7.4 MB larger and holds 5.4 MiB more after its start than one with net/http
-// alone. With gocloud.dev/blob it is 47 MB and 34 MiB, since that brings gRPC and xDS, and
-// every render would start and every pod would pull that. docs/places.md has the figures.
+// alone. With gocloud.dev/blob it is 47 MB and 34 MiB, because that links gRPC and xDS.
+// Every render would start such a program, and every pod would pull it. docs/places.md has the figures.
 //
 // The sidecar links none of this.
 package place
@@ -39,9 +37,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Open returns the store of a place. It reads the platform's configuration and may look
-// for credentials, but does not ask the store anything: a bucket that is missing or
-// forbidden, or a collector that is not there, shows with the first call of a method. The context is for Open alone.
+// Open returns the store of a place. It reads the platform's configuration and may look for
+// credentials, but makes no request to the store. If a bucket is missing or forbidden, or a collector
+// is down, the first call of a method fails. The context is used only during Open.
 func Open(ctx context.Context, p contract.Place) (store.Store, error) {
 	open := map[string]func(context.Context, contract.Place) (driver, error){"s3": openS3, "gs": openGCS, "azblob": openAzure, "http": openCollector, "https": openCollector}[p.Scheme]
 	switch {
@@ -66,11 +64,10 @@ func OpenText(ctx context.Context, text string) (store.Store, error) {
 	return Open(ctx, p)
 }
 
-// answerWithin is how long a store may take to begin an answer, after it has all of the
-// request.
+// answerWithin bounds the time until a store begins to answer a complete request.
 const answerWithin = time.Minute
 
-// newTransport returns what requests go through. The image has no roots of its own, so
+// newTransport returns the transport of all requests. The image has no root certificates, so
 // Mozilla's are added to the system's.
 func newTransport() (*http.Transport, error) {
 	roots, err := trust.Load("")
@@ -84,8 +81,7 @@ func newTransport() (*http.Transport, error) {
 	return t, nil
 }
 
-// credentialsError is a failure to get credentials, as opposed to what a store says to
-// them.
+// credentialsError is a failure to get credentials, not a store's rejection of them.
 type credentialsError struct{ err error }
 
 func (e *credentialsError) Error() string { return e.err.Error() }

@@ -1,5 +1,5 @@
-// Package redact replaces secrets in exchanges by tokens, before anything else sees
-// them.
+// Package redact replaces secrets in exchanges by tokens, before the exchanges are queued or
+// stored.
 //
 //	Write ──▶ heads: fields, targets ──────────────────────┐
 //	      └─▶ bodies, messages ──decode──▶ document ──▶ JSON, form, multipart, markup,
@@ -7,17 +7,17 @@
 //	            values of secret names ◀── verdicts ◀── words     │
 //	            all other texts ──▶ text: pairs, URLs, known tokens, cards ──▶ token
 //
-// One table of words (words.go) says which names announce a secret, and where; further
-// tables hold what well-known secrets look like.
+// One table of words (words.go) lists the names of secrets, by place. Further tables describe the
+// formats of well-known secrets.
 //
 // It promises:
 //
-//   - Equal secrets get equal tokens under one key, and nobody who lacks the key can
-//     turn a token back or test a guess.
-//   - A text without secrets stays as it is, byte for byte; JSON stays JSON.
-//   - A body that was cut has no secret up to the cut, and one that can't be read is
-//     left out.
-//   - Its cost grows with a text and no faster, whatever the text is.
+//   - Equal secrets get equal tokens under one key. Without the key, nobody can reverse a token or
+//     test a guess.
+//   - A text without secrets stays the same, byte for byte; JSON stays JSON.
+//   - A body that was cut is redacted up to the cut, and a body that can't be read is left out.
+//     docs/recording-format.md lists the secrets that stay.
+//   - The cost is linear in the length of a text, also for hostile texts.
 //
 // It imports contract, recording with its coding and fieldpath, and the standard library.
 package redact
@@ -47,7 +47,7 @@ type Sink struct {
 	next       recording.Sink
 	verdicts                              // of headers and parameters
 	names      verdicts                   // of bodies
-	plainHosts [16]atomic.Pointer[string] // hosts that say nothing of their paths, by their lengths
+	plainHosts [16]atomic.Pointer[string] // hosts whose paths are not secret, by their lengths
 	last       [32]uint32                 // bit n of last[m]: a segment that announces a secret may end in the m-th and the n-th letter
 	tokens     *Tokens
 	maxBody    int
@@ -59,15 +59,14 @@ type Sink struct {
 
 // Options of [New]. Zero values mean the defaults.
 type Options struct {
-	// Names are headers and parameters that are redacted besides those of the table.
+	// Names are further names of headers, parameters and members of bodies to redact.
 	Names []string
 	// Key makes equal secrets equal tokens wherever it is used. Empty: a random
 	// key, which never leaves memory.
 	Key []byte
-	// MaxBody bounds what a body may have in a record once it is redacted, or decoded
-	// for that; DefaultMaxBody.
+	// MaxBody bounds the size of a redacted or decoded body in a record; DefaultMaxBody.
 	MaxBody int
-	// Redaction says what is redacted besides secrets, under any name.
+	// Redaction selects personal data to redact under any name.
 	contract.Redaction
 	// Panicked, if not nil, is called with each panic in the search for secrets.
 	Panicked func(value any, stack []byte)
@@ -94,7 +93,8 @@ func New(next recording.Sink, o Options) *Sink {
 	return r
 }
 
-// announcedBy lets names that end in this word be looked up.
+// announcedBy adds a word to the filter of mayAnnounce: only path segments that end like one of its
+// words are looked up.
 func (r *Sink) announcedBy(word string) {
 	for _, w := range []string{word, word + "s"} {
 		if n := len(w); n >= 2 {
@@ -179,7 +179,7 @@ func (r *Sink) head(e *recording.Exchange, found *places) {
 	}
 }
 
-// hostOf is the host that a request is for: its target's, if that has one.
+// hostOf returns the host of a request: that of its target, if the target has one.
 func hostOf(r *recording.HTTPRequest) string {
 	if r.URI == "" || r.URI[0] == '/' {
 		return r.Host
@@ -191,7 +191,7 @@ func hostOf(r *recording.HTTPRequest) string {
 	return rest[strings.LastIndexByte(rest[:valueEnd(rest, "/?#")], '@')+1 : valueEnd(rest, "/?#")]
 }
 
-// tags redacts those that are taken from headers.
+// tags redacts the tags whose values come from headers.
 func (r *Sink) tags(t recording.Tags) {
 	for i := range t {
 		switch t[i].Name {
@@ -209,7 +209,7 @@ func (r *Sink) Flush(ctx context.Context) error { return r.next.Flush(ctx) }
 // Close implements [recording.Sink].
 func (r *Sink) Close(ctx context.Context) error { return r.next.Close(ctx) }
 
-// fields reports whether it changed any.
+// fields redacts header fields, and reports whether it changed any.
 func (r *Sink) fields(h recording.Headers, at string, found *places) (changed bool) {
 	for i := range h {
 		f := &h[i]
@@ -227,7 +227,7 @@ func (r *Sink) fields(h recording.Headers, at string, found *places) (changed bo
 	return changed
 }
 
-// once redacts the value of a header, unless it is the one that is known to be clean.
+// once redacts the value of a header, unless it is the cached clean value.
 func (r *Sink) once(m *remembered, old string) string {
 	if m.isClean(old) {
 		return old
@@ -275,8 +275,8 @@ func (r *Sink) fieldValue(f form, v string) string {
 	return r.token(v)
 }
 
-// schemes are those of HTTP Authentication, and others in use. Behind anything else
-// all of an Authorization is secret: it may be no scheme.
+// schemes are the schemes of HTTP Authentication, and others in use. If an Authorization begins with
+// another word, all of it is secret, because the word may not be a scheme.
 var schemes = func() map[string]bool {
 	m := make(map[string]bool)
 	for _, name := range strings.Fields(`api-key apikey aws aws3-https aws4-hmac-sha256 aws4-ecdsa-p256-sha256 basic bearer bot concealed digest
@@ -287,7 +287,7 @@ var schemes = func() map[string]bool {
 	return m
 }()
 
-// isCookieAttribute reports whether this is one of a Set-Cookie, and nothing more.
+// isCookieAttribute reports whether the text is exactly one attribute of a Set-Cookie.
 func isCookieAttribute(p string) bool {
 	name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 	switch strings.ToLower(name) {
@@ -317,8 +317,8 @@ const (
 	maxProtocol = 32
 )
 
-// protocols redacts in a list of WebSocket protocols what is no name: browsers
-// have no other header to put a token into.
+// protocols redacts tokens in a list of WebSocket protocols, because browsers can't set any other
+// header of a WebSocket.
 func (r *Sink) protocols(v string) string {
 	all := strings.Split(v, ",")
 	announced := false // by the name of what follows, as access_token

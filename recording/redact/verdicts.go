@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// verdicts remembers what names say, since the same ones come with every
-// exchange, and the last value of each that had no secret in it. It is as large
-// as it is, whatever names come: each has two places, and the last ones in them stay.
+// verdicts caches the verdicts of names, because every exchange has the same names, and the last
+// clean value of each. Its size is fixed: a name can be in one of two slots, and new names replace
+// older ones.
 type verdicts struct {
 	*dictionary
 	places [1 << verdictBits]atomic.Pointer[remembered]
@@ -16,10 +16,10 @@ type verdicts struct {
 
 const (
 	verdictBits = 10
-	// maxName is how long a name, or a value, may be that is remembered.
+	// maxName and maxClean limit the names and values that are cached.
 	maxName  = 64
 	maxClean = 1 << 10
-	// retry is how many other values come before the one that is remembered is replaced.
+	// retry is how many other values replace the cached clean value of a name.
 	retry = 64
 )
 
@@ -34,13 +34,13 @@ type remembered struct {
 	tail, head    uint64
 	shift, shift2 uint8
 	size          int
-	next          atomic.Uint32 // where the name has its place that came next, the last time
+	next          atomic.Uint32 // the slot of the name that followed the last time
 
 	clean  atomic.Pointer[string]
 	others atomic.Uint32 // values that came since
 }
 
-// verdict returns what a name says.
+// verdict returns the verdict of a name.
 func (v *verdicts) verdict(name string) verdict {
 	if len(name) > maxName {
 		return v.look(name)
@@ -48,7 +48,7 @@ func (v *verdicts) verdict(name string) verdict {
 	return v.remembered(name).verdict
 }
 
-// lookUp is remembered for names of any length.
+// lookUp is remembered for names of any length; long names are not cached.
 func (v *verdicts) lookUp(name string) *remembered {
 	if len(name) > maxName {
 		return v.learn(name)
@@ -67,8 +67,8 @@ func (v *verdicts) learn(name string) *remembered {
 	return m
 }
 
-// remembered finds what is known of a name that isn't too long. A new one takes the
-// place that is its own, and what was there takes the one beside it.
+// remembered returns the cached entry of a name of at most maxName bytes. A new name takes its first
+// slot, and moves the old entry to the neighbouring slot.
 func (v *verdicts) remembered(name string) *remembered {
 	k := keyOf(name)
 	n := k.slot()
@@ -88,7 +88,7 @@ func (v *verdicts) remembered(name string) *remembered {
 	return m
 }
 
-// stepOf is the step of a path that a name makes.
+// stepOf returns a name as a step of a path.
 func (v *verdicts) stepOf(name string) string {
 	if len(name) > maxName {
 		return string(appendStep([]byte("req"), name)[len("req"):])
@@ -111,8 +111,8 @@ func keyOf(name string) key {
 	return key{w, w, len(name)}
 }
 
-// memberAt finds what is known of the name of a JSON member before its colon; nil if it
-// isn't known, or not so short and simple that it can be found with few instructions.
+// memberAt returns the cached entry of the JSON name before a colon. It returns nil if the name isn't
+// cached, or is too long or complex to be found with few instructions.
 func (v *verdicts) memberAt(s string, colon int) *remembered {
 	end := colon - 1
 	if end < 18 || s[end] != '"' || s[end-1] == '\\' {
@@ -139,7 +139,7 @@ func behindQuote(word uint64) int {
 	return bits.LeadingZeros64(^((x&lows + lows) | x | lows)) >> 3
 }
 
-// slot is the place of a name.
+// slot returns the slot of a name.
 func (k key) slot() uint64 {
 	return ((k.first*31+k.last)*0x9e3779b97f4a7c15 + uint64(k.size)*0xff51afd7ed558ccd) * 0x9e3779b97f4a7c15 >> (64 - verdictBits)
 }
@@ -158,13 +158,13 @@ func load(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// isClean reports whether the value is the one that is remembered to be.
+// isClean reports whether the value is the cached clean one.
 func (m *remembered) isClean(value string) bool {
 	clean := m.clean.Load()
 	return clean != nil && *clean == value
 }
 
-// cleanIs remembers a value without a secret.
+// cleanIs caches a value without a secret.
 func (m *remembered) cleanIs(value string) {
 	if len(value) > maxClean || m.clean.Load() != nil && m.others.Add(1)%retry != 0 {
 		return

@@ -2,20 +2,20 @@ package redact
 
 import "strings"
 
-// form says which part of a value is secret.
+// form defines which part of a value is secret.
 type form uint8
 
 const (
 	plain     form = iota // none of it, unless a secret is written in it
 	scrambled             // all of it, if it looks random and is no UUID
 	random                // all of it, if it looks random
-	mixed                 // all of it, if it looks random, or has at least twelve characters, letters and digits among them
+	mixed                 // all of it, if it looks random, or has at least twelve characters with letters and digits
 	oneTime               // all of it, if it looks random, or has six digits and stands in a request
 	scheme                // what follows the authentication scheme: Bearer …
 	challenge             // what follows the scheme, if that is no list of parameters
 	cookies               // the values of a=…; b=…
 	setCookie             // the value of a=…, not its attributes
-	protocols             // what in a list of WebSocket protocols isn't the name of one
+	protocols             // the elements of a list of WebSocket protocols that aren't names of protocols
 	link                  // user information and secret parameters of a URL
 	whole                 // all of it
 )
@@ -33,7 +33,7 @@ const (
 	anyName     = anyField | inBody
 )
 
-// position says where in a name the words stand.
+// position defines where in a name the words must be.
 type position uint8
 
 const (
@@ -42,8 +42,8 @@ const (
 	alone             // nothing else is in the name, or in a part such as [password]
 )
 
-// numbers says whether numbers are secret, too, where a body tells them from text:
-// `"pin": 1234` is, `"code": 404` is not.
+// numbers defines whether numbers are secret, too, in formats with numbers: in `"pin": 1234` the number
+// is secret, in `"code": 404` it is not.
 type numbers bool
 
 const (
@@ -51,12 +51,11 @@ const (
 	alsoNumbers numbers = true
 )
 
-// words is the one table of what names say of their values, and where they do. Names
-// are split into words, at whatever is no letter, where a capital begins a word, and,
-// in lower case, into the words of this table. A row with the form [plain] is an
-// exception: it takes back what another row says of the same words. Every other row
-// says what is secret of a value. Bodies have far more names than headers and parameters,
-// so some words say less there.
+// words is the table of names whose values are secret, by place. Names are split into words at every
+// character that is not a letter, where a capital begins a word, and, in lower case, into the words of
+// this table. A row with the form [plain] is an exception from other rows with the same words. Every
+// other row defines which part of a value is secret. Bodies have far more names than headers and
+// parameters, so some rows are weaker there.
 var words = []struct {
 	form    form
 	in      place
@@ -109,44 +108,43 @@ var words = []struct {
 	{plain, inPath, anywhere, textOnly, `page-token next-token`},
 }
 
-// attributes end names that say something about a secret, such as token-type:
-// words before them are not secret. Within what is secret as a whole, such as an object of
-// credentials, members with such names aren't.
+// attributes are the last words of names that describe a secret, such as token-type. Their values are
+// not secret, even within an object that is secret as a whole, such as credentials.
 const attributes = `type types method methods version algorithm alg length count expires expiry expiration expire ttl lifetime endpoint
 	url uri name enabled required supported policy status error limit remaining format size max min usage level mode provider issuer
 	audience scope scopes age outcome in at`
 
-// bodyAttributes are attributes in bodies, which say more of things than headers do.
+// bodyAttributes are further attributes in bodies.
 const bodyAttributes = `path file filename ref description title label hint placeholder tooltip caption prompt strategy scheme kind class
 	address symbol decimals balance price created updated changed issued rotated date timestamp check checks`
 
-// qualifiers are further words that names without any separator are made of.
+// qualifiers are further words of which names without separators consist.
 const qualifiers = `access account acme admin amz api app application aws azure basic bot card callback client cloud confirm confirmation consumer
 	current customer data db deploy device email encryption function functions git github gitlab google goog grant hub id identity internal jwt key license login
 	master max my new next num number old page personal php private proxy public push read refresh registration request reset response root
 	security service session shared sign signing site start subscription swagger sync system team temp test two user username value vault
 	verification web webhook write x`
 
-// What names in bodies say besides.
+// Further kinds of names in bodies.
 const (
-	// naming ends names whose value is a name itself: {"name":"password","value":"…"}.
+	// naming has the last words of names whose value is a name itself: {"name":"password","value":"…"}.
 	naming = `name key field header parameter param property path variable attribute setting option k`
-	// valued ends names of the value beside it.
+	// valued has the last words of names of the value next to it.
 	valued = `value val content v`
-	// proseNames end names of what people read: {"errors":{"password":["is too short"]}}.
+	// proseNames are the last words of names whose values are texts for people: {"errors":{"password":["is too short"]}}.
 	proseNames = `error errors message messages label labels translation translations locale locales violation violations
 		description descriptions placeholders hints texts strings detail details validation`
-	// identifying ends names of numbers that aren't those of cards.
+	// identifying has the last words of names of numbers that aren't card numbers.
 	identifying = `id ids uuid ean gtin sku upc barcode isbn timestamp ts time epoch millis micros nanos count size offset sequence version`
-	// phrases are words for secrets that consist of words.
+	// phrases are names of secrets that consist of words.
 	phrases = `phrase passphrase mnemonic`
-	// kinds are names of what an object is, and kindData of what a Secret of Kubernetes holds.
+	// kinds are names of a Kubernetes object's kind, and kindData of the values in a Secret.
 	kinds    = `kind`
 	kindData = `data`
 )
 
-// glued are words that are recognized at either end of a longer word that can't
-// be split: they are the end, or the beginning, of hardly any other word.
+// gluedEnds and gluedBeginnings are recognized at the end and at the beginning of a longer word that
+// can't be split, because hardly any other word ends or begins so.
 var (
 	gluedEnds = strings.Fields(`token secret password passwd passphrase passcode signature credential credentials apikey accesskey secretkey
 		privatekey sessionid sessid hmac jwt pwd authorization`)
