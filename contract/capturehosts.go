@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// What a rendered pod needs so that a hosts file leads captured hosts to the sidecar.
+// Names and paths for the hosts file that leads captured hosts to the sidecar.
 const (
 	// HostsFile is the hosts file that the sidecar writes on TrustVolume before the
 	// application starts, and HostsName its name there: the subPath of a mount over
@@ -18,38 +18,38 @@ const (
 	HostsFile   = TrustDir + "/" + HostsName
 	HostsName   = "hosts"
 	SystemHosts = "/etc/hosts"
-	// HostsContainer is the init container of pods with a classic sidecar, which is no
-	// init container itself: it puts a HostsFile in place, with the pod's own lines,
-	// before any container starts that mounts it. The kubelet would make a directory
-	// there. The sidecar adds the captured hosts.
+	// HostsContainer is an init container in pods with a classic sidecar. It writes a
+	// HostsFile with the pod's lines before the containers that mount it start. Otherwise
+	// the kubelet would make a directory at that path. The sidecar adds the captured hosts.
 	HostsContainer = "tapedeck-hosts"
-	// SysctlPortStart is the sysctl that lets a process without privileges listen on
-	// ports below UnprivilegedPorts: its value is the lowest of them that may be used.
-	// Every profile of the Pod Security Standards allows it, "restricted" too.
+	// SysctlPortStart is the sysctl that lets an unprivileged process listen on ports below
+	// UnprivilegedPorts. Its value is the lowest allowed port. Every profile of the Pod
+	// Security Standards allows it, including "restricted".
 	SysctlPortStart   = "net.ipv4.ip_unprivileged_port_start"
 	UnprivilegedPorts = 1024
 )
 
 const (
-	// MaxCaptureHosts bounds the hosts of a pod, each of which has an address of its own,
-	// and MaxCapturePorts their ports together, each of which takes a listener.
+	// MaxCaptureHosts is the maximum number of captured hosts in a pod, because each needs a
+	// separate address. MaxCapturePorts is the maximum number of all their ports, because
+	// each needs a listener.
 	MaxCaptureHosts = 250
 	MaxCapturePorts = 1000
-	// maxDNSName is how long a DNS name may be without its final dot, and maxLabel each
-	// of its labels (RFC 1035 section 2.3.4).
+	// maxDNSName is the maximum length of a DNS name without its final dot, and maxLabel the
+	// maximum length of a label (RFC 1035 section 2.3.4).
 	maxDNSName, maxLabel = 253, 63
 )
 
-// CaptureHost is a host whose connections are captured through a hosts file.
+// CaptureHost is a host whose connections are captured with a hosts file.
 type CaptureHost struct {
-	// Name is its name, in lower case and without a final dot.
+	// Name is the host's name, in lower case and without a final dot.
 	Name string
-	// Ports are those at which it is captured, in the order in which they were listed.
+	// Ports are the captured ports, in the order of the list.
 	Ports []int
 }
 
-// CaptureAddr returns the loopback address that stands for the host at an index of what
-// ParseCaptureHosts returned: 127.0.1.1 for the first one, 127.0.1.250 for the last.
+// CaptureAddr returns the loopback address of host number i in the result of
+// ParseCaptureHosts: 127.0.1.1 for the first one, 127.0.1.250 for the last.
 func CaptureAddr(i int) netip.Addr {
 	if i < 0 || i >= MaxCaptureHosts {
 		return netip.Addr{}
@@ -61,12 +61,11 @@ func CaptureAddr(i int) netip.Addr {
 // ParseCaptureHosts reads.
 const CaptureHostsAllowed = "hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443"
 
-// ParseCaptureHosts reads a list of hosts with their ports, as in "postgres.db:5432,
-// redis:6379". Commas separate its entries, and so do blanks. A host may stand in it with
-// several ports, and keeps the place at which it stands first. The error says what is
-// wrong with the first entry that is not good, without what may be a password in it, and
-// the caller adds CaptureHostsAllowed.
-// Of "" there is no host, which is no error.
+// ParseCaptureHosts reads a list of hosts with ports, such as "postgres.db:5432,
+// redis:6379". Commas and blanks separate the entries. A host may have several entries with
+// different ports; the first one decides its place. The error says what is wrong with the
+// first invalid entry, without possible passwords; the caller adds CaptureHostsAllowed. An
+// empty text has no hosts, and is valid.
 func ParseCaptureHosts(text string) ([]CaptureHost, error) {
 	var hosts []CaptureHost
 	index := map[string]int{}
@@ -108,8 +107,8 @@ func FormatCaptureHosts(hosts []CaptureHost) string {
 	return strings.Join(entries, ", ")
 }
 
-// LowestCapturePort returns the lowest port at which hosts are captured, 0 for no host.
-// Below UnprivilegedPorts the pod needs SysctlPortStart.
+// LowestCapturePort returns the lowest captured port; 0 if there are no hosts. If it is below
+// UnprivilegedPorts, the pod needs SysctlPortStart.
 func LowestCapturePort(hosts []CaptureHost) int {
 	lowest := 0
 	for _, h := range hosts {
@@ -142,9 +141,9 @@ func parseCaptureHost(entry string) (name string, port int, err error) {
 	return strings.ToLower(name), port, nil
 }
 
-// quoted quotes an entry of a list, without what may be a password in a URL or a DSN: what
-// follows "://", what stands before an @, and what follows a colon and is no number. It
-// cuts the rest, which may be a whole file.
+// quoted quotes an entry of a list without a possible password in a URL or a DSN: it drops
+// the text after "://", the text before an @, and a text after a colon that is not a number.
+// It shortens the rest, which may be a whole file.
 func quoted(entry string) string {
 	if scheme, _, ok := strings.Cut(entry, "://"); ok {
 		entry = scheme + "://…"
@@ -164,9 +163,9 @@ func quoted(entry string) string {
 
 var errCaptureAddress = errors.New("it is an IP address, which no hosts file leads elsewhere")
 
-// CheckCaptureHost refuses what a hosts file can't lead to the sidecar, or must not: a
-// text that is no DNS name, a wildcard, an IP address in any notation, and the pod's own
-// loopback. Letters may be upper case. The error does not quote the name.
+// CheckCaptureHost rejects names that a hosts file can't, or must not, lead to the sidecar:
+// invalid DNS names, wildcards, IP addresses in any notation, and the pod's loopback. Letters
+// may be upper case. The error does not quote the name.
 func CheckCaptureHost(name string) error {
 	labels := strings.Split(name, ".")
 	last := strings.ToLower(labels[len(labels)-1])

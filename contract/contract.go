@@ -1,23 +1,22 @@
-// Package contract holds what the renderer writes into a manifest and the
-// sidecar reads inside the pod: ports, environment names, paths, labels and
-// annotation keys. Each stands here once, and both sides import it, so that a
-// rendered pod can't disagree with the binary it runs.
+// Package contract holds the names and values that the renderer writes into a manifest and
+// the sidecar reads in the pod: ports, environment variables, paths, labels and annotation
+// keys. Both sides import it, so a rendered pod always agrees with the binary that it runs.
 //
 //	transformer ──writes──▶ manifest ──runs──▶ proxy
 //	      └──────────── contract ────────────────┘
 //
-// It holds constants, tables and the rules by which both sides read a value,
-// imports nothing outside the standard library, and is with its own filter the one
-// package that transformer and proxy share.
+// It has constants, tables and the rules for reading a value. It imports only the standard
+// library. Apart from its subpackage filter, it is the only package that transformer and
+// proxy share.
 package contract
 
 // Ports of the sidecar. The first two are the defaults of the annotations
 // proxy-in-port and proxy-out-port; the admin port is fixed and bound to
 // loopback alone.
 const (
-	// InPort is where the reverse proxy takes inbound connections.
+	// InPort is the reverse proxy's port for inbound connections.
 	InPort = 4143
-	// OutPort is where the forward proxy takes HTTP, CONNECT and SOCKS.
+	// OutPort is the forward proxy's port for HTTP, CONNECT and SOCKS.
 	OutPort = 4140
 	// AdminPort serves /metrics, /healthz, /connections and /status on loopback.
 	AdminPort = 4100
@@ -26,21 +25,21 @@ const (
 // Identity of the sidecar's process. 1337 belongs to Envoy: Istio's iptables
 // rules let its traffic, by UID and by GID, out of the mesh.
 const (
-	// UID and GID are what the sidecar runs as unless configured otherwise.
+	// UID and GID are the sidecar's user and group unless configured otherwise.
 	UID = 2102
 	GID = 2102
 	// EnvoyUID is the user and group that Istio exempts from redirection.
 	EnvoyUID = 1337
 )
 
-// Names of what a rendered pod holds.
+// Names in a rendered pod.
 const (
 	// Container is the sidecar's container name.
 	Container = "tapedeck-proxy"
 	// Binary is the path of the whole program in the image.
 	Binary = "/tapedeck"
-	// ProxyBinary is the path of the sidecar's own program in the image: what
-	// pods run, and what their probes call.
+	// ProxyBinary is the path of the sidecar's program in the image. Pods and their probes
+	// run it.
 	ProxyBinary = "/tapedeck-proxy"
 
 	// TrustVolume is the volume on which the sidecar writes the trust files

@@ -1,18 +1,17 @@
 package contract
 
-// Version is the version of this contract. It grows when a render begins to write
-// what the images of earlier releases do not understand: a variable of the sidecar,
-// a volume that one goes with, or another way to run the program.
+// Version is the version of this contract. It grows when renders begin to write something
+// that older images do not support: a variable of the sidecar, a volume for it, or another
+// command.
 //
 //	1   the image has /tapedeck alone; pods run `/tapedeck proxy`
-//	2   /tapedeck-proxy; filters, bytes of streams that no decoder knows, and several
-//	    inbound ports; a key for redaction, and what is redacted besides secrets
-//	3   a collector as the sink; hosts that are captured through a hosts file; the
-//	    generators and responders of replays
+//	2   /tapedeck-proxy; filters, bytes of streams in unknown protocols, several inbound
+//	    ports, a redaction key, and more things to redact
+//	3   a collector as the sink; captured hosts; generators and responders of replays
 const Version = 3
 
-// Since returns the version of the contract from which on images understand a
-// variable of the sidecar. A new variable needs an entry here.
+// Since returns the first version of the contract whose images support a variable of the
+// sidecar. A new variable needs an entry here.
 func Since(variable string) int {
 	switch variable {
 	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts, EnvRedact, EnvRedactKeyFile:
@@ -23,7 +22,7 @@ func Since(variable string) int {
 	return 1
 }
 
-// Program is how the images of one version of the contract are run.
+// Program is how to run images of a version of the contract.
 type Program struct {
 	// Command and Args are the container's; nil leaves them to the image.
 	Command, Args []string
@@ -33,7 +32,7 @@ type Program struct {
 	Hosts []string
 }
 
-// ProgramOf returns how images of a version of the contract are run.
+// ProgramOf returns how to run images of a version of the contract.
 func ProgramOf(version int) Program {
 	if version < 2 {
 		return Program{Args: []string{"proxy"}, Healthz: []string{Binary, "healthz"}}

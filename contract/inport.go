@@ -19,8 +19,8 @@ func FormatInRoutes(routes []InRoute) string {
 	return strings.Join(pairs, ",")
 }
 
-// ParseInRoutes reads what FormatInRoutes writes. No port of the sidecar may stand
-// twice, and no port of the application.
+// ParseInRoutes reads the text that FormatInRoutes writes. Each port of the sidecar and of the
+// application may be listed only once.
 func ParseInRoutes(v string) ([]InRoute, error) {
 	var routes []InRoute
 	in, app := map[int]bool{}, map[int]bool{}
@@ -29,11 +29,11 @@ func ParseInRoutes(v string) ([]InRoute, error) {
 		r := InRoute{parsePort(from), parsePort(to)}
 		switch {
 		case !ok || r.In == 0 || r.App == 0:
-			return nil, fmt.Errorf("%q is no pair of ports: want the sidecar's and the application's, as in 4143=8080,4144=9090", pair)
+			return nil, fmt.Errorf("%q is not a pair of ports: want the sidecar's port and the application's, as in 4143=8080,4144=9090", pair)
 		case in[r.In]:
-			return nil, fmt.Errorf("the sidecar's port %d stands twice", r.In)
+			return nil, fmt.Errorf("the sidecar's port %d is listed twice", r.In)
 		case app[r.App]:
-			return nil, fmt.Errorf("the application's port %d stands twice", r.App)
+			return nil, fmt.Errorf("the application's port %d is listed twice", r.App)
 		}
 		in[r.In], app[r.App] = true, true
 		routes = append(routes, r)

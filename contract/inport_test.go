@@ -16,15 +16,15 @@ func TestInRoutes(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                    "no pair of ports",
-		"4143":                "no pair of ports",
-		"4143=0":              "no pair of ports",
-		"4143=65536":          "no pair of ports",
-		"4143=8080,":          "no pair of ports",
-		"4143=+80":            "no pair of ports",
-		"4143=080":            "no pair of ports",
-		"4143=8080,4143=9090": "the sidecar's port 4143 stands twice",
-		"4143=8080,4144=8080": "the application's port 8080 stands twice",
+		"":                    "not a pair of ports",
+		"4143":                "not a pair of ports",
+		"4143=0":              "not a pair of ports",
+		"4143=65536":          "not a pair of ports",
+		"4143=8080,":          "not a pair of ports",
+		"4143=+80":            "not a pair of ports",
+		"4143=080":            "not a pair of ports",
+		"4143=8080,4143=9090": "the sidecar's port 4143 is listed twice",
+		"4143=8080,4144=8080": "the application's port 8080 is listed twice",
 	} {
 		if _, err := ParseInRoutes(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -6,15 +6,14 @@ import (
 	"strconv"
 )
 
-// ProxyPorts are the schemes of proxies that the sidecar can go through, and the
-// ports that they have where a URL names none.
+// ProxyPorts returns the schemes of proxies that the sidecar supports, and their default
+// ports.
 func ProxyPorts() map[string]int {
 	return map[string]int{"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 }
 
-// ParseProxy reads the value of a proxy variable: a URL, or HOST[:PORT], which
-// is an HTTP proxy's, as Go and curl read it. The error does not repeat the
-// value, which may have a password.
+// ParseProxy reads the value of a proxy variable: a URL, or HOST[:PORT] for an HTTP proxy,
+// as Go and curl read it. The error does not quote the value, which may have a password.
 func ParseProxy(value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme == "" || u.Host == "" {

@@ -127,7 +127,7 @@ func TestWrongVariables(t *testing.T) {
 		"REVERSE_PROXY_PORT=4143":                                               `REVERSE_PROXY_PORT=4143: the proxy would forward to itself; PROXY_IN_PORT has that port`,
 		"REVERSE_PROXY_HOST=localhost:8080":                                     `REVERSE_PROXY_HOST="localhost:8080": want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
 		"TAPEDECK_IN_PORTS=4143=8080,4144=9090":                                 `TAPEDECK_IN_PORTS="4143=8080,4144=9090": the first pair is 4143=8080: want 4143=80, the values of PROXY_IN_PORT and REVERSE_PROXY_PORT`,
-		"TAPEDECK_IN_PORTS=8080,9090":                                           `TAPEDECK_IN_PORTS="8080,9090": "8080" is no pair of ports: want the sidecar's and the application's, as in 4143=8080,4144=9090`,
+		"TAPEDECK_IN_PORTS=8080,9090":                                           `TAPEDECK_IN_PORTS="8080,9090": "8080" is not a pair of ports: want the sidecar's port and the application's, as in 4143=8080,4144=9090`,
 		"TAPEDECK_IN_PORTS=4143=80,4140=9090":                                   `PROXY_OUT_PORT=4140: TAPEDECK_IN_PORTS has that port already`,
 		"TLS_OUT_UNWRAP=yes":                                                    `TLS_OUT_UNWRAP="yes": want true or false`,
 		"TLS_IN_UNWRAP=true":                                                    `TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY: set them to the files with the certificate and key`,

@@ -10,18 +10,18 @@ const (
 	maxTrailer   = 16 << 10
 )
 
-// body follows a message's body through what is read, however that is cut
-// (RFC 9112 sections 6 and 7.1). The zero value is a body that has ended. It
-// checks how chunks are framed, extensions and trailers included: what two
-// parsers could read in two ways is refused.
+// body finds the end of a message's body in bytes that are cut anywhere (RFC 9112 sections 6
+// and 7.1). The zero value is a body that has ended. It checks the framing of chunks,
+// including extensions and trailers, and rejects bytes that two parsers could read
+// differently.
 type body struct {
-	open   bool // more is to come
-	close  bool // ends with the connection
+	open   bool // the body has not ended
+	close  bool // the body ends with the connection
 	chunk  chunkPart
-	left   int64 // bytes of the body, or of the chunk
-	line   int   // bytes of the chunk's first line until now
-	digits bool  // of the chunk's size there were some
-	lines  int   // bytes of the trailer until now
+	left   int64 // remaining bytes of the body, or of the chunk
+	line   int   // length of the chunk's first line so far
+	digits bool  // the chunk's size has a digit
+	lines  int   // length of the trailer so far
 	field  []byte
 }
 
@@ -40,7 +40,7 @@ const (
 	trailerLine
 )
 
-// newBody returns a body that is framed so and has not begun.
+// newBody returns a body with this framing that has not begun.
 func newBody(f framing) body {
 	switch {
 	case f.chunked:
@@ -51,9 +51,8 @@ func newBody(f framing) body {
 	return body{open: f.length > 0, left: f.length}
 }
 
-// take returns how many of the bytes that were read next belong to the body.
-// With an error, they are those before the byte that is wrong; a further call
-// with that byte returns the same error.
+// take returns how many bytes at the beginning of p belong to the body. With an error, these
+// are the bytes before the invalid one; another call with that byte returns the same error.
 func (b *body) take(p []byte) (n int, err error) {
 	for b.open && n < len(p) {
 		m := 1
@@ -74,7 +73,7 @@ func (b *body) take(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// data takes n bytes of the body itself.
+// data takes n bytes of content.
 func (b *body) data(n int) {
 	if b.close {
 		return
@@ -132,8 +131,8 @@ func (b *body) framing(c byte) error {
 	return nil
 }
 
-// trailer takes what p has of a line after the last chunk. The empty one ends
-// the body.
+// trailer takes a line after the last chunk, or the part of it in p. The empty line ends the
+// body.
 func (b *body) trailer(p []byte) (n int, err error) {
 	n = len(p)
 	if i := bytes.IndexByte(p, '\n'); i >= 0 {

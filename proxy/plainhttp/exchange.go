@@ -2,7 +2,7 @@ package plainhttp
 
 import "sync/atomic"
 
-// exchange is a request that waits for its answer.
+// exchange is a request and its answer.
 type exchange struct {
 	method  string
 	upgrade bool        // it may switch protocols
@@ -12,9 +12,9 @@ type exchange struct {
 	// finished is closed when the client's side of an upgraded connection is
 	// over.
 	finished chan struct{}
-	// voided says that the request is refused, and sent to the server in part;
-	// claimed that the client is being sent the server's answer. It is one of them
-	// alone, under the server's lock.
+	// voided says that the request was rejected after a part of it was sent to the server.
+	// claimed says that the client is getting the server's answer. At most one of them is
+	// set. The upstreamConn's lock guards them.
 	voided, claimed bool
 }
 

@@ -40,43 +40,42 @@ import (
 )
 
 const (
-	// headTime bounds how long a client may take for a head that it has begun.
+	// headTime is the time for a client to send a head after its first byte.
 	headTime = 30 * time.Second
-	// linger is how long, and lingerBytes how much, is read from a client that
-	// has been refused, so that it gets to read why.
+	// linger is the time, and lingerBytes the number of bytes, for which a rejected client
+	// is read, so that it can read the answer.
 	linger      = time.Second
 	lingerBytes = 1 << 20
-	// maxBegun is how much of a body is copied behind its head.
+	// maxBegun is the maximum part of a body that is sent together with its head.
 	maxBegun = 4 << 10
-	// connectPort is where CONNECT goes that names no port. It must name one (RFC
-	// 9110 section 9.3.6), but gRPC for Go, for one, leaves https' own away.
+	// connectPort is the port of a CONNECT request without one. A port is required (RFC 9110
+	// section 9.3.6), but some clients, such as gRPC for Go, omit that of https.
 	connectPort = "443"
-	// maxPipeline is how many requests may wait for their answers.
+	// maxPipeline is the maximum number of unanswered requests.
 	maxPipeline = 64
 )
 
 // Handler serves one client's connection.
 type Handler struct {
-	// Dial connects to where a request goes. The URL is not nil when the
-	// connection is to a proxy that takes requests in absolute-form.
+	// Dial connects to a request's destination. The URL is not nil if the connection is to a
+	// proxy that accepts requests in absolute-form.
 	Dial func(ctx context.Context, to Target) (*pump.Conn, *url.URL, error)
-	// Tap begins the flow of the connection that Dial was last called for.
+	// Tap begins the tap's flow for the last connection of Dial.
 	Tap func() *tap.Stream
-	// Meter counts what passes.
+	// Meter counts the bytes.
 	Meter *pump.Meter
-	// Pool is where buffers come from.
+	// Pool provides the buffers.
 	Pool *tap.Pool
 
-	open atomic.Int64 // requests that were read and are not answered
+	open atomic.Int64 // unanswered requests
 }
 
-// Idle reports whether all that the client has asked is answered.
+// Idle reports whether all requests are answered.
 func (h *Handler) Idle() bool { return h.open.Load() == 0 }
 
-// Serve serves requests until the client or a server closes. When the client
-// asks for a tunnel, it returns where to, and the connection is the caller's:
-// nothing of what follows the request has been read. The caller closes client
-// in any case.
+// Serve serves requests until the client or a server closes the connection. If the client
+// asks for a tunnel, Serve returns the tunnel's target. The bytes after that request are
+// unread, and the caller uses the connection from then on. The caller always closes client.
 func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error) {
 	s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
 	var tunnel *Target
@@ -118,17 +117,17 @@ func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error)
 	return tunnel, nil
 }
 
-// session is one client's connection. The request side reads from the client
-// and writes to the server of the moment; each server has a goroutine for the
-// other way.
+// session is a client's connection. Its goroutine, the request side, reads requests from the
+// client and writes them to the current upstream connection. Each upstream connection has a
+// goroutine for the answers.
 type session struct {
 	*Handler
 	client *pump.Conn
 	in     *reader
 	up     *upstreamConn
-	// dirty says that an answer was begun and not finished.
+	// dirty says that the client got only a part of an answer.
 	dirty bool
-	// scratch is for the heads that are written.
+	// scratch is the buffer for rewritten heads.
 	scratch []byte
 }
 
@@ -154,7 +153,7 @@ func (s *session) serve(ctx context.Context) (*Target, error) {
 	}
 }
 
-// next reads a request's head; nil means that there is none.
+// next reads the head of a request. It returns nil if there are no more requests.
 func (s *session) next() (*request, error) {
 	for {
 		head, err := s.head()
@@ -189,14 +188,14 @@ func (s *session) next() (*request, error) {
 	}
 }
 
-// long begins a request with a long head, of which the beginning has been read.
+// long begins a request with a long head, whose beginning has been read.
 func (d *reader) long() (*request, error) {
 	q, used, err := parseLong(d.unread())
 	d.use(used)
 	return q, err
 }
 
-// head waits for a request, however long, and then for its head.
+// head waits for a request without a time limit, and then for its head.
 func (s *session) head() ([]byte, error) {
 	if err := s.in.await(); err != nil {
 		return nil, err
@@ -207,7 +206,7 @@ func (s *session) head() ([]byte, error) {
 		}
 	}
 	if bytes.Contains(s.in.unread(), []byte("\r\n\r\n")) {
-		return s.in.head(true) // all there: no need of a deadline
+		return s.in.head(true) // complete: no deadline necessary
 	}
 	_ = s.client.SetReadDeadline(time.Now().Add(headTime))
 	defer s.client.Resume()
@@ -217,8 +216,8 @@ func (s *session) head() ([]byte, error) {
 	return s.in.head(true)
 }
 
-// exchange forwards a request. done means that the connection is over; whether
-// all that was forwarded is answered is for leave to find.
+// exchange forwards a request. done means that the connection has ended. leave finds out
+// whether all requests are answered.
 func (s *session) exchange(ctx context.Context, q *request) (done bool, err error) {
 	s.open.Add(1)
 	t, origin, err := q.destination()
@@ -232,7 +231,7 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 	}
 	if s.up == nil {
 		if err := s.connect(ctx, t); err != nil {
-			// The record shows what was asked, and that nothing came.
+			// The record has the request, without an answer.
 			stream := s.Tap()
 			if !q.long {
 				stream.Copy(tap.FromClient, time.Now(), q.write(nil, origin))
@@ -269,7 +268,7 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 	return s.upgraded(x)
 }
 
-// ask writes a request to the server, with as much of its body as has come.
+// ask writes a request to the server, with the part of its body that has arrived.
 func (s *session) ask(q *request, origin string, come int) error {
 	out := &s.up.out
 	begun := s.in.unread()[:min(come, maxBegun)] // leaves with the head
@@ -278,8 +277,7 @@ func (s *session) ask(q *request, origin string, come int) error {
 	s.Meter.Add(tap.FromClient, now, len(s.scratch))
 	s.up.stream.Copy(tap.FromClient, now, s.scratch)
 	if via := s.up.via; via != nil {
-		// A proxy behind us: the whole target, and who we are. Neither is
-		// for the record.
+		// The next proxy gets the whole target and the credentials. Neither is recorded.
 		var extra []string
 		if auth := upstream.Authorization(via); auth != "" {
 			extra = append(extra, "Proxy-Authorization: "+auth)
@@ -294,13 +292,13 @@ func (s *session) ask(q *request, origin string, come int) error {
 	return out.flush()
 }
 
-// broken says what it means for the connection that a request could not be
-// passed on: no error when it is the server that is gone.
+// broken returns the error for a request that could not be forwarded. It is nil if the
+// server has closed the connection.
 func (s *session) broken(err error) error {
 	var write *writeError
 	if errors.As(err, &write) || s.up.ended() {
-		// It closes early, maybe with an answer: that decides, and not what
-		// could not be written to it.
+		// The server closed early, maybe with an answer. The answer decides, and not the
+		// failed write.
 		return nil
 	}
 	var refused *badRequest
@@ -314,8 +312,8 @@ func (s *session) broken(err error) error {
 	return err
 }
 
-// upgraded makes a tunnel of the connections when the server agrees to the
-// upgrade that x asks for.
+// upgraded turns the connections into a tunnel if the server accepts the upgrade that x
+// asks for.
 func (s *session) upgraded(x *exchange) (done bool, err error) {
 	select {
 	case switched := <-x.verdict:
@@ -338,7 +336,7 @@ func (s *session) upgraded(x *exchange) (done bool, err error) {
 	return true, err
 }
 
-// connect connects to where a request goes.
+// connect connects to a request's destination.
 func (s *session) connect(ctx context.Context, t Target) error {
 	c, via, err := s.Dial(ctx, t)
 	if err != nil {
@@ -356,9 +354,9 @@ func (s *session) connect(ctx context.Context, t Target) error {
 	return nil
 }
 
-// leave waits for the answers that the server owes and parts from it. final
-// means that nothing can follow what the client was sent; without an error, it
-// was sent all.
+// leave waits for the outstanding answers, and closes the upstream connection. final means
+// that the client's connection can't be used for another answer. Without an error, the
+// client got all answers.
 func (s *session) leave() (final bool, err error) {
 	up := s.up
 	if up == nil {

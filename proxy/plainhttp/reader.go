@@ -9,16 +9,16 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// reader reads a connection through a pooled buffer, of which it holds none
-// while there is nothing to read.
+// reader reads a connection through a pooled buffer. It holds no buffer while there is
+// nothing to read.
 type reader struct {
 	conn  *pump.Conn
 	pool  *tap.Pool
 	class tap.Class
 	buf   *tap.Buffer
 	r, w  int // unread bytes are buf.B[r:w]
-	// before is called before the connection is read, and before the bytes
-	// that were used are gone.
+	// before is called before each read of the connection, while the used bytes are still
+	// in the buffer.
 	before func() error
 }
 
@@ -27,7 +27,7 @@ var (
 	errBareLF      = errors.New("a line that ends in LF without CR")
 )
 
-// unread returns what has been read from the connection and not been used.
+// unread returns the bytes that were read and are not used yet.
 func (d *reader) unread() []byte {
 	if d.buf == nil {
 		return nil
@@ -45,7 +45,7 @@ func (d *reader) release() {
 	}
 }
 
-// take takes a buffer if there is none.
+// take gets a buffer if there is none.
 func (d *reader) take() {
 	if d.buf == nil {
 		d.class = d.pool.Allow(d.class)
@@ -53,8 +53,7 @@ func (d *reader) take() {
 	}
 }
 
-// await waits until something has been read, without a buffer meanwhile where
-// that is possible.
+// await waits until something has been read. If possible, it holds no buffer meanwhile.
 func (d *reader) await() error {
 	if d.r < d.w {
 		return nil
@@ -83,8 +82,8 @@ func (d *reader) settle() error {
 // used returns the last n bytes that were used.
 func (d *reader) used(n int) []byte { return d.buf.B[d.r-n : d.r] }
 
-// fill reads more behind what is unread, into a larger buffer if that is full.
-// io.ErrShortBuffer means that the largest one is.
+// fill appends more bytes to the unread ones, in a larger buffer if necessary. It returns
+// io.ErrShortBuffer if the largest buffer is full.
 func (d *reader) fill() error {
 	if err := d.settle(); err != nil {
 		return err
@@ -130,7 +129,7 @@ func (d *reader) some() ([]byte, error) {
 	return d.unread(), nil
 }
 
-// skipEmptyLines skips those before a request, which some clients send behind a body
+// skipEmptyLines skips empty lines before a request, which some clients send after a body
 // (RFC 9112 section 2.2).
 func (d *reader) skipEmptyLines() {
 	for bytes.HasPrefix(d.unread(), []byte("\r\n")) {
@@ -138,9 +137,9 @@ func (d *reader) skipEmptyLines() {
 	}
 }
 
-// head reads up to and with the empty line that ends a head. strict demands
-// CRLF at the end of every line, as in a request, and skips empty lines before it. The bytes are unread until they are used, and
-// valid until the next read.
+// head reads a head up to and including its final empty line. strict, for requests, requires
+// CRLF at the end of every line, and skips empty lines before the head. The bytes stay
+// unread until they are used, and are valid until the next read.
 func (d *reader) head(strict bool) ([]byte, error) {
 	for seen := 0; ; {
 		if strict && seen == 0 {
@@ -163,8 +162,8 @@ func (d *reader) head(strict bool) ([]byte, error) {
 	}
 }
 
-// headEnd returns where the head ends that p begins with, 0 if more is to come:
-// then all up to lines was looked at, and seen may be that the next time.
+// headEnd returns the length of the head at the beginning of p; 0 if it is incomplete. In
+// that case lines is how much of p was checked; pass it as seen in the next call.
 func headEnd(p []byte, seen int, strict bool) (end, lines int, err error) {
 	for {
 		i := bytes.IndexByte(p[seen:], '\n')

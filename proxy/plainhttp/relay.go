@@ -9,25 +9,24 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// relay carries one side's bytes to the other. What came together leaves
-// together: bytes that are passed on stay in the reader's buffer until it reads
-// again, or the message ends.
+// relay forwards one side's bytes to the other. It writes bytes together that were read
+// together: they stay in the reader's buffer until the next read or the message's end.
 type relay struct {
 	side   tap.Side
 	from   *reader
 	to     *pump.Conn
 	stream *tap.Stream
 	meter  *pump.Meter
-	held   int // bytes that were passed on and not sent yet
+	held   int // bytes that are passed on and not written yet
 }
 
-// pass passes on the next n bytes that were read.
+// pass passes on the next n bytes of the reader.
 func (l *relay) pass(n int) {
 	l.from.use(n)
 	l.held += n
 }
 
-// flush sends what was passed on.
+// flush writes the held bytes.
 func (l *relay) flush() error {
 	if l.held == 0 {
 		return nil
@@ -37,7 +36,7 @@ func (l *relay) flush() error {
 	return l.send(p)
 }
 
-// send passes bytes on that came from the side; the tap sees them first.
+// send gives bytes of the side to the tap, and then writes them.
 func (l *relay) send(p []byte) error {
 	now := time.Now()
 	l.meter.Add(l.side, now, len(p))
@@ -55,12 +54,12 @@ func (l *relay) write(p []byte) error {
 	return nil
 }
 
-// writeError tells a failure of the receiver from one of the sender.
+// writeError marks a failure of the receiver.
 type writeError struct{ error }
 
 func (e *writeError) Unwrap() error { return e.error }
 
-// body passes a body on, as it is framed, and flushes.
+// body forwards a body with its framing.
 func (l *relay) body(b *body) (err error) {
 	if b.close {
 		err = l.rest()
@@ -79,7 +78,7 @@ func (l *relay) body(b *body) (err error) {
 	return errors.Join(err, l.flush())
 }
 
-// rest passes on what comes until the side ends.
+// rest forwards all bytes until the side ends.
 func (l *relay) rest() error {
 	for {
 		err := l.from.await()

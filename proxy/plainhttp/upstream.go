@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// upstreamConn is a connection to a server and, once it is started, the goroutine that
-// passes its answers on, in the order of the requests.
+// upstreamConn is a connection to a server. Once it is started, a goroutine forwards the
+// answers in the order of the requests.
 type upstreamConn struct {
 	session *session
 	conn    *pump.Conn
@@ -35,7 +35,7 @@ type upstreamConn struct {
 	answered atomic.Int64
 
 	mu      sync.Mutex // also held while the end is told
-	current *exchange  // whose answer is due
+	current *exchange  // the one whose answer is next
 	waiting bool       // for the server to speak
 	parting bool       // written by the request side alone
 
@@ -45,15 +45,14 @@ type upstreamConn struct {
 	final bool // nothing can follow what the client was sent
 }
 
-// errUnanswered is why a client's connection ends when a server closes that owes
-// answers. What the next server said would be taken for them (RFC 9112 section
-// 9.3.2).
-var errUnanswered = errors.New("the server closed before it had answered")
+// errUnanswered ends a client's connection if a server closes with outstanding answers. The
+// client would take the next server's answers for them (RFC 9112 section 9.3.2).
+var errUnanswered = errors.New("the server closed the connection before it had answered")
 
-var errTruncated = errors.New("the server's TLS ended without close_notify, in an answer that ends with it")
+var errTruncated = errors.New("the server's TLS ended without close_notify, in an answer that ends with the connection")
 
-// expect announces a request before it is written; false means that the server
-// is gone.
+// expect announces a request before it is written. It returns false if the server has
+// closed.
 func (u *upstreamConn) expect(x *exchange) bool {
 	if u.ended() {
 		return false
@@ -79,7 +78,7 @@ func (u *upstreamConn) begin(x *exchange) bool {
 	return true
 }
 
-// missed is what it means that the server went before a request was forwarded.
+// missed returns the error for a request that the server's end prevented.
 func (u *upstreamConn) missed() error {
 	if u.final {
 		return nil // the client was told
@@ -87,7 +86,7 @@ func (u *upstreamConn) missed() error {
 	return errUnanswered
 }
 
-// idle reports whether all is answered, as far as is known by now.
+// idle reports whether all requests are answered, as far as is known now.
 func (u *upstreamConn) idle() bool { return u.answered.Load() == u.asked }
 
 func (u *upstreamConn) ended() bool {
@@ -99,9 +98,8 @@ func (u *upstreamConn) ended() bool {
 	}
 }
 
-// run passes answers on until the request side parts, the server closes or
-// something is wrong. In the last two cases the client's connection ends too,
-// as it would without a proxy.
+// run forwards answers until the request side parts, the server closes, or an error occurs.
+// In the last two cases the client's connection ends, too, as without a proxy.
 func (u *upstreamConn) run(x *exchange) {
 	over := true
 	u.err = pump.Guard(func() (err error) {
@@ -149,8 +147,7 @@ func (u *upstreamConn) answers(x *exchange) (over bool, err error) {
 	}
 }
 
-// due notes that the answer to x is the next, and reports whether none is to be
-// waited for.
+// due records that the answer to x is next. It returns true if x is void.
 func (u *upstreamConn) due(x *exchange) (void bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -164,7 +161,7 @@ func (u *upstreamConn) isVoid(x *exchange) bool {
 	return x.voided
 }
 
-// claim reports whether the client may be sent the server's answer to x.
+// claim reports whether the client may get the server's answer to x.
 func (u *upstreamConn) claim(x *exchange) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -172,9 +169,8 @@ func (u *upstreamConn) claim(x *exchange) bool {
 	return x.claimed
 }
 
-// void gives up the last request, of which the server has a part: what was asked
-// before it is still answered. It returns false when the client has been sent an
-// answer, or the beginning of one.
+// void gives up the last request, of which the server has only a part. Earlier requests are
+// still answered. It returns false if the client already has the answer or its beginning.
 func (u *upstreamConn) void() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -189,8 +185,7 @@ func (u *upstreamConn) void() bool {
 	return true
 }
 
-// wait waits until the server has something to say. It returns false when the
-// request side parts.
+// wait waits until the server sends something. It returns false if the request side parts.
 func (u *upstreamConn) wait() (spoke bool, err error) {
 	u.mu.Lock()
 	if u.waiting = !u.parting; !u.waiting {
@@ -209,8 +204,8 @@ func (u *upstreamConn) wait() (spoke bool, err error) {
 	return true, err
 }
 
-// part asks run to end once all is answered, and waits for it. Without an error,
-// all is.
+// part makes run end after the last answer, and waits for that. Without an error, all
+// requests are answered.
 func (u *upstreamConn) part() error {
 	if !u.started {
 		return nil
@@ -225,7 +220,7 @@ func (u *upstreamConn) part() error {
 		u.mu.Unlock()
 	}
 	<-u.done
-	u.mu.Lock() // until the client is interrupted, lest its next read, of another server's request, is
+	u.mu.Lock() // run interrupts the client under this lock; a later interrupt would hit the next server's request
 	defer u.mu.Unlock()
 	if u.err == nil && !u.idle() {
 		return errUnanswered
@@ -233,7 +228,7 @@ func (u *upstreamConn) part() error {
 	return u.err
 }
 
-// answer passes on what answers x; over means that the connection ends with it.
+// answer forwards the answer to x. over means that the connection ends with it.
 func (u *upstreamConn) answer(x *exchange) (over bool, err error) {
 	if u.due(x) {
 		return true, nil
@@ -315,7 +310,7 @@ func (u *upstreamConn) answer(x *exchange) (over bool, err error) {
 	}
 }
 
-// body passes on what is still to come of an answer.
+// body forwards the body of an answer.
 func (u *upstreamConn) body(b *body) error {
 	u.dirty = true
 	if err := u.back.body(b); err != nil {
@@ -327,9 +322,9 @@ func (u *upstreamConn) body(b *body) error {
 	return nil
 }
 
-// unanswered is what it means that reading an answer has failed. A server may say
-// in TLS why it gives none: most often that it wants a client certificate, which in
-// TLS 1.3 comes behind the handshake.
+// unanswered returns the error for an answer that could not be read. In TLS, a server may
+// send an alert with the reason, usually that it wants a client certificate. In TLS 1.3 that
+// alert comes after the handshake.
 func unanswered(err error) error {
 	var alert *net.OpError
 	if errors.As(err, &alert) && alert.Op == "remote error" {
@@ -338,7 +333,7 @@ func unanswered(err error) error {
 	return cmp.Or(gone(err), errUnanswered)
 }
 
-// gone makes no error of a server that closed.
+// gone returns nil for a server that closed the connection.
 func gone(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return nil

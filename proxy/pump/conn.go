@@ -26,26 +26,26 @@ import (
 	"time"
 )
 
-// Conn is a TCP connection, or TLS over another Conn, of which the first bytes
-// may have been read already. Only one goroutine may read from it at a time.
+// Conn is a TCP connection, or TLS over another Conn. It can put bytes back that were read.
+// Only one goroutine may read from it at a time.
 type Conn struct {
 	net.Conn
 	head []byte
 
 	mu     sync.Mutex
 	closed bool
-	owner  owner // who has taken the connection over, nil if nobody has
+	owner  owner // the pair that has taken the connection over; may be nil
 
 	writing sync.Mutex
-	reset   atomic.Bool // by the peer, as somebody was told
-	ended   atomic.Bool // as a read has found
+	reset   atomic.Bool // the system has reported a reset by the peer
+	ended   atomic.Bool // a read has found the end
 }
 
-// owner has taken a connection over, and ends it.
+// owner has taken a connection over, and closes it.
 type owner interface{ end(reset bool) }
 
-// taken notes that the connection is being closed and returns who is to do it;
-// nil: the caller.
+// taken marks the connection as closed, and returns the owner that must close it; nil: the
+// caller must.
 func (c *Conn) taken() owner {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,10 +62,10 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// NewConn wraps c, of which head was read already.
+// NewConn wraps c. The bytes in head are read again.
 func NewConn(c net.Conn, head []byte) *Conn { return &Conn{Conn: c, head: slices.Clip(head)} }
 
-// Read reads, the bytes that were read already first.
+// Read returns the bytes that were put back, and then new ones.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(c.head) > 0 {
 		n := copy(p, c.head)
@@ -77,7 +77,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p)
 }
 
-// Write writes.
+// Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -85,9 +85,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, c.told(err)
 }
 
-// told takes note of an error that says that the peer has reset the connection,
-// and returns what another stands for. The system says it once, to whoever is
-// the first to read, write or look. Who reads later is shown an orderly end.
+// told records a reset by the peer. The system reports a reset only to the first read, write
+// or peek, and then an orderly end. told returns a reset for such an end, too.
 func (c *Conn) told(err error) error {
 	switch {
 	case err == nil:
@@ -103,35 +102,34 @@ func (c *Conn) told(err error) error {
 
 var errReset = os.NewSyscallError("read", syscall.ECONNRESET)
 
-// wasReset reports whether an end is the end of a connection that was reset.
+// wasReset reports whether the peer has reset the connection.
 func (c *Conn) wasReset() bool {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok && hungUp(tcp) {
-		// A write that is under way may have been told, and returns soon.
+		// A concurrent write may have got the reset, and returns soon.
 		c.writing.Lock()
 		defer c.writing.Unlock()
 	}
 	return c.reset.Load()
 }
 
-// HungUp reports whether the peer says no more, or has reset the connection, as far as
-// the system tells without anything being read: Linux does. It is true of a connection
-// that is closed.
+// HungUp reports whether the peer has ended or reset the connection, without reading from
+// it. Only Linux can tell. It is true for a closed connection.
 func (c *Conn) HungUp() bool {
 	tcp := c.TCP()
 	return tcp != nil && saidAll(tcp)
 }
 
-// Head returns the bytes that were read already.
+// Head returns the bytes that were put back.
 func (c *Conn) Head() []byte { return c.head }
 
-// Fill reads once more and returns all that can be read without waiting again,
-// which later calls of Read return too. It reads at most limit bytes in all.
+// Fill reads once more, and returns all bytes that were put back and read. Later calls of
+// Read return them again. They are at most limit bytes.
 func (c *Conn) Fill(limit int) ([]byte, error) {
 	if len(c.head) >= limit {
 		return c.head, io.ErrShortBuffer
 	}
 	have := len(c.head)
-	if have == cap(c.head) { // a client that sends single bytes shall not cost a copy for each
+	if have == cap(c.head) { // grow by doubling, for clients that send single bytes
 		grown := make([]byte, have, min(max(2*have, 2<<10), limit))
 		copy(grown, c.head)
 		c.head = grown
@@ -145,8 +143,8 @@ func (c *Conn) Fill(limit int) ([]byte, error) {
 	return c.head, err
 }
 
-// First returns the bytes that were read already, or, when there are none, what
-// the next read brings, which later calls of Read return too.
+// First returns the bytes that were put back. If there are none, it reads once, and later
+// calls of Read return these bytes again.
 func (c *Conn) First(limit int) ([]byte, error) {
 	if len(c.head) > 0 {
 		return c.head, nil
@@ -154,7 +152,7 @@ func (c *Conn) First(limit int) ([]byte, error) {
 	return c.Fill(limit)
 }
 
-// CloseWrite says to the peer that no more will come, in TLS with close_notify.
+// CloseWrite half-closes the connection, in TLS with close_notify.
 func (c *Conn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
@@ -162,7 +160,7 @@ func (c *Conn) CloseWrite() error {
 	return c.Close()
 }
 
-// TCP returns the TCP connection underneath, nil if there is none.
+// TCP returns the underlying TCP connection; nil if there is none.
 func (c *Conn) TCP() *net.TCPConn {
 	switch n := c.Conn.(type) {
 	case *net.TCPConn:
@@ -175,8 +173,8 @@ func (c *Conn) TCP() *net.TCPConn {
 	return nil
 }
 
-// Abort closes the connection with a TCP reset, so that the peer cannot take
-// what it got for the whole.
+// Abort closes the connection with a TCP reset, so that the peer does not take incomplete
+// data for complete data.
 func (c *Conn) Abort() {
 	if o := c.taken(); o != nil {
 		o.end(true)
@@ -190,9 +188,9 @@ func (c *Conn) Abort() {
 	_ = c.Close()
 }
 
-// Truncated reports whether TLS over another Conn has ended without close_notify
-// (RFC 8446 section 6.1). crypto/tls makes that an end like any other where it
-// falls between two records; but only after close_notify it reads no further.
+// Truncated reports whether TLS over another Conn has ended without close_notify (RFC 8446
+// section 6.1). Between two records, crypto/tls reports that as an ordinary end. But it
+// stops reading the underlying Conn only after close_notify.
 func (c *Conn) Truncated() bool {
 	t, ok := c.Conn.(*tls.Conn)
 	if !ok {
@@ -202,7 +200,7 @@ func (c *Conn) Truncated() bool {
 	return ok && under.ended.Load()
 }
 
-// finish passes the end of src's bytes on to c.
+// finish sends c the end of src's bytes.
 func (c *Conn) finish(src *Conn, readErr error) {
 	switch {
 	case errors.Is(readErr, io.ErrUnexpectedEOF), readErr == nil && src.Truncated():
@@ -217,17 +215,17 @@ func (c *Conn) finish(src *Conn, readErr error) {
 	}
 }
 
-// past is a deadline that has passed: it ends a blocked read at once.
+// past is a deadline in the past, which ends a blocked read immediately.
 var past = time.Unix(1, 0)
 
-// Interrupt ends a Read or Await that another goroutine is blocked in;
-// Resume makes reading possible again.
+// Interrupt ends a blocked Read or Await of another goroutine. Resume makes reading possible
+// again.
 func (c *Conn) Interrupt() { _ = c.SetReadDeadline(past) }
 
-// Resume takes back what Interrupt or a deadline did.
+// Resume undoes Interrupt, or a read deadline.
 func (c *Conn) Resume() { _ = c.SetReadDeadline(time.Time{}) }
 
-// Unread puts bytes back, in front of what is read next. It keeps a copy.
+// Unread puts a copy of p back, before the bytes that are read next.
 func (c *Conn) Unread(p []byte) {
 	if len(p) > 0 {
 		c.head = append(bytes.Clone(p), c.head...)

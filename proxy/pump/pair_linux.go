@@ -14,24 +14,23 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// readsPerTurn is how often a connection is read before the others have their
-// turn: a download shall not hold up a question.
+// readsPerTurn is the number of reads of a connection before other connections get a turn,
+// so that a download does not delay short messages.
 const readsPerTurn = 4
 
-// pair is two connections that a loop moves bytes between.
+// pair is two connections that a loop serves.
 type pair struct {
 	*Pump
 	loop *loop
 	over func(error)
 
-	// mu is the loop's, and of whoever ends the pair from outside. Who holds it
-	// may lock a Conn's mu, and then the loop's; nobody who holds one of those may
-	// lock it.
+	// mu guards the pair against others that end it. The order of locks is this one, a
+	// Conn's mu, the loop's mu.
 	mu    sync.Mutex
 	conns [2]*Conn // by side
 	ends  [2]end
 	ended bool
-	err   error // the first that is worth telling
+	err   error // the first error to report
 }
 
 // end is one connection of a pair.
@@ -44,17 +43,17 @@ type end struct {
 
 	class   tap.Class
 	ready   bool        // there may be something to read
-	hup     bool        // the end, too, is there to read
-	eof     bool        // it was read
+	hup     bool        // the end of the stream can be read
+	eof     bool        // the end was read
 	broken  bool        // the connection was reset
-	deaf    bool        // nothing more is written to it
-	queued  bool        // is in the loop's list of those who had their turn
-	pending []byte      // what it was too slow to take; until it has, its peer isn't read
-	holding *tap.Buffer // where pending is, unless nil
+	deaf    bool        // nothing more will be written to it
+	queued  bool        // it is in the loop's list for another turn
+	pending []byte      // bytes that could not be written yet; the peer is not read meanwhile
+	holding *tap.Buffer // the buffer of pending; may be nil
 }
 
-// take duplicates both connections' descriptors and closes the originals,
-// which takes them out of Go's poller. Nobody can close them meanwhile.
+// take duplicates both connections' descriptors and closes the originals, which removes them
+// from Go's poller. The locks prevent that others close them meanwhile.
 func (q *pair) take(client, server *Conn) bool {
 	conns := [2]*Conn{tap.FromClient: client, tap.FromServer: server}
 	var fds [2]int
@@ -101,7 +100,7 @@ func duplicate(c *net.TCPConn) (fd int, ok bool) {
 	return fd, ok && err == nil
 }
 
-// happened serves what epoll has told about e.
+// happened handles epoll's events for e.
 func (q *pair) happened(e *end, events uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -122,7 +121,7 @@ func (q *pair) happened(e *end, events uint32) {
 	q.read(e)
 }
 
-// turn goes on with an end whose turn was over.
+// turn gives an end another turn.
 func (q *pair) turn(e *end) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -131,15 +130,15 @@ func (q *pair) turn(e *end) {
 	q.read(e)
 }
 
-// guard resets a pair that panics, lest the loop and all its pairs end.
+// guard resets a pair that panics, so that the loop and its other pairs continue.
 func (q *pair) guard() {
 	if v := recover(); v != nil {
 		q.close(true, &Panic{v, debug.Stack()})
 	}
 }
 
-// read moves what e says to its peer, as long as there is something, the peer
-// takes it and the turn lasts.
+// read moves bytes from e to its peer until there are none, the peer is slow or the turn
+// ends.
 func (q *pair) read(e *end) {
 	for range readsPerTurn {
 		if q.ended || !e.ready || e.peer.deaf || len(e.peer.pending) > 0 {
@@ -180,8 +179,8 @@ func (q *pair) read(e *end) {
 	}
 }
 
-// pass passes on what e said, the first n bytes of buf; the tap sees them before
-// the peer can answer them.
+// pass gives the first n bytes of buf, which e has sent, to the tap and then to the peer, so
+// that the tap has them before the answer.
 func (q *pair) pass(e *end, buf *tap.Buffer, n int) {
 	now := time.Now()
 	q.Meter.Add(e.side, now, n)
@@ -189,7 +188,7 @@ func (q *pair) pass(e *end, buf *tap.Buffer, n int) {
 	q.write(e.peer, buf.B[:n], buf)
 }
 
-// write gives p, which is in buf, to e, and keeps what e is too slow to take.
+// write writes p, which is in buf, to e, and keeps the bytes that e does not accept yet.
 func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
 	for len(p) > 0 {
 		n, err := write(e.fd, p)
@@ -225,7 +224,7 @@ func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
 	}
 }
 
-// finish passes the end of its peer's bytes on to e, after the last of them.
+// finish sends e the end of its peer's bytes, after the last one.
 func (q *pair) finish(e *end) {
 	if len(e.pending) == 0 && !e.deaf {
 		_ = unix.Shutdown(e.fd, unix.SHUT_WR)
@@ -234,9 +233,9 @@ func (q *pair) finish(e *end) {
 	}
 }
 
-// gone passes on that e, whose bytes have all been read, has reset the connection
-// since: nobody is there to take what the peer says. Where the peer has not got
-// all that e said yet, it learns of it when it speaks.
+// gone handles a reset by e after all its bytes were read: nothing can be written to e any
+// more. The peer gets the reset if it has all of e's bytes. Otherwise it learns of the
+// reset with its next write.
 func (q *pair) gone(e *end) {
 	if q.ended {
 		return
@@ -247,7 +246,7 @@ func (q *pair) gone(e *end) {
 	}
 }
 
-// settle closes the pair when neither end is to be told anything any more.
+// settle closes the pair when nothing more will be written to either end.
 func (q *pair) settle() {
 	if q.ends[0].deaf && q.ends[1].deaf {
 		q.close(false, nil)

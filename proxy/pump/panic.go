@@ -8,8 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// Panic is a panic that was made an error: it ends the connection that it came
-// from, and no other.
+// Panic is the error for a recovered panic. It ends only the connection that panicked.
 type Panic struct {
 	Value any
 	Stack []byte
@@ -17,8 +16,8 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
-// Guard calls f, and returns its error, or the [Panic] that it ended in. It is
-// where a connection's goroutines begin.
+// Guard calls f and returns its error, or a [Panic] if f panicked. A connection's goroutines
+// begin with it.
 func Guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -28,7 +27,7 @@ func Guard(f func() error) (err error) {
 	return f()
 }
 
-// guardedMove is move; a panic resets both connections.
+// guardedMove is move, but a panic resets both connections.
 func (p *Pump) guardedMove(dst, src *Conn, side tap.Side) error {
 	err := Guard(func() error { return p.move(dst, src, side) })
 	var crash *Panic

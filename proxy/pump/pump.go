@@ -12,8 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// Meter counts a connection's bytes while they are moved. Its methods may be
-// called from any goroutine.
+// Meter counts a connection's bytes. It is safe for concurrent use.
 type Meter struct {
 	bytes [2]atomic.Int64
 	last  [2]atomic.Int64
@@ -29,10 +28,11 @@ func (m *Meter) Add(side tap.Side, at time.Time, n int) {
 // Bytes returns how many bytes side has sent.
 func (m *Meter) Bytes(side tap.Side) int64 { return m.bytes[side].Load() }
 
-// owe notes whether what side has sent is still to be written to the other.
+// owe sets whether bytes of side still have to be written to the other side.
 func (m *Meter) owe(side tap.Side, yes bool) { m.owing[side].Store(yes) }
 
-// Write writes p, which side has sent, to its peer, and owes it meanwhile.
+// Write writes p, which side has sent, to its peer. Until it returns, the connection is not
+// quiet.
 func (m *Meter) Write(peer io.Writer, side tap.Side, p []byte) error {
 	m.owe(side, true)
 	_, err := peer.Write(p)
@@ -40,44 +40,43 @@ func (m *Meter) Write(peer io.Writer, side tap.Side, p []byte) error {
 	return err
 }
 
-// Quiet reports whether nobody has said anything for d, and each has taken what
-// the other said. That is not to say that nothing is under way: a server may be
-// thinking, or be silent in the middle of an answer.
+// Quiet reports whether both sides have been silent for d, and each has received the other's
+// bytes. A quiet connection is not necessarily idle: the server may still be working on an
+// answer.
 func (m *Meter) Quiet(now time.Time, d time.Duration) bool {
 	return now.Sub(m.Last()) >= d && !m.owing[tap.FromClient].Load() && !m.owing[tap.FromServer].Load()
 }
 
-// Last returns when somebody last said something.
+// Last returns when a side last sent something.
 func (m *Meter) Last() time.Time {
 	return time.Unix(0, max(m.last[tap.FromClient].Load(), m.last[tap.FromServer].Load()))
 }
 
-// Silent reports whether nobody has said anything yet.
+// Silent reports whether neither side has sent anything yet.
 func (m *Meter) Silent() bool { return m.Bytes(tap.FromClient) == 0 && m.Bytes(tap.FromServer) == 0 }
 
-// Pump moves the bytes of one pair of connections.
+// Pump moves bytes between two connections.
 type Pump struct {
-	// Pool is where buffers come from.
+	// Pool provides the buffers.
 	Pool *tap.Pool
-	// Stream is given a copy of everything; nil: nobody is.
+	// Stream gets a copy of the bytes; nil: there is no copy.
 	Stream *tap.Stream
-	// Meter counts.
+	// Meter counts the bytes.
 	Meter *Meter
-	// Loops move what is started and what they can move; nil: goroutines do.
+	// Loops serve pairs of plain TCP connections that Start starts; nil: goroutines do.
 	Loops *Loops
 }
 
-// Start moves bytes as Run does, without waiting for their end: ended is called
-// then, on a goroutine of its own. Where Loops move them, no goroutine waits
-// meanwhile.
+// Start is [Pump.Run] without waiting: it calls ended at the end, on a new goroutine. With
+// Loops, no goroutine waits meanwhile.
 func (p *Pump) Start(client, server *Conn, ended func(error)) {
 	if !p.Loops.adopt(p, client, server, ended) {
 		go func() { ended(p.Run(client, server)) }()
 	}
 }
 
-// Run moves bytes both ways until both sides have ended, and closes both
-// connections. It returns why, when that was not an orderly end.
+// Run moves bytes in both directions until both sides have ended, and closes both
+// connections. It returns an error if they did not end in order.
 func (p *Pump) Run(client, server *Conn) error {
 	asked, over := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -95,12 +94,12 @@ func (p *Pump) Run(client, server *Conn) error {
 	return err
 }
 
-// move moves what src, which is side, sends, and then src's end.
+// move moves the bytes of src, which is side, to dst, and then src's end.
 func (p *Pump) move(dst, src *Conn, side tap.Side) error {
 	err, dstFailed := p.copy(dst, src, side)
 	if dstFailed {
-		// The other direction goes on: an answer that was sent before the
-		// peer closed is still to be delivered.
+		// The other direction continues: an answer that was sent before the peer closed must
+		// still be delivered.
 		if isGone(err) {
 			return nil
 		}
@@ -119,13 +118,13 @@ func (p *Pump) move(dst, src *Conn, side tap.Side) error {
 	return fmt.Errorf("read from the %v: %w", side, err)
 }
 
-// isGone recognises the errors of a connection that was closed while bytes
-// were under way to it, which the protocol above has provided for.
+// isGone recognizes the errors of a peer that closed before it received all bytes, which
+// application protocols allow.
 func isGone(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// copy copies until src ends (nil), src fails or dst does.
+// copy copies until src ends (nil) or one of them fails.
 func (p *Pump) copy(dst, src *Conn, side tap.Side) (err error, dstFailed bool) {
 	if head := src.head; len(head) > 0 {
 		src.head = nil
@@ -163,7 +162,7 @@ func (p *Pump) copy(dst, src *Conn, side tap.Side) (err error, dstFailed bool) {
 	return m.readErr, false
 }
 
-// mover holds one direction's buffer while there is something to move.
+// mover moves one direction. It holds a buffer only while there is something to move.
 type mover struct {
 	*Pump
 	dst               *Conn
@@ -187,7 +186,8 @@ func (m *mover) idle() {
 	}
 }
 
-// got passes n bytes on; the tap sees them before the peer can answer them.
+// got gives n bytes to the tap and then writes them, so that the tap has them before the
+// answer.
 func (m *mover) got(n int, err error) bool {
 	if err != nil {
 		m.readErr = err
