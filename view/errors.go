@@ -52,13 +52,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, index.ErrGone):
 		page = &pageError{http.StatusGone, err.Error()}
 	case errors.Is(err, index.ErrCursor):
-		page = &pageError{http.StatusBadRequest, "the link is of another table: " + err.Error()}
+		page = &pageError{http.StatusBadRequest, "the link belongs to another table: " + err.Error()}
 	case errors.Is(err, index.ErrFilter):
 		page = &pageError{http.StatusBadRequest, err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
-		page = &pageError{http.StatusServiceUnavailable, "it took too long; a narrower filter is faster"}
+		page = &pageError{http.StatusServiceUnavailable, "the answer took too long; use a narrower filter"}
 	case r.Context().Err() != nil: // nobody waits for it
-		page = &pageError{http.StatusServiceUnavailable, "the server ends"}
+		page = &pageError{http.StatusServiceUnavailable, "the server is shutting down"}
 	default:
 		page = &pageError{http.StatusInternalServerError, err.Error()}
 		s.log.Error("page", "path", r.URL.Path, "err", err)
@@ -74,6 +74,6 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (s *Server) writeOr500(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	if err := s.write(w, r, status, name, data); err != nil {
 		s.log.Error("page", "path", r.URL.Path, "err", err)
-		http.Error(w, "an error of Tapedeck itself", http.StatusInternalServerError)
+		http.Error(w, "an internal error of Tapedeck", http.StatusInternalServerError)
 	}
 }

@@ -222,7 +222,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, it *item) error {
 	side := r.PathValue("side")
 	half, ok := map[string]func(*recording.Exchange) recording.Half{"request": (*recording.Exchange).Request, "response": (*recording.Exchange).Response}[side]
 	if !ok {
-		return notFound("an exchange has the bodies request and response, and not %q", side)
+		return notFound("body: found %q, want request or response", side)
 	}
 	row, e, err := it.exchange(r)
 	if err != nil {

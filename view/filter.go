@@ -83,7 +83,7 @@ func setStatus(f *index.Filter, v string) error {
 	code, err := strconv.ParseUint(v, 10, 16)
 	class := len(v) == 3 && v[0] >= '1' && v[0] <= '5' && v[1:] == "xx"
 	if v != "none" && !class && (err != nil || code < 100 || code > 999) {
-		return fmt.Errorf("want a code as 404, a class as 5xx, or none for no answer")
+		return fmt.Errorf("want a code such as 404, a class such as 5xx, or none for no answer")
 	}
 	f.Status = v
 	return nil
@@ -103,7 +103,7 @@ func setSlower(f *index.Filter, v string) error {
 		d, err = time.Duration(ms*float64(time.Millisecond)), nil
 	}
 	if err != nil || d <= 0 {
-		return fmt.Errorf("want a time as 250ms or 1.5s; a number alone is milliseconds")
+		return fmt.Errorf("want a duration such as 250ms or 1.5s, or a number of milliseconds")
 	}
 	f.Slower = d
 	return nil
@@ -136,7 +136,7 @@ func parseFilter(q url.Values) (f index.Filter, wrong filterErrors) {
 		}
 	}
 	if !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To) {
-		wrong["to"] = "the end must be after the start"
+		wrong["to"] = "want a time after From"
 	}
 	return f, wrong
 }

@@ -49,7 +49,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				panic(p) // which net/http expects
 			default:
 				s.log.Error("a page failed", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-				s.fail(w, r, &pageError{http.StatusInternalServerError, "an error of Tapedeck itself; what it wrote to standard error says more"})
+				s.fail(w, r, &pageError{http.StatusInternalServerError, "an internal error of Tapedeck; standard error has the details"})
 			}
 		}()
 		if err := s.allow(r); err != nil {
@@ -65,17 +65,17 @@ func (s *Server) allow(r *http.Request) error {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	switch {
 	case r.URL.Scheme != "" || r.URL.Host != "" || r.URL.User != nil:
-		return &pageError{http.StatusBadRequest, "a URL where a path stands: this is no proxy"}
+		return &pageError{http.StatusBadRequest, "the request has a URL instead of a path, as for a proxy: this server is no proxy"}
 	case !isHost(r.Host, local):
-		return &pageError{http.StatusMisdirectedRequest, "the name or the port in the address is not this server's: want localhost, 127.0.0.1 or [::1], and the port that it listens on"}
+		return &pageError{http.StatusMisdirectedRequest, "the address has another host or port: want localhost, 127.0.0.1 or [::1], with the port of this server"}
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return &pageError{http.StatusMethodNotAllowed, "there is nothing here to change: want GET or HEAD"}
+		return &pageError{http.StatusMethodNotAllowed, "the pages only read: want GET or HEAD"}
 	case len(r.RequestURI) > maxTarget:
 		return &pageError{http.StatusRequestURITooLong, "the address is longer than 16 KiB"}
 	case r.Header["Origin"] != nil && (len(r.Header["Origin"]) > 1 || !strings.EqualFold(r.Header["Origin"][0], "http://"+r.Host)):
-		return &pageError{http.StatusForbidden, "a page of another origin asks"}
+		return &pageError{http.StatusForbidden, "the request comes from a page of another origin"}
 	case foreign(r) && !isVisit(r):
-		return &pageError{http.StatusForbidden, "a page of another site asks"}
+		return &pageError{http.StatusForbidden, "the request comes from a page of another site"}
 	case r.URL.Path != cleaned(r.URL.Path) || strings.Contains(r.URL.EscapedPath(), "%"):
 		return notFound("there is no page %s", r.URL.Path)
 	case foreign(r) && r.URL.RawQuery != "":
@@ -117,7 +117,7 @@ func isHost(host string, local net.Addr) bool {
 	return err == nil && ip.Zone() == "" && ip.IsLoopback()
 }
 
-// foreign tells whether a page of another site asks, as far as the browser says.
+// foreign tells whether the request comes from a page of another site, as far as the browser says.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":

@@ -197,7 +197,7 @@ func TestServeOnLoopbackOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), "loopback only") {
+	if err := s.Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), "only on loopback") {
 		t.Errorf("found %v, want an error about loopback", err)
 	}
 	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {

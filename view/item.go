@@ -79,7 +79,7 @@ func newItem(number int, i Item) (*item, error) {
 		}
 	}
 	if len(kinds) != 1 {
-		return nil, fmt.Errorf("it is %v: want one of a recording, a report and a receipt", kinds)
+		return nil, fmt.Errorf("found %v, want exactly one of a recording, a report and a receipt", kinds)
 	}
 	it.Kind = kinds[0]
 	if it.Kind != aRecording {

@@ -198,14 +198,14 @@ func TestWrongFilterIsNamedAtItsField(t *testing.T) {
 	address := shop(t, 1)
 	for query, want := range map[string]string{
 		"direction=up":                    "want IN, OUT",
-		"status=600x":                     "want a code as 404, a class as 5xx, or none for no answer",
-		"status=99":                       "want a code as 404",
+		"status=600x":                     "want a code such as 404, a class such as 5xx, or none for no answer",
+		"status=99":                       "want a code such as 404",
 		"from=yesterday":                  `time "yesterday": want one such as`,
-		"slower=fast":                     "want a time as 250ms",
-		"slower=-1s":                      "want a time as 250ms",
+		"slower=fast":                     "want a duration such as 250ms",
+		"slower=-1s":                      "want a duration such as 250ms",
 		"problems=2":                      "want 1, or nothing",
 		"from=2027&to=2026-01-01":         `time "2027"`,
-		"from=2026-02-01&to=2026-01-01":   "the end must be after the start",
+		"from=2026-02-01&to=2026-01-01":   "want a time after From",
 		"q=" + strings.Repeat("x", 10000): "longer than 9 KiB",
 	} {
 		res, body := fetch(t, address, "/1/?"+query)
@@ -217,7 +217,7 @@ func TestWrongFilterIsNamedAtItsField(t *testing.T) {
 			t.Errorf("%.60s: found status %d, %q, want 400, %q", query, res.StatusCode, why, want)
 		}
 	}
-	for query, want := range map[string]string{"sort=color": "sort: found &#34;color&#34;", "cursor=%00%ff": "the link is of another table", "cursor=AAAA": "the link is of another table"} {
+	for query, want := range map[string]string{"sort=color": "sort: found &#34;color&#34;", "cursor=%00%ff": "the link belongs to another table", "cursor=AAAA": "the link belongs to another table"} {
 		if res, body := fetch(t, address, "/1/?"+query); res.StatusCode != 400 || !strings.Contains(body, want) {
 			t.Errorf("%s: found status %d: %.1000s", query, res.StatusCode, body)
 		}
@@ -498,8 +498,8 @@ func TestServeEndsWhileReading(t *testing.T) {
 func TestNewRefusesWhatItCannotShow(t *testing.T) {
 	for want, items := range map[string][]view.Item{
 		"nothing to show":                   nil,
-		"item 1, a: it is []":               {{Name: "a"}},
-		"item 2, b: it is [report receipt]": {{Name: "a", Receipt: &mock.Receipt{}}, {Name: "b", Report: hostileReport(), Receipt: &mock.Receipt{}}},
+		"item 1, a: found []":               {{Name: "a"}},
+		"item 2, b: found [report receipt]": {{Name: "a", Receipt: &mock.Receipt{}}, {Name: "b", Report: hostileReport(), Receipt: &mock.Receipt{}}},
 	} {
 		if _, err := view.New(view.Options{Items: items}); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("found %v, want %s", err, want)

@@ -97,7 +97,7 @@ func (s *Server) page(rt route, it *item) http.Handler {
 		defer cancel()
 		r = r.WithContext(context.WithValue(ctx, requestKey{}, request{it, rt.tab}))
 		if rt.own && foreign(r) {
-			s.fail(w, r, &pageError{http.StatusForbidden, "another site links to this page, which only pages of this server may do"})
+			s.fail(w, r, &pageError{http.StatusForbidden, "another site links to this page; only pages of this server may do that"})
 			return
 		}
 		var err error

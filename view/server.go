@@ -33,7 +33,7 @@ type Server struct {
 // New returns a server of these items. Nothing is read until [Server.Serve] is called.
 func New(o Options) (*Server, error) {
 	if len(o.Items) == 0 {
-		return nil, errors.New("nothing to show: want at least one recording, report or receipt")
+		return nil, errors.New("nothing to show: give a recording, a report or a receipt")
 	}
 	s := &Server{version: o.Version, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 	for i, one := range o.Items {
@@ -153,7 +153,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.String())
 	if err != nil {
-		return nil, fmt.Errorf("%w: is it in use? Port 0 is any free one", err)
+		return nil, fmt.Errorf("%w: another program may use the port; port 0 takes a free one", err)
 	}
 	return l, nil
 }
@@ -161,7 +161,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 // onLoopback refuses addresses that others reach.
 func onLoopback(a net.Addr) error {
 	if tcp, ok := a.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-		return fmt.Errorf("listen on %s: recordings are shown on loopback only; want an address such as localhost:4170", a)
+		return fmt.Errorf("listen on %s: view listens only on loopback; want an address such as localhost:4170", a)
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func (s *Server) calls(w http.ResponseWriter, r *http.Request, it *item) error {
 // endpoints shows what was asked of each endpoint.
 func (s *Server) endpoints(w http.ResponseWriter, r *http.Request, it *item) error {
 	data := summary{Item: it, Title: "Endpoints", Names: []string{"Workload", "Direction", "Host", "Endpoint"},
-		About: "A row is an endpoint: a method and a path, in which segments that vary are masked."}
+		About: "A row is an endpoint: a method and a path, with variable segments masked."}
 	return s.summary(w, r, "endpoints", data, func(f index.Filter) ([]sum, error) {
 		all, err := it.index.Endpoints(r.Context(), f)
 		if err != nil {

@@ -1,5 +1,4 @@
-// Package trace puts the exchanges of one request together: what caused what, in several
-// pods.
+// Package trace builds the tree of calls of one request, across pods.
 //
 //	pod a              IN ──▶ OUT ┄┄┄┐
 //	                                 │ one call, recorded by both sides
@@ -8,10 +7,10 @@
 // The recorder of a pod links each outbound exchange to the inbound one that caused it. Between
 // pods the index finds which two records are one call: see [index.Row.Other].
 //
-// It promises:
+// Promises:
 //
-//   - Each row is in the tree once, whatever the rows say of each other.
-//   - A link that it inferred is told from one that the recorder knew.
+//   - Each row is in the tree once, even if rows contradict each other.
+//   - Inferred links are marked, and differ from links that the recorder knew.
 //   - The same rows give the same tree.
 //
 // It imports view/index for the rows, recording and the standard library.
@@ -31,24 +30,24 @@ type Link string
 
 // Links.
 const (
-	// Root: nothing in the recording caused it.
+	// Root means that nothing in the recording caused the call.
 	Root Link = ""
-	// Recorded: the recorder knew, by a header that the application passed on.
+	// Recorded means that the recorder knew the cause, by a header that the application passed on.
 	Recorded Link = "recorded"
-	// Inferred: it is the innermost request that the pod was serving at that time.
+	// Inferred means that the cause is the innermost request that the pod was serving at that time.
 	Inferred Link = "inferred"
 )
 
 // Span is one call: the record of the caller, of the callee, or of both. At least one is set.
 type Span struct {
-	// Caller is the outbound record of the call, and Callee the inbound one; nil where
-	// that side was not recorded.
+	// Caller is the outbound record of the call, and Callee the inbound one; nil if that side was not
+	// recorded.
 	Caller, Callee *index.Row
 	// Link says how the parent is known, and Depth how many spans are above this one.
 	Link  Link
 	Depth int
-	// Start is the time from the beginning of the trace. Skew is by how much the callee's times
-	// were moved to lie within the caller's, as two clocks disagree; 0 if they did.
+	// Start is the time from the beginning of the trace. Skew is how far the callee's times were moved
+	// to lie within the caller's, because two clocks differ; 0 if they were not moved.
 	Start, Skew time.Duration
 	// CalleeStart is Start for the callee's record.
 	CalleeStart time.Duration
@@ -57,8 +56,8 @@ type Span struct {
 	children []*Span
 }
 
-// Row is the record that stands for the span: the caller's, which includes the network,
-// unless only the callee was recorded.
+// Row returns the caller's record, which includes the time on the network, or the callee's if there is only
+// that one.
 func (s *Span) Row() *index.Row { return cmp.Or(s.Caller, s.Callee) }
 
 // Failed tells whether either side saw the call fail.
@@ -78,7 +77,7 @@ type Trace struct {
 	Pods int
 }
 
-// Build puts rows together, which [index.Index.Trace] returns.
+// Build builds the tree of rows that [index.Index.Trace] returned.
 func Build(rows []index.Row) *Trace {
 	all := slices.Clone(rows)
 	slices.SortFunc(all, func(a, b index.Row) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
