@@ -25,9 +25,9 @@ func text(s string) func(*workload, transformer.CapturePort) string {
 var reasons = map[transformer.PortReason]reason{
 	transformer.PortNotTCP: {check.LeftOut,
 		func(_ *workload, p transformer.CapturePort) string {
-			return "is not captured: the sidecar takes TCP, and this is " + p.Protocol
+			return "is not captured: the sidecar captures only TCP, and this is " + p.Protocol
 		},
-		text("nothing captures it here; if the protocol runs over TCP as well, serve it there")},
+		text("if the protocol also runs over TCP, serve it over TCP")},
 	transformer.PortUnresolved: {check.Problem,
 		func(_ *workload, p transformer.CapturePort) string {
 			return fmt.Sprintf("is not captured: %s leads to it, and no container has a port of that name, so no call arrives", some(p.Services))
@@ -35,16 +35,16 @@ var reasons = map[transformer.PortReason]reason{
 		func(_ *workload, p transformer.CapturePort) string {
 			return fmt.Sprintf("give a containerPort the name %s, or make targetPort a number", p.Names[0])
 		}},
-	transformer.PortMesh: {check.LeftOut, text("is not captured: a mesh listens there itself"), text("have the application listen on another port")},
+	transformer.PortMesh: {check.LeftOut, text("is not captured: the mesh listens on it"), text("have the application listen on another port")},
 	transformer.PortNotNamed: {check.LeftOut,
 		func(w *workload, _ transformer.CapturePort) string {
 			return "is not captured: the annotation names " + portList(captured(w.Capture))
 		}, addPort},
-	transformer.PortOutboundOnly: {check.LeftOut, text("is not captured: proxy-type is forward, which is for outbound calls alone"),
+	transformer.PortOutboundOnly: {check.LeftOut, text("is not captured: proxy-type is forward, which captures only outbound calls"),
 		func(w *workload, p transformer.CapturePort) string {
 			return w.leadThere(p, w.bothHalves())
 		}},
-	transformer.PortWatched: {check.LeftOut, text("is not captured: its names say that it serves metrics or health alone"), addPort},
+	transformer.PortWatched: {check.LeftOut, text("is not captured: by its name it serves only metrics or health"), addPort},
 	transformer.PortNotIntercepted: {check.LeftOut,
 		func(_ *workload, p transformer.CapturePort) string {
 			return fmt.Sprintf("is not captured: Istio does not intercept it, since %s is %q", p.Field, p.Found)
@@ -82,13 +82,13 @@ var reasons = map[transformer.PortReason]reason{
 		}},
 	transformer.PortHeadless: {check.Problem, text("is not captured: with inbound: service the callers of a headless Service dial the pods, past the sidecar"),
 		text("give the Service an address (no clusterIP: None), or set the option inbound to sidecar")},
-	transformer.PortNoService: {check.LeftOut, text("is not captured: no Service in the input leads to it, and to others they do"),
+	transformer.PortNoService: {check.LeftOut, text("is not captured: no Service in the input leads to it, although Services lead to other ports"),
 		text("add a port to the Service that leads to it, if others call it")},
 	transformer.PortSocket: {check.LeftOut, text("is not captured: a Sidecar of the input has Envoy take its calls to a Unix socket"),
 		text("have the application listen on a port, and lead the Sidecar's defaultEndpoint there")},
-	transformer.PortProbed: {check.LeftOut, text("is not captured: probes alone name it, and the kubelet's calls go past the sidecar"),
+	transformer.PortProbed: {check.LeftOut, text("is not captured: only probes name it, and calls of the kubelet bypass the sidecar"),
 		text("add a port to the Service that leads to it, if others call it, too")},
-	transformer.PortEnds: {check.LeftOut, text("is not captured: pods that are meant to end serve nothing, so the Service that selects them is another workload's"),
+	transformer.PortEnds: {check.LeftOut, text("is not captured: the pods run to completion, so the Service that selects them belongs to another workload"),
 		func(w *workload, p transformer.CapturePort) string { return "if it serves the port, " + addPort(w, p) }},
 }
 
@@ -180,10 +180,10 @@ func (w *workload) port(p transformer.CapturePort) {
 			"%s is captured if calls come to the sidecar's port %d: inbound is none, so nothing leads them there", name, p.In)
 	case (p.Speaks == "HTTPS" || p.Speaks == "TLS") && !w.ReadsTLSIn && !strings.HasPrefix(w.Settings.ProxyHost, "https://"):
 		w.say(check.Inbound, check.Partly, "", fmt.Sprintf("name the Secret with the application's certificate and key in %stls-in-secret", contract.SidecarPrefix),
-			"%s is captured without its content: %s. The Service says that the application speaks %s there, of which sizes and times alone are recorded", name, by, p.Speaks)
+			"%s is captured without its content: %s. The Service says that the application speaks %s, so only sizes and times are recorded", name, by, p.Speaks)
 	case opaque[p.Speaks] && !w.Config.OpaqueBytes:
 		w.say(check.Inbound, check.LeftOut, "", "set the option opaqueBytes to true to record the bytes, logins included; if it is HTTP, name the Service's port so",
-			"%s is captured without its content: %s. The Service says that the application speaks %s there, of which sizes and times alone are recorded", name, by, p.Speaks)
+			"%s is captured without its content: %s. The Service says that the application speaks %s, so only sizes and times are recorded", name, by, p.Speaks)
 	default:
 		w.say(check.Inbound, check.OK, "", "", "%s is captured: %s", name, by)
 	}

@@ -21,7 +21,7 @@ const (
 // outbound says for each container how its calls are captured.
 func (w *workload) outbound() {
 	if !w.Outbound {
-		w.say(check.Outbound, check.LeftOut, "", w.bothHalves(), "outbound calls are not captured: proxy-type is %s, which is for inbound ones alone", w.Settings.ProxyType)
+		w.say(check.Outbound, check.LeftOut, "", w.bothHalves(), "outbound calls are not captured: proxy-type is %s, which captures only inbound ones", w.Settings.ProxyType)
 		return
 	}
 	if w.Filter.KeepsNone(false) {
@@ -104,7 +104,7 @@ func (w *workload) container(x transformer.CaptureContainer) {
 		}
 		w.say(check.Outbound, check.Problem, "", fix, "container %s runs %s, by %s, which reads no proxy variables: its calls are not captured", x.Name, runs.name, runs.by)
 	case known:
-		w.say(check.Outbound, check.OK, "", "", "container %s runs %s, by %s, which as a rule reads proxy variables: these lead %s to the sidecar", x.Name, runs.name, runs.by, web)
+		w.say(check.Outbound, check.OK, "", "", "container %s runs %s, by %s, which usually reads proxy variables: they lead %s to the sidecar", x.Name, runs.name, runs.by, web)
 	case x.HostsFile:
 		w.say(check.Outbound, check.OK, "", "", "container %s: the hosts file leads its calls of the hosts below to the sidecar, and its proxy variables lead %s there if the program reads them", x.Name, web)
 	default:
@@ -180,7 +180,7 @@ func (w *workload) tls() {
 			fix += fmt.Sprintf(" and, for Java, %s: \"true\"", javaTrust)
 		}
 		w.say(check.TLS, check.LeftOut, "", fix+", and apply what tapedeck ca makes",
-			"outbound TLS passes unread: of an HTTPS call the host, sizes and times are recorded")
+			"outbound TLS is not read: of an HTTPS call, only the host, sizes and times are recorded")
 		return
 	}
 	if r, ok := find(w.results, transformer.CodeCASecret); ok {
