@@ -22,19 +22,11 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-func pages(t *testing.T) (all []*markdown.Page) {
+func pages(t *testing.T) []*markdown.Page {
 	t.Helper()
-	files, err := markdown.Pages("..")
+	all, err := markdown.ReadAll("..")
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, file := range files {
-		p, err := markdown.Read(file)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		all = append(all, p)
 	}
 	return all
 }

@@ -29,18 +29,13 @@ func TestDocs(t *testing.T) {
 	if why != "" {
 		t.Skip(why)
 	}
-	files, err := markdown.Pages(repo)
+	pages, err := markdown.ReadAll(repo)
 	if err != nil {
 		t.Fatal(err)
 	}
 	bin := docsPrograms(t)
 	ran := 0
-	for _, file := range files {
-		p, err := markdown.Read(file)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
+	for _, p := range pages {
 		if !slices.ContainsFunc(p.Blocks, func(b markdown.Block) bool { return b.Lang == "console" }) {
 			continue
 		}

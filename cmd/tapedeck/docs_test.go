@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -72,43 +71,30 @@ func TestDocsShell(t *testing.T) {
 
 func eachPage(t *testing.T, check func(*testing.T, *markdown.Page)) {
 	t.Helper()
-	files, err := markdown.Pages("../..")
+	all, err := markdown.ReadAll("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
-		p, err := markdown.Read(file)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
+	for _, p := range all {
 		check(t, p)
 	}
 }
 
-// shellOf returns the commands of a block, each with its line.
-func shellOf(t *testing.T, p *markdown.Page, b markdown.Block) (all []markdown.Span) {
+// shellOf returns the commands of a block, each with its line. It fails the test if the block has
+// commands and the wrong language.
+func shellOf(t *testing.T, p *markdown.Page, b markdown.Block) []markdown.Span {
 	t.Helper()
-	switch b.Lang {
-	case "sh", markdown.Setup:
-		if b.Lang == "sh" && slices.ContainsFunc(b.Lines, func(l string) bool { return strings.HasPrefix(l, "$ ") }) {
-			t.Errorf("%s: a line of an sh block has a prompt: want a console block, which is run, or no prompt", p.Where(b.Line))
+	for i, l := range b.Lines {
+		switch {
+		case b.Lang == "" && plainCommand.MatchString(l):
+			t.Errorf("%s: a command in a block without a language: want console, which is run, or sh, which is parsed", p.Where(b.Line+i+1))
+		case b.Lang == "sh" && strings.HasPrefix(l, "$ "):
+			t.Errorf("%s: a prompt in an sh block: want a console block, which is run, or no prompt", p.Where(b.Line+i+1))
 		}
-		return []markdown.Span{{Line: b.Line, Text: b.Text()}}
-	case "console":
-		examples, err := b.Examples()
-		if err != nil {
-			t.Errorf("%s:%v", p.File, err)
-		}
-		for _, e := range examples {
-			all = append(all, markdown.Span{Line: e.Line, Text: e.Command})
-		}
-	case "":
-		for i, l := range b.Lines {
-			if plainCommand.MatchString(l) {
-				t.Errorf("%s: a command in a block without a language: want console, which is run, or sh, which is parsed", p.Where(b.Line+i+1))
-			}
-		}
+	}
+	all, err := b.Shell()
+	if err != nil {
+		t.Errorf("%s:%v", p.File, err)
 	}
 	return all
 }

@@ -7,6 +7,7 @@
 package markdown
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -180,6 +181,24 @@ func (b Block) FileName() string {
 		return ""
 	}
 	return m[1]
+}
+
+// ReadAll reads the documentation's pages under the root of the repository.
+func ReadAll(root string) (pages []*Page, err error) {
+	files, err := Pages(root)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, file := range files {
+		p, err := Read(file)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		pages = append(pages, p)
+	}
+	return pages, errors.Join(errs...)
 }
 
 // Pages returns the documentation's pages under the root of the repository.

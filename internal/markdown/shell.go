@@ -53,6 +53,23 @@ func (b Block) Examples() ([]Example, error) {
 	return all, nil
 }
 
+// Shell returns the shell text of a block: of a console block each command, and all of an sh
+// block or of a comment with hidden commands. Other blocks have none.
+func (b Block) Shell() ([]Span, error) {
+	switch b.Lang {
+	case "sh", Setup:
+		return []Span{{b.Line, b.Text()}}, nil
+	case "console":
+		examples, err := b.Examples()
+		all := make([]Span, len(examples))
+		for i, e := range examples {
+			all[i] = Span{e.Line, e.Command}
+		}
+		return all, err
+	}
+	return nil, nil
+}
+
 // Matches reports whether the output is what the page shows, and if not, the number of the
 // first line of want that isn't found.
 func (e Example) Matches(got []string) (bool, int) {
