@@ -1,6 +1,6 @@
-// Package meet has the shards of a replay meet at a place: without a network between them,
-// and without rights in a cluster. They tell each other what they have to by objects below
-// runs/JOB/UID of the place. Each object is stored once, and none is changed.
+// Package meet lets the shards of a replay meet at a place, without a network between them and
+// without rights in a cluster. They exchange objects below runs/JOB/UID of the place. Each object
+// is stored once and never changed.
 //
 //	index 0                        runs/JOB/UID                  index 1
 //
@@ -22,9 +22,9 @@
 //	report.json     By index 0: the report of the run. Its forms report.html, junit.xml and
 //	                summary.md follow.
 //
-// A caller may [Meeting.Keep] further objects there for the process that takes its place.
+// A caller may [Meeting.Keep] further objects there for its replacement.
 //
-// And this is what becomes of a part if something goes wrong:
+// If something goes wrong, a part is handled as follows:
 //
 //	its process is told to end       It takes its marker away. The process that takes its
 //	before start.json                place stores another one, and the run waits for it.

@@ -9,25 +9,24 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// chart is a drawing of HTML's SVG. Its plot is stretched to the width that there is, so
-// its units are 1000 from left to right, and pixels from top to bottom; texts are placed
-// in percent, and keep their size.
+// chart is an SVG in HTML. Its plot is stretched to the page's width: it is 1000 units wide, and
+// its height is in pixels. Texts are placed in percent, so that they keep their size.
 type chart struct {
 	Title, Note string
-	Summary     string // for who does not see it
+	Summary     string // for readers who can't see it
 	Grid        []mark // lines from left to right; At in pixels
 	Ticks       []mark // texts below; At in percent
 	Marks       []mark // lines from top to bottom; At in percent
 	Bars        []bar
 	Lines       []line
-	Hits        []hit // what the pointer can ask for
+	Hits        []hit // texts for the pointer
 }
 
 type mark struct {
 	At     float64
 	Label  string
 	Class  string
-	Anchor string // start or end, where the text is to stay left or right of it
+	Anchor string // start or end, if the text must not be centred
 }
 
 type line struct{ Name, Class, Path string }
@@ -45,18 +44,18 @@ type hit struct {
 const (
 	plotWidth  = 1000
 	plotHeight = 180 // pixels
-	// maxChartPoints is how many points a chart over time has: about one for each four pixels.
+	// maxChartPoints bounds the points of a chart over time: about one for each four pixels.
 	maxChartPoints = 150
 )
 
-// charts are those of a report; none for one without requests.
+// charts returns the charts of a report; none if it has no requests.
 func (r *Report) charts() []chart {
 	total := r.Results.Total()
 	if total.Sent == 0 {
 		return nil
 	}
 	series := r.Results.Series.Widened(maxChartPoints)
-	if len(series.Points) == 0 { // a foreign report: there is no time to draw over
+	if len(series.Points) == 0 { // a foreign report without a series
 		return []chart{latencyDistribution(total)}
 	}
 	return []chart{
@@ -80,7 +79,7 @@ func (s scale) at(v float64) float64 {
 	return plotHeight * (1 - v/s.high)
 }
 
-// grid are the lines at round values.
+// grid returns lines at round values.
 func (s scale) grid() (lines []mark) {
 	for _, v := range s.round() {
 		lines = append(lines, mark{At: s.at(v), Label: significant(v)})
@@ -88,8 +87,8 @@ func (s scale) grid() (lines []mark) {
 	return lines
 }
 
-// round are the round values on the scale: quarters, or powers of ten, and between these 2
-// and 5 times as much if there are few of them.
+// round returns round values on the scale: quarters, or powers of ten. If there are few powers,
+// it adds 2 and 5 times each.
 func (s scale) round() (values []float64) {
 	if !s.log {
 		return []float64{0, s.high / 4, s.high / 2, s.high * 3 / 4, s.high}
@@ -108,7 +107,7 @@ func (s scale) round() (values []float64) {
 	return values
 }
 
-// linear is a scale from 0 to a round value that is at least high.
+// linear returns a scale from 0 to a round value of at least high.
 func linear(high float64) scale {
 	if high <= 0 {
 		return scale{high: 4}
@@ -122,7 +121,7 @@ func linear(high float64) scale {
 	return scale{high: high}
 }
 
-// logarithmic is a scale from below low to above high, and of one power of ten at least.
+// logarithmic returns a scale from below low to above high, of at least one power of ten.
 func logarithmic(low, high float64) scale {
 	middle := math.Sqrt(low * high)
 	return scale{low: min(low/1.1, middle/math.Sqrt(10)), high: max(high*1.1, middle*math.Sqrt(10)), log: true}
@@ -135,10 +134,10 @@ func (o overTime) width() float64 { return plotWidth / float64(len(o.Points)) }
 
 func (o overTime) middle(i int) float64 { return (float64(i) + 0.5) * o.width() }
 
-// clock is when a point begins.
+// clock returns the time at which a point begins.
 func (o overTime) clock(i int) string { return clock(time.Duration(int64(i)*o.Step) * time.Second) }
 
-// path draws a line through the values that there are.
+// path draws a line through the available values.
 func (o overTime) path(s scale, value func(*stats.Point) (v float64, ok bool)) string {
 	var b strings.Builder
 	drawing := false
@@ -151,14 +150,14 @@ func (o overTime) path(s scale, value func(*stats.Point) (v float64, ok bool)) s
 		case drawing:
 			fmt.Fprintf(&b, "L%.1f %.1f", o.middle(i), s.at(v))
 		default:
-			fmt.Fprintf(&b, "M%.1f %.1fh.1", o.middle(i), s.at(v)) // a dot, if it stays alone
+			fmt.Fprintf(&b, "M%.1f %.1fh.1", o.middle(i), s.at(v)) // a dot, if no other point follows
 		}
 		drawing = true
 	}
 	return b.String()
 }
 
-// ticks are the times below.
+// ticks returns the times below the chart.
 func (o overTime) ticks() (ticks []mark) {
 	length := time.Duration(int64(len(o.Points))*o.Step) * time.Second
 	steps := []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second,
@@ -191,7 +190,7 @@ func ends(ticks []mark) []mark {
 	return ticks
 }
 
-// clock writes a time since the start, as 0:05 or 1:02:03.
+// clock writes a time since the start, such as 0:05 or 1:02:03.
 func clock(t time.Duration) string {
 	s := int64(t / time.Second)
 	if s >= 3600 {
@@ -210,7 +209,7 @@ func (o overTime) hits(text func(*stats.Point) string) (hits []hit) {
 	return hits
 }
 
-// shownOverTime are the percentiles in the charts, from the one in front.
+// shownOverTime are the percentiles in the charts, the foremost line first.
 var shownOverTime = []struct {
 	name, class string
 	quantile    float64

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// Method says how the intervals of a [Comparison] come about.
+// Method describes how the intervals of a [Comparison] are computed.
 const Method = "95% confidence intervals of B − A: Welch's for means, the percentile bootstrap for percentiles, Newcombe's for parts. " +
 	"They take requests for independent, and say nothing about what else was different between the two runs. " +
 	"Where there is no difference, one interval in twenty shows one all the same."
@@ -22,7 +22,7 @@ type Comparison struct {
 	B             Side     `json:"b"`
 	Method        string   `json:"method"`
 	Changes       []Change `json:"changes"`
-	// New are groups of differences that only B has, Gone those that only A has.
+	// New are the groups of differences that only B has, and Gone those that only A has.
 	New  []Difference `json:"new,omitempty"`
 	Gone []Difference `json:"gone,omitempty"`
 }
@@ -36,7 +36,7 @@ type Side struct {
 	Shape   string    `json:"shape"`
 }
 
-// Finding is what an interval says.
+// Finding is the conclusion from an interval.
 type Finding string
 
 const (
@@ -53,8 +53,8 @@ type Change struct {
 	Endpoint string `json:"endpoint,omitempty"` // empty for all requests
 	Metric   string `json:"metric"`
 	Unit     string `json:"unit,omitempty"`
-	// A and B are the values, null where one is not available; Difference is B − A, and its
-	// interval is from Low to High.
+	// A and B are the values; null: not available. Difference is B − A, and its interval is from
+	// Low to High.
 	A          *float64 `json:"a"`
 	B          *float64 `json:"b"`
 	Difference *float64 `json:"difference"`
@@ -66,7 +66,7 @@ type Change struct {
 // Compare compares two reports. The same reports give the same comparison.
 func Compare(nameA string, a *Report, nameB string, b *Report) *Comparison {
 	c := &Comparison{SchemaVersion: SchemaVersion, A: a.side(nameA), B: b.side(nameB), Method: Method}
-	rng := rand.New(rand.NewPCG(1, 2)) // the same for everybody
+	rng := rand.New(rand.NewPCG(1, 2)) // a fixed seed: the same reports give the same intervals
 	c.compare("", a.Results.Total(), b.Results.Total(), a, b, rng)
 	ofA, ofB := a.endpoints(), b.endpoints()
 	var names []string
@@ -94,7 +94,7 @@ func (r *Report) endpoints() map[string]*stats.Endpoint {
 	return of
 }
 
-// only are the differences that one report has and the other has not. Noise is none.
+// only returns the differences, except noise, that only one of the reports has.
 func only(in, notIn *Report) (differences []Difference) {
 	key := func(d Difference) string { return key(d.Endpoint, d.Place, string(d.Kind)) }
 	has := map[string]bool{}
@@ -109,8 +109,8 @@ func only(in, notIn *Report) (differences []Difference) {
 	return differences
 }
 
-// compare compares an endpoint's metrics. Counts are those of all requests alone: of an
-// endpoint they follow from the load.
+// compare compares an endpoint's metrics. It compares counts only for all requests together,
+// because those of an endpoint follow from the load.
 func (c *Comparison) compare(name string, a, b *stats.Endpoint, ra, rb *Report, rng *rand.Rand) {
 	if a == nil || b == nil {
 		c.Changes = append(c.Changes, Change{Endpoint: name, Metric: "requests.total", A: sent(a), B: sent(b), Finding: OnlyOne})
@@ -164,7 +164,7 @@ func finding(low, high float64) Finding {
 	return Same
 }
 
-// fewest is how many samples a mean or a percentile needs on each side for an interval.
+// fewest is the number of samples that the interval of a mean or a percentile needs on each side.
 const fewest = 10
 
 // interval returns the interval of the difference of a metric; ok is false if it has none.
@@ -233,7 +233,7 @@ func newcombe(m goal.Metric, a, b goal.Measured) (low, high float64) {
 	return 100 * (pb - pa - math.Hypot(pb-lowB, highA-pa)), 100 * (pb - pa + math.Hypot(highB-pb, pa-lowA))
 }
 
-// draws is how many differences a bootstrap draws.
+// draws is the number of differences that a bootstrap draws.
 const draws = 2000
 
 // bootstrap is the percentile bootstrap for the difference of two percentiles, in
@@ -287,7 +287,7 @@ func gamma(shape float64, rng *rand.Rand) float64 {
 	}
 }
 
-// document outlines the comparison.
+// document returns the comparison for people.
 func (c *Comparison) document() document {
 	d := document{Title: "Comparison of two replays", Facts: []fact{{"A", c.A.describe()}, {"B", c.B.describe()}}}
 	d.Sections = []section{
@@ -320,7 +320,7 @@ func (s Side) describe() string {
 	return joined(", ", s.Name, s.Target, s.Source, s.Shape, s.Started.UTC().Format(time.DateTime)+" UTC")
 }
 
-// cells are the changes with all their digits, in the rows of a table.
+// cells returns the rows of a table of the changes, with all digits.
 func (c *Comparison) cells() [][]string {
 	rows := [][]string{{"endpoint", "metric", "finding", "a", "b", "difference", "low", "high"}}
 	for _, ch := range c.Changes {

@@ -4,7 +4,7 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// kinds are the kinds of differences in words.
+// kinds has the kinds of differences in words.
 var kinds = map[match.Kind]string{
 	match.ValueChanged: "changed",
 	match.FieldAdded:   "added",
@@ -13,7 +13,7 @@ var kinds = map[match.Kind]string{
 	match.TypeChanged:  "type changed",
 }
 
-// absent stands for a side that has no such place.
+// absent is shown for a side that has no such place.
 const absent = "(absent)"
 
 func (e Example) recorded() string {
@@ -30,7 +30,7 @@ func (e Example) live() string {
 	return typed(e.Live, e.LiveType)
 }
 
-// typed names the type of a value, if that is what differs.
+// typed returns a value with its type, if the types differ.
 func typed(value, as string) string {
 	if as == "" {
 		return value

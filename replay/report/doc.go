@@ -1,5 +1,5 @@
-// Package report is what a replay found: one model, and the forms that people and
-// programs read it in.
+// Package report has the model of a replay's report, and writes it in forms for people and
+// programs.
 //
 //	engine ─▶ Report ─Judge─▶ goals, exit code ─▶ pretty, JSON, YAML, CSV, JUnit, Markdown, HTML
 //	             ▲
@@ -7,13 +7,13 @@
 //
 // It promises:
 //
-//   - The JSON form holds all there is: from it every other form can be made, and shards
-//     merge into exactly what one run over the same samples gives.
-//   - No text of a recording or an answer acts in any form: not as markup, as a formula of
-//     a spreadsheet, or as a terminal's control sequence.
+//   - The JSON form has everything: every other form can be made from it, and the merged
+//     report of shards equals that of a single run over the same samples.
+//   - No text of a recording or an answer has an effect in any form: it is never markup, a
+//     formula of a spreadsheet, or a control sequence of a terminal.
 //   - The HTML page is one file that loads nothing and runs no script.
 //   - Times are microseconds inside, and milliseconds with 3 significant digits for people.
 //
-// The caller redacts what it puts into a report. The package imports stats, goal, match,
+// The caller redacts the contents of a report. The package imports stats, goal, match,
 // recording/clean, a YAML writer and the standard library.
 package report

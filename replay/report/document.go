@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// document is a report as people read it: the forms for people differ in how they write
-// one, not in what it says. Its texts are as they came: each form escapes them.
+// document is the content of the forms for people, which differ only in how they write it. Its
+// texts are raw: each form escapes them.
 type document struct {
 	Title    string
 	Verdict  string
@@ -29,18 +29,18 @@ type fact struct{ Name, Value string }
 type section struct {
 	Title string
 	Note  string
-	// Text is how many columns, from the first, hold text; the others hold numbers.
+	// Text is the number of columns with text. The columns after them have numbers.
 	Text int
 	Head []string
 	Rows [][]string
-	// More is how many rows there would be beyond these.
+	// More is the number of rows that were left out.
 	More int
 }
 
-// newDifferences is the title of their section.
+// newDifferences is the title of the section of new differences.
 const newDifferences = "New differences"
 
-// verdicts are what exit codes mean, in a few words.
+// verdicts has the meanings of the exit codes in a few words.
 var verdicts = map[int]string{
 	Passed:         "Passed",
 	GoalsMissed:    "Failed: goals missed",
@@ -51,10 +51,10 @@ var verdicts = map[int]string{
 	Incomplete:     "Failed: incomplete",
 }
 
-// maxReasons is how many reasons people are shown.
+// maxReasons bounds the reasons that are shown to people.
 const maxReasons = 20
 
-// document outlines the report.
+// document returns the report for people.
 func (r *Report) document() document {
 	d := document{Title: "Replay against " + r.Target, Verdict: r.Verdict(), Bad: r.ExitCode != Passed, Facts: r.facts()}
 	for i, x := range r.Exits {
@@ -245,7 +245,7 @@ func (r *Report) timeSection() section {
 	return s
 }
 
-// outcomeSection counts what became of requests.
+// outcomeSection counts requests by their outcome.
 func (r *Report) outcomeSection() section {
 	s := section{Title: "Outcomes", Text: 2, Head: []string{"Outcome", "Which", "Requests"}}
 	total := r.Results.Total()
@@ -344,7 +344,7 @@ func millis(t time.Duration, ok bool) string {
 	return significant(float64(t) / float64(time.Millisecond))
 }
 
-// percent writes a part of a whole in percent. It rounds nothing to 100 that is less.
+// percent writes a part of a whole in percent. It never rounds up to 100.
 func percent(part, whole int64) string {
 	p := 100 * float64(part) / float64(whole)
 	if s := goal.Format(p); part == whole || !strings.HasPrefix(s, "100") {
@@ -362,7 +362,7 @@ func significant(v float64) string {
 	return joined(".", whole, part)
 }
 
-// grouped writes a number with its thousands set off.
+// grouped writes a number with separators between thousands.
 func grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	digits := strings.TrimPrefix(s, "-")

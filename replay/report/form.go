@@ -96,8 +96,8 @@ func writeYAML(w io.Writer, of any) error {
 	return err
 }
 
-// marshal returns JSON in which all that is not visible is escaped: a terminal obeys such
-// characters, and YAML does not allow them.
+// marshal returns JSON in which all unprintable characters are escaped: they could control a
+// terminal, and YAML does not allow them.
 func marshal(of any) (escaped []byte, err error) {
 	text, err := json.MarshalIndent(of, "", "  ")
 	if err != nil {
@@ -106,7 +106,7 @@ func marshal(of any) (escaped []byte, err error) {
 	return append(clean.JSON(text), '\n'), nil
 }
 
-// cells are the metrics with all their digits, in the rows of a table.
+// cells returns the rows of a table of the metrics, with all digits.
 func (r *Report) cells() [][]string {
 	metrics := goal.Metrics()
 	head := []string{"endpoint"}
@@ -124,7 +124,7 @@ func (r *Report) cells() [][]string {
 	return rows
 }
 
-// inCell keeps a spreadsheet from taking a text for a formula.
+// inCell escapes a text so that a spreadsheet does not take it for a formula.
 func inCell(s string) string {
 	s = visible(s)
 	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
@@ -140,7 +140,7 @@ func exactly(v *float64) string {
 	return strconv.FormatFloat(*v, 'f', -1, 64)
 }
 
-// named is the name of an endpoint, or of all of them.
+// named returns the name of an endpoint, or "all".
 func named(endpoint string) string {
 	if endpoint == "" {
 		return "all"
@@ -148,7 +148,7 @@ func named(endpoint string) string {
 	return endpoint
 }
 
-// titled writes a name with its unit, as a column's header.
+// titled returns a name with its unit, for the header of a column.
 func titled(name, unit string) string {
 	if unit == "" {
 		return name
@@ -156,12 +156,11 @@ func titled(name, unit string) string {
 	return name + " (" + unit + ")"
 }
 
-// notAvailable stands for a value that there are too few samples for.
+// notAvailable is shown for a value with too few samples.
 const notAvailable = "n/a"
 
-// visible writes a text so that it does nothing to whatever shows it: what is not
-// printable, as control characters, line ends and what reverses the direction of text, is
-// there as an escape.
+// visible escapes the unprintable characters of a text, such as control characters, line ends and
+// those that reverse the direction of text, so that it has no effect on whatever shows it.
 func visible(s string) string {
 	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return !strconv.IsPrint(r) || r == '\uFFFD' }) {
 		return s

@@ -26,13 +26,12 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"isText":  func(s section, column int) bool { return column < s.Text },
 }).Parse(pageText))
 
-// tones are the classes of words that stand out: those that say whether something is well,
-// and the row of all endpoints.
+// tones maps words that stand out to their CSS classes: verdicts, and the row of all endpoints.
 var tones = map[string]string{
 	string(goal.Passed): "good", string(goal.Missed): "bad", string(goal.Unknown): "bad", named(""): "all",
 }
 
-// page is what the HTML form is made from.
+// page is the input of the HTML template.
 type page struct {
 	document
 	Policy string // Content-Security-Policy
@@ -40,9 +39,9 @@ type page struct {
 	Style  template.CSS
 	Tiles  []tile
 	Charts []chart
-	// Series are the numbers of the charts, for who does not see them.
+	// Series has the numbers of the charts, for readers who can't see them.
 	Series section
-	// Cards are the new differences, side by side, of which there are New.
+	// Cards are the new differences, side by side. New is their number.
 	Cards   []card
 	New     string
 	Version string // empty if none is known
@@ -57,10 +56,10 @@ type tile struct{ Name, Value, Unit, Class string }
 // maxPageRows bounds a section of the page, and its differences.
 const maxPageRows = 1000
 
-// page is the report with its charts.
+// page returns the report with its charts.
 func (r *Report) page() page {
 	p := page{document: r.document(), Charts: r.charts(), Series: r.seriesSection(), Tiles: r.tiles(), Version: r.Version}
-	// New differences have cards of their own.
+	// New differences have cards instead.
 	p.Sections = slices.DeleteFunc(p.Sections, func(s section) bool { return s.Title == newDifferences })
 	fresh := r.with(New)
 	p.New = grouped(int64(len(fresh)))
@@ -75,15 +74,15 @@ func (r *Report) page() page {
 	return p
 }
 
-// PagePolicy returns the Content-Security-Policy that is in the pages of the HTML form: they
-// may load nothing, run nothing and have no style but their own.
+// PagePolicy returns the Content-Security-Policy of the HTML form: its pages load nothing, run
+// nothing and have only their own style.
 func PagePolicy() string {
 	sum := sha256.Sum256([]byte(pageStyle))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; form-action 'none'"
 }
 
-// WritePage writes the HTML form for a server that shows other things, too: the page links
-// to home, a URL; "" links nowhere.
+// WritePage writes the HTML form for a server that also has other pages. The page links to the URL
+// home; "": it has no link.
 func (r *Report) WritePage(w io.Writer, home string) error {
 	p := r.page()
 	p.Home = home

@@ -10,10 +10,10 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// precedence are the exit codes, the one that wins first.
+// precedence has the exit codes. The first one that applies wins.
 var precedence = []int{Incomplete, CouldNotRun, GeneratorBound, MockMisses, NewDifferences, GoalsMissed}
 
-// Elapsed is how long the run took.
+// Elapsed returns the length of the run.
 func (r *Report) Elapsed() time.Duration { return r.Ended.Sub(r.Started) }
 
 // Judge computes the metrics, judges the goals, and decides on the exit code.
@@ -91,7 +91,7 @@ func (r *Report) decide() {
 	}
 }
 
-// troubles are the exit codes for what is neither a goal nor a difference.
+// troubles returns the exit codes for reasons other than goals and new differences.
 func (r *Report) troubles() []Exit {
 	exits := slices.Clone(r.Problems)
 	add := func(code int, format string, args ...any) {
@@ -146,7 +146,7 @@ func plural(n int, of string) string {
 	return grouped(int64(n)) + " " + of + "s"
 }
 
-// Verdict says in a few words what the exit code means.
+// Verdict returns the meaning of the exit code in a few words.
 func (r *Report) Verdict() string {
 	return cmp.Or(verdicts[r.ExitCode], fmt.Sprintf("Failed: exit code %d", r.ExitCode))
 }

@@ -45,9 +45,9 @@ type junitFault struct {
 	Text    string `xml:",chardata"`
 }
 
-// writeJUnit writes a case for each goal, for each new difference, and for each other
-// reason not to pass; one that passed if there is none. Readers keep the first of equal
-// names, so each name ends in a hash of what it is about.
+// writeJUnit writes a case for each goal, for each new difference, and for each other reason not
+// to pass. If there is none, it writes one case that passed. Readers keep only the first of
+// cases with equal names, so each name ends in a hash.
 func writeJUnit(w io.Writer, r *Report) error {
 	suite := junitSuite{
 		Name: "tapedeck replay", Time: seconds(r.Elapsed()), Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),

@@ -7,11 +7,10 @@ import (
 )
 
 const (
-	// maxMarkdown keeps a report below the 1 MiB that GitHub takes for a step's summary,
-	// beside what other commands of the step write.
+	// maxMarkdown bounds a report. GitHub accepts a step summary of up to 1 MiB, and other
+	// commands of the step may write to it, too.
 	maxMarkdown = 900 << 10
-	// firstRows is how many rows of a section there are at first; if the page is too large,
-	// half as many, and so on.
+	// firstRows bounds the rows of a section. It is halved until the page fits.
 	firstRows = 1000
 )
 
@@ -86,8 +85,8 @@ func (s section) first(rows int) section {
 	return s
 }
 
-// inMarkdown writes a text so that Markdown shows it as it is: neither as markup, nor as
-// HTML, a link, a mention or the end of a cell.
+// inMarkdown escapes a text for a cell in Markdown, so that it is never markup, HTML, a link, a
+// mention or the end of the cell.
 func inMarkdown(s string) string { return markdownEscapes.Replace(visible(s)) }
 
 var markdownEscapes = func() *strings.Replacer {

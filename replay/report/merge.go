@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Merge merges the reports of shards into the one that a single run over the same samples
-// would have. A shard whose report is missing is in Merged.Lost, so that the report is
-// incomplete. It leaves the shards as they are. The caller judges the result.
+// Merge merges the reports of shards into the report of a single run over the same samples. If the
+// report of a shard is missing, the shard is in Merged.Lost, and the result is incomplete. Merge
+// does not change the shards. The caller judges the result.
 func Merge(shards []*Report) (*Report, error) {
 	if len(shards) == 0 {
 		return nil, errors.New("no report to merge")
@@ -89,8 +89,8 @@ func Merge(shards []*Report) (*Report, error) {
 	return m, nil
 }
 
-// SameRun tells whether two reports can be of shards of one run. Each divides what it reads by
-// itself, so they must read the same, and send it in the same way.
+// SameRun returns an error if two reports can't be of shards of one run. Each shard divides the
+// recording by itself, so all must read the same one, and send it in the same way.
 func SameRun(r, as *Report) error {
 	for _, same := range []struct{ what, got, want string }{
 		{"run", r.Run, as.Run},
@@ -108,7 +108,7 @@ func SameRun(r, as *Report) error {
 	return nil
 }
 
-// of names the shard that a text is about.
+// of prefixes a text with the name of its shard.
 func (r *Report) of(text string) string {
 	if text == "" {
 		return ""
@@ -116,8 +116,8 @@ func (r *Report) of(text string) string {
 	return fmt.Sprintf("shard %d: %s", r.Shard.Index, text)
 }
 
-// gather merges the parts of shards that have the same key. They are in the order in which the
-// shards have them: each has all edges, in the order of a single run.
+// gather merges the parts of shards that have the same key. It keeps the order of the shards, each
+// of which has all edges in the order of a single run.
 func gather[T any](shards []*Report, of func(*Report) []T, key func(T) string, add func(*T, T)) []T {
 	merged := map[string]*T{}
 	var order []*T
@@ -139,7 +139,7 @@ func gather[T any](shards []*Report, of func(*Report) []T, key func(T) string, a
 	return all
 }
 
-// unfired are the rules that fired in no shard.
+// unfired returns the rules that fired in no shard.
 func unfired(shards []*Report) (rules []string) {
 	for _, rule := range shards[0].UnfiredRules {
 		if !slices.ContainsFunc(shards, func(r *Report) bool { return !slices.Contains(r.UnfiredRules, rule) }) {
@@ -214,7 +214,7 @@ func (g *Generator) add(o Generator, bound string) {
 	g.Bound = joined("; ", g.Bound, bound)
 }
 
-// Add adds what another mock did, or the same one before.
+// Add adds the counts of another mock, or of the same one before.
 func (m *Mock) Add(o *Mock) {
 	m.Served += o.Served
 	m.Masked += o.Masked

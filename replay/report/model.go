@@ -10,17 +10,17 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// SchemaVersion is that of the JSON form. It grows if a reader of the last one would be
-// misled.
+// SchemaVersion is the version of the JSON form. It grows when a change would mislead readers of
+// the former version.
 const SchemaVersion = 1
 
-// Report is what a replay found. The engine fills it in, and then [Report.Judge] fills in
+// Report has the results of a replay. The engine fills it in, and then [Report.Judge] fills in
 // Goals, Metrics, Exits and ExitCode.
 type Report struct {
 	SchemaVersion int    `json:"schemaVersion"`
 	Version       string `json:"version,omitempty"` // of Tapedeck
 
-	// Run is the folder of the run, as runs/JOB/UID, if its shards met at a place.
+	// Run is the folder of the run, such as runs/JOB/UID, if its shards met at a place.
 	Run string `json:"run,omitempty"`
 	// Settings is a digest of the settings that all shards of the run have.
 	Settings string `json:"settings,omitempty"`
@@ -33,7 +33,7 @@ type Report struct {
 
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
-	// Partial says why the run ended before its time; empty if it did not.
+	// Partial says why the run ended early; empty if it did not.
 	Partial string `json:"partial,omitempty"`
 
 	// Shard is set if the run is one part of several.
@@ -41,7 +41,7 @@ type Report struct {
 	// Merged is set if the report was merged from those of shards.
 	Merged *Merged `json:"merged,omitempty"`
 
-	// Metrics are those of all requests, and then of each endpoint. They follow from
+	// Metrics has the metrics of all requests, and then those of each endpoint. They follow from
 	// Results.
 	Metrics []Metrics    `json:"metrics"`
 	Results stats.Result `json:"results"`
@@ -54,41 +54,41 @@ type Report struct {
 
 	Goals []goal.Outcome `json:"goals,omitempty"`
 	Mock  *Mock          `json:"mock,omitempty"`
-	// Fixes are what became of recorded failures, if they are to be gone.
+	// Fixes counts recorded failures that are gone, if the run checks that.
 	Fixes *Fixes `json:"fixes,omitempty"`
-	// UnfiredRules are rules, of whatever file, that never had an effect.
+	// UnfiredRules are rules of any file that never had an effect.
 	UnfiredRules []string  `json:"unfiredRules,omitempty"`
 	Generator    Generator `json:"generator"`
-	// Comparison is what a shard knows of answers, by which those of all shards are judged
-	// together. See package compare.
+	// Comparison is the state of a shard's comparer, for judging all shards together. See package
+	// compare.
 	Comparison json.RawMessage `json:"comparison,omitempty"`
-	// Observed is what the answers had where they differed from the recording, for a later
-	// replay that takes this report for its baseline. See package compare.
+	// Observed has the values of answers that differed from the recording, for a later replay
+	// with this report as its baseline. See package compare.
 	Observed json.RawMessage `json:"observed,omitempty"`
 
-	// Problems are what the engine found beside all that: each calls for an exit code.
+	// Problems are further reasons of the engine for an exit code.
 	Problems []Exit `json:"problems,omitempty"`
 	// Exits are all exit codes that apply, the one that wins first. ExitCode is that one.
 	Exits    []Exit `json:"exits,omitempty"`
 	ExitCode int    `json:"exitCode"`
 }
 
-// Source is what was replayed.
+// Source describes the recording that was replayed.
 type Source struct {
-	// Place is where the recording is; of a snapshot, pinned.
+	// Place is where the recording is. A snapshot is pinned.
 	Place string `json:"place"`
-	// SHA256 is the hash of the recording: of a snapshot its pin.
+	// SHA256 is the hash of the recording, which is the pin of a snapshot.
 	SHA256 string `json:"sha256,omitempty"`
-	// Findings are what could not be read, or is missing: they make the input incomplete.
+	// Findings say what could not be read, or is missing. They make the input incomplete.
 	Findings []string `json:"findings,omitempty"`
-	// Steps are the requests to send, and LeftOut those that were not to be sent, by reason.
+	// Steps is the number of requests to send. LeftOut counts those that are left out, by reason.
 	Steps   int64            `json:"steps"`
 	LeftOut map[string]int64 `json:"leftOut,omitempty"`
 }
 
 // Load is the shape of the load.
 type Load struct {
-	// Shape for people, as `recorded times × 2` or `10 virtual users`.
+	// Shape is a description such as `recorded times × 2` or `10 virtual users`.
 	Shape string `json:"shape"`
 	// Loop says what decides when a request is sent.
 	Loop Loop `json:"loop"`
@@ -115,7 +115,7 @@ type Merged struct {
 	Lost []int `json:"lost,omitempty"`
 	// LostAllowed says that they don't make the report incomplete.
 	LostAllowed bool `json:"lostAllowed,omitempty"`
-	// Notes say what to know about the shards, such as that their clocks differ.
+	// Notes are remarks about the shards, such as that their clocks differ.
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -126,23 +126,23 @@ type Metrics struct {
 	Values   map[string]*float64 `json:"values"`
 }
 
-// State says what a difference means.
+// State is the judgement on a difference.
 type State string
 
 const (
 	New   State = "new"
-	Known State = "known" // the baseline, or the run that it is compared with, has it too
+	Known State = "known" // an earlier replay had it, too
 	Noise State = "noise" // the value varies by itself
 )
 
-// Difference is a group: those of one endpoint, at one place, of one kind and state.
+// Difference is a group of differences of one endpoint, place, kind and state.
 type Difference struct {
 	Endpoint string     `json:"endpoint"` // as `GET /users/{id}`
 	Place    string     `json:"place"`    // as [match.Difference.Pattern] writes it
 	Kind     match.Kind `json:"kind"`
 	State    State      `json:"state"`
 	Count    int64      `json:"count"` // answers that differ so
-	// Reason says, for people, why it is known or noise.
+	// Reason says why it is known or noise.
 	Reason  string  `json:"reason,omitempty"`
 	Example Example `json:"example"`
 }
@@ -158,9 +158,9 @@ type Example struct {
 type Edge struct {
 	From Site `json:"from"` // the response that issues it
 	To   Site `json:"to"`   // the request that carries it
-	// Encoding of the value where it is carried, as `raw`, `percent` or `base64`.
+	// Encoding is that of the value where it is carried, such as `percent` or `base64`.
 	Encoding string `json:"encoding,omitempty"`
-	// Fired counts requests that carried a live value, Unfired those that could not.
+	// Fired counts requests that carried a live value, and Unfired those that did not.
 	Fired   int64  `json:"fired"`
 	Unfired int64  `json:"unfired"`
 	Reason  string `json:"reason,omitempty"` // why it did not fire, if it did not
@@ -180,12 +180,12 @@ type Ambiguous struct {
 	Count  int64  `json:"count"` // requests
 }
 
-// Need is a value that nothing issues and that redaction took: only its owner has it.
+// Need is a redacted value that no response issues: only the client has it.
 type Need struct {
 	Site
 	Reason string `json:"reason,omitempty"`
 	Count  int64  `json:"count"` // requests
-	// Supplied says where the value came from, as `env:TOKEN`, or `left out`; empty if it is
+	// Supplied says where the value came from, such as `env:TOKEN`, or `left out`; empty if it is
 	// missing.
 	Supplied string `json:"supplied,omitempty"`
 }
@@ -198,7 +198,7 @@ type Mock struct {
 	Passthrough int64 `json:"passthrough"`
 	Escaped     int64 `json:"escaped"`
 	NeverUsed   int64 `json:"neverUsed"`
-	// Misses are the first of each endpoint.
+	// Misses has the first miss of each endpoint.
 	Misses []Miss `json:"misses,omitempty"`
 }
 
@@ -217,13 +217,12 @@ type Fixes struct {
 	Example string `json:"example,omitempty"`
 }
 
-// Generator is what sending took.
+// Generator has measurements of the generator.
 type Generator struct {
 	CPUSeconds float64 `json:"cpuSeconds"`
-	// MaxLagMicros is the longest time by which a request was sent late.
+	// MaxLagMicros is the longest send lag.
 	MaxLagMicros int64 `json:"maxLagMicros"`
-	// InFlightBound is how many requests may be in flight, and BoundHits counts those that
-	// had to wait for it.
+	// InFlightBound bounds the requests in flight, and BoundHits counts those that had to wait.
 	InFlightBound int   `json:"inFlightBound,omitempty"`
 	BoundHits     int64 `json:"boundHits"`
 	// Bound says why the generator and not the target decided the pace, so that the result
@@ -237,7 +236,7 @@ type Exit struct {
 	Reason string `json:"reason"`
 }
 
-// String is for a terminal: nothing in it acts.
+// String returns a text that is safe for a terminal.
 func (x Exit) String() string { return fmt.Sprintf("exit code %d: %s", x.Code, visible(x.Reason)) }
 
 // Exit codes of a replay.

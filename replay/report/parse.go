@@ -16,7 +16,7 @@ const maxReport = 256 << 20
 // MaxShards is how many shards a run may have.
 const MaxShards = 10_000
 
-// Read reads a report in its JSON form, and checks it: a report may come from anywhere.
+// Read reads a report in its JSON form. It checks the report, which may be foreign.
 func Read(from io.Reader) (*Report, error) {
 	b, err := io.ReadAll(io.LimitReader(from, maxReport+1))
 	if err != nil {
@@ -41,7 +41,7 @@ func Parse(b []byte) (*Report, error) {
 	return r, nil
 }
 
-// check refuses what no replay writes.
+// check returns an error if no replay writes such a report.
 func (r *Report) check() error {
 	if r.SchemaVersion != SchemaVersion {
 		return fmt.Errorf("report has schema version %d; this version of tapedeck reads %d", r.SchemaVersion, SchemaVersion)
@@ -74,7 +74,7 @@ func (r *Report) check() error {
 	return err
 }
 
-// GoalsJudged returns the goals that the report has verdicts on.
+// GoalsJudged returns the goals of the report's verdicts.
 func (r *Report) GoalsJudged() (goals []goal.Goal, err error) {
 	for _, o := range r.Goals {
 		g, err := goal.Parse(o.Goal)

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// widest is how many characters of a text the terminal shows.
+// widest bounds the characters of a text in a table for a terminal.
 const widest = 48
 
 // pretty writes a document for a terminal.
