@@ -106,6 +106,7 @@ func TestFraming(t *testing.T) {
 		{"304", HTTP{Res: HTTPResponse{StatusCode: 304, Headers: fields("Content-Length: 3")}}, FramingNone, FramingNone},
 		{"101", HTTP{Res: HTTPResponse{StatusCode: 101}}, FramingNone, FramingNone},
 		{"CONNECT", HTTP{Req: HTTPRequest{Method: "CONNECT"}, Res: HTTPResponse{StatusCode: 200}}, FramingNone, FramingNone},
+		{"a CONNECT that is redirected", HTTP{Req: HTTPRequest{Method: "CONNECT"}, Res: HTTPResponse{StatusCode: 300}}, FramingNone, FramingClose},
 		{"no answer", HTTP{Req: HTTPRequest{Headers: fields("Content-Length: 1")}}, FramingLength, FramingNone},
 		{"HTTP/2", HTTP{Req: HTTPRequest{Version: "2.0"}, Res: HTTPResponse{StatusCode: 200, Headers: fields("Content-Length: 3")}}, FramingStream, FramingStream},
 	} {

@@ -15,6 +15,7 @@ func TestUnquote(t *testing.T) {
 		{`""`, "", true},
 		{`"plain, and longer than a word"`, "plain, and longer than a word", true},
 		{`"héllo é \"q\" \\ \/ \b\f\n\r\t"`, "héllo é \"q\" \\ / \b\f\n\r\t", true},
+		{`"\u0123\u4567\u89ab\ucdef\uABCD\u00Ef\u0F0f"`, "\u0123\u4567\u89ab\ucdef\uabcd\u00ef\u0f0f", true},
 		{`"\ud83d\udc35"`, "🐵", true},
 		{`"\ufffd �"`, "\ufffd \ufffd", true},
 		{`"\ud83d"`, "\ufffd", false},
@@ -26,7 +27,7 @@ func TestUnquote(t *testing.T) {
 			t.Errorf("%s is %q, exact %v, %v; want %q, %v", c.part, got, exact, err, c.want, c.exact)
 		}
 	}
-	for _, part := range []string{"", `"`, "7", "null\x00", `{"a":1}`, `"\x"`, `"\u12"`, `"\"`} {
+	for _, part := range []string{"", `"`, "7", "null\x00", `{"a":1}`, `"\x"`, `"\u12"`, `"\u00/0"`, `"\u00:0"`, `"\u00@0"`, `"\u00G0"`, `"\u00g0"`, "\"\\u00`0\"", `"\"`} {
 		if got, _, err := Unquote([]byte(part)); err == nil {
 			t.Errorf("%q is %q, want an error", part, got)
 		}

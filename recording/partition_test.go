@@ -32,6 +32,16 @@ func TestASegmentKeyIsReadAsItIsWritten(t *testing.T) {
 	}
 }
 
+func TestKeyPart(t *testing.T) {
+	for name, want := range map[string]string{
+		"azAZ09-_.": "azAZ09-_.", "": Undefined, "..": Undefined, ".git": "git", "a/b": "a-b", "a=b c": "a-b-c", "`{@[/:": "------", "shóp": "sh-p",
+	} {
+		if got := KeyPart(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestNothingElseIsASegmentKey(t *testing.T) {
 	for change, key := range map[string]string{
 		"empty":                  "",
