@@ -45,7 +45,7 @@ func LoadConfig(cfg transformer.Config, src Source) (transformer.Config, error) 
 func misplacedConfigs(objects []*transformer.Object) (results transformer.Results) {
 	for _, o := range objects {
 		if ref := o.Ref(); ref.Kind == ConfigKind && ref.APIVersion == ConfigAPIVersion && annotation(o.Node, transformer.LocalConfig) != "true" {
-			r := transformer.NewResult(transformer.CodeConfigDocument, o.File, "%s is a configuration, which is passed on and not read here; give it with --config", ref)
+			r := transformer.NewResult(transformer.CodeConfigDocument, o.File, "%s is a configuration, which is not read among manifests; pass it with --config", ref)
 			r.ResourceRef = &ref
 			results = append(results, r)
 		}

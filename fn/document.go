@@ -124,10 +124,10 @@ func (d *document) parse() error {
 		return err
 	}
 	if line := glued(text); line > 0 {
-		return fmt.Errorf("line %d: a document separator with something behind it; put --- on a line of its own", line)
+		return fmt.Errorf("line %d: a document separator with text behind it; put --- on a separate line", line)
 	}
 	if i := d.strayMark(); i >= 0 {
-		return fmt.Errorf("line %d: a byte order mark, which may stand at the very beginning only; remove it", lineOf(text, i))
+		return fmt.Errorf("line %d: a byte order mark, which is allowed only at the start of the input; remove it", lineOf(text, i))
 	}
 	if blank(text) {
 		return nil
@@ -268,7 +268,7 @@ func (d *document) duplicates() transformer.Results {
 		if !d.edited && !asks.MatchString(dup.Path) {
 			continue
 		}
-		r := transformer.NewResult(transformer.CodeDuplicateKey, d.file, "line %d: key %s stands twice; which one counts is not certain, so remove one", dup.Line+d.line, dup.Path)
+		r := transformer.NewResult(transformer.CodeDuplicateKey, d.file, "line %d: key %s occurs twice, so its meaning is ambiguous; remove one", dup.Line+d.line, dup.Path)
 		if d.items == nil {
 			ref := d.objects[0].Ref()
 			r.ResourceRef = &ref

@@ -111,7 +111,7 @@ func failed(docs []*document, list *document, results transformer.Results) ([]by
 	for i, r := range results {
 		if said, done := doings[r.Code()]; done {
 			results[i].Tags = map[string]string{"code": string(transformer.CodeNotWritten)}
-			results[i].Message = "not written, because other objects have errors; " + strings.Replace(r.Message, said.does, said.would, 1)
+			results[i].Message = "not written, because other objects have errors; fix them; " + strings.Replace(r.Message, said.does, said.would, 1)
 		}
 	}
 	if list == nil {

@@ -108,14 +108,14 @@ func (d *document) hold(o *transformer.Object, have *yaml.Node) {
 // source returns the text of an object, with a line break at its end.
 func (d *document) source(have *yaml.Node) (string, error) {
 	if kind := nodes.StringAt(d.want, "kind"); d.items != nil && kind != "List" && kind != "ResourceList" {
-		return "", fmt.Errorf("it stands in a %s, where no ConfigMap can; write it as a document of its own", kind)
+		return "", fmt.Errorf("it is in a %s, which can't contain a ConfigMap; write it as a separate document", kind)
 	}
 	if have == d.have {
 		_, body, tail := parts(d.stood)
 		return string(body) + lineEnd(firstLine(tail)), nil
 	}
 	if have == nil {
-		return "", errors.New("it stands in a list that is an alias; write it out")
+		return "", errors.New("it is in a list that is an alias; write the list out")
 	}
 	if d.sources == nil {
 		var err error
@@ -177,7 +177,7 @@ func readHeld(text string) (*yaml.Node, error) {
 		return nil, errors.New("its text: found no object that has apiVersion and kind")
 	}
 	if line := anchored(n); line > 0 {
-		return nil, fmt.Errorf("its text, line %d: found an anchor or an alias, allowed: values that are written out", line)
+		return nil, fmt.Errorf("its text, line %d: found an anchor or an alias, allowed: plain values", line)
 	}
 	return n, nil
 }

@@ -207,7 +207,7 @@ func TestForeignHolders(t *testing.T) {
 		"nothing recorded":           {strings.Replace(good, "TrafficReplay/nightly", "", 1), `says ""`},
 		"on a Secret":                {strings.Replace(good, "kind: ConfigMap", "kind: Secret", 1), "found it on kind Secret"},
 		"on a TrafficReplay":         {strings.Replace(trafficReplay, "annotations:", "annotations:\n    tapedeck.dev/holds: TrafficReplay/nightly", 1), "found it on kind TrafficReplay"},
-		"two names of the ConfigMap": {strings.Replace(good, "kind: ConfigMap", "kind: ConfigMap\nkind: ConfigMap", 1), "stands twice"},
+		"two names of the ConfigMap": {strings.Replace(good, "kind: ConfigMap", "kind: ConfigMap\nkind: ConfigMap", 1), "occurs twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for what, run := range map[string]func([]fn.Source) ([]byte, transformer.Results, error){
@@ -241,9 +241,9 @@ func TestUnheldTrafficReplays(t *testing.T) {
 	for name, tt := range map[string]struct{ input, want string }{
 		"an alias":                    {changed("mode: generator-only", "mode: &m generator-only\n    buildTag: *m"), "found an anchor or an alias"},
 		"an alias in a list":          {"apiVersion: v1\nkind: List\nitems:\n- &x {apiVersion: v1, kind: ConfigMap, metadata: {name: x}}\n- <<: *x\n  apiVersion: speedscale.com/v1\n  kind: TrafficReplay\n", "alias *x has no anchor"},
-		"an item that is an alias":    {"apiVersion: v1\nkind: List\nx: &x {apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: x}}\nitems:\n- *x\n", "it stands where an alias does"},
-		"a list that is an alias":     {"apiVersion: v1\nkind: List\nx: &x [{apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: x}}]\nitems: *x\n", "it stands in a list that is an alias"},
-		"a list of TrafficReplays":    {"apiVersion: speedscale.com/v1\nkind: TrafficReplayList\nitems:\n- metadata: {name: x}\n", "it stands in a TrafficReplayList"},
+		"an item that is an alias":    {"apiVersion: v1\nkind: List\nx: &x {apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: x}}\nitems:\n- *x\n", "it is part of an alias"},
+		"a list that is an alias":     {"apiVersion: v1\nkind: List\nx: &x [{apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: x}}]\nitems: *x\n", "it is in a list that is an alias"},
+		"a list of TrafficReplays":    {"apiVersion: speedscale.com/v1\nkind: TrafficReplayList\nitems:\n- metadata: {name: x}\n", "it is in a TrafficReplayList"},
 		"no name":                     {changed("name: 'nightly'", "generateName: nightly-"), "found no name"},
 		"a name that none can have":   {changed("'nightly'", "Nightly"), `found "Nightly"`},
 		"a name that is too long":     {changed("'nightly'", strings.Repeat("n", 240)), "at most 239"},

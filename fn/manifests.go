@@ -53,7 +53,7 @@ func readAll(sources []Source, undo bool) (docs []*document, results transformer
 	if len(left) == 0 {
 		return docs, results
 	}
-	r := transformer.NewResult(transformer.CodeNotManifest, transformer.File{}, "%s left out: %s", files(len(left)), some(left))
+	r := transformer.NewResult(transformer.CodeNotManifest, transformer.File{}, "%s skipped: %s", files(len(left)), some(left))
 	if len(left) == len(sources) {
 		r = failing(r)
 		r.Message = "found no manifest; " + r.Message
@@ -70,7 +70,7 @@ func files(n int) string {
 	if n == 1 {
 		return "a file that is no Kubernetes manifest is"
 	}
-	return fmt.Sprintf("%d files that are no Kubernetes manifests are", n)
+	return fmt.Sprintf("%d files that are not Kubernetes manifests were", n)
 }
 
 // some lists the first few names.

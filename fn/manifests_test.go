@@ -56,7 +56,7 @@ func TestDirectories(t *testing.T) {
 			switch {
 			case (left == nil) != tt.manifest:
 				t.Errorf("left out: %v", left)
-			case left != nil && (left.Severity != transformer.Info || !strings.HasSuffix(left.Message, "is left out: "+tt.name)):
+			case left != nil && (left.Severity != transformer.Info || !strings.HasSuffix(left.Message, "is skipped: "+tt.name)):
 				t.Errorf("the result is %+v", left)
 			case left != nil && string(out) != string(other.Text):
 				t.Errorf("the output is %q", out)
@@ -91,7 +91,7 @@ func TestDirectoryOfAChart(t *testing.T) {
 	if n := strings.Count(string(out), "kind: Deployment"); n != 1 {
 		t.Errorf("found %d Deployments, want the one that is no template:\n%s", n, out)
 	}
-	const want = "7 files that are no Kubernetes manifests are left out: app/Chart.yaml, app/values.yaml, app/templates/a.yaml, app/templates/tests/b.yaml, app/ci/values.yaml and 2 more"
+	const want = "7 files that are not Kubernetes manifests were skipped: app/Chart.yaml, app/values.yaml, app/templates/a.yaml, app/templates/tests/b.yaml, app/ci/values.yaml and 2 more"
 	if r := find(results, transformer.CodeNotManifest); r == nil || r.Message != want {
 		t.Errorf("the result is %+v", r)
 	}

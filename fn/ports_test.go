@@ -50,7 +50,7 @@ func TestPorts(t *testing.T) {
 		{"a name that is a UDP port's leads nowhere", "-", ports{"{name: dns, protocol: UDP, containerPort: 53}", http}, ports{"{port: 53, targetPort: dns}"}, "", "dual tcp:http 4143=8080", "leads to no TCP port of the pod"},
 		{"ports of the mesh are not the application's", "-", nil, ports{serveNumber, "{name: a, port: 15090}"}, "", "dual tcp:http 4143=8080", ""},
 		{"the only containerPort", "-", ports{http}, nil, "", "dual tcp:http 4143=8080", "port 8080 from container app"},
-		{"without a Service, what that means", "-", ports{http}, nil, "", "dual tcp:http 4143=8080", "Istio sends nothing inbound to ports that it does not know: only to the captured ones"},
+		{"without a Service, what that means", "-", ports{http}, nil, "", "dual tcp:http 4143=8080", "Istio sends inbound traffic to the captured ports only"},
 		{"the only containerPort besides metrics", "-", ports{http, metrics}, nil, "", "dual tcp:http 4143=8080", ""},
 		{"several containerPorts and no Service", "-", ports{http, grpc}, nil, "", "forward http", "several ports, 8080 (http), 9090 (grpc), and no Service in the input leads to one"},
 		{"no port at all", "-", nil, nil, "", "forward http", "only outbound traffic is captured"},
@@ -81,12 +81,12 @@ func TestPorts(t *testing.T) {
 		{"the application has the usual port", "-", ports{"{containerPort: 4143}"}, ports{"{port: 4143}"}, "", "dual tcp:http 4144=4143", ""},
 		{"proxy-in-port by hand is the first", `proxy-in-port: "65535"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "dual tcp:http 65535=8080,1024=9090", ""},
 		{"proxy-in-port by hand that is taken", `proxy-in-port: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "port-clash", "proxy-in-port 9090 is already the port of container app"},
-		{"a TLS application with several ports", "proxy-host: https://localhost", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "bad-combination", "name those that speak TLS in proxy-port or proxy-ports"},
+		{"a TLS application with several ports", "proxy-host: https://localhost", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "bad-combination", "list those that speak TLS in proxy-port or proxy-ports"},
 		{"a TLS application with one port", "proxy-host: https://localhost", ports{http}, ports{serveHTTP}, "", "dual tcp:http 4143=8080", ""},
 		{"a port that Istio does not intercept", `-excludeInboundPorts: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "dual tcp:http 4143=8080", "port 9090 goes to the application directly"},
 		{"one that Istio does not intercept, by hand", "tapedeck.dev/proxy-ports: \"8080,9090\"\n-excludeInboundPorts: \"9090\"", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "port-excluded", ""},
-		{"one that Istio does not intercept, through the Service", `-excludeInboundPorts: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "inbound=service", "dual tcp:http 4143=8080,4144=9090", "names port 9090, so it was given the sidecar's port 4144 as well"},
-		{"through the Service", "-", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "inbound=service", "dual tcp:http 4143=8080,4144=9090", "port 9090 of Service/app leads to the sidecar's port 4144 instead of 9090"},
+		{"one that Istio does not intercept, through the Service", `-excludeInboundPorts: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "inbound=service", "dual tcp:http 4143=8080,4144=9090", "has port 9090, so the render added the sidecar's port 4144"},
+		{"through the Service", "-", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "inbound=service", "dual tcp:http 4143=8080,4144=9090", "port 9090 of Service/app now leads to the sidecar's port 4144 instead of 9090"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var own, pod strings.Builder

@@ -26,7 +26,7 @@ func resourceList(docs []*document) (*document, transformer.Results) {
 		}
 	}
 	if list != nil && others > 0 {
-		return nil, transformer.Results{transformer.NewResult(transformer.CodeInvalidYAML, list.file, "document %d: a ResourceList is an input of its own; found %d more documents, allowed: none", list.file.Index+1, others)}
+		return nil, transformer.Results{transformer.NewResult(transformer.CodeInvalidYAML, list.file, "document %d is a ResourceList, which must be the only document; found %d more", list.file.Index+1, others)}
 	}
 	return list, nil
 }

@@ -65,7 +65,7 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"a ratio", "cpu-limit: 1", "", limitRange + "{type: Container, maxLimitRequestRatio: {cpu: 4}}]}", []string{"limit-range more than 4 times"}},
 		{"a ratio without a limit", "", "", limitRange + "{type: Container, maxLimitRequestRatio: {cpu: 4}}]}", []string{"limit-range both are needed"}},
 		{"a default that is too small", "", "", limitRange + "{type: Container, default: {memory: 16Mi}}]}", []string{"limit-range request of 32Mi is more than the limit of 16Mi", "memory-limit-small 16Mi", "limits-given memory 16Mi"}},
-		{"a maximum of the pod", "memory-limit: 100Mi", "resources: {limits: {memory: 450Mi}}", limitRange + "{type: Pod, max: {memory: 512Mi}}]}", []string{"limit-range with the sidecar's"}},
+		{"a maximum of the pod", "memory-limit: 100Mi", "resources: {limits: {memory: 450Mi}}", limitRange + "{type: Pod, max: {memory: 512Mi}}]}", []string{"limit-range with the sidecar,"}},
 		{"limits of volumes", "", "", limitRange + "{type: PersistentVolumeClaim, min: {storage: 1Gi}}]}", nil},
 
 		{"Guaranteed becomes Burstable", "", fullSize, "", []string{"qos-class Guaranteed"}},
@@ -88,11 +88,11 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"a bundle in a Secret by another name", trusts, mounts("secret: {secretName: c, items: [{key: ca-certificates.crt, path: a}]}", "mountPath: /etc/ssl/certs"), "apiVersion: v1\nkind: Secret\nmetadata: {name: c, namespace: shop}\nstringData: {ca-certificates.crt: x}", []string{"mount-nested without mount-known-ca"}},
 		{"a volume that can be written to", trusts, mounts("emptyDir: {}", "mountPath: /etc/ssl/certs"), "", nil},
 		{"a volume that this mount can't write to", trusts, mounts("emptyDir: {}", "mountPath: /etc/ssl/certs, readOnly: true"), "", []string{"mount-nested without mount-known-ca"}},
-		{"trust files in a volume", "tls-out: true", mounts("persistentVolumeClaim: {claimName: c, readOnly: true}", "mountPath: /etc/ssl"), "", []string{"mount-nested /etc/ssl/speedscale, in volume v"}},
+		{"trust files in a volume", "tls-out: true", mounts("persistentVolumeClaim: {claimName: c, readOnly: true}", "mountPath: /etc/ssl"), "", []string{"mount-nested /etc/ssl/speedscale, inside the read-only volume v"}},
 		{"a volume among the trust files", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/more"), "", []string{"mount-nested in volume tapedeck-trust"}},
 		{"a neighbour by name alone", "tls-out: true", mounts("configMap: {name: c}", "mountPath: /etc/ssl/speed"), "", nil},
 		{"the application's own nesting", "tls-out: true", "volumeMounts: [{name: v, mountPath: /a}, {name: v, mountPath: /a/b}]\n      volumes: [{name: v, configMap: {name: c}}]", "", nil},
-		{"a volume in the trust files' place", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/"), "", []string{"name-clash where the trust files go"}},
+		{"a volume in the trust files' place", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/"), "", []string{"name-clash where the trust files belong"}},
 
 		{"a ConfigMap with kustomize's hash", "capture-config: capture", "", configMap("shop", "pre-capture-6fmc9hffgt"), []string{"name-hashed annotation tapedeck.dev/capture-config to pre-capture"}},
 		{"a ConfigMap by its name", "capture-config: pre-capture", "", configMap("shop", "pre-capture"), nil},

@@ -87,7 +87,7 @@ func explain(text []byte, err error) error {
 		}
 	}
 	if rest, marked := bytes.CutPrefix(text, byteOrderMark); marked && len(splitJSON(rest)) > 1 {
-		return errors.New("line 1: a byte order mark before JSON objects that follow each other, which kubectl does not read either; remove it")
+		return errors.New("line 1: a byte order mark before several JSON objects, which kubectl does not read either; remove it")
 	}
 	if rest := bytes.TrimLeft(text, " \t\r\n"); beginsObject(text) && bytes.HasPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte(`"`)) {
 		if jsonErr := explainJSON(text); jsonErr != nil {
@@ -113,7 +113,7 @@ func explainJSON(text []byte) error {
 		case bytes.HasPrefix(rest, []byte("---")):
 			return behindValue(lineOf(text, at))
 		case end > 0 && rest[0] != '{':
-			return fmt.Errorf("line %d: something follows a JSON object that is none; found %q, allowed: another object, or a line --- between the two", lineOf(text, at), rest[:min(len(rest), 12)])
+			return fmt.Errorf("line %d: found %q behind a JSON object, allowed: another object, or a line --- between the two", lineOf(text, at), rest[:min(len(rest), 12)])
 		case errors.As(err, &syntax):
 			return fmt.Errorf("line %d: the JSON is not valid: %w", lineOf(text, max(0, min(int(syntax.Offset)-1, len(text)))), err)
 		default: // it ends too early
@@ -179,7 +179,7 @@ func trailingMark(text []byte, before int) int {
 
 // behindValue reports a separator at the end of a line.
 func behindValue(line int) error {
-	return fmt.Errorf("line %d: a document separator behind a value; put --- on a line of its own", line)
+	return fmt.Errorf("line %d: a document separator behind a value; put --- on a separate line", line)
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)

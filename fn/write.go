@@ -26,7 +26,7 @@ func write(docs []*document, marks bool) ([]byte, transformer.Results, error) {
 	var results transformer.Results
 	for _, d := range docs {
 		if d.reformatted && !d.deleted {
-			results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
+			results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line, so the whole document was printed; its content is the same", d.file.Index+1))
 		}
 	}
 	out, err := assemble(docs, marks)

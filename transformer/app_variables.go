@@ -289,20 +289,20 @@ func (a *appEnv) mergeNoProxy() {
 		switch {
 		case !exists:
 		case v.from != nil:
-			a.say(CodeNoProxyKept, name, "", "variable %s comes from %s and is left as it is; localhost and 127.0.0.1 belong on it", name, fromWhere(v.from))
+			a.say(CodeNoProxyKept, name, "", "variable %s comes from %s, so the render did not change it; add localhost and 127.0.0.1 to it", name, fromWhere(v.from))
 			return
 		case !hostList.MatchString(v.value):
-			a.say(CodeNoProxyKept, name, "", "variable %s has an entry with @, which is no host, and is left as it is; localhost and 127.0.0.1 belong on it", name)
+			a.say(CodeNoProxyKept, name, "", "variable %s has an entry with @, which is not a host, so the render did not change it; add localhost and 127.0.0.1 to it", name)
 			return
 		case slices.Contains(own, "*"):
-			a.say(CodeNoProxyKept, name, v.value, "variable %s is *: no outbound call will reach the proxy; remove it, or set the option captureNoProxy to true", name)
+			a.say(CodeNoProxyKept, name, v.value, "variable %s is *, so no outbound call will reach the proxy; remove it, or set the option captureNoProxy to true", name)
 			return
 		default:
 			have = append(have, without(own, have)...)
 		}
 	}
 	if wide := slices.DeleteFunc(slices.Clone(have), func(h string) bool { return !isWide(h) }); len(wide) > 0 {
-		a.say(CodeNoProxyWide, noProxyNames[0], strings.Join(have, ","), "outbound calls of %s go past the proxy, by NO_PROXY, and are not captured", strings.Join(wide, ", "))
+		a.say(CodeNoProxyWide, noProxyNames[0], strings.Join(have, ","), "outbound calls to %s bypass the proxy because of NO_PROXY, and are not captured", strings.Join(wide, ", "))
 	}
 	all := append(have, without(hosts, have)...)
 	for _, name := range noProxyNames {
@@ -347,7 +347,7 @@ func (a *appEnv) nameUnseenSources() {
 			if name == "" || a.in.find("", kind, a.w.namespace(), name) != nil {
 				continue
 			}
-			r := result(CodeEnvFrom, a.w.Object, "container %s: envFrom takes variables from %s %s, which is not in the input; if it sets a proxy, NO_PROXY or a trust variable too, the rendered one wins, and its proxy is not chained to", a.c.name(), kind, name)
+			r := result(CodeEnvFrom, a.w.Object, "container %s: envFrom takes variables from %s %s, which is not in the input. If it also sets a proxy, NO_PROXY or a trust variable, the rendered value wins, and the sidecar does not forward through that proxy", a.c.name(), kind, name)
 			*a.results = append(*a.results, r.At(a.c.path+".envFrom", name, ""))
 		}
 	}

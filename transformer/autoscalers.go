@@ -22,7 +22,7 @@ func (in *input) checkAutoscalers(w *workload) Results {
 		return o.namespace() == w.namespace() && nodes.StringAt(ref, "name") == w.name() && cmp.Or(nodes.StringAt(ref, "kind"), "Deployment") == w.Object.kind()
 	}
 	changes := func(o *Object, path, metric, remedy string) {
-		results = append(results, result(CodeAverage, o, "%s scales %s by the pods' %s, and the sidecar's counts among them now; %s", o.Ref(), w.id(), metric, remedy).At(path, metric, ""))
+		results = append(results, result(CodeAverage, o, "%s scales %s by the %[3]s of its pods, which now includes the sidecar's; %[4]s", o.Ref(), w.id(), metric, remedy).At(path, metric, ""))
 	}
 	app := "the application's container"
 	if apps := w.appContainers(); len(apps) == 1 || len(apps) == 2 && slices.ContainsFunc(apps, func(c container) bool { return c.name() == contract.Container }) {

@@ -82,7 +82,7 @@ func (in *input) resolveHosts(w *workload) Results {
 	at := s.where("capture-hosts")
 	switch {
 	case len(found) > 0:
-		results = append(results, result(CodeHostsInferred, w.Object, "captured through the hosts file are %s", strings.Join(found, "; ")).At(at, s.CaptureHosts, ""))
+		results = append(results, result(CodeHostsInferred, w.Object, "the hosts file captures %s", strings.Join(found, "; ")).At(at, s.CaptureHosts, ""))
 	case auto:
 		results = append(results, result(CodeHostsNone, w.Object, "capture-hosts: %s", reasons[CodeHostsNone].Sentence).At(at, s.CaptureHosts, ""))
 	}
@@ -175,7 +175,7 @@ func addedHosts(c *yaml.Node) bool {
 func (a *appEnv) mountHosts() {
 	for _, m := range nodes.Items(nodes.At(a.c.Node, "volumeMounts")) {
 		if path.Clean(nodes.StringAt(m, "mountPath")) == contract.SystemHosts {
-			*a.results = append(*a.results, result(CodeHostsMounted, a.w.Object, "container %s mounts volume %s at %s itself: it is left as it is, and what the container calls without its proxy variables is not captured", a.c.name(), nodes.StringAt(m, "name"), contract.SystemHosts).
+			*a.results = append(*a.results, result(CodeHostsMounted, a.w.Object, "container %s mounts volume %s at %s, so the render does not mount the hosts file there: the sidecar captures only what the container calls through its proxy variables", a.c.name(), nodes.StringAt(m, "name"), contract.SystemHosts).
 				At(pathItem(a.c.path+".volumeMounts", nodes.StringAt(m, "mountPath")), nodes.StringAt(m, "name"), ""))
 			return
 		}

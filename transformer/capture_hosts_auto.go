@@ -255,7 +255,7 @@ func (f *inference) take(host string, list *captureList) (found []string) {
 	for _, port := range without(more, ports) {
 		ports = append(ports, port)
 		if _, why := f.in.refusesHost(f.w, f.taken, host, port); why != "" && f.refused[id] == "" {
-			f.refused[id] = fmt.Sprintf("the hosts file would lead calls of its port %d to the pod, too: %s", port, why)
+			f.refused[id] = fmt.Sprintf("the hosts file would also lead calls to its port %d into the pod: %s", port, why)
 		}
 	}
 	slices.Sort(ports)

@@ -68,7 +68,7 @@ func (in *input) checkHosts(w *workload, taken map[int]string) Results {
 		for _, c := range early {
 			names = append(names, c.name())
 		}
-		say(CodeHostsInit, "init containers that start before the sidecar keep their own /etc/hosts, and what they call is not captured: %s%s", strings.Join(names, ", "), in.insertFirst())
+		say(CodeHostsInit, "init containers that start before the sidecar don't get the hosts file, and their calls are not captured: %s%s", strings.Join(names, ", "), in.insertFirst())
 	}
 	listed := map[string][]int{}
 	for _, h := range w.settings.hosts {
@@ -83,22 +83,22 @@ func (in *input) checkHosts(w *workload, taken map[int]string) Results {
 		names = append(names, in.namesOf(w, h.Name)...)
 		id := in.hostID(w, h.Name)
 		if missing := in.unlisted(w, h.Name, listed[id], taken); missing != "" {
-			say(CodeHostPorts, "%s is captured, and the hosts file leads calls of all its ports to the sidecar: those of %s; list these ports, too, or leave the host out, if the application calls them", h.Name, missing)
+			say(CodeHostPorts, "the hosts file leads calls to all ports of %s into the pod, also to %s. If the application calls these ports, list them too, or remove the host", h.Name, missing)
 		}
 		delete(listed, id)
 	}
 	for _, row := range reconnects {
 		if hosts := row.among(w.settings.hosts); len(hosts) > 0 {
-			say(CodeHostReconnect, "by the port this is %s: %s. Its clients go on to the hosts that it names to them, and what they send there is captured only if these are listed, too: %s", row.protocol, strings.Join(hosts, ", "), row.advice)
+			say(CodeHostReconnect, "the port is that of %s: %s. Its clients reconnect to hosts that the server names. The sidecar captures that traffic only if those hosts are listed: %s", row.protocol, strings.Join(hosts, ", "), row.advice)
 		}
 	}
 	if len(pods) > 0 {
-		say(CodeHostPods, "names of single pods of a headless Service are captured as they are listed: %s; those of further pods, as when it is scaled up, are not: list them in advance", strings.Join(pods, ", "))
+		say(CodeHostPods, "these are names of single pods of a headless Service: %s. The sidecar captures only listed pods, so list the pods that may exist after scaling up", strings.Join(pods, ", "))
 	}
 	for i, alias := range nodes.Items(nodes.At(w.podSpec(), "hostAliases")) {
 		for _, n := range nodes.Items(nodes.At(alias, "hostnames")) {
 			if slices.Contains(names, strings.ToLower(nodes.String(n))) {
-				results = append(results, result(CodeHostAlias, w.Object, "hostAliases leads %s to %s, and it is captured: the application is led to the sidecar instead, and the sidecar goes to %s", nodes.String(n), nodes.StringAt(alias, "ip"), nodes.StringAt(alias, "ip")).
+				results = append(results, result(CodeHostAlias, w.Object, "hostAliases maps the captured host %s to %s. The application connects to the sidecar instead, and the sidecar connects to %s", nodes.String(n), nodes.StringAt(alias, "ip"), nodes.StringAt(alias, "ip")).
 					At(pathIndex(w.at("spec.hostAliases"), i), nodes.String(n), ""))
 			}
 		}
@@ -157,7 +157,7 @@ func (in *input) checkHostProbes(w *workload) Results {
 			})
 			for _, h := range w.settings.hosts {
 				if in.calls(w, text, h) {
-					results = append(results, result(CodeHostProbe, w.Object, "container %s: its %s calls %s, which is captured: the sidecar takes the connection even if that host is down, so a probe that only connects says that it is up; have it wait for an answer, or leave the host out", c.name(), probe, h.Name).
+					results = append(results, result(CodeHostProbe, w.Object, "container %s: its %s calls the captured host %s. The sidecar accepts the connection even if that host is down, so a probe that only connects succeeds. Let the probe wait for an answer, or remove the host from the list", c.name(), probe, h.Name).
 						At(c.path+"."+probe+".exec.command", h.Name, ""))
 				}
 			}

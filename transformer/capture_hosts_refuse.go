@@ -110,7 +110,7 @@ func (in *input) portsOfPod(w *workload) map[int]string {
 // refusesHost says why a host can't be captured at a port, and "" if it can.
 func (in *input) refusesHost(w *workload, taken map[int]string, host string, port int) (Code, string) {
 	if owner := taken[port]; owner != "" {
-		return CodeHostPort, fmt.Sprintf("port %d is that of %s, and the sidecar's listener for the host would keep it from being opened", port, owner)
+		return CodeHostPort, fmt.Sprintf("port %d belongs to %s, which could not listen beside the sidecar's listener for the host", port, owner)
 	}
 	if in.isSink(w, host) {
 		return CodeHostSink, "the sidecar sends its recordings there"

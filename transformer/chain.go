@@ -43,7 +43,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 		case first < 0:
 			first = i
 		case !maps.EqualFunc(had[i], had[first], same):
-			a.say(CodeProxyConflict, sortedKeys(had[i])[0], "", "its proxy variables are not those of container %s, and the sidecar can go through one proxy only; allowed: the same for all containers", apps[first].c.name())
+			a.say(CodeProxyConflict, sortedKeys(had[i])[0], "", "its proxy variables differ from those of container %s, and the sidecar can forward through one proxy only; allowed: the same proxy in all containers", apps[first].c.name())
 		}
 	}
 	if first < 0 { // the sidecar reaches everything directly
@@ -55,7 +55,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 	upstream, direct := had[first], apps[first].directHosts()
 	for i, a := range apps {
 		if a.apart = len(had[i]) == 0 && !a.pointed(); a.apart {
-			a.say(CodeProxyApart, proxyVariables[0].upper, "", "it has no proxy and container %s has one, through which the sidecar goes: it is not pointed at the sidecar, and its outbound calls are not captured; give it the same proxy variables to have them captured", apps[first].c.name())
+			a.say(CodeProxyApart, proxyVariables[0].upper, "", "it has no proxy, and the sidecar forwards through the proxy of container %s. So the render did not point it at the sidecar, and its outbound calls are not captured. To capture them, give it the same proxy variables", apps[first].c.name())
 			continue
 		}
 		hosts := a.directHosts()
@@ -71,7 +71,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 	}
 	for _, row := range proxyVariables {
 		if upstream[row.upper] != nil {
-			apps[first].say(CodeProxyChained, row.upper, "", "variable %s named a proxy: the sidecar goes through it now", row.upper)
+			apps[first].say(CodeProxyChained, row.upper, "", "variable %s named a proxy; the sidecar now forwards through it", row.upper)
 		}
 	}
 	return upstream
@@ -99,13 +99,13 @@ func (a *appEnv) proxies() map[string]*yaml.Node {
 			if v.from == nil {
 				value, err := a.upstreamValue(v)
 				if err != nil {
-					a.say(CodeProxyConflict, name, redacted(v.value), "variable %s cannot be chained to: %v", name, err)
+					a.say(CodeProxyConflict, name, redacted(v.value), "the sidecar can't forward through the proxy in variable %s: %v", name, err)
 					continue
 				}
 				next = nodes.Mapping("name", row.upper, "value", value)
 			}
 			if other := had[row.upper]; other != nil && !same(other, next) {
-				a.say(CodeProxyConflict, name, redacted(v.value), "variables %s and %s name two proxies, and the sidecar can go through one only", row.upper, name)
+				a.say(CodeProxyConflict, name, redacted(v.value), "variables %s and %s name two proxies, and the sidecar can forward through one only; allowed: the same proxy in both", row.upper, name)
 			}
 			had[row.upper] = next
 		}
@@ -118,7 +118,7 @@ func (a *appEnv) proxies() map[string]*yaml.Node {
 func (a *appEnv) upstreamValue(v variable) (string, error) {
 	moved := a.moved(v)
 	if moved.unknown != "" {
-		return "", fmt.Errorf("its reference %s has no value that is known at render time; allowed: a value, or a reference to a variable with one that is set before it", moved.unknown)
+		return "", fmt.Errorf("the render can't resolve its reference %s; allowed: a value, or a reference to a variable with a value that is set before it", moved.unknown)
 	}
 	if !strings.Contains(moved.value, "$(") { // Kubernetes knows those, and nobody else
 		if _, err := contract.ParseProxy(strings.ReplaceAll(moved.value, "$$", "$")); err != nil {

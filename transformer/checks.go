@@ -296,7 +296,7 @@ func checkPod(w *workload, cfg *Config) Results {
 	var results Results
 	for _, c := range w.allContainers() {
 		if name := c.name(); name == contract.Container || name == contract.HostsContainer {
-			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", name).At(c.path, name, ""))
+			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s, and no render of this manifest wrote it; remove it, or render from the original manifest", name).At(c.path, name, ""))
 		}
 	}
 	for _, v := range sortedKeys(sidecarVolumeNames) {
@@ -307,7 +307,7 @@ func checkPod(w *workload, cfg *Config) Results {
 	identity := func(path string, n map[string]string) {
 		for _, key := range []string{"runAsUser", "runAsGroup"} {
 			if n[key] == fmt.Sprint(contract.EnvoyUID) {
-				results = append(results, result(CodeEnvoyUID, w.Object, "%s is %d, Envoy's own: Istio lets such traffic out of the mesh; allowed: any other number", key, contract.EnvoyUID).At(pathKey(path, key), n[key], ""))
+				results = append(results, result(CodeEnvoyUID, w.Object, "%s is %d, which belongs to Envoy: Istio lets its traffic bypass the mesh; allowed: any other number", key, contract.EnvoyUID).At(pathKey(path, key), n[key], ""))
 			}
 		}
 	}

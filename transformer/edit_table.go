@@ -104,9 +104,9 @@ var places = []place{
 
 var (
 	errNotWritten  = errors.New("no render writes that")
-	errNotAsked    = errors.New("the render that wrote this sidecar had no reason to add it")
+	errNotAsked    = errors.New("the render that wrote this sidecar did not add it")
 	errOwn         = errors.New("the application had that before the render")
-	errNotRendered = errors.New("no workload of the input has the sidecar that this edit would be for; take both back together")
+	errNotRendered = errors.New("no workload in the input has the sidecar that this edit belongs to; undo both together")
 )
 
 // podMarks are the labels that a render gives pods.

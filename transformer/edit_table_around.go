@@ -80,7 +80,7 @@ func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int
 	return false, errors.New("it restores a port that is not the application's")
 }
 
-var errAlone = errors.New("the application's port, beside which a render writes it, is not there; take the port away as well")
+var errAlone = errors.New("the application's port, beside which a render writes it, is missing; remove this port as well")
 
 // follows tells whether a port is that of a sidecar whose application's port satisfies
 // a condition, as it does where the sidecar's port followed the application's.

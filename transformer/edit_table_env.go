@@ -243,7 +243,7 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 			env := nodes.Items(s.list())
 			i := slices.Index(env, s.holder)
 			if expandReferences(was, env[:max(i, 0)]).value != nodes.StringAt(t.own.former(name), "value") {
-				t.refuse(s.path, errors.New("it restores a proxy that the sidecar does not go through"))
+				t.refuse(s.path, errors.New("it restores a proxy that the sidecar does not forward through"))
 			}
 		})
 	}
@@ -410,7 +410,7 @@ func (t *taking) fill(s site, token string) (string, error) {
 		return token, nil // the flags that were there have gone since
 	}
 	if value == "" {
-		return "", fmt.Errorf("the sidecar's variable %s, which holds the value, is not there", strings.ToUpper(name))
+		return "", fmt.Errorf("the sidecar's variable %s, which has the value, is missing", strings.ToUpper(name))
 	}
 	filled := showWords(token, value)
 	if n, err := parseToken(filled); err == nil && n.Kind == yaml.ScalarNode && n.Value == value && (value == "" || n.ShortTag() == yaml.NodeTagString) {

@@ -199,7 +199,7 @@ func (e *editor) finish() Results {
 	}
 	metadata := nodes.At(e.obj.Node, "metadata")
 	if metadata == nil || metadata.Kind != yaml.MappingNode {
-		return Results{result(CodeMalformed, e.obj, "metadata: found %s, allowed: a map with a name; the render edits the object", describeKind(orNull(metadata))).At("metadata", "", "")}
+		return Results{result(CodeMalformed, e.obj, "metadata: found %s, allowed: a map with a name, because the render edits the object", describeKind(orNull(metadata))).At("metadata", "", "")}
 	}
 	annotations, _ := e.collection(metadata, "metadata", "annotations", yaml.MappingNode)
 	for path, was := range e.obj.outlived {

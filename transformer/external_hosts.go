@@ -111,7 +111,7 @@ func (in *input) serviceEntries(w *workload) ([]*Object, Results) {
 			}
 		}
 		if missing != nil {
-			results = append(results, result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", ")))
+			results = append(results, result(CodeServiceEntryKept, own, "the render did not change %s, which lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", ")))
 		}
 	}
 	return created, results

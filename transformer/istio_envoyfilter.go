@@ -46,7 +46,7 @@ func (in *input) checkEnvoyFilters(w *workload) Results {
 				case in.cfg.Inbound == inboundService:
 					why, found = envoyMoves(r, p, patches)
 				case envoyRedirects(r, p):
-					why = fmt.Sprintf("changes where Envoy's cluster %s leads, and that is how the sidecar gets its calls; leave that cluster's endpoints alone", inboundCluster(r.App))
+					why = fmt.Sprintf("changes the endpoints of Envoy's cluster %s, which lead to the sidecar; don't change them", inboundCluster(r.App))
 				}
 			}
 			if why != "" {
@@ -73,7 +73,7 @@ func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) s
 		for _, p := range s.ports(w) {
 			was, is := fmt.Sprintf("inbound|http|%d", p.number), fmt.Sprintf("inbound|http|%d", p.target)
 			if name == was && was != is && !also(all, patch, is, path) {
-				return fmt.Sprintf("matches the virtual host %s, which is %s under a Sidecar: it holds no longer; match that one too", was, is)
+				return fmt.Sprintf("matches the virtual host %s, whose name is %s under a Sidecar, so it no longer matches; match that one too", was, is)
 			}
 		}
 	}
@@ -132,7 +132,7 @@ func envoyMoves(r contract.InRoute, patch *yaml.Node, all []*yaml.Node) (why, fo
 	} {
 		path := append([]string{"match"}, m.path...)
 		if found := nodes.StringAt(patch, path...); found == m.of(from) && !also(all, patch, m.of(to), path) {
-			return fmt.Sprintf("matches %s %s, and calls arrive at the sidecar's port %d now; match %s too", m.path[len(m.path)-1], found, to, m.of(to)), found
+			return fmt.Sprintf("matches %s %s, but calls now arrive at the sidecar's port %d; match %s too", m.path[len(m.path)-1], found, to, m.of(to)), found
 		}
 	}
 	return "", ""

@@ -90,7 +90,7 @@ func (in *input) checkFields() Results {
 		if f.more > 0 {
 			message += fmt.Sprintf("; the same in %d more", f.more)
 		}
-		r := result(CodeUnknownField, f.o, "%s; Kubernetes refuses or drops it, unless the cluster's Istio is newer", message).At(f.path, f.name, "")
+		r := result(CodeUnknownField, f.o, "%s; Kubernetes rejects or drops it, unless the cluster's Istio is newer", message).At(f.path, f.name, "")
 		results = append(results, r.ifStrict(in.cfg))
 	}
 	return results

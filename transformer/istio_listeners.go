@@ -91,14 +91,14 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 			listeners[port] = inboundListener{port, "", sidecarEndpoint(captured[port]), nil}
 			if len(services) > 0 {
 				w.settings.leaveNumber(PortNotServed, captured[port].App)
-				results = append(results, result(CodePortNotServed, w.Object, "%s, but %s leads to %s: inbound traffic will not be captured", w.settings.nameOf(port), services[0].Ref(), joinPorts(ports)).
+				results = append(results, result(CodePortNotServed, w.Object, "%s, but %s leads to %s, so inbound traffic will not be captured", w.settings.nameOf(port), services[0].Ref(), joinPorts(ports)).
 					At(where, strconv.Itoa(port), firstPort(ports)))
 			}
 		}
 	}
 	switch {
 	case len(services) == 0:
-		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods. Istio sends nothing inbound to ports that it does not know: only to the captured ones, whose protocols it finds out by looking. Render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", ""))
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods, so Istio sends inbound traffic to the captured ports only, and detects their protocols. Render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", ""))
 	case len(served) > 0 && len(others) > 0:
 		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound %s; %s to the application directly", arePorts(served, "is captured", "are captured"), arePorts(others, "goes", "go")).At(where, strconv.Itoa(served[0]), ""))
 	}

@@ -104,13 +104,13 @@ func (in *input) mendRoute(k routeKind, o *Object, s *service) (r Result, holds 
 	why := k.whyNot(in, o, s)
 	switch {
 	case why != "" && k.plain(o, s):
-		return result(CodeRouteNeedless, o, "%s routes to Service %s from outside the mesh only; calls from inside get there without it, so there is nothing to do", o.Ref(), s.name()), false
+		return result(CodeRouteNeedless, o, "%s routes to Service %s from outside the mesh only. Calls from inside reach the Service without it, so there is nothing to do", o.Ref(), s.name()), false
 	case why == "" && in.cfg.MendVirtualServices:
 		remedy := k.remedy(o, s)
 		k.mend(in.editorOf(o), s)
 		return result(k.done, o, "%s routes to Service %s from outside the mesh, and from inside too now: it was given %s", o.Ref(), s.name(), remedy), true
 	}
-	message := fmt.Sprintf("%s routes to Service %s from outside the mesh, but calls of that Service from inside are not routed by it", o.Ref(), s.name())
+	message := fmt.Sprintf("%s routes to Service %s from outside the mesh, but does not route calls from inside", o.Ref(), s.name())
 	if why == "" {
 		return result(k.missing, o, "%s; add %s", message, k.remedy(o, s)), true
 	}

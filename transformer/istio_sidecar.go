@@ -28,7 +28,7 @@ func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
 		for i, s := range matching {
 			names[i] = s.Ref().String()
 		}
-		return nil, Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s; Istio uses one of them, and which is undefined; allowed: one", w.id(), strings.Join(names, " and "))}
+		return nil, Results{result(CodeSidecarConflict, w.Object, "several Sidecars select the pods of %s: %s. Istio uses one of them, and does not define which; allowed: one", w.id(), strings.Join(names, " and "))}
 	case results.Failed():
 		return nil, results
 	}
@@ -85,7 +85,7 @@ func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
 			return found[0], nil
 		}
 		if len(found) > 1 {
-			return nil, Results{result(CodeSidecarConflict, w.Object, "two Sidecars of one namespace have no selector, %s and %s; Istio allows one, for the workloads that no other selects", found[0].Ref(), found[1].Ref())}
+			return nil, Results{result(CodeSidecarConflict, w.Object, "two Sidecars in one namespace have no selector, %s and %s; allowed: one, for the workloads that no other Sidecar selects", found[0].Ref(), found[1].Ref())}
 		}
 	}
 	return nil, nil
@@ -110,7 +110,7 @@ func (in *input) sameLabel(w *workload, kind string) Results {
 		return Results{result(CodeSidecarConflict, other.Object, "the pods of %s have the label %s: %s, by which the %s of %s selects its pods; remove the label", other.id(), contract.LabelWorkload, w.label(), kind, w.id()).
 			At(pathKey(other.at("metadata.labels"), contract.LabelWorkload), w.label(), "")}
 	case nodes.StringAt(w.Node, "metadata", "name") == "":
-		return Results{result(CodeSidecarConflict, w.Object, "another %s of the input has the generateName %s too, so a %s for one would select the pods of both; allowed: a name, or another generateName", w.Object.kind(), w.name(), kind).At("metadata", w.name(), "")}
+		return Results{result(CodeSidecarConflict, w.Object, "another %s in the input has the generateName %s too, so a %s for one would select the pods of both; allowed: a name, or a different generateName", w.Object.kind(), w.name(), kind).At("metadata", w.name(), "")}
 	}
 	return Results{result(CodeSidecarConflict, w.Object, "the input has %s more than once (%s, %s), and a %s for one would select the pods of all; remove all but one, or render them separately if they are for different clusters", w.Ref(), all[0].File.place(), all[1].File.place(), kind).At("metadata.name", w.name(), "")}
 }
@@ -138,7 +138,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		}
 	case w.mockedBy() != nil: // it may reach nothing that is to be inherited
 	default:
-		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id())
+		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host. If the namespace has a Sidecar outside this input, render them together, or set the options egress and outboundTrafficPolicy", w.id())
 		results = append(results, lost.ifStrict(in.cfg))
 	}
 	ingress := nodes.At(inherited, "ingress")
@@ -185,7 +185,7 @@ func opens(entries []*yaml.Node, namespace, from string) bool {
 func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	for _, other := range in.workloads {
 		if other.Node != w.Node && other.asked() != w.asked() && sidecarSelects(sidecar, other) {
-			return Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s, which also selects those of %s; Istio uses one Sidecar a pod, so changing it would change both; allowed: a Sidecar for this workload alone",
+			return Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s, which also selects those of %s. Istio uses one Sidecar for each pod, so the change would affect both; allowed: a Sidecar for this workload alone",
 				w.id(), sidecar.Ref(), other.id())}
 		}
 	}
@@ -200,7 +200,7 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	if results.Failed() {
 		return results
 	}
-	return append(results, result(CodeSidecarPatched, sidecar, "%s sends %s to the sidecar of %s; it selects pods of the previous revision too, which have none: calls to those fail until they are gone",
+	return append(results, result(CodeSidecarPatched, sidecar, "%s now sends %s to the sidecar of %s. It also selects pods of the previous revision, which have no sidecar: calls to them fail until they are gone",
 		sidecar.Ref(), joinPorts(captured), w.id()).At("spec.ingress", "", sidecarEndpoint(w.settings.routes[0])))
 }
 
@@ -264,7 +264,7 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 		case leadsTo(entry, captured[l.port].App):
 			e.replace(entry, at, "defaultEndpoint", l.endpoint)
 		default:
-			return Results{result(CodeSidecarConflict, from, "%s sends port %d to %s, but %s: the application listens elsewhere; allowed: an endpoint with that port",
+			return Results{result(CodeSidecarConflict, from, "%s sends port %d to %s, but %s, so the application listens elsewhere; allowed: an endpoint with that port",
 				from.Ref(), l.port, nodes.StringAt(entry, "defaultEndpoint"), w.settings.nameOf(captured[l.port].App)).At(at+".defaultEndpoint", nodes.StringAt(entry, "defaultEndpoint"), l.endpoint)}
 		}
 	}

@@ -244,7 +244,7 @@ func checkSink(v string) error {
 	}
 	if p.IsCollector() {
 		if p.Path != "" || p.String() != v {
-			return fmt.Errorf("found %q, and a collector has a host and perhaps a port, in small letters, and nothing behind", p)
+			return fmt.Errorf("found %q; a collector is a host and an optional port, in lower case, and nothing else", p)
 		}
 		return nil
 	}

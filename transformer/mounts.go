@@ -35,7 +35,7 @@ func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Resu
 		if outer == nil || !ours(inner) && !ours(outer) || !in.readOnly(w, outer) || in.has(w, outer, at) {
 			continue
 		}
-		results = append(results, result(CodeMountNested, w.Object, "container %s mounts volume %s at %s, in volume %s at %s, which is read-only: unless the place is there, the container does not start; mount one of the two elsewhere%s",
+		results = append(results, result(CodeMountNested, w.Object, "container %s mounts volume %s at %s, inside the read-only volume %s at %s. If that volume lacks the mount point, the container does not start. Mount one of the two elsewhere%s",
 			c.name(), nodes.StringAt(inner, "name"), at, nodes.StringAt(outer, "name"), path.Clean(nodes.StringAt(outer, "mountPath")), remedyOf(at)).At(pathItem(c.path+".volumeMounts", nodes.StringAt(inner, "mountPath")), nodes.StringAt(inner, "name"), ""))
 	}
 	return results

@@ -26,7 +26,7 @@ func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) 
 			path, ports := pathIndex("spec.ingress", i)+".ports", nodes.At(rule, "ports")
 			follow.ports(ports, path, selects)
 			if w.portAmong(ports, to) && !w.portAmong(ports, from) {
-				follow.results = append(follow.results, result(CodePortExposed, o, "%s lets its callers reach the sidecar's port %d of %s, and not port %d of the application: they reach the application now; take the port out of that rule, or set proxy-in-port to one that no rule has",
+				follow.results = append(follow.results, result(CodePortExposed, o, "%s lets callers reach the sidecar's port %d of %s, but not port %d of the application. Through the sidecar they now reach the application. Remove the port from that rule, or set proxy-in-port to a port that no rule has",
 					o.Ref(), to, w.id(), from).At(path, strconv.Itoa(to), ""))
 			}
 		}
@@ -37,7 +37,7 @@ func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) 
 		case sure:
 			follow.ports(ports, path, func(w *workload) bool { sure, _ := in.reaches(o, rule, w); return sure })
 		case perhaps && w.portAmong(ports, from) && !w.portAmong(ports, to):
-			follow.results = append(follow.results, result(CodePortNotFollowed, o, "%s allows port %d of addresses, or of a namespace that the input does not have; if the pods of %s are among them, their callers need port %d too",
+			follow.results = append(follow.results, result(CodePortNotFollowed, o, "%s allows port %d by address, or in a namespace that is not in the input. If that includes the pods of %s, their callers also need port %d",
 				o.Ref(), from, w.id(), to).At(path, strconv.Itoa(from), strconv.Itoa(to)))
 		}
 	}

@@ -184,7 +184,7 @@ func (c *Config) Set(name, value string) error {
 		return c.SetDefault(name, value)
 	}
 	if isReplayName(name) {
-		return fmt.Errorf("annotation %s has no default: it says of one workload how that is replayed; allowed: on the workload", name)
+		return fmt.Errorf("annotation %s can't have a default, because it configures the replay of one workload; allowed: on the workload", name)
 	}
 	return fmt.Errorf("no option or annotation is named %s%s; allowed: the names of docs/configuration.md and docs/annotations.md", name, didYouMean(name, append(optionNames(), annotationNames()...)))
 }
@@ -208,7 +208,7 @@ func (c *Config) SetDefault(name, value string) error {
 	a, former := annotation(name)
 	switch {
 	case a == nil && isReplayName(name):
-		return fmt.Errorf("annotation %s has no default: it says of one workload how that is replayed; allowed: on the workload", name)
+		return fmt.Errorf("annotation %s can't have a default, because it configures the replay of one workload; allowed: on the workload", name)
 	case a == nil:
 		return fmt.Errorf("no annotation is named %s%s; allowed: the names of docs/annotations.md", name, didYouMean(name, annotationNames()))
 	case former:
@@ -224,7 +224,7 @@ func (c *Config) SetDefault(name, value string) error {
 // Validate reports what no single option can: user and group IDs.
 func (c *Config) Validate() error {
 	if c.RunAsUser == contract.EnvoyUID || c.RunAsGroup == contract.EnvoyUID {
-		return fmt.Errorf("options runAsUser and runAsGroup: found %d, which is Envoy's own and would let the sidecar's traffic out of the mesh; allowed: any other number", contract.EnvoyUID)
+		return fmt.Errorf("options runAsUser and runAsGroup: found %d, which belongs to Envoy and lets traffic bypass the mesh; allowed: any other number", contract.EnvoyUID)
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func render(objects []*Object, cfg Config, explain bool) (out Output, captures [
 		switch {
 		case t == nil:
 		case e != nil && len(e.log.paths()) > 0:
-			out.Results = append(out.Results, result(CodeUndone, o, "the changes of an earlier render were taken back before this one: %s", t.did()))
+			out.Results = append(out.Results, result(CodeUndone, o, "this render first undid an earlier one: %s", t.did()))
 		default:
 			out.Results = append(out.Results, t.uninjected())
 		}
@@ -334,7 +334,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	results = append(results, in.openPorts(e, w)...)
 	results = append(results, in.checkMountedNames(w)...)
 	if w.mockedBy() == nil && w.settings.intercepts() && in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
-		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it TLS passes through unread. `tapedeck ca` makes one", in.cfg.CASecret))
+		results = append(results, result(CodeCASecret, w.Object, "the sidecar intercepts TLS with the CA in Secret %s, which is not in the input. Without it, TLS passes through unread. `tapedeck ca` creates one", in.cfg.CASecret))
 	}
 	results = append(results, in.addSidecar(e, w, upstream)...)
 	results = append(results, in.checkResources(w)...)

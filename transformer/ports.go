@@ -168,7 +168,7 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 		s.inferred = append(s.inferred, only)
 	}
 	if host, secure := strings.CutPrefix(s.ProxyHost, "https://"); secure && len(ports) > 1 {
-		return nil, Results{result(CodeBadCombination, w.Object, "proxy-host: found https://%s, which says that the application speaks TLS on every captured port, and Services lead to several: %s; allowed: name those that speak TLS in proxy-port or proxy-ports", host, joinPorts(ports)).
+		return nil, Results{result(CodeBadCombination, w.Object, "proxy-host: found https://%s, so the application speaks TLS on every captured port, and Services lead to several: %s; allowed: list those that speak TLS in proxy-port or proxy-ports", host, joinPorts(ports)).
 			At(s.where("proxy-host"), s.ProxyHost, "")}
 	}
 	for i, p := range left {
@@ -317,10 +317,10 @@ func (in *input) withoutInbound(w *workload) Results {
 	s.ProxyType, s.ProxyProtocol = typeForward, strings.TrimPrefix(s.ProxyProtocol, "tcp:")
 	s.inferred = slices.DeleteFunc(s.inferred, func(what string) bool { return strings.HasPrefix(what, "proxy-") })
 	if s.unclear != "" {
-		return Results{result(CodePortsUnclear, w.Object, "only outbound traffic is captured: the containers have several ports, %s, and no Service in the input leads to one. Render the Service together with the workload%s, or name the ports in %s",
+		return Results{result(CodePortsUnclear, w.Object, "only outbound traffic is captured: the containers have several ports, %s, and no Service in the input leads to one. Render the Service together with the workload%s, or list the ports in %s",
 			s.unclear, in.serviceElsewhere(w), contract.OwnPrefix+"proxy-ports").At(s.where("proxy-ports"), "", "")}
 	}
-	return Results{result(CodeOutboundOnly, w.Object, "only outbound traffic is captured: the containers declare no TCP port, no Service in the input leads to one, and Istio sends nothing inbound to ports that it does not know. If the workload serves a port, render its Service together with it%s, or set proxy-port",
+	return Results{result(CodeOutboundOnly, w.Object, "only outbound traffic is captured: the containers declare no TCP port, and no Service in the input leads to one. If the workload serves a port, render its Service together with it%s, or set proxy-port",
 		in.serviceElsewhere(w)).At(s.where("proxy-port"), "", "")}
 }
 
@@ -344,7 +344,7 @@ func (in *input) allocate(w *workload, ports []int) Results {
 				next = firstUnprivileged
 			}
 			if tries > 65535 {
-				return Results{result(CodePortClash, w.Object, "no port is free for the sidecar to take the connections of port %d; allowed: fewer ports in proxy-ports", app).At(s.where("proxy-ports"), "", "")}
+				return Results{result(CodePortClash, w.Object, "the sidecar has no free port left for the connections to port %d; allowed: fewer ports in proxy-ports", app).At(s.where("proxy-ports"), "", "")}
 			}
 		}
 		s.routes = append(s.routes, contract.InRoute{In: next, App: app})

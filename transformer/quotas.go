@@ -45,11 +45,11 @@ func (in *input) checkQuotas(w *workload, ours amounts, limits []limitRange) Res
 				if len(pod.requests)+len(pod.limits) > 0 {
 					continue // then containers need none of their own
 				}
-				results = append(results, result(CodeQuota, w.Object, "%s refuses the pod: it counts %s, which every container must have then, and the sidecar has none; set %s%s", o.Ref(), key, contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
+				results = append(results, result(CodeQuota, w.Object, "%s rejects the pod: it limits %s, so every container must set it, and the sidecar does not; set %s%s", o.Ref(), key, contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
 				continue
 			}
 			if before, after := in.usage(w, q); before <= parseQuantity(hard[key]) && after > parseQuantity(hard[key]) {
-				results = append(results, result(CodeQuota, w.Object, "%s has no room for all pods: with the sidecars' their %s is more than %s; raise that, or set %s%s", o.Ref(), key, hard[key], contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
+				results = append(results, result(CodeQuota, w.Object, "%s has no room for all pods: with the sidecars, their %s is more than %s; raise that, or set %s%s", o.Ref(), key, hard[key], contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
 			}
 		}
 	}
@@ -98,10 +98,10 @@ func (in *input) checkQuotaSums() Results {
 				}
 			}
 			if before <= most && after > most && n > 1 && !alone {
-				results = append(results, result(CodeQuota, o, "%s has no room for all pods of %d workloads: with the sidecars' their %s is more than %s; raise that, or set %s%s", o.Ref(), n, key, hard[key], contract.SidecarPrefix, q.setting).At(pathKey("spec.hard", key), hard[key], ""))
+				results = append(results, result(CodeQuota, o, "%s has no room for all pods of %d workloads: with the sidecars, their %s is more than %s; raise that, or set %s%s", o.Ref(), n, key, hard[key], contract.SidecarPrefix, q.setting).At(pathKey("spec.hard", key), hard[key], ""))
 			}
 			if after <= most && after+copies > most {
-				results = append(results, result(CodeQuota, o, "%s has no room for the pods of replays: with the copies, generators and responders the %s of all pods are more than %s; raise that, or lower what the workloads ask for", o.Ref(), key, hard[key]).At(pathKey("spec.hard", key), hard[key], ""))
+				results = append(results, result(CodeQuota, o, "%s has no room for the pods of replays: with copies, generators and responders, the %s of all pods is more than %s; raise that, or lower the requests of the workloads", o.Ref(), key, hard[key]).At(pathKey("spec.hard", key), hard[key], ""))
 			}
 		}
 	}
@@ -156,7 +156,7 @@ func (in *input) checkQuotaCounts() Results {
 				}
 			}
 			if most := parseQuantity(text); before <= most && before+after > most {
-				results = append(results, result(CodeQuota, o, "%s has no room for replays: with theirs, %s are %g, and %s are allowed; raise that, or render fewer replays", o.Ref(), c.key, before+after, text).At(pathKey("spec.hard", c.key), text, ""))
+				results = append(results, result(CodeQuota, o, "%s has no room for replays: with them there are %[3]g %[2]s, and %[4]s are allowed; raise that, or render fewer replays", o.Ref(), c.key, before+after, text).At(pathKey("spec.hard", c.key), text, ""))
 			}
 		}
 	}

@@ -179,7 +179,7 @@ func replayAnnotation(key string) (row *Annotation, former bool) {
 // unknownReplayAnnotation is a warning, and an error in strict mode.
 func unknownReplayAnnotation(o *Object, cfg *Config, key string) Result {
 	if fate, ok := retiredReplay[strings.TrimPrefix(key, FormerReplayPrefix)]; ok && strings.HasPrefix(key, FormerReplayPrefix) {
-		return result(CodeNoMeaning, o, "annotation %s has no meaning here: %s", key, fate)
+		return result(CodeNoMeaning, o, "annotation %s has no effect: %s", key, fate)
 	}
 	names := map[string]string{} // keys, by name
 	for _, row := range replayAnnotations {

@@ -225,10 +225,10 @@ func TestWhatIsWrongWithAnnotations(t *testing.T) {
 		`replay.speedscale.com/collect-logs: "true"`:                                   "warning no-meaning",
 		`replay.speedscale.com/snapshotid: x`:                                          "warning unknown-annotation: annotation replay.speedscale.com/snapshotid is unknown; did you mean replay.speedscale.com/snapshot-id?",
 		`tapedeck.dev/replay-shard: "3"`:                                               "did you mean tapedeck.dev/replay-shards?",
-		`test.speedscale.com/tag: v1`:                                                  `warning legacy-annotation: annotation test.speedscale.com/tag is an old spelling; write replay.speedscale.com/build-tag: "v1"`,
-		`test.speedscale.com/sutURL: http://me:hunter2@host`:                           "is an old spelling; write replay.speedscale.com/sut-url",
-		`test.speedscale.com/deployGenerator: "false"`:                                 "has no meaning here: write replay.speedscale.com/mode: responder-only",
-		`test.speedscale.com/jwt: hunter2`:                                             "has no meaning here: write replay.speedscale.com/secrets",
+		`test.speedscale.com/tag: v1`:                                                  `warning legacy-annotation: annotation test.speedscale.com/tag is an old name; write replay.speedscale.com/build-tag: "v1"`,
+		`test.speedscale.com/sutURL: http://me:hunter2@host`:                           "is an old name; write replay.speedscale.com/sut-url",
+		`test.speedscale.com/deployGenerator: "false"`:                                 "has no effect: write replay.speedscale.com/mode: responder-only",
+		`test.speedscale.com/jwt: hunter2`:                                             "has no effect: write replay.speedscale.com/secrets",
 	} {
 		t.Run(annotation, func(t *testing.T) {
 			annotations := []string{annotation}

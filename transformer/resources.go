@@ -112,7 +112,7 @@ func (in *input) checkResources(w *workload) Results {
 				of   func(amounts) map[string]string
 			}{{"limits", limitsOf}, {"requests", requestsOf}} {
 				if total(apps, limits, resource, sum.of) <= highest && total(all, limits, resource, sum.of) > highest {
-					results = append(results, result(CodeLimitRange, w.Object, "%s refuses the pod: with the sidecar's, its %s %s are more than the maximum of %s; raise that, or lower those of the pod", l.Ref(), resource, sum.word, l.highest[resource]))
+					results = append(results, result(CodeLimitRange, w.Object, "%s rejects the pod: with the sidecar, its %s %s are more than the maximum of %s; raise that, or lower those of the pod", l.Ref(), resource, sum.word, l.highest[resource]))
 					break
 				}
 			}
@@ -177,7 +177,7 @@ func checkLimitRanges(w *workload, ours amounts, limits []limitRange) Results {
 	var results Results
 	s := &w.settings
 	refused := func(l limitRange, name, found, message string, args ...any) {
-		r := result(CodeLimitRange, w.Object, "%s refuses the pod: the sidecar's "+message, append([]any{l.Ref()}, args...)...)
+		r := result(CodeLimitRange, w.Object, "%s rejects the pod: the sidecar's "+message, append([]any{l.Ref()}, args...)...)
 		if row, _ := annotation(name); row != nil {
 			r.Message += "; set " + row.Key()
 			r = r.At(s.where(name), found, "")
@@ -199,7 +199,7 @@ func checkLimitRanges(w *workload, ours amounts, limits []limitRange) Results {
 					refused(l, resource+"-limit", "", "%s request of %s is more than the limit of %s that it gives by default", resource, ours.requests[resource], limit)
 				}
 				if resource == "memory" && parseQuantity(limit) < contract.MinMemoryLimit {
-					results = append(results, result(CodeMemoryLimit, w.Object, "%s gives the sidecar a memory limit of %s, with which it will be killed as soon as there is traffic; set %smemory-limit to %dMi or more", l.Ref(), limit, contract.SidecarPrefix, contract.MinMemoryLimit>>20))
+					results = append(results, result(CodeMemoryLimit, w.Object, "%s gives the sidecar a memory limit of %s, which kills it as soon as there is traffic; set %smemory-limit to %dMi or more", l.Ref(), limit, contract.SidecarPrefix, contract.MinMemoryLimit>>20))
 				}
 			}
 		}

@@ -85,7 +85,7 @@ func annotateScrape(e *editor, w *workload) Results {
 	existing := nodes.Strings(nodes.At(metadata, "annotations"))
 	for _, key := range sortedKeys(existing) {
 		if value := existing[key]; strings.HasPrefix(key, scrapePrefix) {
-			return Results{result(CodeScrapeKept, w.Object, "the pod has the annotation %s, which belongs to the application: scrape the sidecar's port %d with a PodMonitor", key, w.settings.PrometheusPort).
+			return Results{result(CodeScrapeKept, w.Object, "the pod already has the annotation %s for the application; scrape the sidecar's port %d with a PodMonitor", key, w.settings.PrometheusPort).
 				At(pathKey(w.at("metadata.annotations"), key), value, "")}
 		}
 	}

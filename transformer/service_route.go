@@ -31,7 +31,7 @@ func (in *input) routeByService(w *workload) Results {
 		for _, r := range s.routes {
 			s.leaveNumber(PortNotServed, r.App)
 		}
-		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods, so there is none to point at the sidecar: render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", "")}
+		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods, so the render can't point one at the sidecar; render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", "")}
 	}
 	found := map[int]bool{}        // ports of the application that a Service leads to
 	var pointed []contract.InRoute // those whose calls come to the sidecar
@@ -46,7 +46,7 @@ func (in *input) routeByService(w *workload) Results {
 			}
 			found[r.App] = true
 			if svc.headless() {
-				results = append(results, result(CodeServiceHeadless, svc.Object, "%s is headless: its callers dial port %d of the pods themselves, and pass the sidecar by; allowed: a Service with an address, or the option inbound: sidecar", svc.Ref(), r.App).At("spec.clusterIP", "None", ""))
+				results = append(results, result(CodeServiceHeadless, svc.Object, "%s is headless: its callers connect to port %d of the pods directly, and bypass the sidecar; allowed: a Service with a cluster IP, or the option inbound: sidecar", svc.Ref(), r.App).At("spec.clusterIP", "None", ""))
 				continue
 			}
 			if !slices.Contains(pointed, r) {
@@ -59,12 +59,12 @@ func (in *input) routeByService(w *workload) Results {
 				if !w.serves() {
 					continue // the Service is the other's
 				}
-				results = append(results, result(CodeServiceShared, svc.Object, "%s also selects the pods of %s, which would have no proxy on port %d; inject that workload too, with the same ports, or use the option inbound: sidecar",
+				results = append(results, result(CodeServiceShared, svc.Object, "%s also selects the pods of %s, which would have no sidecar on port %d; inject that workload too, with the same ports, or use the option inbound: sidecar",
 					svc.Ref(), conflict.id(), r.In).At("spec.selector", "", ""))
 				continue
 			}
 			in.pointService(svc, p, r.In)
-			results = append(results, result(CodeServicePatched, svc.Object, "port %d of %s leads to the sidecar's port %d instead of %d", p.number, svc.Ref(), r.In, r.App))
+			results = append(results, result(CodeServicePatched, svc.Object, "port %d of %s now leads to the sidecar's port %d instead of %d", p.number, svc.Ref(), r.In, r.App))
 		}
 	}
 	for _, r := range s.routes {
@@ -75,7 +75,7 @@ func (in *input) routeByService(w *workload) Results {
 			s.leaveNumber(PortHeadless, r.App)
 		}
 		if !found[r.App] {
-			results = append(results, result(CodePortNotServed, w.Object, "%s, but no port of %s leads there: inbound traffic will not be captured", s.nameOf(r.App), services[0].Ref()).
+			results = append(results, result(CodePortNotServed, w.Object, "%s, but no port of %s leads there, so inbound traffic will not be captured", s.nameOf(r.App), services[0].Ref()).
 				At(s.wherePorts(), strconv.Itoa(r.App), ""))
 		}
 	}
@@ -166,7 +166,7 @@ func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns f
 			if !f.w.serves() {
 				return // what the policy says is meant for the other
 			}
-			f.results = append(f.results, result(CodePolicyShared, f.o, "%s has port %d of %s, and holds for %s too, whose sidecar has the same port %d for its application's port %d: one would get what is meant for the other; allowed: another proxy-in-port for one of them",
+			f.results = append(f.results, result(CodePolicyShared, f.o, "%s has port %d of %s, and also selects %s, whose sidecar uses the same port %d for its application's port %d. The policy would treat both alike; allowed: another proxy-in-port for one of them",
 				f.o.Ref(), r.App, f.w.id(), other.id(), r.In, theirs.App).At(path, strconv.Itoa(r.App), ""))
 			return
 		}
@@ -184,7 +184,7 @@ func (f *followed) all() Results {
 }
 
 func portFollowed(r contract.InRoute, o *Object) Result {
-	return result(CodePortFollowed, o, "%s names port %d, so it was given the sidecar's port %d as well", o.Ref(), r.App, r.In)
+	return result(CodePortFollowed, o, "%s has port %d, so the render added the sidecar's port %d", o.Ref(), r.App, r.In)
 }
 
 // Annotations that list the inbound ports which Istio's injector leaves alone, and
@@ -208,7 +208,7 @@ func (in *input) followIntercepted(w *workload, routes []contract.InRoute) Resul
 		in.editorOf(w.Object).replace(annotations, path, key, value)
 		for _, r := range routes {
 			if interceptedToo(was, []contract.InRoute{r}) != was {
-				results = append(results, result(CodePortFollowed, w.Object, "annotation %s names port %d, so it was given the sidecar's port %d as well", key, r.App, r.In).At(pathKey(path, key), "", value))
+				results = append(results, result(CodePortFollowed, w.Object, "annotation %s has port %d, so the render added the sidecar's port %d", key, r.App, r.In).At(pathKey(path, key), "", value))
 			}
 		}
 	}

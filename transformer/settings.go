@@ -125,7 +125,7 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 				if shown == "" && text != "" {
 					instead = row.Key()
 				}
-				results = append(results, result(CodeLegacyAnnotation, o, "annotation %s is an old spelling; write %s", key, instead).At(at, shown, ""))
+				results = append(results, result(CodeLegacyAnnotation, o, "annotation %s is an old name; write %s", key, instead).At(at, shown, ""))
 			}
 			switch wasOld, seen := former[row.Name]; {
 			case seen && !wasOld:
@@ -135,7 +135,7 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 				if strings.Contains(both, `""`) {
 					both = "a value, and another one"
 				}
-				results = append(results, result(CodeBadCombination, o, "annotation %s: found %s in another old spelling; allowed: one, as %s", key, both, row.Key()).At(at, shown, ""))
+				results = append(results, result(CodeBadCombination, o, "annotation %s: found %s under another old name too; allowed: one, as %s", key, both, row.Key()).At(at, shown, ""))
 			}
 			former[row.Name] = old
 			explicit[row.Name] = source{at, text}
@@ -154,7 +154,7 @@ func unquoted(o *Object, label, at string, value *yaml.Node) Result {
 func unknownAnnotation(o *Object, cfg *Config, key string) Result {
 	name := bareName(key)
 	if fate, ok := retired[name]; ok && key == contract.SidecarPrefix+name {
-		return result(CodeNoMeaning, o, "annotation %s has no meaning here: %s", key, fate)
+		return result(CodeNoMeaning, o, "annotation %s has no effect: %s", key, fate)
 	}
 	hint := didYouMean(name, annotationNames())
 	if row, _ := annotation(name); row != nil { // with the other prefix
@@ -203,10 +203,10 @@ func checkSettings(w *workload, cfg *Config) Results {
 		}
 	}
 	if limit := s.memoryLimit(); s.MemoryLimit != "" && parseQuantity(s.MemoryLimit) > 0 && limit < contract.MinMemoryLimit {
-		results = append(results, result(CodeMemoryLimit, w.Object, "memory-limit: found %s, with which the sidecar will be killed as soon as there is traffic; allowed: at least %dMi, or none", s.MemoryLimit, contract.MinMemoryLimit>>20).At(s.where("memory-limit"), s.MemoryLimit, ""))
+		results = append(results, result(CodeMemoryLimit, w.Object, "memory-limit: found %s, which kills the sidecar as soon as there is traffic; allowed: at least %dMi, or none", s.MemoryLimit, contract.MinMemoryLimit>>20).At(s.where("memory-limit"), s.MemoryLimit, ""))
 	}
 	if src := s.explicit["insert-init-first"]; s.InsertInitFirst && cfg.Sidecar == sidecarClassic && src.path != "" {
-		results = append(results, result(CodeNeedless, w.Object, "annotation %sinsert-init-first has no effect: it is valid with the option sidecar native; a classic one is no init container", contract.SidecarPrefix).At(src.path, src.value, ""))
+		results = append(results, result(CodeNeedless, w.Object, "annotation %sinsert-init-first has no effect: a classic sidecar is not an init container; allowed: with the option sidecar native", contract.SidecarPrefix).At(src.path, src.value, ""))
 	}
 	for _, row := range annotations {
 		src, explicit := s.explicit[row.Name]
@@ -215,9 +215,9 @@ func checkSettings(w *workload, cfg *Config) Results {
 		}
 		switch {
 		case row.NoMeaning != "":
-			results = append(results, result(CodeNoMeaning, w.Object, "annotation %s has no meaning here: %s", row.Key(), row.NoMeaning).At(src.path, src.value, ""))
+			results = append(results, result(CodeNoMeaning, w.Object, "annotation %s has no effect: %s", row.Key(), row.NoMeaning).At(src.path, src.value, ""))
 		case row.When != nil && !row.When.holds(s):
-			results = append(results, result(CodeNeedless, w.Object, "annotation %s has no effect: it is valid with %s", row.Key(), row.When.Doc).At(src.path, src.value, ""))
+			results = append(results, result(CodeNeedless, w.Object, "annotation %s has no effect; allowed: with %s", row.Key(), row.When.Doc).At(src.path, src.value, ""))
 		}
 	}
 	return results

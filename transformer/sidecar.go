@@ -96,7 +96,7 @@ func checkImageContract(w *workload, cfg *Config, env *yaml.Node) Results {
 	for _, item := range nodes.Items(env) {
 		name := nodes.StringAt(item, "name")
 		if since := contract.Since(name); since > cfg.ImageContract {
-			results = append(results, result(CodeImageContract, w.Object, "the sidecar needs variable %s, which images know from contract version %d on, and the option imageContract is %d; allowed: a newer image, or settings that do not need the variable", name, since, cfg.ImageContract))
+			results = append(results, result(CodeImageContract, w.Object, "the sidecar needs variable %s, which images read from contract version %d on, and the option imageContract is %d; allowed: a newer image, or settings without that variable", name, since, cfg.ImageContract))
 		}
 	}
 	return results

@@ -67,7 +67,7 @@ func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Resul
 	}
 	for _, m := range mounts[1:] {
 		if at := nodes.StringAt(m, "mountPath"); under(at, kept) || under(kept, at) {
-			results = append(results, result(CodeNameClash, w.Object, "the option sink is %s, and the sidecar mounts volume %s at %s; allowed: a directory that nothing else of the sidecar is in", cfg.Sink, nodes.StringAt(m, "name"), at))
+			results = append(results, result(CodeNameClash, w.Object, "the option sink is %s, but the sidecar mounts volume %s at %s; allowed: a directory that the sidecar does not use otherwise", cfg.Sink, nodes.StringAt(m, "name"), at))
 		}
 	}
 	return nodes.Sequence(mounts...), results

@@ -52,7 +52,7 @@ func (in *input) checkSink(w *workload) Results {
 	if why == "" {
 		return nil
 	}
-	return Results{result(CodeSinkPlainHTTP, w.Object, "the option sink is %s, and %s: recorded bodies and the token would travel in clear; allowed: https://, a workload in the mesh, or the option sinkPlainHTTP if the network is trusted", in.sink, why)}
+	return Results{result(CodeSinkPlainHTTP, w.Object, "the option sink is %s, and %s. Recorded bodies and the token would travel unencrypted; allowed: https://, a workload in the mesh, or, in a trusted network, the option sinkPlainHTTP", in.sink, why)}
 }
 
 // Annotations by which a pod keeps outbound calls from Envoy

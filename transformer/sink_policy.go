@@ -34,7 +34,7 @@ func (in *input) openCollector(w *workload, isolating []string, rules []*yaml.No
 	if in.sink.inNamespace == "" {
 		where = "this namespace"
 	}
-	return o, Results{result(CodeSinkPolicy, w.Object, "%s %s egress of the pod; %s was added, by which it reaches the pods of %s with %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), o.Ref(), where, labelText(pods))}
+	return o, Results{result(CodeSinkPolicy, w.Object, "%s %s egress of the pod, so the render added %s, which allows the pods of %s with %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), o.Ref(), where, labelText(pods))}
 }
 
 func labelText(labels map[string]string) string {

@@ -163,6 +163,6 @@ func ExampleConfig_Set() {
 	// Output:
 	// <nil> service
 	// <nil> dual
-	// annotation replay-shards has no default: it says of one workload how that is replayed; allowed: on the workload
+	// annotation replay-shards can't have a default, because it configures the replay of one workload; allowed: on the workload
 	// no option or annotation is named proxy-typ; did you mean proxy-type?; allowed: the names of docs/configuration.md and docs/annotations.md
 }

@@ -67,7 +67,7 @@ func (a *appEnv) trust() {
 		case a.w.original != nil: // all that a copy calls is the responder
 			a.set(row.Name, v, exists, row.Value)
 		case v.from != nil || v.value != row.Value:
-			a.say(CodeTrustKept, row.Name, v.value, "variable %s is set already and is left as it is: %s will not trust the CA unless that file holds it", row.Name, row.Runtimes)
+			a.say(CodeTrustKept, row.Name, v.value, "variable %s is already set, so the render did not change it: %s will not trust the CA unless that file has it", row.Name, row.Runtimes)
 		}
 	}
 	if _, exists := a.in.findVariable(a.w, a.c, javaOptions); !exists {
@@ -81,7 +81,7 @@ func (a *appEnv) trust() {
 func (a *appEnv) mountTrust() {
 	for _, m := range nodes.Items(nodes.At(a.c.Node, "volumeMounts")) {
 		if at := path.Clean(nodes.StringAt(m, "mountPath")); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {
-			*a.results = append(*a.results, result(CodeNameClash, a.w.Object, "container %s mounts volume %s at %s, where the trust files go; mount it elsewhere", a.c.name(), nodes.StringAt(m, "name"), at).
+			*a.results = append(*a.results, result(CodeNameClash, a.w.Object, "container %s mounts volume %s at %s, where the trust files belong; mount it elsewhere", a.c.name(), nodes.StringAt(m, "name"), at).
 				At(pathItem(a.c.path+".volumeMounts", at), nodes.StringAt(m, "name"), ""))
 			return
 		}

@@ -37,7 +37,7 @@ func Uninject(objects []*Object) Output {
 }
 
 func (t *taking) uninjected() Result {
-	return result(CodeUninjected, t.o, "the changes of an earlier render were taken back: %s", t.did())
+	return result(CodeUninjected, t.o, "an earlier render was undone: %s", t.did())
 }
 
 // did says in a few words what was taken back. Values may be secrets. What a render
@@ -59,7 +59,7 @@ func (t *taking) did() string {
 func deleted(gone []*Object) Results {
 	var results Results
 	for _, o := range gone {
-		results = append(results, result(CodeDeleted, o, "%s was deleted: an earlier render had created it for %s", o.Ref(), o.annotation(contract.AnnotationFor)))
+		results = append(results, result(CodeDeleted, o, "%s was deleted; an earlier render had created it for %s", o.Ref(), o.annotation(contract.AnnotationFor)))
 	}
 	return results
 }

@@ -123,7 +123,7 @@ func (t *taking) keepImage() {
 	if is, was := t.own.image, t.log.Image; was != "" && is != "" && is != was {
 		t.o.image, t.o.written = is, was
 		path := t.own.sidecar.path + ".image"
-		t.results = append(t.results, result(CodeUndoChanged, t.o, "the image of container %s is %s, and an earlier render wrote %s: a render leaves it alone, and an undo takes it away with the container", contract.Container, is, was).
+		t.results = append(t.results, result(CodeUndoChanged, t.o, "the image of container %s is %s, and an earlier render wrote %s. A render keeps the present image, and an undo removes it with the container", contract.Container, is, was).
 			At(path, is, was))
 	}
 }
@@ -136,7 +136,7 @@ func (t *taking) refuse(path string, err error) {
 
 // leave reports a value that was changed since the render.
 func (t *taking) leave(path string) {
-	t.results = append(t.results, result(CodeUndoChanged, t.o, "%s is not as the render left it, so it is left alone", path).At(path, "", ""))
+	t.results = append(t.results, result(CodeUndoChanged, t.o, "%s was changed after the render, so it stays", path).At(path, "", ""))
 }
 
 func (t *taking) lost(path string) {
@@ -147,7 +147,7 @@ func (t *taking) lost(path string) {
 		t.missing = map[string]bool{}
 	}
 	t.missing[path] = true
-	t.results = append(t.results, result(CodeUndoPath, t.o, "an earlier render changed %s, which is not there any more; if it was renamed, what was added to it stays", path).At(path, "", ""))
+	t.results = append(t.results, result(CodeUndoPath, t.o, "an earlier render changed %s, which no longer exists; if it was renamed, it keeps the additions of that render", path).At(path, "", ""))
 }
 
 // undoPath is the field path of an undo record.
@@ -179,7 +179,7 @@ func (t *taking) place(path string, does func(*place) bool) *place {
 			continue
 		}
 		if p.of == podKinds && t.own == nil {
-			t.refuse(path, fmt.Errorf("the object was not rendered: it has no container %s that a render wrote", contract.Container))
+			t.refuse(path, fmt.Errorf("no render wrote the object: it has no rendered container %s", contract.Container))
 			return nil
 		}
 		return p
@@ -236,7 +236,7 @@ func (t *taking) remove(path string, ids []string) {
 			t.refuse(pathItem(path, id), errors.New("it is the only item of a list that no render fills"))
 		default:
 			if at := pathItem(path, id); s.now.Kind == yaml.MappingNode && !t.unchanged(at, plain(s.now)) {
-				t.results = append(t.results, result(CodeUndoEdited, t.o, "%s was edited since the render, and the edit goes: a render writes it anew; set it by an annotation or an option", at).At(at, "", ""))
+				t.results = append(t.results, result(CodeUndoEdited, t.o, "%s was edited after the render, and that edit is discarded; use an annotation or an option instead", at).At(at, "", ""))
 			}
 			t.removed = append(t.removed, pathItem(path, id))
 			removeChild(s.holder, id)

@@ -85,7 +85,7 @@ func (e *expander) through(alias *yaml.Node, f func(*yaml.Node) error) error {
 		return fmt.Errorf("line %d: alias *%s has no anchor", alias.Line, alias.Value)
 	}
 	if e.open[target] {
-		return fmt.Errorf("line %d: alias *%s stands inside its own anchor", alias.Line, alias.Value)
+		return fmt.Errorf("line %d: alias *%s is inside its own anchor", alias.Line, alias.Value)
 	}
 	e.open[target] = true
 	defer delete(e.open, target)

@@ -39,7 +39,7 @@ func Parse(text []byte) (*yaml.Node, error) {
 	case err != nil:
 		return nil, err
 	}
-	return nil, fmt.Errorf("line %d: a second document begins: give one document at a time", more.Line)
+	return nil, fmt.Errorf("line %d: found a second document, allowed: one", more.Line)
 }
 
 var version12 = []byte("%YAML 1.2")

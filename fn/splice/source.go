@@ -67,7 +67,7 @@ func finder(text []byte, have *yaml.Node) (func(*yaml.Node) *extent, error) {
 	return func(n *yaml.Node) *extent { return at[n] }, nil
 }
 
-var errSource = errors.New("it has an anchor or a tag, or it stands where an alias does")
+var errSource = errors.New("it has an anchor or a tag, or it is part of an alias")
 
 // lines returns the bytes that Sources and Replace are about, and the column, from 0, of
 // a block collection; that of anything else is 0.

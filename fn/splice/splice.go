@@ -92,7 +92,7 @@ func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byt
 		if have == nil {
 			return text, false, nil
 		}
-		return nil, false, errors.New("splice: no wanted tree for a document that has content")
+		return nil, false, errors.New("splice: the wanted tree is empty, but the document has content")
 	}
 	if want, err = expanded(want, &spellings); err != nil {
 		return nil, false, fmt.Errorf("splice: wanted tree: %w", err)
@@ -159,7 +159,7 @@ func create(text []byte, want *yaml.Node) ([]byte, bool, error) {
 	out = append(out, r.document(want, defaultLayout(eol))...)
 	out = append(out, eol...)
 	if tree, err := Parse(out); err != nil || !verifies(tree, want) {
-		return nil, false, errors.New("splice: the wanted tree can't be written as YAML")
+		return nil, false, errors.New("splice: the wanted tree can't be written as YAML: it parses to another tree")
 	}
 	return out, false, nil
 }
@@ -195,7 +195,7 @@ func encode(text []byte, have, want *yaml.Node) ([]byte, bool, error) {
 	}
 	tree, err := Parse(buf.Bytes())
 	if err != nil || !verifies(tree, want) {
-		return nil, false, errors.New("splice: the wanted tree can't be written as YAML: printed and parsed again it is another")
+		return nil, false, errors.New("splice: the wanted tree can't be written as YAML: it parses to another tree")
 	}
 	return buf.Bytes(), true, nil
 }
