@@ -87,7 +87,7 @@ func TestForeignInput(t *testing.T) {
 		"a line of dashes as a comment":              {annotated + "# --- end ---\n", "", ""},
 		"a comma too many in JSON":                   {"{\n  \"a\": [1, 2,, 3]\n}\n", transformer.CodeInvalidYAML, "line 2: the JSON is not valid"},
 		"JSON that ends too early":                   {"{\n  \"a\": [1,\n", transformer.CodeInvalidYAML, "line 2: the JSON is not valid"},
-		"YAML behind JSON":                           {"{\"a\": 1}\nb: 2\n", transformer.CodeInvalidYAML, "line 2: found "b: 2\n" behind a JSON object"},
+		"YAML behind JSON":                           {"{\"a\": 1}\nb: 2\n", transformer.CodeInvalidYAML, `line 2: found "b: 2\n" behind a JSON object`},
 		"a tab for indentation":                      {annotated + "---\na:\n\tb: 1\n", transformer.CodeInvalidYAML, "line 19"},
 		"an alias without its anchor":                {annotated + "---\na: *nowhere\n", transformer.CodeInvalidYAML, "line 18: alias *nowhere has no anchor"},
 		"aliases that multiply":                      {annotated + "---\n" + bomb(), transformer.CodeInvalidYAML, "document 2"},

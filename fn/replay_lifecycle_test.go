@@ -140,7 +140,7 @@ func TestReplayAfterANamespaceOverlay(t *testing.T) {
 	}
 	for by, results := range map[string]transformer.Results{"render": rendered, "uninject": taken} {
 		if !slices.ContainsFunc(results, func(r transformer.Result) bool {
-			return r.Code() == transformer.CodeReplayRenamed && strings.Contains(r.Message, "name the namespace store") && strings.Contains(r.Message, "in other")
+			return r.Code() == transformer.CodeReplayRenamed && strings.Contains(r.Message, "have the namespace store") && strings.Contains(r.Message, "in other")
 		}) {
 			t.Errorf("%s does not say that the replay was moved: %v", by, results)
 		}

@@ -89,7 +89,7 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"a volume that can be written to", trusts, mounts("emptyDir: {}", "mountPath: /etc/ssl/certs"), "", nil},
 		{"a volume that this mount can't write to", trusts, mounts("emptyDir: {}", "mountPath: /etc/ssl/certs, readOnly: true"), "", []string{"mount-nested without mount-known-ca"}},
 		{"trust files in a volume", "tls-out: true", mounts("persistentVolumeClaim: {claimName: c, readOnly: true}", "mountPath: /etc/ssl"), "", []string{"mount-nested /etc/ssl/speedscale, inside the read-only volume v"}},
-		{"a volume among the trust files", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/more"), "", []string{"mount-nested in volume tapedeck-trust"}},
+		{"a volume among the trust files", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/more"), "", []string{"mount-nested inside the read-only volume tapedeck-trust"}},
 		{"a neighbour by name alone", "tls-out: true", mounts("configMap: {name: c}", "mountPath: /etc/ssl/speed"), "", nil},
 		{"the application's own nesting", "tls-out: true", "volumeMounts: [{name: v, mountPath: /a}, {name: v, mountPath: /a/b}]\n      volumes: [{name: v, configMap: {name: c}}]", "", nil},
 		{"a volume in the trust files' place", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/"), "", []string{"name-clash where the trust files belong"}},

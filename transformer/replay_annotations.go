@@ -206,7 +206,7 @@ func (q *replayRequest) readAnnotations(cfg *Config, places [][]string) Results 
 		}
 		label, shown := "annotation "+row.Key(), row.Kind.shown(src.value)
 		if why := q.noMeaning(row); why != "" {
-			results = append(results, result(CodeNoMeaning, q.from, "%s has no meaning here: %s", label, why).At(src.path, shown, ""))
+			results = append(results, result(CodeNoMeaning, q.from, "%s has no effect: %s", label, why).At(src.path, shown, ""))
 			continue
 		}
 		if err := row.Kind.store(row.asks(q), src.value); err != nil {

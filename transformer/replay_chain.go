@@ -132,10 +132,10 @@ func (in *input) pointAtResponder(r *replay) Results {
 	if !r.responds() {
 		return nil
 	}
-	results := Results{r.result(CodeReplayNoSidecar, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile())}
+	results := Results{r.result(CodeReplayNoSidecar, "%s is not captured, so its copy has no sidecar: only variables lead it to the responder. The NetworkPolicy stops calls of programs that ignore them, such as Java and database drivers. To give both a sidecar, set %sinject: \"true\"%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile())}
 	for _, needed := range [][2]string{{"volumes", contract.TrustVolume}, {"initContainers", contract.WaitContainer}} {
 		if nodes.Named(nodes.At(w.podSpec(), needed[0]), needed[1]) != nil {
-			return append(results, result(CodeNameClash, w.Object, "the pod has %s among its %s, a name that the copy needs; rename it", needed[1], needed[0]))
+			return append(results, result(CodeNameClash, w.Object, "the pod already has %s among its %s, and the copy needs that name; rename it", needed[1], needed[0]))
 		}
 	}
 	e := in.editorOf(w.Object)
@@ -224,5 +224,5 @@ func (in *input) namedHosts(r *replay) Results {
 	if len(found) == 0 {
 		return nil
 	}
-	return Results{r.result(CodeReplayHosts, "the environment of %s names %s: a program that reads no proxy variables does not reach the responder there, and the NetworkPolicy stops it; routing: hostalias, or %scapture-hosts, leads it there", w.original.Ref(), strings.Join(found, "; "), contract.OwnPrefix)}
+	return Results{r.result(CodeReplayHosts, "the environment of %s names %s. If the program ignores proxy variables, its calls don't reach the responder, and the NetworkPolicy stops them; set routing: hostalias, or %scapture-hosts", w.original.Ref(), strings.Join(found, "; "), contract.OwnPrefix)}
 }

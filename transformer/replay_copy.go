@@ -31,7 +31,7 @@ func (in *input) addCopy(r *replay) Results {
 	case r.InPlace:
 		return in.replayInPlace(r)
 	case !r.w.is("apps", "Deployment") && !r.w.is("extensions", "Deployment"):
-		return Results{result(CodeReplayKind, r.from, "%s can't be copied: found kind %s of apiVersion %s, allowed: a Deployment; %sreplay: in-place edits a workload of another kind, which then answers from mocks to everybody", r.w.Ref(), r.w.Object.kind(), r.w.apiVersion(), contract.OwnPrefix).At(r.at, r.w.Object.kind(), "Deployment")}
+		return Results{result(CodeReplayKind, r.from, "%s can't be copied: found kind %s of apiVersion %s, allowed: a Deployment. For other kinds, %sreplay: in-place edits the workload, which then answers every caller with mocked dependencies", r.w.Ref(), r.w.Object.kind(), r.w.apiVersion(), contract.OwnPrefix).At(r.at, r.w.Object.kind(), "Deployment")}
 	}
 	if malformed := in.checkShape(r.w); malformed.Failed() {
 		return malformed
@@ -94,13 +94,13 @@ func (in *input) checkSelected(r *replay) Results {
 			if s.entry() {
 				at = "spec.workloadSelector.labels"
 			}
-			results = append(results, result(CodeReplaySelected, s.Object, "%s selects the pods of a replay's %s too, %s in namespace %q, so its callers would be answered from mocks; allowed: a selector with a label of the application", s.Ref(), part, r.name, r.namespace()).
+			results = append(results, result(CodeReplaySelected, s.Object, "%s also selects the pods of a replay's %s, %s in namespace %q, so its callers would get mocked answers; allowed: a selector with a label of the application", s.Ref(), part, r.name, r.namespace()).
 				At(at, labelText(s.selector), ""))
 		}
 	}
 	for _, w := range in.workloads {
 		if w.namespace() == r.namespace() && w.podLabels()[contract.LabelReplay] == r.name {
-			results = append(results, result(CodeReplaySelected, w.Object, "the pods of %s have the label %s: %s, by which the Service and the policies of a replay select its own pods; remove the label", w.id(), contract.LabelReplay, r.name).
+			results = append(results, result(CodeReplaySelected, w.Object, "the pods of %s have the label %s: %s, by which the Service and the policies of a replay select their pods; remove the label", w.id(), contract.LabelReplay, r.name).
 				At(pathKey(w.at("metadata.labels"), contract.LabelReplay), r.name, ""))
 		}
 	}
@@ -171,7 +171,7 @@ func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
 	if !nodes.IsTrue(nodes.At(spec, "hostNetwork")) {
 		return nil
 	}
-	return Results{r.result(CodeReplayHost, "%s can't be copied: its pods are in the network of their nodes, where no NetworkPolicy holds, so nothing would keep the copy from writing to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref())}
+	return Results{r.result(CodeReplayHost, "%s can't be copied: its pods use the network of their nodes, where NetworkPolicies don't apply, so the copy could write to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref())}
 }
 
 // notCopied lists fields of a pod that a copy is made without, and why. Anti-affinity works
@@ -216,7 +216,7 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	if len(left) == 0 {
 		return nil
 	}
-	return Results{r.result(CodeReplayLeftOut, "the copy of %s is made without %s", r.w.Ref(), strings.Join(unique(left), "; without "))}
+	return Results{r.result(CodeReplayLeftOut, "the copy of %s does not have %s", r.w.Ref(), strings.Join(unique(left), "; without "))}
 }
 
 // nodeCapabilities are those by which a container changes its node, or the network of its pod
@@ -249,7 +249,7 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	if len(found) == 0 {
 		return nil
 	}
-	return Results{r.result(CodeReplayNode, "the copy of %s reaches its node, as the original does: %s. What it does there, as through a socket, no NetworkPolicy stops", r.w.Ref(), strings.Join(found, "; "))}
+	return Results{r.result(CodeReplayNode, "the copy of %s can reach its node as the original can: %s. No NetworkPolicy stops what it does there, for example through a socket", r.w.Ref(), strings.Join(found, "; "))}
 }
 
 // nameRunning names what of a copy runs before anything answers it, or may want the
@@ -270,7 +270,7 @@ func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 		for _, c := range early {
 			names = append(names, c.name())
 		}
-		results = append(results, r.result(CodeReplayInit, "the copy of %s runs the original's init containers, too: %s. The NetworkPolicy keeps them from everything but the responder: one that migrates or waits for a database fails, and the copy does not start%s", r.w.Ref(), strings.Join(names, ", "), advice))
+		results = append(results, r.result(CodeReplayInit, "the copy of %s also runs the original's init containers: %s. The NetworkPolicy lets them reach the responder only. If one migrates or waits for a database, it fails, and the copy does not start%s", r.w.Ref(), strings.Join(names, ", "), advice))
 	}
 	token := nodes.IsTrue(nodes.At(spec, "automountServiceAccountToken"))
 	for _, v := range nodes.Items(nodes.At(spec, "volumes")) {
@@ -279,7 +279,7 @@ func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 		}
 	}
 	if token {
-		results = append(results, r.result(CodeReplayAPI, "the pods of %s ask for a token of their service account: the copy has one, too, and the NetworkPolicy keeps it from the Kubernetes API", r.w.Ref()))
+		results = append(results, r.result(CodeReplayAPI, "the pods of %s mount a service account token, so the copy has one too. The NetworkPolicy does not let it reach the Kubernetes API", r.w.Ref()))
 	}
 	return results
 }
@@ -315,7 +315,7 @@ func (in *input) addService(r *replay) Results {
 		if r.url().host != "" || !r.generates() {
 			return nil
 		}
-		return Results{r.result(CodeReplayPorts, "nothing says at which port %s takes requests: no Service of the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix)}
+		return Results{r.result(CodeReplayPorts, "the port at which %s accepts requests is unknown: no Service in the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix)}
 	}
 	if url := r.url(); url.host == "" && url.port != "" && !slices.Contains(r.ports, atoi(url.port)) {
 		return Results{r.aboutURL(CodeReplayPorts, "the URL leads to port %s, where nothing of %s takes requests; allowed: %s, which the Service %s of the replay has", url.port, r.w.Ref(), joinPorts(r.ports), r.name)}

@@ -84,7 +84,7 @@ func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, re
 		if row.NoMeaning != "" {
 			mute = append(mute, v.path)
 			if i+1 == len(f.found) || f.rows[f.found[i+1].row].NoMeaning != row.NoMeaning {
-				f.results = append(f.results, result(CodeNoMeaning, f.of, "%s%s %s no meaning here: %s", f.what, strings.Join(mute, ", "), verb(mute, "has", "have"), row.NoMeaning).At(v.path, row.Kind.shown(v.value), ""))
+				f.results = append(f.results, result(CodeNoMeaning, f.of, "%s%s %s no effect: %s", f.what, strings.Join(mute, ", "), verb(mute, "has", "have"), row.NoMeaning).At(v.path, row.Kind.shown(v.value), ""))
 				mute = nil
 			}
 			continue
@@ -148,7 +148,7 @@ func (f *fields[T]) walkMap(n *yaml.Node, path, pattern string, at []int, bad fu
 			f.walk(n.Content[i+1], in, pattern+key, at)
 			continue
 		}
-		r := result(CodeReplayField, f.of, "%s%s is not known%s; allowed: %s", f.what, in, didYouMean(key, known), oneOf(known)).At(in, "", "")
+		r := result(CodeReplayField, f.of, "%s%s is unknown%s; allowed: %s", f.what, in, didYouMean(key, known), oneOf(known)).At(in, "", "")
 		f.results = append(f.results, r.ifStrict(f.cfg))
 	}
 }

@@ -269,7 +269,7 @@ func (in *input) unverified(r *replay, targets []target) Results {
 		if in.cfg.UpstreamCASecret != "" {
 			roots = "ca.crt of Secret " + in.cfg.UpstreamCASecret
 		}
-		return Results{r.result(CodeReplayTLS, "requests go to %s by TLS: the certificate there must be for %s, and signed by a CA of %s; else the option upstreamCASecret names a Secret with the CA", t.host, cmp.Or(t.name, t.host), roots)}
+		return Results{r.result(CodeReplayTLS, "requests go to %s over TLS. Its certificate must be for %s, and signed by a CA of %s. For another CA, set the option upstreamCASecret to a Secret with that CA", t.host, cmp.Or(t.name, t.host), roots)}
 	}
 	return nil
 }

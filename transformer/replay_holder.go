@@ -162,7 +162,7 @@ func (in *input) holdAll(written bool) (edited []*Object, results Results) {
 		in.hold(o)
 		edited = append(edited, o)
 		if written {
-			results = append(results, result(CodeHeld, o, "kept as ConfigMap %s: no cluster has to know the kind %s", holderName(o.kind(), o.name()), o.kind()))
+			results = append(results, result(CodeHeld, o, "kept as ConfigMap %s, so the cluster does not need the kind %s", holderName(o.kind(), o.name()), o.kind()))
 		}
 	}
 	return edited, results
@@ -223,7 +223,7 @@ func release(objects []*Object) (edited []*Object, results Results) {
 		name := nodes.StringAt(o.Held.ConfigMap, "metadata", "name")
 		o.Held.ConfigMap = nil
 		edited = append(edited, o)
-		results = append(results, result(CodeUninjected, o, "the changes of an earlier render were taken back: ConfigMap %s was turned back into %s", name, o.Ref()))
+		results = append(results, result(CodeUninjected, o, "an earlier render was undone: ConfigMap %s is now %s again", name, o.Ref()))
 	}
 	return edited, results
 }
@@ -239,10 +239,10 @@ func checkHolders(objects []*Object) (results Results) {
 		case value != nil && (o.Held == nil || o.Held.Err == nil):
 			results = append(results, result(CodeHoldRefused, o, "annotation %s: found it on kind %s, allowed: on a ConfigMap that a render wrote; remove it", contract.AnnotationHolds, o.kind()).At(at, nodes.String(value), ""))
 		case value != nil:
-			results = append(results, result(CodeHoldRefused, o, "%s is no ConfigMap that a render wrote: %v; remove it, or render from the original manifest", o.Ref(), o.Held.Err).At(at, nodes.String(value), ""))
+			results = append(results, result(CodeHoldRefused, o, "no render wrote the ConfigMap %s: %v; remove it, or render from the original manifest", o.Ref(), o.Held.Err).At(at, nodes.String(value), ""))
 		default:
 			if name, want := nodes.StringAt(o.Held.ConfigMap, "metadata", "name"), holderName(o.kind(), o.name()); name != want {
-				results = append(results, result(CodeReplayRenamed, o, "the ConfigMap that keeps %s was renamed from %s to %s since the render. %s", o.Ref(), want, name, reasons[CodeReplayRenamed].Help).At("metadata.name", name, want))
+				results = append(results, result(CodeReplayRenamed, o, "the ConfigMap that keeps %s was renamed from %s to %s after the render. %s", o.Ref(), want, name, reasons[CodeReplayRenamed].Help).At("metadata.name", name, want))
 			}
 		}
 	}
@@ -257,7 +257,7 @@ func checkRenamed(o *Object) Results {
 		return nil
 	}
 	if called := calledNamespace(o, base); called != "" && o.namespace() != "" && called != o.namespace() {
-		return Results{result(CodeReplayRenamed, o, "the URLs of %s name the namespace %s, and it is in %s. %s", o.Ref(), called, o.namespace(), reasons[CodeReplayRenamed].Help).At("metadata.namespace", o.namespace(), called)}
+		return Results{result(CodeReplayRenamed, o, "the URLs of %s have the namespace %s, but it is in %s. %s", o.Ref(), called, o.namespace(), reasons[CodeReplayRenamed].Help).At("metadata.namespace", o.namespace(), called)}
 	}
 	hash, known := strings.CutPrefix(strings.TrimSuffix(o.name(), responderSuffix), base[:len(base)-hashLength])
 	if known && len(hash) == hashLength { // that of a Job is its own

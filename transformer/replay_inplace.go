@@ -13,14 +13,14 @@ import (
 func (in *input) replayInPlace(r *replay) Results {
 	w := r.w
 	if !w.injecting {
-		return Results{r.result(CodeReplaySidecar, "%s is not captured, and a replay in place needs its sidecar, which leads it to the responder; allowed: %sinject: \"true\", or a copy", w.Ref(), contract.SidecarPrefix)}
+		return Results{r.result(CodeReplaySidecar, "%s is not captured, but a replay in place needs its sidecar, which leads it to the responder; allowed: %sinject: \"true\", or a copy", w.Ref(), contract.SidecarPrefix)}
 	}
 	w.replay, r.copied = r, w
 	answers := "it calls what it always calls"
 	if r.responds() {
 		answers = "it answers from mocks to whoever calls it"
 	}
-	results := Results{r.result(CodeReplayInPlace, "%s is replayed to in place: as long as it is rendered so, %s, and works on its own volumes", w.Ref(), answers)}
+	results := Results{r.result(CodeReplayInPlace, "a replay uses %s in place: while it is rendered like this, %s, and works on its own volumes", w.Ref(), answers)}
 	if r.responds() {
 		in.goThroughResponder(w)
 		found := w.news(in.check(w))

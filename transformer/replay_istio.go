@@ -101,7 +101,7 @@ func (in *input) authorizations(r *replay) ([]*Object, Results) {
 	var shared []string // service accounts
 	admit := func(part string, callers ...*security.Rule) {
 		if off := in.plaintext(r, parts[part]); off != nil {
-			say(CodeReplayIdentity, "%s has pods of the replay called without mutual TLS, so no AuthorizationPolicy can tell the callers of the %s, and none was written", off.Ref(), part)
+			say(CodeReplayIdentity, "because of %s, callers reach pods of the replay without mutual TLS. An AuthorizationPolicy can't identify the callers of the %s, so the render wrote none", off.Ref(), part)
 			return
 		}
 		spec := istioNode(&security.AuthorizationPolicy{Selector: &selection.WorkloadSelector{MatchLabels: r.labels(part)}, Rules: callers})
@@ -125,10 +125,10 @@ func (in *input) authorizations(r *replay) ([]*Object, Results) {
 		shared = append(shared, "the generator has the default one of the namespace, unless the option replayServiceAccount is set")
 	}
 	if len(shared) > 0 {
-		say(CodeReplayAccount, "AuthorizationPolicies admit every pod of a service account, which NetworkPolicies do not: %s", strings.Join(shared, "; "))
+		say(CodeReplayAccount, "AuthorizationPolicies admit every pod of a service account; NetworkPolicies don't: %s", strings.Join(shared, "; "))
 	}
 	if r.namespace() == "" {
-		say(CodeReplayNamespace, "no namespace is known: a principal is that of the service account %s of any namespace, and the Sidecar of the copy opens all Services of its own one, from which the NetworkPolicy alone keeps it; set metadata.namespace before Tapedeck", strings.Join(unique([]string{ours, theirs}), " or "))
+		say(CodeReplayNamespace, "the namespace is unknown. So the policies admit the service account %s of any namespace, and the Sidecar of the copy opens all Services in its namespace, which only the NetworkPolicy blocks; set metadata.namespace before Tapedeck renders", strings.Join(unique([]string{ours, theirs}), " or "))
 	}
 	return objects, append(results, in.checkAuthorizations(r, parts)...)
 }
@@ -237,16 +237,16 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 	}
 	var results Results
 	if names := in.tcpRoutes(r); len(names) > 0 {
-		results = append(results, r.result(CodeReplayDenied, "%s %s by a wildcard the host of the Service of the replay, which takes requests as bytes, so its tcp or tls routes lead them elsewhere, as to production; list hosts without a wildcard", strings.Join(names, " and "), verb(names, "matches", "match")))
+		results = append(results, r.result(CodeReplayDenied, "%s %s the host of the replay's Service through a wildcard. That Service accepts requests as bytes, so the tcp or tls routes lead them elsewhere, possibly to production; list hosts without a wildcard", strings.Join(names, " and "), verb(names, "matches", "match")))
 	}
 	say := func(code Code, names []string, message string) {
 		if names = unique(names); len(names) > 0 {
 			results = append(results, r.result(code, "%s %s the replay's pods, too: %s", strings.Join(names, " and "), verb(names, "selects", "select"), message))
 		}
 	}
-	say(CodeReplayDenied, refusing, "such a policy comes before those that allow, and may refuse the recorded requests")
-	say(CodeReplayDenied, tokens, "recorded tokens have expired, or are redacted, and Envoy refuses requests that have one; exclude the pods that have the label "+contract.LabelReplay+", or have the generator send no Authorization header")
-	say(CodeReplayIngressOpen, admitting, "policies that allow add up, so others may call the responder, which holds what was recorded")
+	say(CodeReplayDenied, refusing, "such a policy overrides those that allow, and may reject the recorded requests")
+	say(CodeReplayDenied, tokens, "recorded tokens have expired or are redacted, and Envoy rejects requests with such a token; exclude the pods with the label "+contract.LabelReplay+", or have the generator send no Authorization header")
+	say(CodeReplayIngressOpen, admitting, "policies that allow add up, so others may call the responder, which serves recorded data")
 	return results
 }
 
@@ -317,7 +317,7 @@ func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results
 	if len(lacking) == 0 {
 		return nil
 	}
-	return Results{r.result(CodeReplayEgressClosed, "%s selects the pods of the replay's %s, and its egress lacks %s, so they do not reach what they need; add that", sidecar.Ref(), part, strings.Join(lacking, " and "))}
+	return Results{r.result(CodeReplayEgressClosed, "%s selects the pods of the replay's %s, and its egress lacks %s, which they need; add that", sidecar.Ref(), part, strings.Join(lacking, " and "))}
 }
 
 // namespacesFor returns the namespaces that a part has something to call in.
@@ -439,7 +439,7 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 			}
 			objects = append(objects, r.object(part, istioGroup+"/"+in.version, "ServiceEntry", r.policyName(part)+"-"+x.Name, istioNode(x.spec())))
 			if host := x.Hosts[0]; strings.HasPrefix(host, "*.") {
-				wide := r.result(CodeReplayPlaceOpen, "the option replayPlace is %s, which does not say where that is, so under REGISTRY_ONLY %s is open to every pod of the namespace, those of production included; to open only the hosts of the place, write %s", place, host, narrower(*place))
+				wide := r.result(CodeReplayPlaceOpen, "the option replayPlace is %s, which does not say where that is. So under REGISTRY_ONLY %s is open to every pod in the namespace, including production. To open only the hosts of the place, write %s", place, host, narrower(*place))
 				wide.Severity = Warning
 				results = append(results, wide)
 				continue
@@ -447,7 +447,7 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 			hosts = append(hosts, cmp.Or(strings.Join(x.Addresses, ", "), strings.Join(x.Hosts, ", ")))
 		}
 		if len(hosts) > 0 {
-			results = append(results, r.result(CodeReplayPlaceOpen, "under REGISTRY_ONLY, every pod of the namespace, those of production included, may call what the replay's pods need for the option replayPlace, since a ServiceEntry holds for whole namespaces: %s", strings.Join(hosts, ", ")))
+			results = append(results, r.result(CodeReplayPlaceOpen, "under REGISTRY_ONLY, every pod in the namespace, including production, may call the hosts of the option replayPlace, because a ServiceEntry applies to whole namespaces: %s", strings.Join(hosts, ", ")))
 		}
 		return objects, results // they hold for the namespace
 	}

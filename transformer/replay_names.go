@@ -53,7 +53,7 @@ func (in *input) nameReplays(replays []*replay) Results {
 		r.name = in.replayName(r)
 		id := r.namespace() + "/" + r.name
 		if first := taken[id]; first != nil {
-			results = append(results, r.result(CodeReplayTwice, "%s asks for a replay that %s of %s asks for already, with the same settings; remove one of the two", orThis(r.at), orThis(first.at), first.from.Ref()))
+			results = append(results, r.result(CodeReplayTwice, "%s asks for the same replay as %s of %s, with the same settings; remove one of the two", orThis(r.at), orThis(first.at), first.from.Ref()))
 			continue
 		}
 		taken[id] = r
@@ -62,7 +62,7 @@ func (in *input) nameReplays(replays []*replay) Results {
 			in.find("", "Service", r.namespace(), r.name), in.find("", "Service", r.namespace(), r.responderName()),
 		} {
 			if o != nil {
-				results = append(results, result(CodeReplayName, o, "%s has the name of an object that the replay of %s needs, and no annotation %s, so no render created it; rename or remove it", o.Ref(), r.from.Ref(), contract.AnnotationFor).At("metadata.name", o.name(), ""))
+				results = append(results, result(CodeReplayName, o, "%s has a name that the replay of %s needs. It has no annotation %s, so no render created it; rename or remove it", o.Ref(), r.from.Ref(), contract.AnnotationFor).At("metadata.name", o.name(), ""))
 			}
 		}
 	}

@@ -184,7 +184,7 @@ func checkShared(replays []*replay) (results Results) {
 		case other == nil:
 			first[r.w] = r
 		case r.InPlace || other.InPlace:
-			results = append(results, r.result(CodeReplayShared, "%s is replayed to in place, and %s asks for another replay of it; allowed: one replay in place, or copies", r.w.Ref(), other.from.Ref()))
+			results = append(results, r.result(CodeReplayShared, "a replay uses %s in place, and %s asks for another replay of it; allowed: one replay in place, or copies", r.w.Ref(), other.from.Ref()))
 		}
 	}
 	return results
@@ -196,7 +196,7 @@ func (in *input) annotatedReplay(w *workload) ([]*replay, Results) {
 	if key, at := w.replayKey(); key == "" {
 		return nil, nil
 	} else if why := w.leftAlone(); why != "" {
-		return nil, Results{result(CodeReplayIgnored, w.Object, "annotation %s: not replayed, since %s", key, why).At(at, "", "")}
+		return nil, Results{result(CodeReplayIgnored, w.Object, "annotation %s: not replayed, because %s", key, why).At(at, "", "")}
 	}
 	results := q.readAnnotations(in.cfg, w.annotated())
 	asked := q.statement("snapshot-id")
@@ -208,7 +208,7 @@ func (in *input) annotatedReplay(w *workload) ([]*replay, Results) {
 		return nil, results // only what has no meaning
 	case q.SnapshotID == "":
 		first := q.said[0]
-		return nil, append(results, result(CodeReplayNoSnapshot, w.Object, "%s is set, and %ssnapshot-id, which asks for the replay, is not; allowed: set it, or remove %s", first.label, contract.ReplayPrefix, first.label).At(first.path, first.value, ""))
+		return nil, append(results, result(CodeReplayNoSnapshot, w.Object, "%s is set, but %ssnapshot-id is not, which asks for the replay; set it, or remove %s", first.label, contract.ReplayPrefix, first.label).At(first.path, first.value, ""))
 	}
 	replays, more := in.replaysOf(&q)
 	return replays, append(results, more...)
@@ -250,7 +250,7 @@ func leftAlone(o *Object) string {
 // trafficReplay reads a TrafficReplay.
 func (in *input) trafficReplay(o *Object) ([]*replay, Results) {
 	if why := leftAlone(o); why != "" {
-		return nil, Results{result(CodeReplayIgnored, o, "not replayed, since %s", why)}
+		return nil, Results{result(CodeReplayIgnored, o, "not replayed, because %s", why)}
 	}
 	if value := o.annotation(contract.AnnotationIgnore); value != "" && !strings.EqualFold(value, "false") {
 		at := pathKey("metadata.annotations", contract.AnnotationIgnore)

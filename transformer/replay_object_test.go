@@ -180,7 +180,7 @@ func TestWhatIsWrongWithAnnotations(t *testing.T) {
 		`replay.speedscale.com/snapshot-id: ` + snapshotID:                             "warning snapshot-unpinned",
 		`replay.speedscale.com/mode: mocks-only`:                                       `found "mocks-only", allowed: full-replay, generator-only or responder-only`,
 		`replay.speedscale.com/testconfig-id: ../x`:                                    "error bad-value",
-		`replay.speedscale.com/testconfig-id: regression`:                              "error replay-test-config: annotation replay.speedscale.com/testconfig-id names \"regression\", which is no test config; allowed: standard, standard-passthrough, performance_10replicas, performance_100replicas, performance_500replicas",
+		`replay.speedscale.com/testconfig-id: regression`:                              "error replay-test-config: annotation replay.speedscale.com/testconfig-id names \"regression\", which is not a test config; allowed: standard, standard-passthrough, performance_10replicas, performance_100replicas, performance_500replicas",
 		`replay.speedscale.com/testconfig-id: standard-passthrough`:                    "no host is listed; allowed: a list in annotation tapedeck.dev/replay-passthrough or option replayPassthrough",
 		`replay.speedscale.com/build-tag: "a\nb"`:                                      "error bad-value",
 		`replay.speedscale.com/build-tag: 1.10`:                                        "which YAML reads as float; allowed: a string, so put it in quotes",
@@ -218,8 +218,8 @@ func TestWhatIsWrongWithAnnotations(t *testing.T) {
 		`tapedeck.dev/replay-annotations: argocd.argoproj.io/tracking-id=x`:            "line 1 is no such KEY=VALUE",
 		`tapedeck.dev/replay-annotations: "helm.sh/hook=a\nhelm.sh/hook=b"`:            "line 2 has a key that stands there already",
 		`tapedeck.dev/replay-tests: "a,,\u0007"`:                                       "is not a slice key",
-		`tapedeck.dev/replay-routing: nat`:                                             "warning no-meaning: routing nat has no meaning here: it needs iptables",
-		`replay.speedscale.com/cleanup: none`:                                          "warning no-meaning: annotation replay.speedscale.com/cleanup has no meaning here: what was rendered goes",
+		`tapedeck.dev/replay-routing: nat`:                                             "warning no-meaning: routing nat has no effect: it needs iptables",
+		`replay.speedscale.com/cleanup: none`:                                          "warning no-meaning: annotation replay.speedscale.com/cleanup has no effect: what was rendered goes",
 		`replay.speedscale.com/env-id: x`:                                              "warning no-meaning",
 		`replay.speedscale.com/responder-low-data: "true"`:                             "warning no-meaning",
 		`replay.speedscale.com/collect-logs: "true"`:                                   "warning no-meaning",
@@ -251,7 +251,7 @@ func TestWhatIsWrongWithAnnotations(t *testing.T) {
 
 func TestSettingsWithoutSnapshotAreAnError(t *testing.T) {
 	_, results := asked(t, annotated(`tapedeck.dev/replay-shards: "2"`))
-	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error replay-no-snapshot: annotation tapedeck.dev/replay-shards is set, and replay.speedscale.com/snapshot-id") {
+	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error replay-no-snapshot: annotation tapedeck.dev/replay-shards is set, but replay.speedscale.com/snapshot-id") {
 		t.Errorf("found %q", found)
 	}
 	replays, results := asked(t, annotated(`replay.speedscale.com/env-id: x`)) // which an operator leaves behind
@@ -297,7 +297,7 @@ func TestWhatIsLeftAloneIsNotReplayed(t *testing.T) {
 
 func TestAPlaceIsNeeded(t *testing.T) {
 	for place, want := range map[string]string{
-		"":                   "a replay needs the option replayPlace, which is not set",
+		"":                   "a replay needs the option replayPlace",
 		"file:///recordings": "the option replayClaim is not set",
 	} {
 		_, results := asked(t, annotated("replay.speedscale.com/snapshot-id: "+snapshotPin), "replayPlace="+place)
@@ -425,27 +425,27 @@ func TestWhatIsWrongWithATrafficReplay(t *testing.T) {
 		"snapshotID: S\nsecretRefs: [{name: Bearer hunter2}]\n" + good:                                        "error bad-value: spec.secretRefs[#0].name: found a value that may have a credential",
 		"snapshotID: S\nsecretRefs: token=hunter2\n" + good:                                                   "spec.secretRefs: found a single value, allowed: a list",
 		"snapshotID: S\nbuildTag: 1.10\n" + good:                                                              "spec.buildTag: found 1.10, which YAML reads as float",
-		"snapshotID: S\nttlAfterReady: 1h\ncleanup: all\n" + good:                                             "warning no-meaning: spec.cleanup, spec.ttlAfterReady have no meaning here: what was rendered goes",
-		"snapshotID: S\nneedsReport: true\nsidecar: {inject: true}\n" + good:                                  "spec.sidecar has no meaning here: the annotations sidecar.speedscale.com/*",
-		"snapshotID: S\nworklods: []\n" + good:                                                                "warning replay-field-unknown: spec.worklods is not known; did you mean workloads?; allowed: snapshotID, testConfigID,",
-		"snapshotID: S\nworkloads: [{ref: {name: checkout, uid: x}, mocks: ['*']}]":                           "spec.workloads[#0].ref.uid is not known; allowed: name, kind, namespace or apiVersion",
+		"snapshotID: S\nttlAfterReady: 1h\ncleanup: all\n" + good:                                             "warning no-meaning: spec.cleanup, spec.ttlAfterReady have no effect: what was rendered goes",
+		"snapshotID: S\nneedsReport: true\nsidecar: {inject: true}\n" + good:                                  "spec.sidecar has no effect: the annotations sidecar.speedscale.com/*",
+		"snapshotID: S\nworklods: []\n" + good:                                                                "warning replay-field-unknown: spec.worklods is unknown; did you mean workloads?; allowed: snapshotID, testConfigID,",
+		"snapshotID: S\nworkloads: [{ref: {name: checkout, uid: x}, mocks: ['*']}]":                           "spec.workloads[#0].ref.uid is unknown; allowed: name, kind, namespace or apiVersion",
 		"snapshotID: S\nworkloads: {ref: {name: checkout}}":                                                   "spec.workloads: found a map, allowed: a list",
 		"snapshotID: S\nworkloads: [checkout]":                                                                "spec.workloads[#0]: found a single value, allowed: a map",
 		"snapshotID: [S]\n" + good:                                                                            "spec.snapshotID: found a list, allowed: the id",
 		"snapshotID: S\nworkloads: []":                                                                        "spec.workloads: found no workload, and no spec.customURL",
 		"snapshotID: S\nworkloads: [{}]":                                                                      "spec.workloads[#0]: found neither ref nor customURI",
 		"snapshotID: S\nworkloads: [{ref: {kind: Deployment}}]":                                               "spec.workloads[#0]: the name of the workload is missing or wrong",
-		"snapshotID: S\nworkloadRef: {name: checkout}\n" + good:                                               "spec.workloadRef.name stands beside spec.workloads",
+		"snapshotID: S\nworkloadRef: {name: checkout}\n" + good:                                               "spec.workloadRef.name is set together with spec.workloads",
 		"snapshotID: S\nworkloads: [{ref: {name: nope}, mocks: ['*']}]":                                       "error replay-workload: spec.workloads[#0].ref: found Deployment/nope in namespace shop, which is not in the input, allowed: a workload that is rendered together with the TrafficReplay; the input has Deployment/checkout, StatefulSet/orders",
 		"snapshotID: S\nworkloads: [{ref: {name: checkout, namespace: other}, mocks: ['*']}]":                 "the input has shop/Deployment/checkout, shop/StatefulSet/orders",
 		"snapshotID: S\nworkloads: [{ref: {name: checkout, apiVersion: argoproj.io/v1}, mocks: ['*']}]":       "found apiVersion argoproj.io/v1 of Deployment/checkout in namespace shop, allowed: apps/v1, which it has in the input",
 		"snapshotID: S\nworkloads: [{ref: {name: checkout}}]":                                                 "warning replay-not-mocked: spec.workloads[#0].mocks: found none",
-		"snapshotID: S\nmode: responder-only\nworkloads: [{ref: {name: checkout}}]":                           "found none, so that with mode responder-only nothing runs",
-		"snapshotID: S\nmode: responder-only\ncustomURL: http://a.b":                                          "a responder needs a workload",
+		"snapshotID: S\nmode: responder-only\nworkloads: [{ref: {name: checkout}}]":                           "found none, so with mode responder-only nothing runs",
+		"snapshotID: S\nmode: responder-only\ncustomURL: http://a.b":                                          "a responder mocks the dependencies of a workload",
 		"snapshotID: S\ncustomURL: ':80'":                                                                     "error bad-combination: spec.customURL: found no host",
-		"snapshotID: S\ncustomURL: http://a.b\nworkloads: [{customURI: http://c.d}, {customURI: http://c.e}]": "warning needless-annotation: spec.customURL has no effect: every entry of spec.workloads has a customURI",
-		"snapshotID: S\nmode: responder-only\ntimeout: 5m\n" + good:                                           "warning needless-annotation: spec.timeout has no effect: it is valid with mode full-replay or generator-only",
-		"snapshotID: S\nworkloads: [{ref: {name: checkout}, mocks: ['*'], routing: nat}]":                     "routing nat has no meaning here",
+		"snapshotID: S\ncustomURL: http://a.b\nworkloads: [{customURI: http://c.d}, {customURI: http://c.e}]": "warning needless-annotation: spec.customURL has no effect, because every entry of spec.workloads has a customURI",
+		"snapshotID: S\nmode: responder-only\ntimeout: 5m\n" + good:                                           "warning needless-annotation: spec.timeout has no effect; allowed: with mode full-replay or generator-only",
+		"snapshotID: S\nworkloads: [{ref: {name: checkout}, mocks: ['*'], routing: nat}]":                     "routing nat has no effect",
 		"snapshotID: S\nworkloads: [{ref: {name: \"$(X)\"}, mocks: ['*']}]":                                   "error bad-value: spec.workloads[#0].ref.name: found \"$(X)\"",
 		"snapshotID: S\nbuildTag: \"\\u202e1\"\n" + good:                                                      "error bad-value: spec.buildTag: found",
 		"snapshotID: S\ngeneratorLowData: maybe\n" + good:                                                     `found "maybe", allowed: "true" or "false"`,
@@ -505,8 +505,8 @@ func TestAnnotationsOfATrafficReplay(t *testing.T) {
 	}
 	found := strings.Join(findings(results), "\n")
 	for _, want := range []string{
-		"annotation tapedeck.dev/replay-mocks has no meaning here: a TrafficReplay has spec.workloads[].mocks",
-		"annotation replay.speedscale.com/mode has no meaning here: it is for workloads",
+		"annotation tapedeck.dev/replay-mocks has no effect: a TrafficReplay has spec.workloads[].mocks",
+		"annotation replay.speedscale.com/mode has no effect: it is for workloads",
 	} {
 		if !strings.Contains(found, want) {
 			t.Errorf("found %s\nwant %s", found, want)
@@ -526,7 +526,7 @@ spec: {snapshotID: ` + snapshotPin + `, workloads: [{ref: {name: checkout}, mock
 		"a copy, and in place": strings.Replace(manifest, "in-place", "copy", 1),
 	} {
 		_, results := asked(t, manifest)
-		if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error replay-in-place-shared: shop/Deployment/checkout is replayed to in place, and shop/Deployment/checkout asks for another replay of it") {
+		if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error replay-in-place-shared: a replay uses shop/Deployment/checkout in place, and shop/Deployment/checkout asks for another replay of it") {
 			t.Errorf("%s: found %q", name, found)
 		}
 	}

@@ -303,7 +303,7 @@ func (in *input) checkReplayQuotas(r *replay) Results {
 			continue
 		}
 		for _, refused := range l.refusals(ours) {
-			results = append(results, r.result(CodeLimitRange, "%s refuses the pods of the generator and the responder: their %s; set the option %s", l.Ref(), refused.message, resourceOption(refused.name)))
+			results = append(results, r.result(CodeLimitRange, "%s rejects the pods of the generator and the responder: their %s; set the option %s", l.Ref(), refused.message, resourceOption(refused.name)))
 		}
 	}
 	for _, o := range in.byKind["/ResourceQuota"] {
@@ -314,7 +314,7 @@ func (in *input) checkReplayQuotas(r *replay) Results {
 				continue
 			}
 			if _, has := q.of(ours)[q.resource]; !has {
-				results = append(results, r.result(CodeQuota, "%s refuses the pods of the generator and the responder: it counts %s, which every container must have then, and they have none; set the option %s", o.Ref(), key, resourceOption(q.setting)))
+				results = append(results, r.result(CodeQuota, "%s rejects the pods of the generator and the responder: it limits %s, so every container must set it, and they don't; set the option %s", o.Ref(), key, resourceOption(q.setting)))
 			}
 		}
 	}
@@ -346,13 +346,13 @@ func (in *input) checkReplaySecrets(r *replay) (results Results) {
 		for _, key := range s.keys {
 			once, path := checked{o, "replay: " + key}, pathKey("data", key)
 			if nodes.StringAt(o.Node, "stringData", key)+nodes.StringAt(o.Node, "data", key) == "" && !in.mountedChecked[once] {
-				results = append(results, result(CodeReplaySecretKey, o, "%s: found nothing, and the pods of a replay need it", path).At(path, "", ""))
+				results = append(results, result(CodeReplaySecretKey, o, "%s is missing, and the pods of a replay need it", path).At(path, "", ""))
 				in.mountedChecked[once] = true
 			}
 		}
 	}
 	if len(missing) > 0 {
-		results = append(results, r.result(CodeReplaySecret, "the pods of the replay don't start without Secrets that are not in the input, and may be in the cluster: %s", strings.Join(unique(missing), ", ")))
+		results = append(results, r.result(CodeReplaySecret, "the pods of the replay don't start without these Secrets, which are not in the input and may be in the cluster: %s", strings.Join(unique(missing), ", ")))
 	}
 	return results
 }

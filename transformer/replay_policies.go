@@ -288,36 +288,36 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	switch {
 	case r.copied != nil && r.Mode == fullReplay && !r.responds(): // which CodeReplayNotMocked says
 	case r.copied != nil && !r.responds():
-		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and what it writes there stays", r.copied.id())
+		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and writes to them for good", r.copied.id())
 	case r.copied != nil && nodes.IsTrue(nodes.At(r.copied.podSpec(), "hostNetwork")):
-		say(CodeReplayEgressOpen, "%s is in the network of its nodes, where no NetworkPolicy holds: if it ignores its proxy variables, it reaches what is mocked", r.copied.id())
+		say(CodeReplayEgressOpen, "%s uses the network of its nodes, where NetworkPolicies don't apply: if it ignores its proxy variables, it reaches the real dependencies", r.copied.id())
 	case r.copied != nil:
 		reaches := "DNS, istiod and its responder"
 		if in.sinkOf(r.copied) != nil {
 			reaches = "DNS, istiod, its responder and the collector"
 		}
-		say(CodeReplayPolicy, "a NetworkPolicy keeps %s from everything but %s; it holds only where the cluster's network plugin enforces NetworkPolicies", r.copied.id(), reaches)
+		say(CodeReplayPolicy, "a NetworkPolicy lets %s reach only %s. It holds only if the cluster's network plugin enforces NetworkPolicies", r.copied.id(), reaches)
 		if names := in.opening(r.copied.podLabels(), r.namespace(), "egress"); len(names) > 0 {
-			say(CodeReplayEgressOpen, "%s also %s the pods of %s and %s them egress: policies add up, so a copy that ignores its proxy variables may reach what is mocked; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), r.copied.id(), verb(names, "allows", "allow"), contract.LabelReplay)
+			say(CodeReplayEgressOpen, "%s also %s the pods of %s and %s them egress. Policies add up, so a copy that ignores its proxy variables may reach the real dependencies; exclude the pods with the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), r.copied.id(), verb(names, "allows", "allow"), contract.LabelReplay)
 		}
 	}
 	if r.responds() && r.copied.injecting && in.sinkOf(r.copied) != in.sink {
-		say(CodeReplayLocal, "recordings of %s stay in its pod: a NetworkPolicy can't name %s, the host of the option sink, and would open port %d to the real dependencies, too; a collector in the cluster gets them", r.copied.id(), in.sink.host, in.sink.port)
+		say(CodeReplayLocal, "recordings of %s stay in its pod. A NetworkPolicy can't name %s, the host of the option sink, and would also open port %d to the real dependencies. To keep the recordings, run a collector in the cluster", r.copied.id(), in.sink.host, in.sink.port)
 	}
 	if names := in.otherPolicies(r.namespace()); len(names) > 0 {
-		say(CodeReplayOtherPolicy, "%s may allow the replay's pods more than its NetworkPolicies do, or less: policies of that kind aren't evaluated; see to it that they leave out the pods that have the label %s", strings.Join(names, " and "), contract.LabelReplay)
+		say(CodeReplayOtherPolicy, "%s may allow the replay's pods more or less than its NetworkPolicies. A render does not evaluate policies of that kind; make sure that they exclude the pods with the label %s", strings.Join(names, " and "), contract.LabelReplay)
 	}
 	if r.responds() {
 		labels := nodes.Strings(r.podLabels(contract.PartResponder))
 		if names := in.opening(labels, r.namespace(), "ingress"); len(names) > 0 {
-			say(CodeReplayIngressOpen, "%s also %s the responder's pods and %s others in: policies add up, so those may read what was recorded; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), verb(names, "lets", "let"), contract.LabelReplay)
+			say(CodeReplayIngressOpen, "%s also %s the responder's pods and %s others in. Policies add up, so those may read recorded data; exclude the pods with the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), verb(names, "lets", "let"), contract.LabelReplay)
 		}
 		if unnamed := in.unnamed(r, in.passthrough(r)); len(unnamed) > 0 {
-			say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so the responder's opens the port at every address, and of a Service that the input lacks every port of its namespace; the responder itself passes on calls of the listed hosts alone", strings.Join(unnamed, " and "))
+			say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so that of the responder opens the port at every address. For a Service outside the input it opens every port in its namespace. The responder passes on calls to the listed hosts only", strings.Join(unnamed, " and "))
 		}
 	}
 	if unnamed := in.unnamed(r, r.urlDestinations()); r.generates() && len(unnamed) > 0 {
-		say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so the generator's opens the port at every address, and of a Service that the input lacks every port of its namespace; the generator itself sends to the URL alone", strings.Join(unnamed, " and "))
+		say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so that of the generator opens the port at every address. For a Service outside the input it opens every port in its namespace. The generator sends to the URL only", strings.Join(unnamed, " and "))
 	}
 	return results
 }

@@ -335,7 +335,7 @@ func TestReplayPolicyResults(t *testing.T) {
 			r.copied.podSpec().Content = append(r.copied.podSpec().Content, nodes.New("hostNetwork"), nodes.New(true))
 		}, CodeReplayEgressOpen, "network of its nodes"},
 		{"that a policy names no hosts", func(r *replay) { r.Passthrough = []string{"api.example.com", "10.0.0.7:443"} }, CodeReplayPassthrough, "can't name api.example.com,"},
-		{"that a policy names no host of a URL", func(r *replay) { r.Mode, r.URL = generatorOnly, "https://staging.example.com" }, CodeReplayPassthrough, "can't name staging.example.com, so the generator's"},
+		{"that a policy names no host of a URL", func(r *replay) { r.Mode, r.URL = generatorOnly, "https://staging.example.com" }, CodeReplayPassthrough, "can't name staging.example.com, so that of the generator"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in, r := playing(t, nil, c.change)

@@ -18,7 +18,7 @@ func (in *input) resolveTargets(q *replayRequest) (results Results) {
 	const list = "spec.workloads"
 	if n := len(nodes.Items(nodes.At(q.from.Node, "spec", "workloads"))); n > 0 {
 		if ref := q.statement("workloadRef.name", "workloadRef.kind", "workloadRef.namespace", "workloadRef.apiVersion"); ref.name != "" {
-			return Results{ref.result(CodeBadCombination, q.from, "stands beside %s, which takes its place; allowed: one of them", list)}
+			return Results{ref.result(CodeBadCombination, q.from, "is set together with %s, which replaces it; allowed: one of them", list)}
 		}
 		q.targetAt(n - 1) // also entries without anything
 	}
@@ -142,12 +142,12 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 	}
 	base.Snapshot, _ = contract.ParseSnapshotRef(q.SnapshotID)
 	if base.Snapshot.Digest == "" {
-		r := q.statement("snapshot-id", "snapshotID").result(CodeSnapshotUnpinned, q.from, "names a snapshot without its digest, so who can write to the place can put another one there; write ID@sha256:DIGEST, as `tapedeck snapshot create` and `show` print it")
+		r := q.statement("snapshot-id", "snapshotID").result(CodeSnapshotUnpinned, q.from, "names a snapshot without its digest, so whoever can write to the place can replace it; write ID@sha256:DIGEST, as `tapedeck snapshot create` and `show` print it")
 		results = append(results, r.ifStrict(in.cfg))
 	}
 	for _, s := range q.said {
 		if s.when != nil && !s.when.replays(&base) {
-			results = append(results, s.result(CodeNeedless, q.from, "has no effect: it is valid with %s", s.when.Doc))
+			results = append(results, s.result(CodeNeedless, q.from, "has no effect; allowed: with %s", s.when.Doc))
 		}
 	}
 	if base.Mode != responderOnly {
@@ -158,7 +158,7 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 			"is %s, which lets the responder reach hosts for which the snapshot has no answer, and no host is listed; allowed: a list in annotation %sreplay-passthrough or option replayPassthrough", config.name, contract.OwnPrefix))
 	}
 	if url := q.statement("customURL"); url.name != "" && len(q.targets) > 0 && !slices.ContainsFunc(q.targets, func(t replayTarget) bool { return t.URI == "" }) {
-		results = append(results, url.result(CodeNeedless, q.from, "has no effect: every entry of spec.workloads has a customURI, which takes its place"))
+		results = append(results, url.result(CodeNeedless, q.from, "has no effect, because every entry of spec.workloads has a customURI, which replaces it"))
 	}
 	base.trim()
 	for i := range q.targets {
@@ -227,13 +227,13 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 		r.Mocks = traffic{None: true}
 	}
 	if t.Routing == routingNAT {
-		bad(CodeNoMeaning, "routing nat has no meaning here: %s", noNAT)
+		bad(CodeNoMeaning, "routing nat has no effect: %s", noNAT)
 	}
 	r.HostsFile = t.Routing == routingHosts
 	host := r.url().host
 	switch {
 	case t.w == nil && r.Mode == responderOnly:
-		bad(CodeBadCombination, "%s: a responder needs a workload whose dependencies it mocks, and there is only a URL; allowed: a ref, or mode %s", r.at, generatorOnly)
+		bad(CodeBadCombination, "%s: a responder mocks the dependencies of a workload, and there is only a URL; allowed: a ref, or mode %s", r.at, generatorOnly)
 	case t.w == nil && host == "":
 		results = append(results, r.aboutURL(CodeBadCombination, "%s: found no host, allowed without a workload: a URL with one", r.urlAt))
 	case t.w == nil:
@@ -242,12 +242,12 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 			r.Tests = traffic{All: true}
 		}
 		if len(t.Mocks) > 0 {
-			bad(CodeNeedless, "%s.mocks has no effect: only the dependencies of a workload of the input are mocked, and there is only a URL", r.at)
+			bad(CodeNeedless, "%s.mocks has no effect: a responder mocks the dependencies of a workload in the input, and there is only a URL", r.at)
 		}
 	case r.Mode == responderOnly && r.Mocks.None:
-		bad(CodeBadCombination, "%s.mocks: found none, so that with mode %s nothing runs; allowed: slice keys, or * for all", r.at, responderOnly)
+		bad(CodeBadCombination, "%s.mocks: found none, so with mode %s nothing runs; allowed: slice keys, or * for all", r.at, responderOnly)
 	case r.Mode == fullReplay && r.Mocks.None:
-		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked: real dependencies are called, and what is written there stays; list slice keys, or * for all", r.at)
+		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked. The copy calls its real dependencies, and writes to them for good; list slice keys, or * for all", r.at)
 	}
 	if t.w != nil && host != "" && r.Mode == fullReplay && !r.InPlace {
 		results = append(results, r.aboutURL(CodeBadCombination, "the requests of this replay would go to host %s, where the copy is not, and what runs there has its real dependencies; allowed: only a scheme or a port, mode %s, or annotation %sreplay: %s", host, generatorOnly, contract.OwnPrefix, replayInPlace))
@@ -275,9 +275,9 @@ func (in *input) checkHasPlace(q *replayRequest) Results {
 	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
 	switch {
 	case in.cfg.ReplayPlace == "" || err != nil:
-		return Results{result(CodeReplayNoPlace, q.from, "a replay needs the option replayPlace, which is not set: where snapshots are, and reports go; allowed: %s. A collector's URL is none, since nothing can be written there", replayPlaceKind.Allowed).At(q.at, "", "")}
+		return Results{result(CodeReplayNoPlace, q.from, "a replay needs the option replayPlace, the place of its snapshot and its report, and it is not set; allowed: %s. A collector's URL is not allowed, because a replay can't write there", replayPlaceKind.Allowed).At(q.at, "", "")}
 	case p.IsDir() && in.cfg.ReplayClaim == "":
-		return Results{result(CodeReplayNoPlace, q.from, "the option replayPlace is a directory, and the option replayClaim is not set: its pods have no volume there; allowed: the name of a PersistentVolumeClaim, or a bucket for replayPlace").At(q.at, "", "")}
+		return Results{result(CodeReplayNoPlace, q.from, "the option replayPlace is a directory, but the option replayClaim is not set, so its pods have no volume; allowed: the name of a PersistentVolumeClaim, or a bucket for replayPlace").At(q.at, "", "")}
 	}
 	return nil
 }

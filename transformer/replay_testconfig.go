@@ -266,7 +266,7 @@ var foreignFields = []fieldRow[testConfig]{
 		case modeKind.Check(mode) == nil:
 			c.mode = mode
 		default:
-			c.unknown = append(c.unknown, fmt.Sprintf("cluster.replayMode is %q, which is not known; allowed: %s", v, modeKind.Allowed))
+			c.unknown = append(c.unknown, fmt.Sprintf("cluster.replayMode is %q, which is unknown; allowed: %s", v, modeKind.Allowed))
 		}
 	}},
 	{ReplayField: ReplayField{Path: "cluster.cleanup", NoMeaning: gitRemoves}},
@@ -289,7 +289,7 @@ var foreignFields = []fieldRow[testConfig]{
 		case "recorded", "none":
 			c.responder = append(c.responder, "--latency="+mode)
 		default:
-			c.unknown = append(c.unknown, fmt.Sprintf("responder.responseDelay.mode is %q, which is not known; allowed: RECORDED or NONE", v))
+			c.unknown = append(c.unknown, fmt.Sprintf("responder.responseDelay.mode is %q, which is unknown; allowed: RECORDED or NONE", v))
 		}
 	}},
 	{ReplayField{Path: "responder.passthrough_mode", Kind: lineKind, Doc: passthroughDoc}, func(c *testConfig, _ []int, v string) { c.needsHosts = passes(v) }},
@@ -353,25 +353,25 @@ func (in *input) testConfig(q *replayRequest) (*testConfig, Results) {
 	built := BuiltInConfigs()
 	if i := slices.IndexFunc(built, func(b BuiltInConfig) bool { return b.Name == id }); i >= 0 {
 		if object != nil {
-			return nil, Results{result(CodeBadValue, object, "metadata.name: found %s, which is there without being written; allowed: another name", id).At("metadata.name", id, "")}
+			return nil, Results{result(CodeBadValue, object, "metadata.name: found %s, which is a built-in test config; allowed: another name", id).At("metadata.name", id, "")}
 		}
 		return &testConfig{name: id, generator: slices.Clone(built[i].Flags), needsHosts: built[i].needsHosts}, nil
 	}
 	asked := q.statement("testconfig-id", "testConfigID")
 	if object != nil {
 		if strings.EqualFold(object.annotation(contract.AnnotationIgnore), "true") { // a local one is there to be read
-			return nil, Results{asked.result(CodeReplayConfig, q.from, "names a TestConfig that is to be left alone: %s; allowed: remove that, or another id", leftAlone(object))}
+			return nil, Results{asked.result(CodeReplayConfig, q.from, "names a TestConfig that is marked to be ignored: %s; remove that, or use another id", leftAlone(object))}
 		}
 		return in.ownConfig(object)
 	}
 	texts := in.foreignConfigs(q.from.namespace(), id)
 	switch len(texts) {
 	case 0:
-		return nil, Results{asked.result(CodeReplayConfig, q.from, "names %q, which is no test config; allowed: %s, a TestConfig of the input, or the ecosystem's JSON in a ConfigMap of it, both in the namespace of what asks", id, in.configNames(q.from.namespace()))}
+		return nil, Results{asked.result(CodeReplayConfig, q.from, "names %q, which is not a test config; allowed: %s, a TestConfig in the input, or the ecosystem's JSON in a ConfigMap in the input, in the same namespace", id, in.configNames(q.from.namespace()))}
 	case 1:
 		return in.foreignConfig(id, texts[0])
 	}
-	return nil, Results{asked.result(CodeReplayConfig, q.from, "names a test config of which there are %d: in %s and %s; allowed: one", len(texts), texts[0].Ref(), texts[1].Ref())}
+	return nil, Results{asked.result(CodeReplayConfig, q.from, "names a test config that exists %d times: in %s and %s; allowed: one", len(texts), texts[0].Ref(), texts[1].Ref())}
 }
 
 // configNames lists the test configs that there are.

@@ -36,13 +36,13 @@ func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 			emptied = append(emptied, name)
 			*v = *nodes.Mapping("name", name, "emptyDir", nodes.Mapping())
 		case device:
-			results = append(results, result(CodeReplayVolume, r.w.Object, "volume %s is a %s, and %s has it as a block device: a copy would write into the original's data; allowed: readOnly: true on the claim, or %sreplay: in-place", name, kind, strings.Join(writers, " and "), contract.OwnPrefix).At(at, kind, ""))
+			results = append(results, result(CodeReplayVolume, r.w.Object, "volume %s is a %s, and %s uses it as a block device, so a copy would write to the original's data; allowed: readOnly: true on the claim, or %sreplay: in-place", name, kind, strings.Join(writers, " and "), contract.OwnPrefix).At(at, kind, ""))
 		default:
-			results = append(results, result(CodeReplayVolume, r.w.Object, "volume %s is a %s that %s may write to: a copy would write into the original's data; allowed: readOnly: true on its mounts, or the option replayVolumes: emptyDir, with which the copy gets an empty volume", name, kind, strings.Join(writers, " and ")).At(at, kind, ""))
+			results = append(results, result(CodeReplayVolume, r.w.Object, "volume %s is a %s that %s may write to, so a copy would write to the original's data; allowed: readOnly: true on its mounts, or the option replayVolumes: emptyDir, which gives the copy an empty volume", name, kind, strings.Join(writers, " and ")).At(at, kind, ""))
 		}
 	}
 	if len(emptied) > 0 {
-		results = append(results, r.result(CodeReplayEmptied, "the copy of %s has an empty volume in place of %s, by the option replayVolumes", r.w.Ref(), strings.Join(emptied, ", ")))
+		results = append(results, r.result(CodeReplayEmptied, "the copy of %s has an empty volume instead of %s, because of the option replayVolumes", r.w.Ref(), strings.Join(emptied, ", ")))
 	}
 	return results
 }
