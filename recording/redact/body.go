@@ -16,11 +16,11 @@ import (
 const (
 	// DefaultMaxBody is the default of Options.MaxBody.
 	DefaultMaxBody = 1 << 20
-	// maxGrowth is how many times MaxBody a body may be once it is decoded.
+	// maxGrowth bounds a decoded body: at most this many times MaxBody.
 	maxGrowth = 8
 )
 
-// work is what the search in one exchange needs. It is used again.
+// work is the memory that the search in one exchange needs. A pool keeps it for the next one.
 type work struct{ places }
 
 var works = sync.Pool{New: func() any { return new(work) }}
@@ -84,7 +84,7 @@ var sides = map[bool]struct{ name, cut, sent string }{
 	false: {"response", recording.TagResponseBodySize, recording.TagResponseSentSize},
 }
 
-// codingsOf are the codings that the body has, in the order in which they were applied.
+// codingsOf returns the codings of the body, in the order in which they were applied.
 func codingsOf(headers recording.Headers) []string {
 	var all []string
 	for i := range headers {
@@ -107,7 +107,7 @@ func isDecoded(e *recording.Exchange, request bool, codings []string, body []byt
 	return !coding.Applied(codings[len(codings)-1], body)
 }
 
-// inflater decodes bodies. It is used again, for it has large tables and windows.
+// inflater decodes bodies. A pool keeps it, because its tables and windows are large.
 type inflater struct {
 	coding.Decoder
 	room []byte
@@ -115,12 +115,12 @@ type inflater struct {
 
 var inflaters = sync.Pool{New: func() any { return new(inflater) }}
 
-// maxRoom is what an inflater keeps for the next body.
+// maxRoom is the most memory that an inflater keeps for the next body.
 const maxRoom = 256 << 10
 
-// coded redacts a body that has codings. It is kept as it was sent only if all of it was
-// decoded and searched, and has no secrets; else what could be decoded is kept, without
-// them. Of a body that can't be decoded nothing is: nobody knows what is in it.
+// coded redacts a body that has codings. The body stays as it was sent only if all of it could be
+// decoded and has no secrets. Otherwise the part that could be decoded is kept, without secrets. A
+// body that can't be decoded is left out, because it may have secrets.
 func (q *search) coded(body []byte, codings []string, mediaType string) (out []byte) {
 	d := inflaters.Get().(*inflater)
 	text, err := d.Decode(d.room[:0], codings, body, int64(maxGrowth*q.max))
@@ -147,14 +147,14 @@ func (q *search) coded(body []byte, codings []string, mediaType string) (out []b
 	return out
 }
 
-// plainBodies remembers bodies that have no secrets, by keyed hashes: pages, programs and
-// answers to probes are sent again and again, and needn't be decoded and searched again.
+// plainBodies remembers bodies that have no secrets, by keyed hashes. Pages, programs and answers to
+// probes are sent many times, but are then decoded and searched only once.
 type plainBodies struct {
 	seed   maphash.Seed
 	hashes [1 << 10]atomic.Uint64
 }
 
-// plainBody is a body's place among them.
+// plainBody is the place of one body in plainBodies.
 type plainBody struct {
 	place *atomic.Uint64
 	hash  uint64

@@ -36,11 +36,11 @@ const (
 	maxCard = 19
 )
 
-// groups are the ways in which card numbers are divided into groups of digits.
+// groups lists how card numbers are divided into groups of digits.
 var groups = [][]int{{4, 4, 4, 4}, {4, 4, 4, 4, 3}, {4, 6, 5}, {4, 6, 4}}
 
-// card is the length of the card number that a text begins with, 0 if it begins with
-// none. The number may be divided into groups by spaces or dashes, by one and the same.
+// card returns the length of the card number that a text begins with, and 0 if there is none. Spaces
+// or dashes may divide the number into groups, but not both.
 func card(s string) int {
 	if len(s) < minCard || !isDigit(s[0]) {
 		return 0
@@ -72,8 +72,8 @@ func card(s string) int {
 	return longest
 }
 
-// grouped reads groups of digits of these sizes, and returns where they end and how
-// many digits they have; 0 if the text doesn't begin with such.
+// grouped reads groups of digits of these sizes. It returns where they end and how many digits they
+// have, and 0 if the text doesn't begin with such groups.
 func grouped(s string, sizes []int, digits *[maxCard]byte) (end, count int) {
 	for g, size := range sizes {
 		if g > 0 {
@@ -97,7 +97,7 @@ func grouped(s string, sizes []int, digits *[maxCard]byte) (end, count int) {
 	return end, count
 }
 
-// goesOn reports whether what follows a number is a part of it, or of a word.
+// goesOn reports whether the number, or a word, continues in the text behind a number.
 func goesOn(rest string) bool {
 	if rest == "" {
 		return false
@@ -111,8 +111,8 @@ func goesOn(rest string) bool {
 	return false
 }
 
-// isCard reports whether an issuer may have given such a number to a card. The last of
-// its digits checks the others (ISO/IEC 7812-1, annex B).
+// isCard reports whether an issuer may have given this number to a card. The last digit is a check
+// digit (ISO/IEC 7812-1, annex B).
 func isCard(digits []byte) bool {
 	first := 0
 	for _, d := range digits[:6] {
@@ -143,8 +143,8 @@ func luhn(digits []byte) bool {
 	return sum%10 == 0
 }
 
-// isEAN reports whether 13 digits are the number of an article, which far more things
-// have today than there are cards with so few digits.
+// isEAN reports whether 13 digits are an article number (EAN). Those are far more frequent than cards
+// with 13 digits.
 func isEAN(digits []byte) bool {
 	sum := 0
 	for i, d := range digits {
@@ -167,8 +167,8 @@ func mayHaveCard(s string) bool {
 	return to > 0
 }
 
-// numberRun finds the first stretch of digits, spaces and dashes behind a place that is as
-// long as a card number.
+// numberRun finds the first run of digits, spaces and dashes from i on that is at least as long as
+// a card number.
 func numberRun(s string, i int) (from, to int) {
 	// Looking at every twelfth character is enough.
 	const step = minCard - 1
@@ -183,14 +183,14 @@ func numberRun(s string, i int) (from, to int) {
 		if to-from >= minCard {
 			return from, to
 		}
-		i = to - 1 // what is behind it is none
+		i = to - 1 // the character at `to` belongs to no number
 	}
 	return 0, 0
 }
 
 func divides(c byte) bool { return c == ' ' || c == '-' }
 
-// cardsIn finds those in a stretch of digits, spaces and dashes.
+// cardsIn finds card numbers in a run of digits, spaces and dashes.
 func cardsIn(found []span, s string, from, to int) []span {
 	for i := from; i+minCard <= to; i++ {
 		if !isDigit(s[i]) || i > 0 && !mayBegin(s, i) {
@@ -208,7 +208,7 @@ func cardsIn(found []span, s string, from, to int) []span {
 	return found
 }
 
-// mayBegin reports whether a number may begin at a place, whatever is before it.
+// mayBegin reports whether a card number may begin at i, by the characters before it.
 func mayBegin(s string, i int) bool {
 	switch c := s[i-1]; {
 	case c == 'B' && i > 1 && s[i-2] == '%': // of a magnetic stripe (ISO/IEC 7813)

@@ -5,28 +5,28 @@ import (
 	"strings"
 )
 
-// verdict is what a name says of its value.
+// verdict says whether a name makes its value secret, and how.
 type verdict struct {
-	forms   [allPlaces]form // in each of the places
-	numbers numbers         // of the form in a body
-	says    says            // in a body, besides
+	forms   [allPlaces]form // for each place where a name can be
+	numbers numbers         // whether numbers are secret, too, in a body
+	says    says            // further properties of the name in a body
 }
 
-// says is a set of what a name says in a body besides.
+// says is a set of further properties of a name in a body.
 type says uint16
 
 const (
-	isAttribute     says = 1 << iota // of a secret, and no part of it
+	isAttribute     says = 1 << iota // the value describes a secret, such as its length, and isn't one
 	isBodyAttribute                  // the same, in a body
-	isNaming                         // its value is a name
-	isValued                         // its value belongs to the name beside it
-	isProse                          // what people read is below it
-	isIdentifying                    // its number is no card's
-	isPhrase                         // its secret consists of words
+	isNaming                         // the value is the name of another value
+	isValued                         // the value belongs to the name that a member beside it has
+	isProse                          // texts for people are below the name
+	isIdentifying                    // the value is an id, so its digits are no card number
+	isPhrase                         // the secret consists of words
 	isSecret                         // the name itself is a secret
-	isTelling                        // so it is, or the form of its value isn't plain
-	isKind                           // its value is the kind of a Kubernetes object
-	isKindData                       // it has the secrets, in a Secret of Kubernetes
+	isTelling                        // the name itself is a secret, or the form of its value isn't plain
+	isKind                           // the value is the kind of a Kubernetes object
+	isKindData                       // in a Kubernetes Secret, the value holds the secrets
 )
 
 func (v verdict) of(in place) form {
@@ -41,13 +41,13 @@ func (v verdict) of(in place) form {
 	return v.forms[3]
 }
 
-// dictionary is the table, ready to be looked into.
+// dictionary is the table of words, indexed for lookups.
 type dictionary struct {
 	runs       map[string][]rule // by their first word
 	vocabulary map[string]bool
 	says       map[string]says // of a name's last word
-	own        map[string]bool // further names, joined
-	longest    int             // of the vocabulary
+	own        map[string]bool // names from the options, as joined returns them
+	longest    int             // the longest word of the vocabulary
 }
 
 type rule struct {
@@ -89,9 +89,9 @@ func newDictionary(more []string) *dictionary {
 	return d
 }
 
-// look finds what a name says.
+// look returns the verdict on a name.
 func (d *dictionary) look(name string) (v verdict) {
-	if len(name) > 2*maxLooked { // what is in the middle of such a name costs more than it says
+	if len(name) > 2*maxLooked { // the middle of a long name is not worth its cost
 		first, last := d.look(name[:maxLooked]), d.look(name[len(name)-maxLooked:])
 		for i := range last.forms {
 			if last.forms[i] == plain {
@@ -133,15 +133,15 @@ func narrow(name string) string {
 	}, name)
 }
 
-// maxLooked is how much of a long name's beginning and of its end is looked at.
+// maxLooked is how many bytes of a long name's beginning, and of its end, are read.
 const maxLooked = 128
 
-// readableMetadata is binary metadata of gRPC's own. Of what applications send in
-// binary no word can be read, so all of it is taken for secret.
+// readableMetadata lists the binary metadata that gRPC itself sends. Binary metadata of applications
+// has no words that could be read, so all of it counts as secret.
 var readableMetadata = map[string]bool{"grpc-status-details-bin": true, "grpc-trace-bin": true, "grpc-tags-bin": true, "grpc-server-stats-bin": true}
 
-// words judges each way in which the name can be split into words, for each place for
-// which nothing is known yet.
+// words splits the name into words in several ways, and judges each. It sets the verdict for places
+// that have none yet.
 func (d *dictionary) words(name string, v *verdict) {
 	parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune(partEnds, r) })
 	for n, split := range []func(string) []string{camel, flat, d.one} {
@@ -172,10 +172,10 @@ func (d *dictionary) words(name string, v *verdict) {
 	}
 }
 
-// partEnds end a part of a name such as `user[password]` and `user.password`.
+// partEnds are the characters that end a part of a name such as `user[password]` and `user.password`.
 const partEnds = "[]."
 
-// judge finds the first row that applies to the words, nil if none does.
+// judge returns the first row that applies to the words, and nil if none does.
 func (d *dictionary) judge(all []string, ends []int, in place) (found *rule) {
 	attribute := isAttribute
 	if in == inBody {
@@ -207,7 +207,7 @@ func (d *dictionary) judge(all []string, ends []int, in place) (found *rule) {
 	return found
 }
 
-// each calls f for every row's run that stands in the words.
+// each calls f for each row whose run of words is among the words.
 func (d *dictionary) each(all []string, ends []int, in place, f func(r *rule, at int)) {
 	start, part := 0, 0
 	for at := range all {
@@ -228,7 +228,7 @@ func (d *dictionary) each(all []string, ends []int, in place, f func(r *rule, at
 				}
 				partEnd := ends[part]
 				for i := part; end > partEnd && i < len(ends); i++ {
-					partEnd = ends[i] // the run goes on in the parts behind
+					partEnd = ends[i] // the run continues in the next parts
 				}
 				switch last := lastWord(all, partEnd); {
 				case r.at == atEnd && end <= last:
@@ -244,14 +244,14 @@ func (d *dictionary) each(all []string, ends []int, in place, f func(r *rule, at
 	}
 }
 
-// lastWord is the last of the first n words but for digits and `bin`.
+// lastWord returns the index of the last of the first n words that is neither digits nor `bin`.
 func lastWord(all []string, n int) int {
 	for n--; n > 0 && (all[n] == "bin" || isDigit(all[n][0])); n-- {
 	}
 	return n
 }
 
-// singular takes the plural's s off.
+// singular removes the plural's s.
 func singular(word string) string {
 	if len(word) > 3 && word[len(word)-1] == 's' && word[len(word)-2] != 's' {
 		return word[:len(word)-1]
@@ -259,15 +259,15 @@ func singular(word string) string {
 	return word
 }
 
-// segment splits a chunk in lower case into words of the vocabulary, as few as
-// can be. One that has others in it stays, but for a glued end or beginning.
+// segment splits a chunk in lower case into as few words of the vocabulary as possible. A chunk that
+// has other text in it stays whole, except for a known ending or beginning that is glued to it.
 func (d *dictionary) segment(chunk string) []string {
 	if d.vocabulary[chunk] || len(chunk) < 4 {
 		return []string{chunk}
 	}
 	if len(chunk) <= maxGlued {
-		var count [maxGlued + 1]int // of words in what is before it, plus one; 0: it can't be split
-		var from [maxGlued + 1]int  // where the last of them begins
+		var count [maxGlued + 1]int // the number of words before this index, plus one; 0: can't be split
+		var from [maxGlued + 1]int  // where the last of these words begins
 		count[0] = 1
 		for end := 1; end <= len(chunk); end++ {
 			for start := max(0, end-d.longest); start < end; start++ {
@@ -298,7 +298,7 @@ func (d *dictionary) segment(chunk string) []string {
 	return []string{chunk}
 }
 
-// lastOf splits the longest word of the vocabulary off the end.
+// lastOf splits the longest word of the vocabulary off the end of a chunk.
 func (d *dictionary) lastOf(chunk string) []string {
 	for start := max(0, len(chunk)-d.longest); start < len(chunk)-2; start++ {
 		if d.vocabulary[chunk[start:]] {
@@ -308,7 +308,7 @@ func (d *dictionary) lastOf(chunk string) []string {
 	return []string{chunk}
 }
 
-// maxGlued is longer than the names that people glue together.
+// maxGlued bounds names that are words without a separator. Names that people write are shorter.
 const maxGlued = 48
 
 // isOwn reports whether the name, or a part of it, is one that was configured.
@@ -327,8 +327,8 @@ func (d *dictionary) isOwn(name string) bool {
 	return false
 }
 
-// joined is the name without what names that mean the same differ in: case,
-// dashes and a leading X-.
+// joined returns a form that is equal for names that mean the same: in lower case, without dashes and
+// without a leading X-.
 func joined(name string) string {
 	name = strings.ToLower(name)
 	for {
@@ -343,7 +343,7 @@ func joined(name string) string {
 	}
 }
 
-// one makes a name one word, if that is in the table: pass-word.
+// one joins the parts of a name such as pass-word, if the result is a word of the table.
 func (d *dictionary) one(name string) []string {
 	letters := strings.TrimPrefix(strings.Join(flat(name), ""), "x")
 	if !d.vocabulary[letters] {

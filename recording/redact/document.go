@@ -7,12 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxRounds is how often a document is read.
+// maxRounds is how often a document is redacted at most.
 const maxRounds = 4
 
-// settled redacts a body or a message, and what comes of that, until there is nothing left to
-// redact: what is malformed may read otherwise once a token stands in it. So nothing
-// changes when a recording is redacted again.
+// settled redacts a body or a message, then the result, until nothing is left to redact. A malformed
+// text may have another structure once it has a token. So redacting a recording twice changes nothing.
 func (q *search) settled(s string, mediaType string) []byte {
 	q.final = false
 	out := q.document(s, mediaType)
@@ -26,17 +25,18 @@ func (q *search) settled(s string, mediaType string) []byte {
 	return out
 }
 
-// document redacts a body, or a part of one, by what it is: its first characters say
-// more than its media type, which is often wrong. It returns nil if there is nothing to redact.
+// document finds out the format of a body, or of a part of one, and redacts it. The first characters
+// are better evidence than the media type, which is often wrong. It returns nil if there is nothing to
+// redact.
 func (q *search) document(s string, mediaType string) []byte {
-	if len(s) > 1 && (s[0] == '{' || s[0] == '[' && !isSection(s[:min(len(s), 256)])) && s[1] != 0 && (strings.HasPrefix(mediaType, "application/json") || isText(s)) { // most of all
+	if len(s) > 1 && (s[0] == '{' || s[0] == '[' && !isSection(s[:min(len(s), 256)])) && s[1] != 0 && (strings.HasPrefix(mediaType, "application/json") || isText(s)) { // most bodies
 		return q.json(s)
 	}
 	if order := utf16Order(s); order != 0 {
 		if out := q.utf16(s, order); out != nil {
 			return out
 		}
-		return q.binary(s) // which may begin so, too
+		return q.binary(s) // binary content may begin like UTF-16
 	}
 	kind, parameters, _ := strings.Cut(strings.ToLower(mediaType), ";")
 	kind = strings.TrimSpace(kind)
@@ -76,8 +76,8 @@ func (q *search) document(s string, mediaType string) []byte {
 	return q.lines(s, strings.Contains(kind, "yaml") || strings.Contains(parameters, "yaml"))
 }
 
-// isSection reports whether a text that begins with a bracket is no JSON: a line of a log, or
-// the head of a section, as in INI and TOML. Behind its bracket, a line of words begins or ends.
+// isSection reports whether a text that begins with a bracket isn't JSON, but a line of a log, or the
+// head of a section as in INI and TOML. Words, a comment or another section follow its bracket.
 func isSection(start string) bool {
 	for strings.HasPrefix(start, "[") {
 		head, rest, ok := strings.Cut(start[1:], "]")
@@ -89,8 +89,8 @@ func isSection(start string) bool {
 	return start != "" && (isLower(start[0]|0x20) || start[0] >= utf8.RuneSelf || start[0] == '#' || start[0] == ';' || start[0] == '_')
 }
 
-// holdsJSON reports whether JSON follows the beginning of a text that isn't, as in JSONP and
-// in messages of Socket.IO: `callback({"a":`, `)]}',\n{"a":`, `42["a",`.
+// holdsJSON reports whether JSON follows a prefix that isn't JSON, as in JSONP and in messages of
+// Socket.IO: `callback({"a":`, `)]}',\n{"a":`, `42["a",`.
 func holdsJSON(start string) bool {
 	i := strings.IndexAny(start, "{[")
 	if i < 0 || i > 64 || i+1 == len(start) || strings.IndexByte(start[:i], '"') >= 0 {
@@ -104,17 +104,16 @@ func holdsJSON(start string) bool {
 	}
 }
 
-// isForm reports whether a text begins as a form does: a name, an equals sign, and neither
-// spaces nor line breaks up to the next pair.
+// isForm reports whether a text begins like a form: with a name, an equals sign, and neither spaces
+// nor line breaks up to the next pair.
 func isForm(start string) bool {
 	name, value, ok := strings.Cut(start, "=")
 	return ok && name != "" && strings.IndexAny(name, " \t\r\n:;\"'(){}<>,/?") < 0 && strings.IndexAny(value, " \t\r\n\"<>{}") < 0
 }
 
-// isText reports whether bytes are text in some encoding, as far as the beginning tells: bytes that
-// aren't UTF-8 may be letters of another one. Binary data has control characters among them,
-// one of which may also have slipped into a text, divide records (JSON text sequences, SignalR) or
-// end one (STOMP).
+// isText reports whether bytes are text in some encoding, by their beginning. Bytes that aren't UTF-8
+// may be letters of another encoding. Binary data has control characters. A text may have few of
+// them: they divide records (JSON text sequences, SignalR) or end one (STOMP).
 func isText(s string) bool {
 	s = strings.TrimRight(s[:min(len(s), 512)], "\x00\x1e")
 	controls, odd := 0, 0
@@ -136,7 +135,7 @@ func isText(s string) bool {
 	return controls == 0 || controls*32+odd*8 <= len(s)
 }
 
-// isControl marks the control characters that text has no use for.
+// isControl marks the control characters that text doesn't use.
 var isControl = func() (t [256]bool) {
 	for c := range ' ' {
 		t[c] = strings.IndexRune("\t\n\r\f\x1b\x1e", c) < 0
@@ -145,9 +144,8 @@ var isControl = func() (t [256]bool) {
 	return t
 }()
 
-// utf16Order tells which byte of a character of UTF-16 comes first: 'l' for the low one,
-// 'b' for the high one, 0 if it isn't UTF-16. A mark says so, or that every second of the first
-// bytes is zero.
+// utf16Order returns 'l' if b is UTF-16 whose low bytes come first, 'b' if the high bytes do, and 0 if
+// b isn't UTF-16. The evidence is a byte order mark, or that every second of the first bytes is zero.
 func utf16Order(b string) byte {
 	switch {
 	case len(b) < 4 || b[0] != 0 && b[1] != 0 && b[0] < 0xfe:
@@ -182,8 +180,8 @@ func (q *search) utf16(b string, order byte) []byte {
 	return append(wide, b[len(b)/2*2:]...)
 }
 
-// binary searches what isn't text for secrets that are found under any name. What stands
-// for them has their size, for such formats have lengths of their parts.
+// binary searches binary content for secrets that are found under any name. It keeps their size,
+// because binary formats have the lengths of their parts.
 func (q *search) binary(s string) []byte {
 	var out []byte
 	for _, f := range cards(knownIn(nil, s, true), s) {

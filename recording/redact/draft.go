@@ -1,17 +1,17 @@
 package redact
 
-// draft is a text that is being rewritten: what stands between the secrets is copied
-// when the next one is replaced. Nothing is allocated until there is one.
+// draft rewrites a text. Each replacement first copies the text since the last one. It allocates
+// nothing until the first secret is replaced.
 type draft struct {
 	src  string
 	out  []byte
-	done int // of src, that out has
-	max  int // bytes of out; what goes beyond them is cut off
+	done int // how many bytes of src are in out
+	max  int // bytes of out; the rest is cut off
 	cut  bool
 }
 
-// replace puts another text in the place of a secret. Secrets come in their order; of one
-// that begins in another, the rest is replaced.
+// replace replaces a secret by another text. Callers pass secrets in the order of the text. If a
+// secret begins in the one before, only the rest of it is replaced.
 func (d *draft) replace(from, to int, with string) {
 	if from = max(from, d.done); d.cut || from >= to {
 		return
@@ -28,7 +28,7 @@ func (d *draft) replace(from, to int, with string) {
 	d.done = to
 }
 
-// bytes returns the new text; nil if it is the old one.
+// bytes returns the new text, and nil if nothing was replaced.
 func (d *draft) bytes() []byte {
 	if d.out == nil {
 		return nil

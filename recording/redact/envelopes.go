@@ -3,15 +3,15 @@ package redact
 import "encoding/binary"
 
 const (
-	// envelopeHead is what is before each message of a stream of Connect, and of gRPC-Web: a
-	// byte of flags and the message's length.
+	// envelopeHead is the size of the head of each message in a stream of Connect or gRPC-Web: a byte of
+	// flags and four of the message's length.
 	envelopeHead = 5
-	// envelopeCompressed is the flag of a message that is.
+	// envelopeCompressed is the flag of a compressed message.
 	envelopeCompressed = 1
 )
 
-// envelopes redacts messages of JSON in a stream of Connect or gRPC-Web, each of which has a
-// length. One that is compressed is left out: the name of its coding is in another header.
+// envelopes redacts JSON messages in a stream of Connect or gRPC-Web. It leaves compressed messages
+// out, because the header that names their coding isn't among those of the body.
 func (q *search) envelopes(s string) []byte {
 	d := draft{src: s, max: q.max}
 	for from := 0; from+envelopeHead <= len(s); {

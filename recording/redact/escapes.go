@@ -7,11 +7,11 @@ import (
 	"unsafe"
 )
 
-// view is a text as a string without a copy of it. It holds as long as the bytes don't change.
+// view returns bytes as a string without a copy. The string is valid as long as the bytes don't change.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// appendUnescaped appends what is written in a JSON string (RFC 8259, section 7). Of
-// what is no escape the character behind the backslash stays.
+// appendUnescaped appends the text of a JSON string without its escapes (RFC 8259, section 7). If an
+// escape is unknown, it appends the character behind the backslash.
 func appendUnescaped(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -64,7 +64,7 @@ func hexRune(s string, digits int) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// appendEscaped appends a text as it is written in a JSON string.
+// appendEscaped appends a text with the escapes of a JSON string.
 func appendEscaped(dst []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	for i := range len(s) {

@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// events redacts server-sent events. Lines of data that follow each other are one text.
+// events redacts server-sent events. Consecutive lines of data are one text.
 func (q *search) events(s string) []byte {
 	d := draft{src: s, max: q.max}
 	for from := 0; from < len(s); {
@@ -39,8 +39,8 @@ func (q *search) events(s string) []byte {
 	return d.bytes()
 }
 
-// data redacts the data of one event, which stands from begin to end; prefix begins each of
-// its lines but the first.
+// data redacts the data of one event, from begin to end. Each of its lines but the first begins with
+// prefix.
 func (q *search) data(d *draft, begin, end int, text, prefix string) {
 	inner := *q
 	out := inner.document(text, "")
@@ -55,7 +55,7 @@ func (q *search) data(d *draft, begin, end int, text, prefix string) {
 	d.replace(begin, end, result)
 }
 
-// joinData joins lines of data, and returns what stands between them.
+// joinData joins lines of data, and returns the separator that restores the lines.
 func joinData(lines string) (text, between string) {
 	between = "\ndata: "
 	var all []string

@@ -41,14 +41,14 @@ func (q *search) field(d *draft, name, value string, from int, user *int) {
 	}
 }
 
-// isBeside is secretBeside for a form, which nothing stands before.
+// isBeside is secretBeside for a form, which has no `?` before its first parameter.
 func (r *Sink) isBeside(name, s string, from int, user *int) bool {
 	const enough = 4 << 10
 	return name[0]|0x20 == 'p' && secretBeside(name, "?"+s[:min(len(s), from+enough)], from+1, user)
 }
 
-// formText is what a form means by a text: plus signs are spaces, and one level of
-// percent-encoding is undone.
+// formText decodes a text of a form: plus signs become spaces, and one level of percent-encoding is
+// undone.
 func formText(s string) string {
 	i := strings.IndexAny(s, "+%")
 	if i < 0 {

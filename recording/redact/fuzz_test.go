@@ -108,7 +108,7 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// Nothing is passed over at a glance that a close look at everything finds.
+// Nothing is passed over at a prescan that a close look at everything finds.
 func FuzzGlance(f *testing.F) {
 	for _, s := range samples {
 		f.Add(s.body)
@@ -127,10 +127,10 @@ func FuzzGlance(f *testing.F) {
 		q := search{r: r, places: &found, at: "req.body", request: true, max: DefaultMaxBody}
 		got := q.json(body)
 		q.places, q.variables = &all, nil
-		j := jsonScan{glance: glance{search: q, s: body}}
+		j := jsonScan{prescan: prescan{search: q, s: body}}
 		for known := -1; known < len(j.variables); {
 			known = len(j.variables)
-			j = jsonScan{glance: glance{search: j.search, s: body, telling: kindsIn(r, body)}, draft: draft{src: body, max: q.max}}
+			j = jsonScan{prescan: prescan{search: j.search, s: body, telling: kindsIn(r, body)}, draft: draft{src: body, max: q.max}}
 			j.scan(nothingPlain)
 		}
 		want := j.bytes()

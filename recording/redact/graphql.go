@@ -6,17 +6,17 @@ import "strings"
 // objects or variables have secret names: `login(password: "hush")`.
 func (q *search) graphql(s string) []byte {
 	d := draft{src: s, max: q.max}
-	type bracket struct { // that is open: the name before it, or before one around it, that says most
+	type bracket struct { // an open bracket, with the strongest form of the names before it and around it
 		form form
 		name string
 	}
-	var name string // that a value may follow
+	var name string // the name whose value may follow
 	var open []bracket
 	var inside bracket
-	var told verdict // of name
+	var named verdict // the verdict of name
 	valueOf := func() (form, verdict) {
-		f := told.of(inBody)
-		return max(f, inside.form), told
+		f := named.of(inBody)
+		return max(f, inside.form), named
 	}
 	for i := 0; i < len(s); {
 		switch c := s[i]; {
@@ -36,7 +36,7 @@ func (q *search) graphql(s string) []byte {
 				q.found(name)
 				d.replace(from, to, string(appendEscaped(nil, out)))
 			}
-			i, name, told = next, "", verdict{}
+			i, name, named = next, "", verdict{}
 		case isDigit(c) || c == '-':
 			to := i + 1
 			for to < len(s) && (isNameChar[s[to]] || s[to] == '.' || s[to] == '+') {
@@ -47,28 +47,28 @@ func (q *search) graphql(s string) []byte {
 				q.found(name)
 				d.replace(i, to, q.r.tokens.OfNumber(number))
 			}
-			i, name, told = to, "", verdict{}
+			i, name, named = to, "", verdict{}
 		case isNameChar[c]:
 			to := i + 1
 			for to < len(s) && isNameChar[s[to]] {
 				to++
 			}
-			// A name before a colon is that of an argument, a field or an alias; one before an
-			// equals sign is a type, whose variable has the name.
+			// A name before a colon names an argument, a field or an alias. A name before an equals
+			// sign is a type, so the name of the variable before it stays in force.
 			next := graphqlNext(s[to:min(len(s), to+maxComment)])
 			switch {
 			case next != "" && next[0] == ':':
 				name = strings.TrimPrefix(s[i:to], "$")
-				told = q.r.names.lookUp(name).verdict
+				named = q.r.names.lookUp(name).verdict
 			case next == "" || next[0] != '=':
 				if c == '$' {
-					q.standsFor(s[i+1:to], name, told.of(inBody), inside.name)
+					q.rememberVariable(s[i+1:to], name, named.of(inBody), inside.name)
 				}
-				name, told = "", verdict{}
+				name, named = "", verdict{}
 			}
 			i = to
 		case c == '[' || c == '{':
-			f := told.of(inBody)
+			f := named.of(inBody)
 			if f > random {
 				f = whole
 			}
@@ -78,12 +78,12 @@ func (q *search) graphql(s string) []byte {
 			}
 			i++
 			if c == '{' {
-				name, told = "", verdict{}
+				name, named = "", verdict{}
 			}
 		case (c == ']' || c == '}') && len(open) > 0:
 			inside = open[len(open)-1]
 			open = open[:len(open)-1]
-			i, name, told = i+1, "", verdict{}
+			i, name, named = i+1, "", verdict{}
 		default:
 			i++
 		}
@@ -95,7 +95,7 @@ func (q *search) graphql(s string) []byte {
 	return d.bytes()
 }
 
-// graphqlNext is a text without the white space that it begins with, and comments.
+// graphqlNext returns a text without leading white space and comments.
 func graphqlNext(s string) string {
 	for {
 		s = strings.TrimLeft(s, " \t\r\n,!]")
@@ -107,11 +107,12 @@ func graphqlNext(s string) string {
 	}
 }
 
-// maxVariables is how many variables are remembered.
+// maxVariables is how many variables of an operation are remembered.
 const maxVariables = 64
 
-// standsFor remembers a variable whose value is secret, for the name before it or around it says so.
-func (q *search) standsFor(variable, name string, f form, around string) {
+// rememberVariable remembers a variable whose value is secret because of the name before it or around
+// it.
+func (q *search) rememberVariable(variable, name string, f form, around string) {
 	if f == plain {
 		name = around
 	}
@@ -124,7 +125,7 @@ func (q *search) standsFor(variable, name string, f form, around string) {
 	q.variables[strings.Clone(variable)] = strings.Clone(name)
 }
 
-// isGraphQL reports whether a text begins as an operation does.
+// isGraphQL reports whether a text begins like a GraphQL operation.
 func isGraphQL(text string) bool {
 	for _, word := range [...]string{"query", "mutation", "subscription"} {
 		if rest, ok := strings.CutPrefix(text, word); ok && rest != "" && (isSpace(rest[0]) || rest[0] == '{' || rest[0] == '(') && strings.IndexByte(rest, '{') >= 0 {
@@ -134,8 +135,8 @@ func isGraphQL(text string) bool {
 	return false
 }
 
-// graphqlString finds the text of a string, or of a block string, and where what follows it
-// begins.
+// graphqlString finds the text of a string or of a block string, from `from` to `to`, and where the
+// text behind it begins.
 func graphqlString(s string, i int) (from, to, next int) {
 	const quotes = `"""`
 	if strings.HasPrefix(s[i:], quotes) {

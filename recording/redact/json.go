@@ -6,43 +6,42 @@ import (
 	"sync"
 )
 
-// jsonScan searches one JSON text, or several behind each other, for secrets. It
-// knows no errors: it follows strings and brackets, and takes what is between them for
-// numbers and the like. So it goes as far as a text that was cut, and comes through one
-// that isn't JSON.
+// jsonScan searches one JSON text, or several in a row, for secrets. It never fails: it follows strings
+// and brackets, and reads the rest as numbers and literals. So it can read texts that were cut, and
+// texts that aren't JSON.
 type jsonScan struct {
-	glance
+	prescan
 	draft
 	levels   []level
-	deeper   int         // levels that are open and are not in levels
+	deeper   int         // open levels that are not in levels
 	name     stretch     // of the member whose value follows
-	member   *remembered // what it says; nil: there is no name, as in an array, or it is plain
-	until    int         // where something may have to be redacted next
-	odd      bool        // something isn't JSON, or was replaced that is no value as a whole
+	member   *remembered // the verdict of that name; nil: there is no name, as in an array, or it is plain
+	until    int         // the next place where something may have to be redacted
+	odd      bool        // something isn't JSON, or a part of a value was replaced
 	subtrees [4]subtree
-	open     int // of subtrees
-	prose    int // the level from which on there is what people read, 0 if there isn't
+	open     int // how many subtrees are open
+	prose    int // the level at which texts for people begin; 0 if there are none
 }
 
-// stretch is where a text stands.
+// stretch is the place of a text.
 type stretch struct{ from, to int }
 
-// level is an object or an array that is open.
+// level is an open object or array.
 type level struct {
-	name  stretch // of the member that it is the value of
+	name  stretch // the name of the member whose value it is
 	array bool
-	named int // where in an object the value begins that names another: {"name":"…","value":
+	named int // where in an object the value begins that names another value: {"name":"…","value":
 }
 
-// subtree is a value in which every leaf is secret by the name of the whole. The
-// forms of inner ones are stronger, so there are few.
+// subtree is a value in which every leaf is secret because of the name of the whole. Each inner subtree
+// has a stronger form than the one around it, so few are open at a time.
 type subtree struct {
 	form    form
 	verdict verdict
-	level   int // at which it begins
+	level   int // the level at which it begins
 }
 
-// maxLevels is how deep names are remembered. Deeper ones are searched, too.
+// maxLevels is how deep names are remembered. Deeper levels are searched, too.
 const maxLevels = 1 << 10
 
 var jsonScans = sync.Pool{New: func() any { return new(jsonScan) }}
@@ -50,7 +49,7 @@ var jsonScans = sync.Pool{New: func() any { return new(jsonScan) }}
 // json redacts a JSON text, and returns nil if there is nothing to redact.
 func (q *search) json(s string) (out []byte) {
 	j := jsonScans.Get().(*jsonScan)
-	j.glance = glance{search: *q, s: s, telling: isTelling | isKind, room: j.room}
+	j.prescan = prescan{search: *q, s: s, telling: isTelling | isKind, room: j.room}
 	for again := true; again; {
 		telling := j.telling
 		first := j.plainUntil(0)
@@ -59,31 +58,31 @@ func (q *search) json(s string) (out []byte) {
 			first, plainUntil = 0, nothingPlain
 		}
 		if telling == j.telling && first < len(s) {
-			*j = jsonScan{glance: j.glance, draft: draft{src: s, max: q.max}, levels: j.levels[:0], until: first}
+			*j = jsonScan{prescan: j.prescan, draft: draft{src: s, max: q.max}, levels: j.levels[:0], until: first}
 			j.scan(plainUntil)
 		}
-		again = telling != j.telling || len(j.variables) > known && j.depth < 2 // a query may come behind its variables
+		again = telling != j.telling || len(j.variables) > known && j.depth < 2 // a query may follow its variables
 	}
-	if j.src != "" { // it was scanned
+	if j.src != "" { // the text was scanned
 		out = j.bytes()
 		q.cut = q.cut || j.draft.cut
 		q.final = !j.odd && !j.draft.cut
-		*j = jsonScan{glance: j.glance, levels: j.levels}
+		*j = jsonScan{prescan: j.prescan, levels: j.levels}
 	}
-	j.glance = glance{room: j.room}
+	j.prescan = prescan{room: j.room}
 	jsonScans.Put(j)
 	return out
 }
 
-// nothingPlain has scan look at all of the text.
+// nothingPlain makes scan look at all of the text.
 func nothingPlain(i int) int { return i }
 
-// kinds of characters outside of strings.
+// These are the kinds of characters outside of strings.
 const (
-	jsonPlain   = iota // of numbers, literals, and what is between values
+	jsonPlain   = iota // part of a number, of a literal or of the space between values
 	jsonQuote          // begins a string
 	jsonOpen           // begins an object or an array
-	jsonClose          // ends one
+	jsonClose          // ends an object or an array
 	jsonForeign        // isn't JSON
 )
 
@@ -98,7 +97,8 @@ var jsonKinds = func() (t [256]uint8) {
 	return t
 }()
 
-// scan goes over the text up to where nothing more has to be redacted, which plainUntil tells.
+// scan reads the text until nothing more has to be redacted. plainUntil finds the next place where
+// something may have to be.
 func (j *jsonScan) scan(plainUntil func(int) int) {
 	s := j.s
 	for i := 0; i < len(s); {
@@ -133,8 +133,8 @@ func (j *jsonScan) scan(plainUntil func(int) int) {
 	}
 }
 
-// string goes over a string, which begins behind its quote: the name of a member, or a
-// value. It returns where the scan goes on.
+// string reads a string whose text begins at from: the name of a member, or a value. It returns where
+// the scan continues.
 func (j *jsonScan) string(from int) int {
 	s := j.s
 	to := stringEnd(s, from)
@@ -147,13 +147,13 @@ func (j *jsonScan) string(from int) int {
 	if i >= j.until || j.open > 0 {
 		j.begin(from, to)
 	}
-	return j.told(skipSpace(s, i+1))
+	return j.afterName(skipSpace(s, i+1))
 }
 
-// maxComment is how long a comment may be that stands between a name and its value.
+// maxComment is the longest comment that is skipped between a name and its value.
 const maxComment = 256
 
-// skipSpace goes over white space, and over comments in it, as JSON5 has them.
+// skipSpace skips white space, and comments as in JSON5.
 func skipSpace(s string, i int) int {
 	for i < len(s) {
 		end := ""
@@ -197,7 +197,7 @@ func stringEnd(s string, from int) int {
 	}
 }
 
-// begin begins a member that may not be plain.
+// begin looks up the name of a member that may not be plain.
 func (j *jsonScan) begin(from, to int) {
 	j.name = stretch{from, to}
 	name := j.unescaped(from, to)
@@ -213,19 +213,19 @@ func (j *jsonScan) inVariables() bool {
 	return n > 0 && !j.levels[n-1].array && j.s[j.levels[n-1].name.from:j.levels[n-1].name.to] == "variables"
 }
 
-// resolve finds out what the name says of a member that is plain.
+// resolve looks up the name of a member that scan took for plain.
 func (j *jsonScan) resolve() {
 	if j.member == nil && j.name.to > 0 {
 		j.begin(j.name.from, j.name.to)
 	}
 }
 
-// end ends it.
+// end ends a member.
 func (j *jsonScan) end() { j.name, j.member = stretch{}, nil }
 
-// told sees to what the name says besides, and to a value that is no string, object or
-// array. It returns where the scan goes on.
-func (j *jsonScan) told(i int) int {
+// afterName applies the further properties of a name, and redacts a value that is no string, object or
+// array. It returns where the scan continues.
+func (j *jsonScan) afterName(i int) int {
 	s, m := j.s, j.member
 	if m == nil {
 		return i
@@ -258,8 +258,8 @@ func bareEnd(s string, i int) int {
 	return i
 }
 
-// isLiteral reports whether a text is a value that is no secret whatever its name: one
-// of JSON's, or of a language that writes something like it.
+// isLiteral reports whether a text is a literal of JSON or of a language with similar values. Literals
+// are no secrets under any name.
 func isLiteral(s string) bool {
 	switch s {
 	case "true", "false", "null", "True", "False", "None", "undefined", "NaN":
@@ -272,7 +272,7 @@ func isNumeric(s string) bool { return strings.Trim(s, "0123456789+-.eE") == "" 
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// innerForm is the form of what is in a value of a form.
+// innerForm returns the form for the leaves of an object or an array whose name has the form f.
 func innerForm(f form) form {
 	switch {
 	case f == scheme || f == oneTime:
@@ -323,8 +323,8 @@ func (j *jsonScan) pop() {
 	j.end()
 }
 
-// effective is the form of the value that follows, or that ended at a place, and the
-// verdict that it is of.
+// effective returns the form of a value, and the verdict that the form is from. ended is the end of the
+// value, or 0 if the value is still to come.
 func (j *jsonScan) effective(ended int) (f form, v verdict) {
 	if j.member != nil {
 		v = j.member.verdict
@@ -346,8 +346,8 @@ func (j *jsonScan) effective(ended int) (f form, v verdict) {
 	return f, v
 }
 
-// beside finds what the name says that stands in the same object as the value: before it,
-// or next to its end.
+// beside returns the verdict of a name that another member of the same object has, before the value or
+// soon after its end.
 func (j *jsonScan) beside(ended int) *remembered {
 	if len(j.levels) == 0 {
 		return nil
@@ -356,7 +356,7 @@ func (j *jsonScan) beside(ended int) *remembered {
 	if named == 0 {
 		cut := false
 		if named, cut = j.namedBehind(ended); cut && isOneWord(strings.TrimLeft(j.s[j.name.to:min(ended, len(j.s))], "\": \t\r\n")) {
-			return j.r.names.lookUp("password") // the name may be one
+			return j.r.names.lookUp("password") // the missing name may be that of a secret
 		}
 		if named == 0 {
 			return nil
@@ -366,13 +366,13 @@ func (j *jsonScan) beside(ended int) *remembered {
 		return nil
 	}
 	name := j.unescaped(named, stringEnd(j.s, named))
-	return j.r.names.lookUp(name[strings.LastIndexByte(name, '/')+1:]) // of a pointer, as in JSON Patch
+	return j.r.names.lookUp(name[strings.LastIndexByte(name, '/')+1:]) // the last step of a pointer, as in JSON Patch
 }
 
 func isOneWord(s string) bool { return strings.IndexByte(s, ' ') < 0 }
 
-// namedBehind finds the value of a member that names another one among the next ones. It
-// returns true if the text was cut before the end of such a value.
+// namedBehind looks among the next three members for one whose value is a name, and returns where this
+// value begins. cut is true if the text ends before that value does.
 func (j *jsonScan) namedBehind(i int) (value int, cut bool) {
 	s := j.s
 	if i == 0 {
@@ -406,7 +406,7 @@ func (j *jsonScan) namedBehind(i int) (value int, cut bool) {
 	return 0, i >= len(s)
 }
 
-// leaf sees to a string that is a value.
+// leaf redacts a string that is a value.
 func (j *jsonScan) leaf(from, to int) {
 	if to > from && (to >= j.until || j.open > 0 || j.member != nil) {
 		f, v := plain, verdict{}
@@ -432,12 +432,12 @@ func (j *jsonScan) judge(from, to int, f form, v verdict) {
 	}
 	if out != value {
 		j.foundValue()
-		j.room = appendEscaped(j.room[:0], out) // value is of no use any more
+		j.room = appendEscaped(j.room[:0], out) // this may overwrite value
 		j.replace(from, to, view(j.room))
 	}
 }
 
-// numbersIn sees to numbers, and whatever else is between strings and brackets.
+// numbersIn redacts numbers and other values between strings and brackets.
 func (j *jsonScan) numbersIn(from, to int) {
 	s := j.s
 	for i := from; i < to; i++ {
@@ -459,7 +459,7 @@ func (j *jsonScan) numbersIn(from, to int) {
 	}
 }
 
-// bare sees to a value that isn't in quotes: a number, a literal, or what isn't JSON.
+// bare redacts a value that isn't in quotes: a number, a literal, or text that isn't JSON.
 func (j *jsonScan) bare(from, to int) {
 	value := j.s[from:to]
 	j.resolve()
@@ -487,8 +487,8 @@ func (j *jsonScan) bare(from, to int) {
 	}
 }
 
-// foreign sees to what isn't JSON, from a place on up to the next string or bracket. If
-// a name ends it, as in JavaScript, what follows is its value.
+// foreign redacts text that isn't JSON, up to the next string or bracket. If the text ends with a name
+// and a colon, as in JavaScript, the next value belongs to this name.
 func (j *jsonScan) foreign(from, i int) int {
 	s := j.s
 	j.odd = true

@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// glance finds the places in a JSON text where something may have to be redacted, of which
-// most texts have none. It costs far less than scan: it goes from colon to colon, and looks at
-// no object and no array but at names, and at texts that are long enough to have a secret in
-// them. It may find a place where scan finds nothing, and never the reverse.
-type glance struct {
+// prescan finds the places in a JSON text where something may have to be redacted. Most texts have
+// none. A prescan costs far less than a scan: it searches for colons, and reads only names and those
+// strings that are long enough for a secret. It may find a place where scan finds nothing, but never
+// misses one.
+type prescan struct {
 	search
 	s       string
-	telling says // what names say whose members are looked at more closely
-	seen    says // what names said
+	telling says // properties of names whose members are read more closely
+	seen    says // properties of the names so far
 	room    []byte
 }
 
-// plainUntil returns the first such place from a place on; the text's end if there is none.
-// If telling is another one then, all of the text must be looked at again.
-func (g *glance) plainUntil(from int) int {
-	s, last := g.s, (*remembered)(nil) // name
-	for i := from; i >= 0; {           // so the compiler knows
+// plainUntil returns the first such place behind from, or the text's end. If it changes telling, the
+// caller must read the whole text again.
+func (g *prescan) plainUntil(from int) int {
+	s, last := g.s, (*remembered)(nil) // the last name
+	for i := from; i >= 0; {           // i is never negative; the condition removes bounds checks
 		for {
 			if i > len(s)-8 {
 				for i < len(s) && s[i] != ':' {
@@ -45,8 +45,8 @@ func (g *glance) plainUntil(from int) int {
 			}
 			return g.plainBetween(from, len(s), last)
 		}
-		// The name is what is between the two quotes before the colon, and mostly the one that
-		// came next the last time.
+		// The name is between the two quotes before the colon. Mostly it is the one that followed
+		// the last name before.
 		var m *remembered
 		if last != nil { // so i is at least 15
 			m = g.r.names.places[last.next.Load()%(1<<verdictBits)].Load()
@@ -72,7 +72,7 @@ func (g *glance) plainUntil(from int) int {
 		}
 		g.seen |= m.says
 		if begin := i - m.size; begin < from || begin-from >= minBetween {
-			if begin < from { // the colon before stands in the name
+			if begin < from { // the last colon is a part of the name
 				return from
 			}
 			if place := g.plainBetween(from, begin, last); place < begin {
@@ -89,13 +89,13 @@ func (g *glance) plainUntil(from int) int {
 			from = i
 			continue
 		}
-		i += len(`:{""`) // the next colon is behind that, if not further on
+		i += len(`:{""`) // the next colon can't be closer
 	}
 	return 0
 }
 
-// mayBeCut reports whether a text may have been cut. Its last value, or a part of that, begins at
-// a place.
+// mayBeCut reports whether a text may have been cut. Its last value, or a part of that value, begins at
+// from.
 func mayBeCut(s string, from int) bool {
 	end := len(s)
 	for end > from && isSpace(s[end-1]) {
@@ -111,7 +111,7 @@ func mayBeCut(s string, from int) bool {
 // a string to be looked at, or the number of a card.
 const minBetween = minCard + len(",")
 
-// isStringAt reports whether a JSON string begins at a place that is written as it is meant.
+// isStringAt reports whether a JSON string with this text begins at i. The text has no escapes.
 func isStringAt(s string, i int, text string) bool {
 	end := i + 1 + len(text)
 	return end < len(s) && s[i] == '"' && s[end] == '"' && s[i+1:end] == text
@@ -123,11 +123,11 @@ const (
 	highs = 0x80 * ones
 )
 
-// plainUpTo reads on from a place up to a colon, and, if that is in a string, up to its
-// end. It returns where the next value begins, or goes on, where the next colon is
-// to be searched, and what the name says, if there is one. If something may have to be
-// redacted, it returns where, and 0.
-func (g *glance) plainUpTo(from, colon int, last *remembered) (place, next int, m *remembered) {
+// plainUpTo reads from `from` up to a colon, or up to the end of the string that has the colon. It
+// returns where the next value begins or continues, where the search for the next colon begins, and the
+// verdict on the name, if there is one. If something may have to be redacted, it returns the place, and
+// 0.
+func (g *prescan) plainUpTo(from, colon int, last *remembered) (place, next int, m *remembered) {
 	s := g.s
 	for i := from; i <= colon; {
 		switch jsonKinds[s[i]] {
@@ -145,7 +145,7 @@ func (g *glance) plainUpTo(from, colon int, last *remembered) (place, next int, 
 				return colon + 1, colon + 1, m
 			}
 			if i > from {
-				last = nil // in an array
+				last = nil // the string is in an array
 			}
 			if !g.isPlainString(i+1, end, last) {
 				return i, 0, nil
@@ -171,9 +171,9 @@ func (g *glance) plainUpTo(from, colon int, last *remembered) (place, next int, 
 	return from, 0, nil
 }
 
-// isPlainMember reports whether nothing is to be redacted in a member because of its name.
-// The value begins at a place, or behind it.
-func (g *glance) isPlainMember(m *remembered, i int) bool {
+// isPlainMember reports whether nothing in a member has to be redacted because of its name. The value
+// begins at i or behind it.
+func (g *prescan) isPlainMember(m *remembered, i int) bool {
 	s := g.s
 	for i < len(s) && isSpace(s[i]) {
 		i++
@@ -203,14 +203,14 @@ func (g *glance) isPlainMember(m *remembered, i int) bool {
 }
 
 // namesSecret reports whether a text that names a value makes it secret.
-func (g *glance) namesSecret(text string) bool {
+func (g *prescan) namesSecret(text string) bool {
 	text = text[strings.LastIndexByte(text, '/')+1:]
 	return g.r.names.lookUp(text).of(inBody) != plain
 }
 
-// plainBetween is plainUntil for what is between the colon behind a name and the quote of
-// the next one.
-func (g *glance) plainBetween(from, to int, m *remembered) int {
+// plainBetween is plainUntil for the text between the colon behind a name and the quote of the next
+// name.
+func (g *prescan) plainBetween(from, to int, m *remembered) int {
 	s := g.s
 	if to-from > len(`"",`) && s[from] == '"' && s[to-1] == ',' && s[to-2] == '"' { // one string
 		if g.isPlainString(from+1, to-2, m) {
@@ -244,9 +244,8 @@ func (g *glance) plainBetween(from, to int, m *remembered) int {
 	return to
 }
 
-// isPlainString reports whether nothing is to be redacted in a string, the value of a name if
-// there is one.
-func (g *glance) isPlainString(from, to int, m *remembered) bool {
+// isPlainString reports whether nothing in a string has to be redacted. m is its name, if it has one.
+func (g *prescan) isPlainString(from, to int, m *remembered) bool {
 	if to-from < minValue {
 		return true
 	}
@@ -260,8 +259,8 @@ func (g *glance) isPlainString(from, to int, m *remembered) bool {
 	return g.value(value) == value
 }
 
-// unescaped returns the text of a string. It is valid until the next one.
-func (g *glance) unescaped(from, to int) string {
+// unescaped returns the text of a string. It is valid until the next call.
+func (g *prescan) unescaped(from, to int) string {
 	raw := g.s[from:to]
 	if strings.IndexByte(raw, '\\') < 0 {
 		return raw

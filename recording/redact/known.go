@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// knownTokens are what well-known secrets begin with, and how much follows at least.
-// Their issuers chose these beginnings so that they can be found anywhere.
+// knownTokens lists the prefixes of well-known secrets, and how many bytes follow at least. The issuers
+// chose these prefixes so that such secrets can be found anywhere.
 var knownTokens = []struct {
 	prefix string
 	more   int
@@ -25,11 +25,11 @@ var knownTokens = []struct {
 	{"AGE-SECRET-KEY-", 16}, {"-----BEGIN ", 8},
 }
 
-// minKnown is how long the shortest of them is.
+// minKnown is the length of the shortest well-known secret.
 const minKnown = 12
 
-// byFirst has the numbers of those that begin with a byte, and byLast of those whose
-// prefix ends in one; byFirst is not nil for what is no row of the table, too.
+// byFirst has the indexes of the rows of knownTokens by the first byte of their prefix, and byLast by
+// the last byte. byFirst isn't nil, either, for the first bytes of secrets that have no row.
 var byFirst, byLast = func() (first, last [256][]int) {
 	first['e'], first['b'], first['B'] = []int{}, []int{}, []int{} // JSON Web Tokens, schemes
 	for i := range knownTokens {
@@ -40,8 +40,7 @@ var byFirst, byLast = func() (first, last [256][]int) {
 	return first, last
 }()
 
-// known is the length of the well-known secret that a text begins with, 0 if it
-// begins with none.
+// known returns the length of the well-known secret that a text begins with, and 0 if there is none.
 func known(s string) int {
 	if len(s) < minKnown || byFirst[s[0]] == nil {
 		return 0
@@ -60,7 +59,7 @@ func known(s string) int {
 	return 0
 }
 
-// knownToken is the length of the i-th of knownTokens at the beginning of a text.
+// knownToken returns the length of the i-th of knownTokens at the beginning of a text.
 func knownToken(i int, s string) int {
 	t := &knownTokens[i]
 	rest, ok := strings.CutPrefix(s, t.prefix)
@@ -76,8 +75,8 @@ func knownToken(i int, s string) int {
 	return 0
 }
 
-// pem is the length of the private key that a text begins with, up to the text's end
-// if the key's end is missing.
+// pem returns the length of the private key that a text begins with. If the end of the key is missing,
+// it extends to the end of the text.
 func pem(s string) int {
 	label, _, ok := strings.Cut(s[len("-----BEGIN "):min(len(s), 64)], "-----")
 	if !strings.Contains(label, "PRIVATE KEY") {
@@ -93,7 +92,7 @@ func pem(s string) int {
 	return len(s)
 }
 
-// bearer is the length of a scheme with its token, outside of an Authorization.
+// bearer returns the length of `bearer` with its token, outside of an Authorization header.
 func bearer(s string) int {
 	const name = "bearer "
 	if !strings.EqualFold(s[:len(name)], name) {
@@ -109,7 +108,7 @@ func bearer(s string) int {
 	return len(name) + n
 }
 
-// basic is the length of a scheme with a user and a password in base64.
+// basic returns the length of `basic` with a user and a password in base64.
 func basic(s string) int {
 	const name = "basic "
 	if !strings.EqualFold(s[:len(name)], name) {
@@ -141,7 +140,7 @@ func isLogin(s string) bool {
 	return colon
 }
 
-// jwt is the length of the JSON Web Token that a text begins with.
+// jwt returns the length of the JSON Web Token that a text begins with.
 func jwt(s string) int {
 	if !strings.HasPrefix(s, "ey") {
 		return 0
@@ -152,8 +151,8 @@ func jwt(s string) int {
 	return 0
 }
 
-// jwtEnd finds the end of a JSON Web Token behind its first dot: it has two or four of them.
-// Of a token that the text's end cuts, one is enough. It returns 0 if there is none.
+// jwtEnd finds the end of a JSON Web Token by its first dot. A token has two or four dots; one is
+// enough if the text's end cuts the token. It returns 0 if there is no token.
 func jwtEnd(s string, dot int) int {
 	n, dots := dot, 0
 	for n < len(s) && jwtChars[s[n]] {
@@ -168,9 +167,9 @@ func jwtEnd(s string, dot int) int {
 	return len(strings.TrimRight(s[:n], "."))
 }
 
-// jwtAt finds the JSON Web Token whose first dot is at a place: before it is base64 of an object
-// with `alg`. What is before that may look like a part of it: its length in binary content, or
-// the `id_` before an ID.
+// jwtAt finds the JSON Web Token whose first dot is at dot. Base64 of an object with `alg` is before
+// the dot. The bytes before the token may look like a part of it: its length in binary content, or the
+// `id_` before an ID.
 func jwtAt(s string, dot int) (from, to int) {
 	begin := dot
 	for begin > 0 && s[begin-1] != '.' && jwtChars[s[begin-1]] {
@@ -194,7 +193,7 @@ func jwtAt(s string, dot int) (from, to int) {
 
 var jwtChars = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 
-// minHeader is shorter than base64 of a header: {"alg":""}.
+// minHeader is the length of base64 of the shortest header: {"alg":""}.
 const minHeader = 14
 
 // isHeader reports whether a text is base64 of the header of a JSON Web Token.
@@ -214,9 +213,8 @@ func tokenChars(s string) (n int) {
 	return n
 }
 
-// mayBeKnownAt reports whether the character at a place, which is a hook, may be the one
-// by which a well-known secret is found: the last one of a prefix, the dot behind the
-// header of a JSON Web Token, or a capital. It says no to nearly all.
+// mayBeKnownAt reports whether the hook at i may belong to a well-known secret: as the last character
+// of a prefix, the dot behind the header of a JSON Web Token, or a capital. It rejects nearly all hooks.
 func mayBeKnownAt(s string, i int) bool {
 	switch s[i] {
 	case 'A':
@@ -227,14 +225,14 @@ func mayBeKnownAt(s string, i int) bool {
 	if i < 2 || i+1 == len(s) || beforeHook[s[i]&3][s[i-1]]>>(s[i-2]&31)&1 == 0 {
 		return false
 	}
-	if c := s[i-1]; s[i] == '.' && (c == '9' || c == '0' || c == 'Q') { // base64 of what ends in a brace ends so
+	if c := s[i-1]; s[i] == '.' && (c == '9' || c == '0' || c == 'Q') { // base64 of a text that ends in a brace ends so
 		return i >= minHeader && tokenChars(s[i-minHeader:i]) == minHeader && strings.IndexByte(s[i-minHeader:i], '.') < 0
 	}
 	return tokenChar[s[i+1]] || s[i+1] == 'B'
 }
 
-// beforeHook has the two characters that are before a hook, which tells the first index:
-// of the second one, bit n for a first one whose last five bits are n.
+// beforeHook has the pairs of characters that may be before a hook. Its indexes are the last two bits
+// of the hook, and the second character. Bit n stands for first characters whose last five bits are n.
 var beforeHook = func() (t [4][256]uint32) {
 	for i := range knownTokens {
 		p := knownTokens[i].prefix
@@ -248,9 +246,9 @@ var beforeHook = func() (t [4][256]uint32) {
 	return t
 }()
 
-// knownAt is where the well-known secret begins and ends for which mayBeKnownAt said
-// yes; 0, 0 if there is none. In binary content, its length may stand before it, which may
-// look like a letter; elsewhere it isn't a part of a word.
+// knownAt returns where the well-known secret with a hook at i begins and ends, and 0, 0 if there is
+// none. In binary content, a letter may be before the secret, because its length may look like one.
+// Elsewhere the secret must not be a part of a word.
 func knownAt(s string, i int, binary bool) (from, to int) {
 	begins := func(from int) bool {
 		if from < 0 || from > 0 && isWord[s[from-1]] && !binary {
@@ -285,7 +283,7 @@ func knownAt(s string, i int, binary bool) (from, to int) {
 	return 0, 0
 }
 
-// isWord marks what a well-known secret doesn't begin behind.
+// isWord marks the characters that can't be before a well-known secret.
 var isWord = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 // knownIn finds well-known secrets.

@@ -7,15 +7,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// lazy is a sink that redacts, and makes what that takes at the first exchange.
+// lazy is a sink that redacts, and builds its tables at the first exchange.
 type lazy struct {
 	next recording.Sink
 	sink func() *Sink
 }
 
-// NewLazy returns a sink that does what [New]'s does. It makes the table of words
-// at the first exchange, so that a sidecar that records nothing does without the
-// half MiB that the table and the pages of its code take.
+// NewLazy returns a sink that redacts like that of [New], but builds the table of words at the first
+// exchange. So a sidecar that records nothing saves the half MiB that the table and the pages of its
+// code take.
 func NewLazy(next recording.Sink, o Options) recording.Sink {
 	return lazy{next, sync.OnceValue(func() *Sink { return New(next, o) })}
 }

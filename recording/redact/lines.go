@@ -2,13 +2,12 @@ package redact
 
 import "strings"
 
-// maxLine is how much of a line is read at once.
+// maxLine is how many bytes of a line are read at a time.
 const maxLine = 16 << 10
 
-// lines redacts text line by line: `name: value` and `name=value`, as in YAML, in
-// properties and in heads of messages, private keys over several lines, and what is
-// written in prose. yaml says whether values may have spaces, and what is below a name
-// belongs to it.
+// lines redacts text line by line: `name: value` and `name=value`, as in YAML, in properties and in
+// heads of messages; private keys of several lines; and secrets in prose. If yaml is true, values may
+// have spaces, and lines below a name belong to it.
 func (q *search) lines(s string, yaml bool) []byte {
 	d := draft{src: s, max: q.max}
 	o := outline{indent: -1, column: -1}
@@ -61,21 +60,21 @@ func (q *search) lines(s string, yaml bool) []byte {
 	return d.bytes()
 }
 
-// outline is what lines say of those below them.
+// outline remembers lines that decide whether the lines below them are secret.
 type outline struct {
-	indent  int  // of the name whose value the following lines are; -1: they are nobody's
+	indent  int  // the indent of the name that the following lines belong to; -1: they belong to none
 	text    bool // the value is a text: `name: |`
 	form    form
 	verdict verdict
-	around  *outline // in which a text begins; nil: in none
+	around  *outline // the outline around a text; nil: there is none
 
-	column int     // at which a name stands that names the value beside it; -1: there is none
-	named  verdict // what it says: `- name: PASSWORD`, and then `value: …`
+	column int     // the column of a member whose value is a name; -1: there is none
+	named  verdict // the verdict on this name: `- name: PASSWORD`, and then `value: …`
 }
 
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
-// begin lets the lines below this one be its value, unless they are already.
+// begin makes the lines below this one its value, unless they already belong to a name.
 func (o *outline) begin(line string, text bool, f form, v verdict) {
 	if o.indent >= 0 && !text {
 		return
@@ -88,8 +87,8 @@ func (o *outline) begin(line string, text bool, f form, v verdict) {
 	*o = outline{indent: indentOf(line), text: text, form: innerForm(f), verdict: v, around: around, column: -1}
 }
 
-// covers reports whether a line is below the one whose value follows. The items of a list may
-// have the indent of its name.
+// covers reports whether a line belongs to the name that an earlier line has. The items of a list may
+// have the same indent as its name.
 func (o *outline) covers(line string) bool {
 	if o.indent < 0 {
 		return false
@@ -98,7 +97,7 @@ func (o *outline) covers(line string) bool {
 	return n > o.indent || strings.TrimSpace(line) == "" || !o.text && n == o.indent && line[n] == '-'
 }
 
-// beside sees to names that say what the value beside them is, at the same column.
+// beside applies a name such as `name: PASSWORD` to the value beside it, in the same column.
 func (o *outline) beside(q *search, line, name string, value assigned, f form, v verdict) (form, verdict) {
 	column := len(line) - len(strings.TrimLeft(line, " \t-"))
 	if column != o.column {
@@ -113,7 +112,7 @@ func (o *outline) beside(q *search, line, name string, value assigned, f form, v
 	return f, v
 }
 
-// item is where the text of a line stands, or that of an item of a list.
+// item finds the text of a line, or that of an item of a list.
 func item(line string, list bool) (value assigned) {
 	value.from = indentOf(line)
 	if list && strings.HasPrefix(line[value.from:], "- ") {
@@ -126,7 +125,7 @@ func item(line string, list bool) (value assigned) {
 	return value
 }
 
-// lineText redacts a line that isn't secret by the name it begins with.
+// lineText redacts a line whose name doesn't make it secret.
 func (q *search) lineText(line string) string {
 	if !q.r.suspicious(line) {
 		return line
@@ -134,7 +133,7 @@ func (q *search) lineText(line string) string {
 	return q.r.text(line, content)
 }
 
-// lineEnd is where the next line begins, or, if the line is too long, the next word.
+// lineEnd returns where the next line begins, or the next word if the line is too long.
 func lineEnd(s string, from int) int {
 	if n := strings.IndexByte(s[from:min(len(s), from+maxLine)], '\n'); n >= 0 {
 		return from + n + 1
@@ -148,14 +147,13 @@ func lineEnd(s string, from int) int {
 	return from + maxLine
 }
 
-// assigned is where in a line a value stands.
+// assigned is the place of a value in a line.
 type assigned struct {
 	from, to int
 	quoted   bool
 }
 
-// assignment splits a line such as `export NAME="value"`, and returns what the name says of
-// the value.
+// assignment splits a line such as `export NAME="value"`, and returns the verdict on the name.
 func (q *search) assignment(line string) (name string, value assigned, f form, v verdict) {
 	rest := strings.TrimLeft(line, " \t-")
 	rest = strings.TrimPrefix(rest, "export ")
@@ -186,9 +184,9 @@ func (q *search) assignment(line string) (name string, value assigned, f form, v
 	return name, value, f, v
 }
 
-// script redacts a program or a style sheet: text in quotes behind a name in quotes, or behind
-// another one if it looks random, parameters of URLs, and what is found under any name. Everything else in it is more likely code
-// than a secret.
+// script redacts a program or a style sheet: quoted text behind a quoted name, quoted text behind
+// another name if it looks random, parameters of URLs, and secrets that are found under any name. The
+// rest is more likely code than a secret.
 func (q *search) script(s string) []byte {
 	d := draft{src: s, max: q.max}
 	for from := 0; from < len(s); {

@@ -6,26 +6,26 @@ import (
 	"unicode/utf8"
 )
 
-// markupScan searches XML or HTML. It knows no errors: a tag that isn't closed is
-// closed with the one around it, and what is cut is searched up to the cut.
+// markupScan searches XML or HTML. It never fails: an element that isn't closed ends with the one
+// around it, and a text that was cut is searched up to the cut.
 type markupScan struct {
 	search
 	draft
 	s      string
 	open   []element
-	deeper int // elements that are open and are not in open
+	deeper int // open elements that are not in open
 }
 
-// element is an element that is open.
+// element is an open element.
 type element struct {
 	name    stretch
-	form    form // of its texts, and of those of all elements within
+	form    form // of its texts, and of the texts of all elements in it
 	verdict verdict
-	named   verdict // what an element in it said of the next one: <key>password</key><string>…
+	named   verdict // an element in it named the next one: <key>password</key><string>…
 }
 
-// maxElements is how deep elements are remembered. In those that are deeper, texts are
-// secret as in the deepest one.
+// maxElements is how deep elements are remembered. Deeper texts are secret if those of the deepest
+// remembered element are.
 const maxElements = 256
 
 // markup redacts XML and HTML: texts of elements and values of attributes.
@@ -44,7 +44,7 @@ func (q *search) markup(s string) []byte {
 	return m.bytes()
 }
 
-// tag goes over what a `<` begins.
+// tag reads a tag, a comment or a section that begins at i, and returns where it ends.
 func (m *markupScan) tag(i int) int {
 	s := m.s
 	for _, quoted := range [...]struct{ begin, end string }{{"<!--", "-->"}, {"<![CDATA[", "]]>"}, {"<?", "?>"}, {"<!", ">"}} {
@@ -73,7 +73,7 @@ func (m *markupScan) tag(i int) int {
 	for to < len(s) && isTagChar[s[to]] {
 		to++
 	}
-	if to == from { // a bracket in a text
+	if to == from { // the `<` is a part of a text
 		next := i + 1 + valueEnd(s[i+1:], "<")
 		m.text(i, next, true)
 		return next
@@ -99,19 +99,19 @@ var isTagChar = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 // voids are elements of HTML that have no end.
 var voids = map[string]bool{"area": true, "base": true, "br": true, "col": true, "embed": true, "hr": true, "img": true, "input": true, "link": true, "meta": true, "source": true, "track": true, "wbr": true}
 
-// local is a name without its namespace.
+// local returns a name without its namespace.
 func local(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
 
-// attributes redacts the values of a tag's attributes. It returns where the tag ends, what
-// the tag says of the texts in it, by its name or by the value of an attribute such as
-// `name`, and whether it is an empty element.
+// attributes redacts the values of a tag's attributes. It returns where the tag ends, the verdict on
+// the texts in the element, and whether the element is empty. The verdict is from the tag's name, or
+// from the value of an attribute such as `name`.
 func (m *markupScan) attributes(i int, tag string) (end int, f form, v verdict, empty bool) {
 	s := m.s
 	v = m.r.names.lookUp(local(tag)).verdict
 	f = v.of(inBody)
 	var named verdict
 	for _, pass := range [...]func(name, value stretch, what verdict){
-		func(name, value stretch, what verdict) { // what it names may stand before it
+		func(name, value stretch, what verdict) { // first, because an attribute may name an earlier one
 			m.names(tag, what, s[name.from:name.to], s[value.from:value.to], &named)
 		},
 		func(name, value stretch, what verdict) { m.attribute(tag, name, value, what, named) },
@@ -133,7 +133,7 @@ func (m *markupScan) attributes(i int, tag string) (end int, f form, v verdict, 
 	return end, f, v, empty
 }
 
-// names sees to an attribute that names what the others and the text are: name="password",
+// names reads an attribute that names the other attributes and the text: name="password",
 // type="password".
 func (m *markupScan) names(tag string, what verdict, name, value string, named *verdict) {
 	isField := strings.EqualFold(name, "id") && strings.EqualFold(tag, "input") || strings.EqualFold(name, "type") && strings.EqualFold(value, "password")
@@ -178,7 +178,7 @@ func attribute(s string, i int) (name, value stretch, next int) {
 	return name, stretch{k, end}, end
 }
 
-// closeOf finds the end of a tag whose attributes end at a place.
+// closeOf finds the end of a tag whose attributes end at i.
 func closeOf(s string, i int) (end int, empty bool) {
 	for i < len(s) && s[i] != '>' && s[i] != '<' {
 		empty = s[i] == '/'
@@ -190,7 +190,7 @@ func closeOf(s string, i int) (end int, empty bool) {
 	return i, empty
 }
 
-// attribute redacts the value of one.
+// attribute redacts the value of an attribute.
 func (m *markupScan) attribute(tag string, name, value stretch, what, named verdict) {
 	raw := m.s[value.from:value.to]
 	if raw == "" {
@@ -220,10 +220,10 @@ func (m *markupScan) redacted(text string, f form, v verdict) string {
 func (m *markupScan) enter(name stretch, f form, v verdict) {
 	if len(m.open) > 0 {
 		top := &m.open[len(m.open)-1]
-		if told := top.named; told.of(inBody) != plain && v.says&(isBodyAttribute|isNaming) == 0 {
+		if named := top.named; named.of(inBody) != plain && v.says&(isBodyAttribute|isNaming) == 0 {
 			top.named = verdict{}
 			if f == plain {
-				f, v = told.of(inBody), told
+				f, v = named.of(inBody), named
 			}
 		}
 		switch {
@@ -240,7 +240,7 @@ func (m *markupScan) enter(name stretch, f form, v verdict) {
 	m.open = append(m.open, element{name: name, form: f, verdict: v})
 }
 
-// close closes the innermost element of that name, and those within it.
+// close closes the innermost element of this name, and the elements in it.
 func (m *markupScan) close(name string) {
 	if m.deeper > 0 {
 		m.deeper--
@@ -290,7 +290,7 @@ func (m *markupScan) text(from, to int, entities bool) {
 	m.replace(from, to, out)
 }
 
-// raw goes over the text of a script or a style sheet.
+// raw redacts the text of a script or a style sheet.
 func (m *markupScan) raw(from int, tag string) int {
 	s := m.s
 	to := from
@@ -322,7 +322,7 @@ func (m *markupScan) raw(from int, tag string) int {
 	return to
 }
 
-// foundIn lists the place of the innermost element, or of what is in it with these names.
+// foundIn lists the place of the innermost element, or of the place below it with these names.
 func (m *markupScan) foundIn(names ...string) {
 	path := append(make([]byte, 0, 64), m.at...)
 	for i, e := range m.open {
@@ -338,7 +338,7 @@ func (m *markupScan) foundIn(names ...string) {
 	m.places.add(path)
 }
 
-// entityText undoes the entities of XML in a text.
+// entityText decodes the entities of XML in a text.
 func entityText(s string) string {
 	i := strings.IndexByte(s, '&')
 	if i < 0 {

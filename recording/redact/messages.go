@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// messageSearch is the search in a message.
+// messageSearch returns the search in a message of this sender.
 func (r *Sink) messageSearch(from string, found *places) search {
 	return search{r: r, places: found, at: from + ".message", request: from == recording.Client, max: r.maxBody}
 }
@@ -35,17 +35,17 @@ func (r *Sink) messages(e *recording.Exchange, found *places) {
 	}
 }
 
-// protobuf is the media type of most messages of gRPC.
+// protobuf is the media type of most gRPC messages.
 const protobuf = "application/protobuf"
 
-// leave leaves the data of a message out, and keeps its size.
+// leave drops the data of a message, and keeps its size.
 func leave(m *recording.Message) {
 	m.Size = max(m.Size, int64(len(m.Data)))
 	m.Data = nil
 }
 
-// calls redacts messages of gRPC. They are of a protocol that has no names of fields, so
-// what is secret under any name is searched in them. It reports whether it left any out.
+// calls redacts gRPC messages. Protobuf has no names of fields, so only secrets that are found under
+// any name are redacted. It reports whether it left any message out.
 func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 	for i := range e.GRPC.Messages {
 		m := &e.GRPC.Messages[i]
@@ -82,15 +82,15 @@ func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 	return left
 }
 
-// frames redacts messages of a WebSocket, each of which may have several frames. It tells
-// whether it left any out.
+// frames redacts messages of a WebSocket, each of which may have several frames. It reports whether it
+// left any out.
 func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 	id := e.UUID
 	if first, ok := e.ConversationID(); ok {
 		id = first
 	}
 	all := e.WebSocket.Messages
-	var open [2]pending // what each side is sending
+	var open [2]pending // the message that each side is sending
 	for i := range all {
 		m := &all[i]
 		side := 0
@@ -102,9 +102,9 @@ func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 			continue
 		}
 		p := &open[side]
-		if p.frames == nil && m.Type == "continuation" { // it began in an earlier part
+		if p.frames == nil && m.Type == "continuation" { // the message began in an earlier part
 			var ok bool
-			if p.begun, ok = r.windows.resume(id, side); !ok { // nobody knows in the middle of what it is
+			if p.begun, ok = r.windows.resume(id, side); !ok { // the beginning is missing, so the format is unknown
 				leave(m)
 				left = true
 				continue
@@ -129,10 +129,10 @@ func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 	return left
 }
 
-// maxControl is how much a control frame may have (RFC 6455, section 5.5).
+// maxControl is the largest payload of a control frame (RFC 6455, section 5.5).
 const maxControl = 125
 
-// control redacts a control frame. That of a close has a code before its text.
+// control redacts a control frame. A close frame has a code before its text.
 func (r *Sink) control(m *recording.Message, found *places) {
 	code := 0
 	if m.Type == "close" {
@@ -149,19 +149,19 @@ func (r *Sink) control(m *recording.Message, found *places) {
 	m.Data = append(bytes.Clone(m.Data[:code]), out...)
 }
 
-// pending is a message of which there are frames.
+// pending is a message with its frames so far.
 type pending struct {
 	begun
-	frames []*recording.Message // of this part
+	frames []*recording.Message // those in this part
 }
 
-// begun is what earlier parts had of a message.
+// begun is the beginning of a message, from earlier parts.
 type begun struct {
 	data       []byte
 	compressed bool
 }
 
-// whole puts together what there is of a message, and reports whether something is missing.
+// whole joins the data of a message, and reports whether some of it is missing.
 func (p *pending) whole() (data []byte, cut bool) {
 	for _, m := range p.frames {
 		cut = cut || m.Size > int64(len(m.Data))
@@ -176,22 +176,22 @@ func (p *pending) whole() (data []byte, cut bool) {
 	return data, cut
 }
 
-// unfinished keeps a message that goes on in a later part: it will stand there as a whole.
-// If there is no room, or the conversation has ended, what there is of it is redacted.
+// unfinished keeps a message that continues in a later part, which then has all of it. If there is no
+// room, the message so far is redacted.
 func (r *Sink) unfinished(p *pending, id recording.UUID, side int, found *places) (left bool) {
 	data, cut := p.whole()
 	if !cut && r.windows.keep(id, side, begun{bytes.Clone(data), p.compressed}, 4*r.maxBody) {
 		for _, m := range p.frames {
 			leave(m)
-			m.Compressed = false // as it will be there
+			m.Compressed = false // as in the later part
 		}
 		return false
 	}
 	return r.message(p, id, side, found)
 }
 
-// message redacts a message of a WebSocket, or what there is of it: as a whole, for a
-// secret may begin in one frame and end in another. What is changed then stands in its first frame.
+// message redacts a WebSocket message, or the part that is there, as a whole: a secret may begin in one
+// frame and end in another. If the message changes, its first frame gets all of it.
 func (r *Sink) message(p *pending, id recording.UUID, side int, found *places) (left bool) {
 	first := p.frames[0]
 	data, cut := p.whole()
@@ -223,15 +223,15 @@ func (r *Sink) message(p *pending, id recording.UUID, side int, found *places) (
 	return q.cut
 }
 
-// windows are what both sides of WebSocket conversations said last: with
-// permessage-deflate, a message may repeat what an earlier one had (RFC 7692, section
-// 7.1.1), and one may go on in a later part. There are few of them; compressed messages
-// of a conversation whose windows are gone can't be read any more.
+// windows keeps the last bytes of both sides of WebSocket conversations. With permessage-deflate, a
+// message may refer to bytes of earlier ones (RFC 7692, section 7.1.1). It also keeps messages that
+// continue in a later part. It remembers maxWindows conversations; compressed messages of a
+// conversation whose windows were dropped can't be read.
 type windows struct {
 	mu    sync.Mutex
 	of    map[recording.UUID]*[2]window
 	order []recording.UUID
-	kept  int // bytes of messages that go on
+	kept  int // bytes of messages that continue in a later part
 }
 
 type window struct {
@@ -242,8 +242,8 @@ type window struct {
 
 const maxWindows = 64
 
-// get returns the windows of a conversation, for which those of the oldest one make room.
-// It is called with the lock.
+// get returns the windows of a conversation, and drops those of the oldest one if there is no room.
+// The caller holds the lock.
 func (w *windows) get(id recording.UUID) *[2]window {
 	if have := w.of[id]; have != nil {
 		return have
@@ -272,7 +272,7 @@ func (w *windows) drop(id recording.UUID) {
 	}
 }
 
-// keep keeps a message that goes on, if there is room for it.
+// keep keeps a message that continues in a later part, if there is room for it.
 func (w *windows) keep(id recording.UUID, side int, b begun, most int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -311,8 +311,8 @@ func (w *windows) forget(id recording.UUID) {
 	}
 }
 
-// inflate decompresses a message; cut says that its end is missing, after which nothing
-// that the side says can be decompressed.
+// inflate decompresses a message. If cut is true, its end is missing, and no later message of this side
+// can be decompressed.
 func (w *windows) inflate(id recording.UUID, side int, data []byte, most int, cut bool) (plain []byte, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

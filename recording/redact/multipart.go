@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// multipart redacts the parts of a body that a boundary divides: fields of a form by
-// their names, and other parts by what they are.
+// multipart redacts the parts of a body that a boundary divides: fields of a form by their names, and
+// other parts by their format.
 func (q *search) multipart(s, boundary string) []byte {
 	if boundary == "" || q.depth > maxDepth {
 		return q.lines(s, false)
@@ -30,7 +30,7 @@ func (q *search) multipart(s, boundary string) []byte {
 	return d.bytes()
 }
 
-// boundaryOf is the boundary that a multipart body begins with.
+// boundaryOf returns the boundary that a multipart body begins with.
 func boundaryOf(start string) string {
 	line, _, _ := strings.Cut(start, "\n")
 	boundary, ok := strings.CutPrefix(strings.TrimRight(line, "\r"), "--")
@@ -40,7 +40,7 @@ func boundaryOf(start string) string {
 	return boundary
 }
 
-// part redacts one part, with its head, that stands from a place up to the next divider.
+// part redacts one part and its head, from `from` up to the next divider.
 func (q *search) part(d *draft, from, end int) {
 	s := d.src
 	body, size := strings.Index(s[from:end], "\r\n\r\n"), len("\r\n\r\n")
@@ -59,7 +59,7 @@ func (q *search) part(d *draft, from, end int) {
 		return
 	}
 	begin := from + body + size
-	for _, line := range []string{"\r\n", "\n"} { // that belongs to the divider
+	for _, line := range []string{"\r\n", "\n"} { // this line break belongs to the divider
 		if before, ok := strings.CutSuffix(s[begin:end], line); ok && end < len(s) {
 			end = begin + len(before)
 			break
@@ -93,7 +93,7 @@ func (q *search) partBody(value string, fields textproto.MIMEHeader) string {
 	mediaType := fields.Get("Content-Type")
 	if strings.EqualFold(fields.Get("Content-Transfer-Encoding"), "base64") {
 		text := strings.NewReplacer("\r", "", "\n", "").Replace(value)
-		plain, _ := base64.StdEncoding.AppendDecode(nil, []byte(text)) // up to where it is cut
+		plain, _ := base64.StdEncoding.AppendDecode(nil, []byte(text)) // up to the cut
 		if out := q.document(view(plain), mediaType); out != nil {
 			return base64.StdEncoding.EncodeToString(out)
 		}

@@ -5,8 +5,8 @@ import "strings"
 // pairs finds the values of secret names: name=value, "name":"value" and
 // name: value.
 func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
-	path := -1 // how far it goes; -1: nobody has asked
-	user := -1 // whether one is named, 1 or 0; -1: nobody has asked
+	path := -1 // where the path ends; -1: not computed yet
+	user := -1 // 1 if a parameter names a user, 0 if none does; -1: not computed yet
 	for i := 0; i < len(s); i++ {
 		if colons {
 			if s[i] != '=' && s[i] != ':' {
@@ -22,7 +22,7 @@ func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
 		}
 		name, quoted := nameBefore(s, i)
 		if s[i] == ':' && !quoted && strings.IndexByte(name, ':') >= 0 {
-			continue // a URN, or the like
+			continue // a URN, for example
 		}
 		from := i + 1
 		if !r.isPair(name, s, i, g, quoted, &user) {
@@ -58,10 +58,10 @@ func isParameter(s string, i int, name string) bool {
 	return begin >= 0 && (s[begin] == '?' || s[begin] == '&')
 }
 
-// maxSpoken is how much of a value is looked at to tell whether it is one.
-const maxSpoken = 256
+// maxJudged is how much of a value is read to judge whether it is secret.
+const maxJudged = 256
 
-// isPair reports whether the value behind the separator at i is secret, by its name.
+// isPair reports whether the value behind the separator at i is secret because of its name.
 func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) bool {
 	if name == "" {
 		return false
@@ -73,11 +73,11 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 		if r.verdict(name).of(inParameter) == plain {
 			return false
 		}
-		value := s[i+1 : min(len(s), i+1+maxSpoken)]
+		value := s[i+1 : min(len(s), i+1+maxJudged)]
 		return isRandom(value[:segmentEnd(value, 0)])
 	}
 	if g == content && s[i] == '=' && i+1 < len(s) && s[i+1] == '"' { // label="value"
-		from, to := valueFrom(s[:min(len(s), i+1+maxSpoken)], i+1, g, true, false)
+		from, to := valueFrom(s[:min(len(s), i+1+maxJudged)], i+1, g, true, false)
 		v := r.verdict(name)
 		return isSecretText(v, v.of(inBody), s[from:to], false)
 	}
@@ -88,7 +88,7 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 	if v.of(inBody) == plain {
 		return false
 	}
-	s = s[:min(len(s), i+1+maxSpoken)]
+	s = s[:min(len(s), i+1+maxJudged)]
 	from, to := valueFrom(s, i+1, g, false, false)
 	if value := s[from:to]; (quoted || g != code) && from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') || v.of(inHeader) == scheme {
 		return isSecretText(v, v.of(inBody), value, false)
@@ -101,19 +101,19 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 	}
 }
 
-// isQuotedSecret reports whether a program gives a random text to a name that isn't in quotes:
-// `apiKey: "…"`, `window.API_TOKEN = "…"`. What doesn't look random is more likely a name itself.
+// isQuotedSecret reports whether a program assigns a random text to a name that isn't in quotes:
+// `apiKey: "…"`, `window.API_TOKEN = "…"`. A text that doesn't look random is more likely a name.
 func (r *Sink) isQuotedSecret(name, s string, i int, g grammar) bool {
 	if r.verdict(name).of(inBody) == plain {
 		return false
 	}
-	s = s[:min(len(s), i+1+maxSpoken)]
+	s = s[:min(len(s), i+1+maxJudged)]
 	from, to := valueFrom(s, i+1, g, s[i] == '=', false)
 	return from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') && looksRandom(s[from:to])
 }
 
-// secretBeside reports whether the value at a place is secret, though its name says
-// nothing: that of `p` beside a user, and a random one of `appid`.
+// secretBeside reports whether the value at from is secret though its name isn't that of a secret: the
+// value of `p` beside a user, and a random value of `appid`.
 func secretBeside(name, s string, from int, user *int) bool {
 	switch {
 	case len(name) == 1 && name[0]|0x20 == 'p':
@@ -124,7 +124,7 @@ func secretBeside(name, s string, from int, user *int) bool {
 			}
 		}
 		value := s[from : from+valueEnd(s[from:], "&;#")]
-		return *user > 0 && (len(value) > 3 || strings.Trim(value, "0123456789") != "") // else a page's number
+		return *user > 0 && (len(value) > 3 || strings.Trim(value, "0123456789") != "") // otherwise it is a page number
 	case len(name) == len("appid") && strings.EqualFold(name, "appid"):
 		return isRandom(s[from : from+valueEnd(s[from:], "&;#")])
 	}
@@ -151,8 +151,8 @@ func namesUser(s string) bool {
 	return false
 }
 
-// mayDivide reports whether a colon can divide a name from its value: that of a URL
-// and of a port can't.
+// mayDivide reports whether a colon can divide a name from its value. The colon of a scheme, of a port
+// or of a time can't.
 func mayDivide(s string, i int) bool {
 	if i == 0 || i+1 == len(s) || s[i+1] == '/' && i+2 < len(s) && s[i+2] == '/' {
 		return false
@@ -167,7 +167,7 @@ func mayDivide(s string, i int) bool {
 	return n == i+1 || n < len(s) && !segmentEnds[s[n]] || s[i-1] == '"' || s[i-1] == '\''
 }
 
-// begins marks what a parameter's name can't have in it, so it begins behind it.
+// begins marks characters that a parameter's name can't have. A name begins behind the last of them.
 var begins = set("?&;#,/ \t\r\n\"'<>({|=!\\")
 
 func set(chars string) (t [256]bool) {
@@ -177,8 +177,8 @@ func set(chars string) (t [256]bool) {
 	return t
 }
 
-// nameBefore finds the name that ends before a separator. Before a colon, a second
-// one ends it: that is the first character of the name then.
+// nameBefore finds the name that ends before a separator. If the separator is a colon, the search stops
+// at an earlier colon, which then is the first character of the name.
 func nameBefore(s string, i int) (name string, quoted bool) {
 	colon := s[i] == ':'
 	for i > 0 && isBlank(s[i-1]) {
@@ -194,7 +194,7 @@ func nameBefore(s string, i int) (name string, quoted bool) {
 	start := i
 	for start > 0 && !begins[s[start-1]] {
 		start--
-		if colon && s[start] == ':' { // not a name; each of many colons would look at all before it
+		if colon && s[start] == ':' { // not a name. Without this, the cost of many colons would be quadratic
 			break
 		}
 	}
@@ -203,8 +203,7 @@ func nameBefore(s string, i int) (name string, quoted bool) {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// valueFrom finds where a value begins and ends. In a URL's path, a slash and the
-// query end it, too.
+// valueFrom finds where a value begins and ends. In a URL's path, a slash or the query ends it, too.
 func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, end int) {
 	if parameter && g.isURL() { // a URL has no quotes
 		if inPath {
@@ -212,7 +211,7 @@ func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, en
 		}
 		end := from
 		for end += valueEnd(s[end:], "&;#"); end < len(s) && s[end] == ';' && !beginsPair(s[end+1:]); {
-			end++ // it divides parameters only where another one follows
+			end++ // a semicolon divides parameters only if another parameter follows
 			end += valueEnd(s[end:], "&;#")
 		}
 		return from, end
@@ -264,7 +263,7 @@ func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, en
 	return from, from + proseEnd(rest)
 }
 
-// valueEnd is the length of a value that one of these characters ends.
+// valueEnd returns the length of a value that one of the characters in ends ends.
 func valueEnd(rest, ends string) int {
 	if n := strings.IndexAny(rest, ends); n >= 0 {
 		return n
@@ -272,8 +271,8 @@ func valueEnd(rest, ends string) int {
 	return len(rest)
 }
 
-// proseEnd is the length of a value in a header. What divides values may be a part
-// of this one, so it only ends where another name follows.
+// proseEnd returns the length of a value in a header. A comma or a space may be a part of the value, so
+// it ends the value only if another name follows.
 func proseEnd(rest string) int {
 	for i := 0; i < len(rest); i++ {
 		switch c := rest[i]; {

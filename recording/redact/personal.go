@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// inMail marks what a mail address has before its at sign, and inHost what it has behind it.
+// inMail marks the characters of a mail address before its at sign, and inHost those behind it.
 var (
 	inMail = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-'")
 	inHost = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-")

@@ -10,14 +10,14 @@ import (
 const (
 	// maxPlaces is how many places of secrets an exchange lists.
 	maxPlaces = 32
-	// maxSteps is how deep a place is named.
+	// maxSteps is how many steps the path of a place has at most.
 	maxSteps = 32
-	// maxStep is how long a name in a place is. What is longer, and what looks random, is no
-	// name of a field: it may be a secret itself.
+	// maxStep is how long a name in a path is at most. A longer or random name is left out, because it
+	// may be a secret itself.
 	maxStep = 64
 )
 
-// places are where secrets were, as paths of package fieldpath, each once.
+// places lists where secrets were, as paths of package fieldpath, each once.
 type places struct{ paths []string }
 
 // add adds a path.
@@ -57,7 +57,7 @@ func (p *places) target(uri string) {
 	}
 }
 
-// list is the value of the tag, "" without places.
+// list returns the value of the tag, "" without places.
 func (p *places) list() string {
 	slices.Sort(p.paths)
 	return strings.Join(p.paths, ",")

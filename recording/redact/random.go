@@ -2,8 +2,8 @@ package redact
 
 import "strings"
 
-// looksRandom reports whether nobody seems to have thought of a value: a random string in
-// hexadecimal, base64 or the like, a UUID, a JSON Web Token, or base64 of a login.
+// looksRandom reports whether a value seems to be generated: a random string in hexadecimal, base64 or
+// a similar encoding, a UUID, a JSON Web Token, or base64 of a login.
 func looksRandom(s string) bool {
 	return isUUID(s) || looksScrambled(s)
 }
@@ -41,15 +41,15 @@ func looksScrambled(s string) bool {
 	if digits == len(s) || isUUID(s) || strings.Count(s, "/") > len(s)/16 { // a path
 		return false
 	}
-	// Of random hexadecimal and base64 nearly one character in two begins another kind of
-	// them; of aWordsInCamelCase one in six.
+	// In random hexadecimal and base64, nearly every second character changes between letters and
+	// digits, or from lower to upper case. In aNameInCamelCase, every sixth does.
 	return changes*5 >= len(s) && (digits > 0 || changes*4 >= len(s)) || isLogin(s)
 }
 
-// minRandom is how long a random value is at least.
+// minRandom is the length of the shortest random value.
 const minRandom = 16
 
-// isUUID reports whether a text is a UUID and nothing more.
+// isUUID reports whether the whole text is a UUID.
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false

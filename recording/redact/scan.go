@@ -12,21 +12,21 @@ type grammar uint8
 
 const (
 	prose     grammar = iota // a header's value: parameters, URLs and quoted text in it
-	content                  // a value in a body: the same, but there are colons in what people write
-	code                     // a program: only what is in quotes, or in a URL, is a value
+	content                  // a value in a body: like prose, but colons are frequent in texts of people
+	code                     // a program: only text in quotes or in a URL is a value
 	target                   // a URL, or a part of one
-	authority                // the same, which may begin with user information
+	authority                // a URL, or a part of one, that may begin with user information
 	webhook                  // the path of a host whose paths are secrets
-	keyed                    // from here on, the path of a host of keyedHosts
+	keyed                    // keyed+n: the path of the n-th of keyedHosts
 )
 
-// isURL reports whether a text of this grammar is a URL as a whole.
+// isURL reports whether the whole text of this grammar is a URL.
 func (g grammar) isURL() bool { return g >= target }
 
 // span is a secret in a text.
 type span struct{ from, to int }
 
-// mark says what a character may be a part of.
+// mark says which constructs a character may be a part of.
 type mark uint8
 
 const (
@@ -35,7 +35,7 @@ const (
 	slash
 	at
 	colon
-	hook // by which well-known secrets are found
+	hook // a character by which well-known secrets are found
 )
 
 var marks = func() (t [256]mark) {
@@ -53,10 +53,10 @@ func marksOf(s string) (m mark) {
 	return m
 }
 
-// suspicious reports whether a text must be looked at closely. Most need not be: what they
-// have of these characters is of times, of hosts and paths, and of hyphenated words.
+// suspicious reports whether a text must be searched. Most texts need no search: they have marked
+// characters only in times, hosts, paths and hyphenated words.
 func (r *Sink) suspicious(s string) bool {
-	divided := false // a colon or a slash came
+	divided := false // there was a colon or a slash
 	if len(s) < 8 {
 		return markedOf(s) != 0
 	}
@@ -85,7 +85,7 @@ func (r *Sink) suspicious(s string) bool {
 				}
 			case slash:
 				divided = true
-				if k > 0 && s[k-1] == '<' { // a tag's
+				if k > 0 && s[k-1] == '<' { // the slash of a closing tag
 					return true
 				}
 				if k > 1 && (r.last[s[k-2]&31]>>(s[k-1]&31)&1 != 0 && r.saysMore(segmentBefore(s, k)) || s[k-1] == '/' && r.isHost(s[k+1:])) {
@@ -104,12 +104,12 @@ func (r *Sink) suspicious(s string) bool {
 	return s[0] == '<' || r.also.Phones && strings.IndexByte(s, '+') >= 0 || len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
 }
 
-// saysMore reports whether a segment of a path says something of those behind it.
+// saysMore reports whether a segment of a path may make those behind it secret.
 func (r *Sink) saysMore(segment string) bool {
 	return r.announces(segment) || r.suspected(segment) > 0 || segment == "services"
 }
 
-// segmentBefore is the segment of a path that a slash ends.
+// segmentBefore returns the segment of a path that a slash ends.
 func segmentBefore(s string, slash int) string {
 	from := slash
 	for from > 0 && slash-from <= maxGlued && !segmentEnds[s[from-1]] {
@@ -118,7 +118,7 @@ func segmentBefore(s string, slash int) string {
 	return s[from:slash]
 }
 
-// isHost reports whether a URL goes on with a host that says what is secret of the path.
+// isHost reports whether s begins with a host whose paths have secrets.
 func (r *Sink) isHost(s string) bool {
 	host := s[:segmentEnd(s, 0)]
 	if len(host) == len(s) || len(host) > maxName {
@@ -136,11 +136,11 @@ func (r *Sink) isHost(s string) bool {
 	return false
 }
 
-// marked has the high bit of each of eight characters that may have a mark.
+// marked returns the high bit of each of eight characters that may have a mark.
 func marked(word uint64) uint64 {
-	// The high bit of a byte of low+ones*(0x80-c) says whether the byte is at least c. Bytes
-	// that are at least an odd number of these bounds are in one of these ranges, and have
-	// no mark, nor have those that aren't of ASCII:
+	// The high bit of a byte of low+ones*(0x80-c) says whether the byte is at least c. A byte that
+	// reaches an odd number of these bounds is in one of the following ranges, and has no mark. Bytes
+	// that aren't ASCII have no mark, either.
 	// [ -$] [&-,] [0-9] [C-[] []-^] [`-]
 	low := word & lows
 	in := (low + ones*(0x80-' ')) ^ (low + ones*(0x80-'%')) ^
@@ -152,7 +152,7 @@ func marked(word uint64) uint64 {
 	return ^(in | word) & highs
 }
 
-// markedOf is marked for less than eight characters.
+// markedOf is marked for fewer than eight characters.
 func markedOf(s string) (found uint64) {
 	for i := range len(s) {
 		if marks[s[i]] != 0 {
@@ -162,7 +162,7 @@ func markedOf(s string) (found uint64) {
 	return found
 }
 
-// hasMark reports whether a text has a character with a mark. It may say yes where none has.
+// hasMark reports whether a text may have a character with a mark. It never misses one.
 func hasMark(s string) bool {
 	i := 0
 	for ; i <= len(s)-8; i += 8 {
@@ -178,16 +178,16 @@ func hasMark(s string) bool {
 	return false
 }
 
-// maxEscapes is how often a text may have been escaped. No program does it more
-// often, so what is left then is secret for all that is known.
+// maxEscapes is how often a text may have been escaped. No program escapes more often, so a text that
+// still has escapes after that counts as secret.
 const maxEscapes = 6
 
-// text redacts secrets that are written in a text: values of parameters with
-// secret names, user information, segments of paths, card numbers and well-known
-// secrets. A text is read as it stands, and again each time it can be unescaped.
+// text redacts the secrets in a text: values of parameters with secret names, user information,
+// segments of paths, card numbers and well-known secrets. It searches the text, and then again after
+// each level of escapes that it can undo.
 //
-//	/cb?to=https%3A%2F%2Fa%2F%3Fkey%3Dhush      as it stands
-//	/cb?to=https://a/?key=hush                  unescaped: `hush` goes, where its escaped form stands
+//	/cb?to=https%3A%2F%2Fa%2F%3Fkey%3Dhush      the original
+//	/cb?to=https://a/?key=hush                  unescaped: `hush` is replaced in the original
 func (r *Sink) text(s string, g grammar) string {
 	if g != authority && g < webhook && !r.suspicious(s) {
 		return s
@@ -204,7 +204,7 @@ func (r *Sink) text(s string, g grammar) string {
 	return r.replace(s, found)
 }
 
-// findEscaped finds secrets in what a text is when it is unescaped.
+// findEscaped finds secrets in the unescaped forms of a text.
 func (r *Sink) findEscaped(found []span, s string, g grammar) []span {
 	t, places, changed := unescape(s, nil)
 	for n := 0; changed; n++ {
@@ -222,8 +222,8 @@ func (r *Sink) findEscaped(found []span, s string, g grammar) []span {
 	return found
 }
 
-// unescape undoes one level of percent-encoding, and returns where each byte, and
-// the end, stands in the original.
+// unescape undoes one level of percent-encoding, and returns the place in the original of each byte and
+// of the end.
 func unescape(s string, places []int32) (t string, moved []int32, changed bool) {
 	first := strings.IndexByte(s, '%')
 	for first >= 0 && !isEscape(s[first:]) {
@@ -259,7 +259,7 @@ func unescape(s string, places []int32) (t string, moved []int32, changed bool) 
 // isEscape reports whether a text that begins with a percent sign begins with an escape.
 func isEscape(s string) bool { return len(s) > 2 && unhex(s[1]) < 16 && unhex(s[2]) < 16 }
 
-// unhex is the value of a hexadecimal digit; more than 15 for other characters.
+// unhex returns the value of a hexadecimal digit, and more than 15 for other characters.
 func unhex(c byte) byte {
 	switch lower := c | 0x20; {
 	case isDigit(c):
@@ -270,7 +270,7 @@ func unhex(c byte) byte {
 	return 0xff
 }
 
-// unescaped undoes percent-encoding as often as a text is read.
+// unescaped undoes percent-encoding up to maxEscapes times.
 func unescaped(s string) string {
 	for n, changed := 0, true; changed && n < maxEscapes; n++ {
 		s, _, changed = unescape(s, nil)
@@ -278,7 +278,7 @@ func unescaped(s string) string {
 	return s
 }
 
-// replace puts tokens in the places of the secrets. Those that overlap are one.
+// replace replaces the secrets by tokens. Secrets that overlap get one token.
 func (r *Sink) replace(s string, found []span) string {
 	slices.SortStableFunc(found, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to))
@@ -296,7 +296,7 @@ func (r *Sink) replace(s string, found []span) string {
 	return string(append(out, s[done:]...))
 }
 
-// find appends the secrets of a text as it stands.
+// find appends the secrets of a text, without unescaping it.
 func (r *Sink) find(found []span, s string, g grammar, m mark) []span {
 	if m&(equals|colon) != 0 {
 		found = r.pairs(found, s, g, m&colon != 0)

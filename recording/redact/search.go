@@ -2,30 +2,30 @@ package redact
 
 import "strings"
 
-// search is where in an exchange secrets are searched.
+// search is the search for secrets in one part of an exchange.
 type search struct {
 	r       *Sink
-	places  *places // that were found
-	at      string  // what is searched, as a path
+	places  *places // where secrets were found
+	at      string  // the path of the part
 	request bool    // a client sent it
-	depth   int     // of texts within texts
-	max     int     // bytes that a text may have once its secrets are replaced
-	cut     bool    // it would have more
-	final   bool    // out: nothing comes of what stands for the secrets, so it needn't be read again
-	// variables of GraphQL that stand for the values of secret names: login(password: $p)
+	depth   int     // how deep the text is in other texts
+	max     int     // the most bytes that a text may have once its secrets are replaced
+	cut     bool    // the text was cut at max
+	final   bool    // a result: redacting the text again would change nothing
+	// variables of GraphQL that are the values of secret names: login(password: $p)
 	variables map[string]string
 }
 
 const (
-	// maxDepth is how deep texts are read within texts, as JSON in a string of JSON: each
-	// doubles the backslashes of the one within it.
+	// maxDepth is how deep texts in texts are searched, such as JSON in a string of JSON. Each level
+	// doubles the backslashes of the one in it.
 	maxDepth = 6
-	// minValue is the length of the shortest text that is searched for what is found under
-	// any name. What is shorter has hardly room for a secret and its name.
+	// minValue is the length of the shortest text that is searched for secrets under any name. A
+	// shorter text has hardly room for a secret and its name.
 	minValue = minKnown
 )
 
-// found lists the place of a value with a name; "" for the whole of what is searched.
+// found lists the place of the value with this name, or with "" that of the whole part.
 func (q *search) found(name string) {
 	path := append(make([]byte, 0, 64), q.at...)
 	if name != "" {
@@ -34,14 +34,13 @@ func (q *search) found(name string) {
 	q.places.add(path)
 }
 
-// within is the search in a text that stands in a value. Its places are not listed, for
-// that of the value is.
+// within returns a search for a text inside a value. It lists no places, because the place of the value
+// is listed.
 func (q *search) within() search {
 	return search{r: q.r, places: new(places), request: q.request, depth: q.depth + 1, max: q.max, variables: q.variables}
 }
 
-// value redacts the text of a value that isn't secret by its name. What is in it may
-// be a document of its own.
+// value redacts the text of a value whose name doesn't make it secret. The text may be a document.
 func (q *search) value(text string) string {
 	if len(text) < minValue {
 		return text
@@ -60,8 +59,8 @@ func (q *search) value(text string) string {
 	return q.r.text(text, grammarOf(text))
 }
 
-// embedded redacts a text if it is a document of a kind that is found in values; nil if
-// it isn't, or has no secrets.
+// embedded redacts a text if it is a document in a format that is frequent in values. It returns nil if
+// it isn't, or if it has no secrets.
 func (q *search) embedded(text string) []byte {
 	start := strings.TrimLeft(text[:min(len(text), 64)], " \t\r\n")
 	if start == "" {
@@ -78,7 +77,7 @@ func (q *search) embedded(text string) []byte {
 	return nil
 }
 
-// grammarOf tells a URL from other values.
+// grammarOf distinguishes URLs from other values.
 func grammarOf(text string) grammar {
 	if strings.IndexByte(text, ' ') < 0 && (text[0] == '/' || strings.Contains(text[:min(len(text), maxScheme)], "://")) {
 		return target
@@ -86,10 +85,10 @@ func grammarOf(text string) grammar {
 	return content
 }
 
-// maxScheme is longer than the schemes of URLs are.
+// maxScheme bounds the scheme of a URL and its `://`.
 const maxScheme = 32
 
-// secret returns what stands for a value that is secret by its name.
+// secret returns the replacement of a value that is secret because of its name.
 func (r *Sink) secret(f form, value string) string {
 	switch f {
 	case scheme, setCookie:
@@ -102,8 +101,8 @@ func (r *Sink) secret(f form, value string) string {
 	return r.token(value)
 }
 
-// token returns what stands for a secret. An authentication scheme before it stays: the
-// secret has the same token without it.
+// token returns the replacement of a secret. An authentication scheme before it stays, so the secret has
+// the same token with and without a scheme.
 func (r *Sink) token(text string) string {
 	n := schemeOf(text)
 	return text[:n] + r.tokens.Of(text[n:])

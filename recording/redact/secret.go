@@ -2,11 +2,11 @@ package redact
 
 import "strings"
 
-// minNumber is how many digits a number has that is secret by its name: `"cvv": 123`.
+// minNumber is how many digits a number needs to be secret because of its name: `"cvv": 123`.
 const minNumber = 3
 
-// isSecretText reports whether the text of a value is secret, by the form that holds for
-// it and what else its name says; request says whether a client sent it.
+// isSecretText reports whether the text of a value is secret, by the form that applies to it and the
+// verdict on its name. request is true if a client sent it.
 func isSecretText(v verdict, f form, text string, request bool) bool {
 	if len(text) <= len("undefined") {
 		switch strings.ToLower(text) {
@@ -29,8 +29,8 @@ func isSecretText(v verdict, f form, text string, request bool) bool {
 	return request || v.says&isPhrase != 0 || !isLabel(text)
 }
 
-// schemeOf is the length of the authentication scheme that a text begins with, and of the
-// space behind it, if nothing but one word follows. In a URL, the space may be escaped.
+// schemeOf returns the length of the authentication scheme that a text begins with and the space behind
+// it. It returns 0 unless exactly one word follows. In a URL, the space may be escaped.
 func schemeOf(text string) int {
 	const longest = len("bearer%20")
 	for _, space := range [...]string{" ", "%20", "+"} {
@@ -55,9 +55,8 @@ func isScheme(name string) bool {
 	return false
 }
 
-// isLabel reports whether a text says what a secret is, as those do that a page shows beside
-// a field: `Password`, `Forgot your password?`. It is one word or several of which
-// one is a word for a secret; those of a secret hardly are.
+// isLabel reports whether a text names a secret, such as the label of a field on a page: `Password`,
+// `Forgot your password?`. One of its words is a word for a secret. The words of a secret hardly are.
 func isLabel(text string) bool {
 	if len(text) > 1<<10 || len(text) > maxLabel && strings.IndexByte(text, ' ') < 0 {
 		return false
@@ -71,10 +70,10 @@ func isLabel(text string) bool {
 	return len(text) >= len(french) && strings.EqualFold(text[:len(french)], french) && (len(text) == len(french) || text[len(french)] == ' ')
 }
 
-// maxLabel is longer than the words of the table are, with the marks around them.
+// maxLabel bounds a word of the table with the punctuation around it.
 const maxLabel = 24
 
-// secretWords are the words of the table that make a name secret on their own.
+// secretWords has the words of the table that alone make a name secret.
 var secretWords = func() map[string]bool {
 	m := map[string]bool{}
 	for _, row := range words {

@@ -6,10 +6,10 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 
-// flat splits a name at whatever is no letter, and where digits begin and end.
+// flat splits a name at characters that aren't letters or digits, and where digits begin and end.
 func flat(name string) []string { return split(name, func(string, int) bool { return false }) }
 
-// camel also splits it where a capital begins a word: accessToken, APIKey.
+// camel splits a name like flat, and where a capital begins a word: accessToken, APIKey.
 func camel(name string) []string {
 	return split(name, func(s string, i int) bool {
 		return isUpper(s[i]) && (isLower(s[i-1]) || i+1 < len(s) && isLower(s[i+1]))

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// Prefix begins the token that stands for a secret.
+	// Prefix begins each token that replaces a secret.
 	Prefix = "REDACTED-"
-	// NumberPrefix begins the number that stands for a secret that is one.
+	// NumberPrefix begins each number that replaces a secret number.
 	NumberPrefix = "8000"
 
 	tokenLen     = len(Prefix) + 16
@@ -31,10 +31,9 @@ const (
 //	token  = "REDACTED-", then the first 8 bytes of mac in hexadecimal
 //	number = "8000", then the next 8 bytes, as a big-endian number modulo 10^12, in 12 digits
 //
-// The text is what is left when the escapes of JSON, XML and the like are undone,
-// and percent-encoding up to six times; `+` is a space, as in forms, and a card
-// number has neither spaces nor dashes. So a secret gets one token, whether it stands in
-// a header, in a URL or in a body.
+// The text is the secret without escapes: those of JSON and XML are undone, percent-encoding up to six
+// times, and `+` becomes a space, as in forms. Card numbers lose their spaces and dashes. So a secret
+// has the same token in headers, URLs and bodies.
 type Tokens struct{ macs sync.Pool }
 
 // NewTokens returns the tokens of a key. Without a key it makes a random one, which
@@ -48,8 +47,8 @@ func NewTokens(key []byte) *Tokens {
 	return &Tokens{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
 }
 
-// Of returns the token of a secret. Nothing stands for an empty secret, and a token
-// for itself.
+// Of returns the token of a secret. It returns an empty secret, or one that is already a token, as it
+// is.
 func (t *Tokens) Of(secret string) string {
 	if secret == "" || IsToken(secret) {
 		return secret
@@ -61,8 +60,8 @@ func (t *Tokens) Of(secret string) string {
 	return string(text[:])
 }
 
-// OfNumber returns the number that stands for a JSON number, which is given as it is
-// written. Such a number stands for itself.
+// OfNumber returns the number that replaces a JSON number, given as a literal. It returns a number that
+// is already a replacement as it is.
 func (t *Tokens) OfNumber(literal string) string {
 	if literal == "" || IsNumber(literal) {
 		return literal
@@ -77,9 +76,8 @@ func (t *Tokens) OfNumber(literal string) string {
 	return string(text)
 }
 
-// Sized returns what stands for a secret where its size must not change, as in a
-// binary message that has lengths of its parts: the token, cut or filled up with dashes. That
-// stands for itself.
+// Sized returns a token that is as long as the secret, cut or padded with dashes. Binary messages need
+// it, because they have the lengths of their parts. It returns such a token as it is.
 func (t *Tokens) Sized(secret string) string {
 	if isSized(secret) {
 		return secret
@@ -100,7 +98,7 @@ func (t *Tokens) mac(secret string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// canonical is the text that all ways to write a secret have in common.
+// canonical returns the same text for all encodings of a secret.
 func canonical(secret string) string {
 	if strings.IndexByte(secret, '%') >= 0 {
 		secret = unescaped(secret)
@@ -114,13 +112,13 @@ func canonical(secret string) string {
 	return secret
 }
 
-// IsToken reports whether the text is a token and nothing more.
+// IsToken reports whether the whole text is one token.
 func IsToken(s string) bool {
 	digits, ok := strings.CutPrefix(s, Prefix)
 	return ok && len(s) == tokenLen && strings.Trim(digits, "0123456789abcdef") == ""
 }
 
-// isSized reports whether the text is a token that was cut or filled up.
+// isSized reports whether the text is a token that Sized cut or padded.
 func isSized(s string) bool {
 	if len(s) > tokenLen {
 		return IsToken(s[:tokenLen]) && strings.Trim(s[tokenLen:], "-") == ""
@@ -129,7 +127,7 @@ func isSized(s string) bool {
 	return s[:n] == Prefix[:n] && strings.Trim(s[n:], "0123456789abcdef") == ""
 }
 
-// IsNumber reports whether the text is a number that stands for a secret.
+// IsNumber reports whether the text is a number that replaces a secret.
 func IsNumber(s string) bool {
 	digits, ok := strings.CutPrefix(s, NumberPrefix)
 	return ok && len(s) == numberLen && strings.Trim(digits, "0123456789") == ""

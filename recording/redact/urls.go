@@ -41,15 +41,15 @@ func isPrintable(s string) bool {
 	return strings.IndexFunc(s, unicode.IsControl) < 0
 }
 
-// isCutLogin reports whether a text that ends in what may be an authority ends in user
-// information: what is behind its colon is no port.
+// isCutLogin reports whether an authority at the end of a text is user information that was cut before
+// its at sign. It is, if no port follows the colon.
 func isCutLogin(s string) bool {
 	user, password, ok := strings.Cut(s, ":")
 	return ok && user != "" && user[0] != '[' && strings.Trim(password, "0123456789") != ""
 }
 
-// logins finds user:password@host without a URL around it, as proxies and
-// databases are named. An address may have a scheme in front of it.
+// logins finds user:password@host without a URL around it, as in addresses of proxies and databases. An
+// address may have a scheme in front of it.
 func logins(found []span, s string) []span {
 	for end := strings.IndexByte(s, '@'); end >= 0; {
 		start := end
@@ -74,16 +74,16 @@ func logins(found []span, s string) []span {
 	return found
 }
 
-// segmentEnds ends a segment of a path.
+// segmentEnds marks the characters that end a segment of a path.
 var segmentEnds = set("/?#&;,\"<> \t")
 
-// segments finds those of a path that another one announces as secret:
-// /reset-password/…, and those that are well-known tokens.
+// segments finds the secret segments of a path: well-known tokens, and those that another segment
+// announces, such as /reset-password/….
 func (r *Sink) segments(found []span, s string, g grammar) []span {
 	if g >= keyed {
 		found = keys(found, s, 0, int(g-keyed))
 	}
-	left := 0 // of the next segments, how many are secrets if they are random
+	left := 0 // how many of the next segments are secret if they are random
 	for i := strings.IndexByte(s, '/'); i >= 0 && i < len(s); {
 		from, to := i+1, segmentEnd(s, i+1)
 		segment := s[from:to]
@@ -92,7 +92,7 @@ func (r *Sink) segments(found []span, s string, g grammar) []span {
 		if from > 1 && s[i-1] == '/' { // an authority
 			if isWebhookHost(segment) && to < len(s) && s[to] == '/' {
 				g = webhook
-				to = segmentEnd(s, to+1) // what is behind it says what it is for
+				to = segmentEnd(s, to+1) // the first segment says what the webhook is for
 			} else if n := keyedHost(segment); n >= 0 {
 				found = keys(found, s, to, n)
 			}
@@ -117,7 +117,7 @@ func (r *Sink) segments(found []span, s string, g grammar) []span {
 			case isStep(s[from:to]):
 			case subjects[singular(s[from:to])]: // /verify/email/token
 				left = 3
-				to = from - 1 // it may announce the next one itself: /verify/token/…
+				to = from - 1 // the subject may announce the next segment: /verify/token/…
 			default:
 				found = append(found, span{from, to})
 				left = 1 // /activate/user/token
@@ -128,7 +128,7 @@ func (r *Sink) segments(found []span, s string, g grammar) []span {
 			break
 		}
 		if g == webhook && next > 0 && strings.IndexAny(s[to:to+next], "?#&\"<> ") >= 0 {
-			g = target // that path has ended
+			g = target // the path has ended
 		}
 		i = to + next
 	}
@@ -142,8 +142,8 @@ func segmentEnd(s string, from int) int {
 	return from
 }
 
-// announces reports whether a segment says that the next one is a secret. Few end
-// with letters that make it worth to be looked up.
+// announces reports whether a segment makes the next one secret. It looks up only the few segments
+// whose last letters are those of an announcing word.
 func (r *Sink) announces(segment string) bool {
 	return r.mayAnnounce(segment) && r.verdict(segment).of(inPath) != plain
 }
@@ -153,7 +153,7 @@ func (r *Sink) mayAnnounce(segment string) bool {
 	return n >= 3 && n <= maxGlued && r.last[segment[n-2]&31]>>(segment[n-1]&31)&1 != 0
 }
 
-// suspected is what suspects says of a segment.
+// suspected returns how many segments behind this one are secret if they are random.
 func (r *Sink) suspected(segment string) int {
 	if !r.mayAnnounce(segment) {
 		return 0
@@ -161,7 +161,7 @@ func (r *Sink) suspected(segment string) int {
 	return suspects[strings.ToLower(segment)]
 }
 
-// steps are what may follow such a segment and is no secret: an operation on it.
+// steps are operations that may follow an announcing segment. They are no secrets.
 var steps = func() map[string]bool {
 	m := make(map[string]bool)
 	for _, step := range strings.Fields(`accessor callback change check complete confirm create delete edit exchange forgot form generate
@@ -172,8 +172,8 @@ var steps = func() map[string]bool {
 	return m
 }()
 
-// subjects are the things that such an operation is about: /verify/email. They are not
-// secrets, and of the two segments behind them those are that look random.
+// subjects are the objects of such an operation: /verify/email. They are no secrets, but the two
+// segments behind them are if they look random.
 var subjects = func() map[string]bool {
 	m := make(map[string]bool)
 	for _, subject := range strings.Fields(`account address card code contact customer device domain email identity invitation link member mobile
@@ -188,11 +188,10 @@ func isStep(segment string) bool {
 	return segment == "" || steps[first]
 }
 
-// isWebhookHost knows the hosts whose paths are secrets: hooks.slack.com,
-// x.webhook.office.com.
+// isWebhookHost reports whether the paths of a host are secrets: hooks.slack.com, x.webhook.office.com.
 func isWebhookHost(host string) bool {
 	k := len(host) - 1
-	for k >= 3 && (host[k]|0x20 != 'k' || host[k-1]|0x20 != 'o') { // few hosts have a hook anywhere
+	for k >= 3 && (host[k]|0x20 != 'k' || host[k-1]|0x20 != 'o') { // few hosts have the letters "ok"
 		k--
 	}
 	if k < 3 {
@@ -207,7 +206,8 @@ func isWebhookHost(host string) bool {
 	return false
 }
 
-// keyedHosts have a key in their paths, behind one of these. Their subdomains do, too.
+// keyedHosts lists domains with a key in their paths, behind one of the texts in behind. It covers their
+// subdomains.
 var keyedHosts = []struct {
 	domain string // two labels
 	behind []string
@@ -225,7 +225,7 @@ var keyedHosts = []struct {
 	{"victorops.com", []string{"/alert/"}},
 }
 
-// keyedHost returns the place of a host in keyedHosts, -1 if it has none.
+// keyedHost returns the index of a host's domain in keyedHosts, and -1 if it isn't there.
 func keyedHost(host string) int {
 	if i := strings.IndexByte(host, ':'); i >= 0 {
 		host = host[:i]
@@ -260,22 +260,21 @@ func keys(found []span, s string, from, host int) []span {
 	return found
 }
 
-// everything is more segments than a path has.
+// everything is more than the number of segments of any path.
 const everything = 1 << 30
 
-// suspects tells how many segments behind one are secrets if they are random: all
-// behind a webhook's (/api/webhooks/…, /webhookb2/…), and two behind a collection of
-// secrets (/invites/token) or a step with a user in front of the token (/reset/user/token).
+// suspects says how many segments behind one are secret if they are random: all behind that of a
+// webhook (/api/webhooks/…, /webhookb2/…), and two behind a collection of secrets (/invites/token) or
+// an operation with a user before the token (/reset/user/token).
 var suspects = map[string]int{"hook": everything, "hooks": everything, "webhook": everything, "webhooks": everything, "webhookb2": everything, "incomingwebhook": everything,
 	"invites": 2, "invitations": 2, "join": 2, "magic": 2, "reset": 2, "sessions": 2, "tokens": 2}
 
-// isRandom reports whether a segment looks as if nobody had thought of it.
+// isRandom reports whether a segment looks generated: at least 12 characters, with digits and others.
 func isRandom(segment string) bool {
 	return len(segment) >= 12 && strings.ContainsAny(segment, "0123456789") && strings.Trim(segment, "0123456789") != ""
 }
 
-// bot is the length of what is before the token in a segment of Telegram's API:
-// bot123456:token.
+// bot returns the length of the text before the token in a segment of Telegram's API: bot123456:token.
 func bot(segment string) int {
 	if !strings.HasPrefix(segment, "bot") || len(segment) < 5 || !isDigit(segment[3]) {
 		return 0
