@@ -12,7 +12,7 @@
 //   - The reader ignores lengths in messages: a body has the bytes that are there.
 //   - The writer writes valid HTTP/1: the framing fits the body.
 //
-// It imports recording, its folder coding and the standard library.
+// It imports recording, convert/internal/web and the standard library.
 package gor
 
 // Separator divides records. It has a line feed before and after it.

@@ -10,5 +10,6 @@
 //     RRPair gives the same bytes. If somebody has changed the entry, the changes win.
 //   - A written log has every field that HAR 1.2 demands, and those that Chromium and Firefox look for.
 //
-// It imports recording, its folder coding, golang.org/x/net/idna and the standard library.
+// It imports recording, recording/coding, convert/internal/web, golang.org/x/net/idna and the standard
+// library.
 package har

@@ -7,5 +7,5 @@
 // Exchanges have times that put those of a higher priority first, across files too, and those of one
 // priority in the order of the file.
 //
-// It imports recording and the standard library.
+// It imports recording, convert/internal/web and the standard library.
 package wiremock
