@@ -73,7 +73,7 @@ var mayImport = map[string][]string{
 	"proxy/address":              {},
 	"proxy/ca":                   {"contract"},
 	"proxy/decode/framework":     {"contract", "contract/filter", "proxy/address", "proxy/tap", "recording"},
-	"proxy/decode/http1":         {"proxy/decode/framework", "proxy/tap", "recording"},
+	"proxy/decode/http1":         {"internal/httphead", "proxy/decode/framework", "proxy/tap", "recording"},
 	"proxy/decode/http2":         {"golang.org/x/net/http2", "proxy/decode/framework", "proxy/tap", "recording"},
 	"proxy/decode/opaque":        {"proxy/decode/framework", "proxy/tap", "recording"},
 	"proxy/decode/proxyprotocol": {"proxy/decode/framework", "proxy/tap", "recording"},
