@@ -17,13 +17,13 @@ import (
 // maxBody bounds a body without its codings.
 const maxBody = 256 << 20
 
-// body is that of a request or a response, without its codings.
+// body is the body of a request or a response, without its codings.
 type body struct {
 	half    recording.Half
 	bytes   *[]byte // where it is stored
 	place   fieldpath.Path
 	text    string
-	cut     bool // there is more that can't be read
+	cut     bool // the rest can't be read
 	changed bool
 }
 
@@ -52,7 +52,7 @@ func (d *draft) body(i int) *body {
 	case errors.Is(err, io.ErrUnexpectedEOF): // a limit cut it at capture
 		b.cut = true
 	case len(text) == 0:
-		if unknown := new(coding.UnknownError); !errors.As(err, &unknown) || unknown.Coding != "aws-chunked" { // which frames clear text
+		if unknown := new(coding.UnknownError); !errors.As(err, &unknown) || unknown.Coding != "aws-chunked" { // aws-chunked frames clear text
 			d.w.report.Unreadable++
 		}
 		text = b.half.Body
@@ -75,7 +75,7 @@ var sides = map[string]struct{ name, cut, sent string }{
 	"res": {"response", recording.TagResponseBodySize, recording.TagResponseSentSize},
 }
 
-// finish stores the body, if it was changed: without its codings, as the tag `decoded` says.
+// finish stores a changed body without its codings, and sets the tag `decoded`.
 func (b *body) finish(d *draft) {
 	if !b.changed {
 		return
@@ -98,14 +98,14 @@ func (b *body) finish(d *draft) {
 	}
 }
 
-// at changes what is at a place in the body.
+// at changes the values at a place in the body.
 func (b *body) at(d *draft, p fieldpath.Path) {
 	if b.text == "" {
 		return
 	}
 	if p.Covers(b.place) && d.rule.Do == "drop" {
 		b.set(d, "")
-		d.did(b.place, p.String())
+		d.changedAt(b.place, p.String())
 		return
 	}
 	if text, ok := d.document(b.text, b.half.Headers.Get("Content-Type"), b.place, p); ok {
@@ -114,9 +114,9 @@ func (b *body) at(d *draft, p fieldpath.Path) {
 		}
 		return
 	}
-	if p.Covers(b.place) { // no document that has places of its own
-		b.set(d, d.stead(b.text))
-		d.did(b.place, p.String())
+	if p.Covers(b.place) { // the body has no places in it
+		b.set(d, d.replacement(b.text))
+		d.changedAt(b.place, p.String())
 	}
 }
 
@@ -126,7 +126,7 @@ func (b *body) mask(d *draft, f *finder) {
 		return
 	}
 	text, ok := d.maskDocument(b.text, b.half.Headers.Get("Content-Type"), b.place, f)
-	if ok && f.in(text) { // as where it goes over several values
+	if ok && f.in(text) { // a value may extend over several values of the document
 		ok = false
 	}
 	if !ok {
@@ -137,16 +137,16 @@ func (b *body) mask(d *draft, f *finder) {
 
 // maskText changes values in a text, or in bytes, without any structure.
 func (d *draft) maskText(text string, place fieldpath.Path, f *finder) string {
-	d.did(place, kindOf(place))
+	d.changedAt(place, kindOf(place))
 	if utf8.ValidString(text) {
-		return f.mask(text, d.stead)
+		return f.mask(text, d.replacement)
 	}
-	// A binary message has lengths of its parts, so it must stay as long as it is.
-	return f.mask(text, d.steadSized)
+	// A binary message has the lengths of its parts, so its size must not change.
+	return f.mask(text, d.sizedReplacement)
 }
 
-// document changes what is at a place in a text that has places. It returns false if the
-// text is none.
+// document changes the values at a place in a document: JSON, XML, events or a form. It returns false
+// if the text is no document.
 func (d *draft) document(text, contentType string, at, p fieldpath.Path) (string, bool) {
 	if covers := p.Covers; looksLikeJSON(text) {
 		j := jsonEdit{
@@ -156,7 +156,7 @@ func (d *draft) document(text, contentType string, at, p fieldpath.Path) (string
 				}
 				with := d.leaf(text, isString)
 				if with != text {
-					d.did(q, p.String())
+					d.changedAt(q, p.String())
 				}
 				return with
 			},
@@ -167,7 +167,7 @@ func (d *draft) document(text, contentType string, at, p fieldpath.Path) (string
 				if !covers(q) {
 					return false
 				}
-				d.did(q, p.String())
+				d.changedAt(q, p.String())
 				return true
 			}
 		}
@@ -180,20 +180,20 @@ func (d *draft) document(text, contentType string, at, p fieldpath.Path) (string
 				if drops || !p.Covers(q) || strings.TrimSpace(text) == "" {
 					return text
 				}
-				d.did(q, p.String())
-				return d.stead(text)
+				d.changedAt(q, p.String())
+				return d.replacement(text)
 			},
 			drop: func(q fieldpath.Path) bool {
 				if !drops || !p.Covers(q) {
 					return false
 				}
-				d.did(q, p.String())
+				d.changedAt(q, p.String())
 				return true
 			},
 		}
 		text = x.edit(text, at)
 		if x.cut {
-			d.did(at, p.String())
+			d.changedAt(at, p.String())
 		}
 		return text, true
 	}
@@ -212,18 +212,17 @@ func (d *draft) document(text, contentType string, at, p fieldpath.Path) (string
 			if !p.Covers(place) || content == "" {
 				return content, true
 			}
-			d.did(place, p.String())
+			d.changedAt(place, p.String())
 			if d.rule.Do == "drop" {
 				return "", false
 			}
-			return d.stead(content), true
+			return d.replacement(content), true
 		})
 	}
 	return text, false
 }
 
-// events changes what is at a place in the data of server-sent events, each of which is a
-// document.
+// events changes the values at a place in server-sent events. The data of each event is a document.
 func (d *draft) events(text string, at, p fieldpath.Path) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
@@ -235,9 +234,9 @@ func (d *draft) events(text string, at, p fieldpath.Path) string {
 		content := strings.TrimRight(data, "\r\n")
 		with, ok := d.document(content, "", at, p)
 		if !ok && p.Covers(at) && strings.TrimSpace(content) != "" {
-			d.did(at, p.String())
+			d.changedAt(at, p.String())
 			if with = ""; d.rule.Do != "drop" {
-				with = " " + d.stead(strings.TrimSpace(content))
+				with = " " + d.replacement(strings.TrimSpace(content))
 			}
 		}
 		out.WriteString("data:" + with + data[len(content):])
@@ -245,21 +244,21 @@ func (d *draft) events(text string, at, p fieldpath.Path) string {
 	return out.String()
 }
 
-// leaf is what a value of JSON becomes. A number stays a number, and what is true or
-// false, which a token would give away, becomes null.
+// leaf returns the replacement of a JSON value. A number becomes a number. If the action is redact, true
+// and false become null, because their tokens would be easy to tell apart.
 func (d *draft) leaf(text string, isString bool) string {
 	switch {
 	case isString && text == "", text == "null":
 		return text
 	case isString:
-		return d.stead(text)
+		return d.replacement(text)
 	case d.rule.Do == "redact" && !isNumber(text):
 		return "null"
 	}
-	return d.steadNumber(text)
+	return d.replacementNumber(text)
 }
 
-// maskDocument changes the values that a rule looks for in a text that has places.
+// maskDocument changes the values that a rule looks for in a document, as in document.
 func (d *draft) maskDocument(text, contentType string, at fieldpath.Path, f *finder) (string, bool) {
 	if looksLikeJSON(text) {
 		j := jsonEdit{
@@ -267,18 +266,18 @@ func (d *draft) maskDocument(text, contentType string, at fieldpath.Path, f *fin
 				if !f.in(text) {
 					return text
 				}
-				d.did(safe(q, f), kindOf(q))
+				d.changedAt(safe(q, f), kindOf(q))
 				if isString {
-					return f.mask(text, d.stead)
+					return f.mask(text, d.replacement)
 				}
-				return d.steadNumber(text)
+				return d.replacementNumber(text)
 			},
 			name: func(q fieldpath.Path, text string) string {
 				if !f.in(text) {
 					return text
 				}
-				d.did(append(safe(q, f), fieldpath.Step{Kind: fieldpath.AnyMember}), kindOf(q))
-				return f.mask(text, d.stead)
+				d.changedAt(append(safe(q, f), fieldpath.Step{Kind: fieldpath.AnyMember}), kindOf(q))
+				return f.mask(text, d.replacement)
 			},
 		}
 		return j.edit(text, at)
@@ -309,19 +308,19 @@ func (d *draft) maskURI(uri string, f *finder) string {
 		segments := strings.Split(path, "/")
 		for i, s := range segments {
 			if f.in(s) {
-				segments[i] = f.mask(s, d.stead)
+				segments[i] = f.mask(s, d.replacement)
 			}
 		}
-		if path = strings.Join(segments, "/"); f.in(path) { // it goes over several segments
-			path = f.mask(path, d.stead)
+		if path = strings.Join(segments, "/"); f.in(path) { // a value extends over several segments
+			path = f.mask(path, d.replacement)
 		}
-		d.did(inPath, kindOf(inPath))
+		d.changedAt(inPath, kindOf(inPath))
 	}
 	if hasQuery {
 		path += "?" + d.maskForm(query, fieldpath.Of("req", "query"), f)
 	}
-	if f.in(path) { // it goes over both
-		return f.mask(path, d.stead)
+	if f.in(path) { // a value extends over the path and the query
+		return f.mask(path, d.replacement)
 	}
 	return path
 }
@@ -334,16 +333,16 @@ func (d *draft) maskForm(text string, at fieldpath.Path, f *finder) string {
 			continue
 		}
 		name, value, hasValue := strings.Cut(pair, "=")
-		pairs[i] = f.mask(name, d.stead)
-		d.did(safe(append(at[:len(at):len(at)], fieldpath.Step{Name: formText(name)}), f), kindOf(at))
+		pairs[i] = f.mask(name, d.replacement)
+		d.changedAt(safe(append(at[:len(at):len(at)], fieldpath.Step{Name: formText(name)}), f), kindOf(at))
 		if hasValue {
-			pairs[i] += "=" + f.mask(value, d.stead)
+			pairs[i] += "=" + f.mask(value, d.replacement)
 		}
 	}
 	return strings.Join(pairs, "&")
 }
 
-// safe is a place without names that have a value themselves.
+// safe returns a place without names that have a value themselves.
 func safe(p fieldpath.Path, f *finder) fieldpath.Path {
 	out := slices.Clone(p)
 	for i, s := range out {
@@ -354,9 +353,9 @@ func safe(p fieldpath.Path, f *finder) fieldpath.Path {
 	return out
 }
 
-// multipart gives each part of a form to change, which returns false for one that is to be
-// left out. Nothing but their contents changes. It returns false if the text is no such
-// form.
+// multipart calls change for each part of a form, and replaces the part's content by the result. If
+// change returns false, the part is left out. Nothing else changes. multipart returns false if the text
+// is no such form.
 func (d *draft) multipart(text, boundary string, change func(name, content string) (string, bool)) (string, bool) {
 	if boundary == "" {
 		return text, false
@@ -365,7 +364,7 @@ func (d *draft) multipart(text, boundary string, change func(name, content strin
 	if !strings.HasPrefix(text, delimiter) && !strings.Contains(text, "\r\n"+delimiter) {
 		return text, false
 	}
-	parts := strings.Split("\r\n"+text, "\r\n"+delimiter) // as RFC 2046 section 5.1.1 has it
+	parts := strings.Split("\r\n"+text, "\r\n"+delimiter) // RFC 2046, section 5.1.1
 	out := parts[:1]
 	for _, part := range parts[1:] {
 		head, content, ok := strings.Cut(part, "\r\n\r\n")
@@ -382,7 +381,7 @@ func (d *draft) multipart(text, boundary string, change func(name, content strin
 	return strings.TrimPrefix(strings.Join(out, "\r\n"+delimiter), "\r\n"), true
 }
 
-// partName is the name of a part of a form.
+// partName returns the name of a part of a form.
 func partName(head string) string {
 	for line := range strings.SplitSeq(head, "\r\n") {
 		name, value, _ := strings.Cut(line, ":")

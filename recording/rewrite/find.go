@@ -18,25 +18,26 @@ import (
 )
 
 const (
-	// minValue is the length of the shortest value that is looked for: a shorter one is
-	// in everything.
+	// minValue is the length of the shortest value that a rule may look for. Shorter values occur in
+	// nearly every text.
 	minValue = 4
-	// maxViews is how often a text is read anew, as base64 in a URL in a JSON string.
+	// maxViews is how many encodings within each other are undone, such as base64 in a URL in a JSON
+	// string.
 	maxViews = 5
-	// minPacked is how much base64 the shortest compressed text takes.
+	// minPacked is the length of the shortest compressed text in base64.
 	minPacked = 16
-	// maxUnpacked bounds what a text may become in all its views.
+	// maxUnpacked bounds the size of all decoded forms of a text together.
 	maxUnpacked = 16 << 20
 )
 
-// finder finds values in texts, however they are written: in any case, escaped as in
-// URLs, JSON, XML and HTML, in base64 and in hexadecimal digits, in lines as mail has them, in
-// UTF-16, packed by gzip or zlib, and several of these one within the other.
+// finder finds values in texts in any encoding: in any case, escaped as in URLs, JSON, XML and HTML, in
+// base64 and in hexadecimal digits, in lines as in mail, in UTF-16, compressed by gzip or zlib, and in
+// several of these encodings within each other.
 type finder struct {
 	values []string // in lower case
 	raw    *regexp.Regexp
 	hashes map[[sha256.Size]byte]bool
-	// base64 and hex are how long those are that may hold a value.
+	// base64 and hex are the lengths of the shortest such texts that may have a value.
 	base64, hex int
 }
 
@@ -46,7 +47,7 @@ func newFinder(values []string, hashes [][sha256.Size]byte) *finder {
 		return nil
 	}
 	f := &finder{hashes: map[[sha256.Size]byte]bool{}}
-	shortest := minValue // of what a hash is of
+	shortest := minValue // a value with a hash has at least this length
 	if len(hashes) == 0 {
 		shortest = len(slices.MinFunc(values, func(a, b string) int { return len(a) - len(b) }))
 	}
@@ -68,8 +69,8 @@ func newFinder(values []string, hashes [][sha256.Size]byte) *finder {
 	return f
 }
 
-// in reports whether a value is in the text. One that becomes more than maxUnpacked, or 64
-// times as long, can't be searched, so it counts as having one.
+// in reports whether a value is in the text. It also returns true for a text whose decoded forms are
+// longer than maxUnpacked and than 64 times the text, because they can't be searched.
 func (f *finder) in(text string) bool {
 	room := max(maxUnpacked, 64*len(text))
 	return f.within(text, maxViews, &room)
@@ -90,7 +91,7 @@ func (f *finder) within(text string, depth int, room *int) bool {
 	return false
 }
 
-// plainly reports whether a value is in the text as it stands.
+// plainly reports whether a value is in the text without decoding it.
 func (f *finder) plainly(text string) bool {
 	if len(f.values) > 0 {
 		lower := strings.ToLower(text)
@@ -103,7 +104,7 @@ func (f *finder) plainly(text string) bool {
 	return f.word(text) != ""
 }
 
-// word returns the first word of a text, or the whole, that has one of the hashes.
+// word returns the whole text, or else its first word, that has one of the hashes.
 func (f *finder) word(text string) string {
 	if len(f.hashes) == 0 {
 		return ""
@@ -126,11 +127,11 @@ func (f *finder) hashed(word string) bool {
 	return f.hashes[sha256.Sum256([]byte(word))] || f.hashes[sha256.Sum256([]byte(strings.ToLower(word)))]
 }
 
-// divides reports whether a character stands between words.
+// divides reports whether a character separates words.
 func divides(r rune) bool { return r <= ' ' || strings.ContainsRune("\"'`<>()[]{},;:=&?/\\|", r) }
 
-// mask replaces the values in a text. If one is in it in a form that can't be cut out,
-// or would be there still, all of the text is replaced.
+// mask replaces the values in a text. If a value has a form that can't be cut out, or would still be
+// there, mask replaces the whole text.
 func (f *finder) mask(text string, by func(value string) string) string {
 	out := text
 	if f.raw != nil {
@@ -149,8 +150,8 @@ func (f *finder) mask(text string, by func(value string) string) string {
 	return out
 }
 
-// views reads a text in other ways: without its escapes, and what is encoded in it. None
-// is the text itself.
+// views yields the decoded forms of a text: without its escapes, and the encoded texts in it. It never
+// yields the text itself.
 func (f *finder) views(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, view := range []func(string) string{unescapedURL, unescapedForm, unescapedJSON, unescapedHTML, unwrapped, narrowed, unpacked} {
@@ -158,7 +159,7 @@ func (f *finder) views(text string) iter.Seq[string] {
 				return
 			}
 		}
-		// What is encoded may begin within a longer run, so each offset is a view of its own.
+		// An encoded text may begin inside a longer run, so each offset is a separate view.
 		for offset := range 4 {
 			if v := decoded(text, offset, f.base64, isBase64, debase64); v != "" && !yield(v) {
 				return
@@ -172,7 +173,7 @@ func (f *finder) views(text string) iter.Seq[string] {
 	}
 }
 
-// unescapedURL undoes percent-encoding once, wherever it can be undone.
+// unescapedURL undoes one level of percent-encoding, and leaves invalid escapes.
 func unescapedURL(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
@@ -190,7 +191,7 @@ func unescapedURL(s string) string {
 	return string(out)
 }
 
-// unescapedForm also takes `+` for a space.
+// unescapedForm is unescapedURL for forms, where `+` is a space.
 func unescapedForm(s string) string {
 	if strings.IndexByte(s, '+') < 0 {
 		return s
@@ -198,7 +199,7 @@ func unescapedForm(s string) string {
 	return unescapedURL(strings.ReplaceAll(s, "+", " "))
 }
 
-// unescapedJSON undoes the escapes of strings of JSON and JavaScript, wherever they stand.
+// unescapedJSON undoes the escapes of JSON and JavaScript strings anywhere in a text.
 func unescapedJSON(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
@@ -219,7 +220,7 @@ func unescapedJSON(s string) string {
 		}
 		if s[i+1] == 'u' {
 			end = i + 6
-			if end+6 <= len(s) && s[end:end+2] == `\u` { // perhaps the second half of a character
+			if end+6 <= len(s) && s[end:end+2] == `\u` { // may be the second half of a surrogate pair
 				end += 6
 			}
 		}
@@ -242,18 +243,17 @@ func unescapedHTML(s string) string {
 	return html.UnescapeString(s)
 }
 
-// minLine is shorter than the lines into which mail, and certificates in PEM, divide base64.
+// minLine is the length of a line of base64 that may be wrapped. Mail and PEM have longer lines.
 const minLine = 48
 
-// unwrapped takes out the line breaks that MIME puts into base64, and into quoted-printable text
-// behind an equals sign.
+// unwrapped removes the line breaks of MIME: those in base64, and soft ones in quoted-printable text.
 func unwrapped(s string) string {
 	if strings.IndexByte(s, '\n') < 0 {
 		return s
 	}
 	s = softBreaks.Replace(s)
 	var b strings.Builder
-	done, run := 0, 0 // how many characters of base64 are before i
+	done, run := 0, 0 // run counts the characters of base64 before i
 	for i := range len(s) {
 		switch c := s[i]; {
 		case isBase64[c]:
@@ -271,8 +271,8 @@ func unwrapped(s string) string {
 
 var softBreaks = strings.NewReplacer("=\r\n", "", "=\n", "")
 
-// narrowed is what a text is that is UTF-16 for the most part, in either order of bytes, and any
-// other text itself.
+// narrowed decodes a text that is mostly UTF-16, in either byte order. It returns other texts as they
+// are.
 func narrowed(s string) string {
 	if strings.Count(s, "\x00")*4 < len(s) {
 		return s
@@ -299,7 +299,7 @@ func wide(s string, low int) string {
 	return string(utf16.Decode(units))
 }
 
-// unpacked is what a text is that gzip or zlib packed, and any other text itself.
+// unpacked decompresses a text in gzip or zlib. It returns other texts as they are.
 func unpacked(s string) string {
 	name := ""
 	switch {
@@ -312,12 +312,12 @@ func unpacked(s string) string {
 	}
 	var d coding.Decoder
 	defer d.Close()
-	text, _ := d.Decode(nil, []string{name}, []byte(s), maxUnpacked+1) // as far as it goes
+	text, _ := d.Decode(nil, []string{name}, []byte(s), maxUnpacked+1) // up to an error
 	return string(text)
 }
 
-// decoded decodes the runs of characters of a kind, each from the offset on, unpacks what
-// is packed, and puts a null byte behind each.
+// decoded decodes each run of characters of a kind from the offset on, and decompresses the result if
+// it is compressed. A null byte ends each text.
 func decoded(s string, offset, shortest int, of *[256]bool, decode func(string) string) string {
 	var b strings.Builder
 	for from := 0; from < len(s) && b.Len() <= maxUnpacked; from++ {
@@ -359,7 +359,7 @@ func debase64(run string) string {
 	if len(run)%4 == 1 {
 		run = run[:len(run)-1]
 	}
-	text, _ := base64.RawStdEncoding.DecodeString(toStandard.Replace(run)) // as far as it goes
+	text, _ := base64.RawStdEncoding.DecodeString(toStandard.Replace(run)) // up to an error
 	return string(text)
 }
 

@@ -9,18 +9,18 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// maxDepth is how deep JSON may be. What is deeper is no JSON to this package.
+// maxDepth is how deep JSON may be. This package treats deeper texts as plain text.
 const maxDepth = 500
 
-// jsonEdit goes over JSON texts, one or several behind each other, and copies what it is
-// not told to change. It goes as far as a text that was cut.
+// jsonEdit edits one or several JSON texts in a row, and copies everything else. It can read a text
+// that was cut.
 type jsonEdit struct {
-	// leaf returns what a string, or a number or literal as it is written, becomes. A
-	// string comes and goes without its escapes; of anything else the result is JSON.
+	// leaf returns the new value for a string, a number or a literal. Strings are passed and returned
+	// without their escapes. For other values, the text and the result are JSON.
 	leaf func(p fieldpath.Path, text string, isString bool) string
-	// name returns what the name of a member of an object becomes; nil: it stays.
+	// name returns the new name for a member of an object; nil keeps all names.
 	name func(object fieldpath.Path, text string) string
-	// drop reports whether the value at a place is to be left out; nil: none is.
+	// drop reports whether to leave out the value at a place; nil keeps all values.
 	drop func(p fieldpath.Path) bool
 
 	s       string
@@ -41,26 +41,26 @@ func (j *jsonEdit) edit(s string, at fieldpath.Path) (string, bool) {
 		if j.deep {
 			return s, false
 		}
-		if next <= i { // a bracket or a comma too much
+		if next <= i { // an extra bracket or comma
 			j.out = append(j.out, s[i])
 			next = i + 1
 		}
 		i = next
 	}
-	if !j.changed { // what is no JSON may have become something else
+	if !j.changed { // the copy may differ if the text isn't valid JSON
 		return s, true
 	}
 	return string(j.out), true
 }
 
-// looksLikeJSON tells by the first character that is no space whether a text is JSON: an
-// object, an array, or a string.
+// looksLikeJSON reports whether the first character of a text, after spaces, begins an object, an array
+// or a string.
 func looksLikeJSON(s string) bool {
 	s = strings.TrimLeft(s, " \t\r\n")
 	return s != "" && strings.IndexByte(`{["`, s[0]) >= 0
 }
 
-// space copies spaces, if that is asked for, and returns where they end.
+// space skips spaces, or copies them, and returns where they end.
 func (j *jsonEdit) space(i int, copied bool) int {
 	from := i
 	for i < len(j.s) && strings.IndexByte(" \t\r\n", j.s[i]) >= 0 {
@@ -72,7 +72,7 @@ func (j *jsonEdit) space(i int, copied bool) int {
 	return i
 }
 
-// value goes over a value, and copies it if that is asked for.
+// value reads a value, and copies it if copied is true.
 func (j *jsonEdit) value(i, depth int, copied bool) int {
 	if depth > maxDepth {
 		j.deep = true
@@ -105,14 +105,14 @@ func (j *jsonEdit) value(i, depth int, copied bool) int {
 	return i
 }
 
-// text goes over a string that is a value, quotes and all.
+// text reads a string that is a value, with its quotes.
 func (j *jsonEdit) text(from, end int) int {
 	raw := j.s[from+1 : end]
 	plain := unquoted(raw)
 	if with := j.leaf(j.path, plain, true); with != plain {
 		j.changed = true
 		j.out = append(j.out, quoted(with)...)
-		if end == len(j.s) { // it was cut
+		if end == len(j.s) { // the string was cut
 			j.out = j.out[:len(j.out)-1]
 		}
 	} else {
@@ -121,7 +121,7 @@ func (j *jsonEdit) text(from, end int) int {
 	return min(end+1, len(j.s))
 }
 
-// inside goes over an object or an array.
+// inside reads an object or an array.
 func (j *jsonEdit) inside(i, depth int, object bool) int {
 	closing := byte(']')
 	if object {
@@ -158,7 +158,7 @@ func (j *jsonEdit) inside(i, depth int, object bool) int {
 		} else {
 			first = false
 		}
-		if i <= begin { // what belongs nowhere
+		if i <= begin { // a character that isn't allowed here
 			j.out = append(j.out[:length], j.s[from:begin+1]...)
 			i = begin + 1
 		}
@@ -166,7 +166,7 @@ func (j *jsonEdit) inside(i, depth int, object bool) int {
 	return i
 }
 
-// member goes over a member of an object, which begins with the quote of its name.
+// member reads a member of an object from the quote of its name on.
 func (j *jsonEdit) member(i, depth int) (next int, dropped bool) {
 	end := stringEnd(j.s, i+1)
 	plain := unquoted(j.s[i+1 : end])
@@ -191,7 +191,7 @@ func (j *jsonEdit) member(i, depth int) (next int, dropped bool) {
 	return i, dropped
 }
 
-// element goes over an element of an array.
+// element reads an element of an array.
 func (j *jsonEdit) element(i, depth int, object bool) (next int, dropped bool) {
 	if !object {
 		j.path = append(j.path, fieldpath.Step{Kind: fieldpath.Element})
@@ -212,7 +212,7 @@ func stringEnd(s string, i int) int {
 	return min(i, len(s))
 }
 
-// unquoted is the text of a JSON string without its quotes, as far as it is valid.
+// unquoted returns the text of a JSON string, given without its quotes. Invalid escapes stay.
 func unquoted(raw string) string {
 	if strings.IndexByte(raw, '\\') < 0 {
 		return raw
@@ -224,7 +224,7 @@ func unquoted(raw string) string {
 	return unescapedJSON(raw)
 }
 
-// quoted is a text as a JSON string.
+// quoted returns a text as a JSON string.
 func quoted(text string) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -233,7 +233,7 @@ func quoted(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// isNumber reports whether a text is a number of JSON.
+// isNumber reports whether a text is a JSON number.
 func isNumber(text string) bool {
 	_, err := strconv.ParseFloat(text, 64)
 	return err == nil && json.Valid([]byte(text))

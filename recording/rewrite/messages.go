@@ -9,24 +9,24 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// side is what one side of a conversation said.
+// side has the messages of one side of a conversation.
 type side struct {
 	talk     *recording.Conversation // nil: there is none
 	from     string
 	place    fieldpath.Path
-	stream   bool // one text, which is divided as it came
+	stream   bool // the messages are pieces of one text
 	messages []message
 	changed  bool
 }
 
-// message is one, without its compression: in several frames, perhaps.
+// message is a message without its compression. It may have several frames.
 type message struct {
 	text   string
-	parts  []int // in the conversation
+	parts  []int // the indexes of its frames in the conversation
 	opaque bool  // it could not be decompressed
 }
 
-// side returns what the client said, 0, or the server, 1.
+// side returns the messages of the client, 0, or of the server, 1.
 func (d *draft) side(i int) *side {
 	if d.sides[i] != nil {
 		return d.sides[i]
@@ -53,7 +53,7 @@ func (d *draft) side(i int) *side {
 			s.messages = append(s.messages, message{text: string(m.Data), parts: []int{n}})
 		}
 		switch {
-		case m.Type == "ping", m.Type == "pong", m.Type == "close": // may stand between frames (RFC 6455 section 5.4)
+		case m.Type == "ping", m.Type == "pong", m.Type == "close": // may be between the frames of a message (RFC 6455, section 5.4)
 		case !m.More && !s.stream:
 			open = -1
 		case open < 0:
@@ -79,7 +79,7 @@ func (s *side) decompress(d *draft, headers recording.Headers) {
 		} else if codings := coding.Split(headers.Get("Grpc-Encoding")); len(codings) > 0 {
 			plain, err = d.w.decoder.Decode(nil, codings, []byte(m.text), maxBody)
 		} else {
-			err = errors.New("a compressed message without the name of its coding")
+			err = errors.New("the message is compressed, but no header names its coding")
 		}
 		if err != nil {
 			d.w.report.Unreadable++
@@ -90,7 +90,7 @@ func (s *side) decompress(d *draft, headers recording.Headers) {
 	}
 }
 
-// texts are those of the messages.
+// texts returns the texts of the messages.
 func (s *side) texts() (all []string) {
 	for _, m := range s.messages {
 		all = append(all, m.text)
@@ -98,7 +98,7 @@ func (s *side) texts() (all []string) {
 	return all
 }
 
-// at changes what is at a place in each message.
+// at changes the values at a place in each message.
 func (s *side) at(d *draft, p fieldpath.Path) {
 	for i := range s.messages {
 		m := &s.messages[i]
@@ -108,10 +108,10 @@ func (s *side) at(d *draft, p fieldpath.Path) {
 		text, ok := m.text, false
 		if p.Covers(s.place) && d.rule.Do == "drop" {
 			text, ok = "", true
-			d.did(s.place, p.String())
+			d.changedAt(s.place, p.String())
 		} else if text, ok = d.document(m.text, "", s.place, p); !ok && p.Covers(s.place) {
-			text = s.stead(d, m)(m.text)
-			d.did(s.place, p.String())
+			text = s.replacement(d, m)(m.text)
+			d.changedAt(s.place, p.String())
 		}
 		s.set(d, m, text)
 	}
@@ -129,20 +129,20 @@ func (s *side) mask(d *draft, f *finder) {
 			text, ok = d.maskDocument(m.text, "", s.place, f)
 		}
 		if !ok || f.in(text) {
-			d.did(s.place, kindOf(s.place))
-			text = f.mask(m.text, s.stead(d, m))
+			d.changedAt(s.place, kindOf(s.place))
+			text = f.mask(m.text, s.replacement(d, m))
 		}
 		s.set(d, m, text)
 	}
 }
 
-// stead returns what makes a value's stand-in: of its size in a stream and in a binary
-// message, which has lengths of its parts.
-func (s *side) stead(d *draft, m *message) func(string) string {
+// replacement returns the function that replaces a value. In streams and binary messages, which have the
+// lengths of their parts, it keeps the size.
+func (s *side) replacement(d *draft, m *message) func(string) string {
 	if d.e.WebSocket != nil && utf8.ValidString(m.text) {
-		return d.stead
+		return d.replacement
 	}
-	return d.steadSized
+	return d.sizedReplacement
 }
 
 func (s *side) set(d *draft, m *message, text string) {
@@ -151,8 +151,8 @@ func (s *side) set(d *draft, m *message, text string) {
 	}
 }
 
-// finish stores the messages, if one was changed: none of them compressed, since each may
-// refer to those before.
+// finish stores the messages if one was changed. It stores all of them uncompressed, because each may
+// refer to the ones before.
 func (s *side) finish() {
 	if !s.changed {
 		return
@@ -168,12 +168,12 @@ func (s *side) finish() {
 		rest := m.text
 		for _, n := range m.parts {
 			to := &s.talk.Messages[n]
-			size := len(rest) // all of it to the first frame, unless it has the frames' size
+			size := len(rest) // the first frame gets all of it, unless the size is unchanged
 			if total == len(m.text) {
 				size = len(to.Data)
 			}
 			if m.text == "" && to.Size == 0 {
-				to.Size = int64(len(to.Data)) // what was said is left out
+				to.Size = int64(len(to.Data)) // the message is left out
 			}
 			to.Data, rest = []byte(rest[:size]), rest[size:]
 			if size == 0 {

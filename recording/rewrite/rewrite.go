@@ -1,23 +1,20 @@
-// Package rewrite changes recorded exchanges by rules: it removes exchanges, and redacts,
-// replaces and drops values at places or wherever they are. That is also how a person's
-// data is erased.
+// Package rewrite changes recorded exchanges by rules: it removes exchanges, and it redacts, replaces
+// and drops values, at given places or anywhere. It can erase a person's data.
 //
 //	rules (YAML) ──▶ Parse ──▶ New ──▶ Rewrite(exchange) ──▶ kept or not, and a Report
 //
 // It promises:
 //
-//   - A value that a rule looks for is found in every text of a record: headers, URLs,
-//     bodies under their content codings, messages, names, tags, foreign members. If it
-//     can't be cut out in the form in which it is there, all of the text goes.
-//   - What has been redacted is listed in the exchange's tag `redacted`, so that replay
-//     and mock know of it.
-//   - Reports have counts and places, and no values.
-//   - Records are foreign: depth, sizes and what is unpacked are bounded.
+//   - A rule finds its values in every text of a record: headers, URLs, bodies under their content
+//     codings, messages, names, tags and foreign members. If a value has a form that can't be cut out,
+//     the whole text is replaced.
+//   - The exchange's tag `redacted` lists the changed places, so that replay and mock know them.
+//   - Reports have counts and places, but no values.
+//   - Records are foreign: depth, sizes and decompressed data are bounded.
 //
-// It reads JSON, XML and forms by itself. Package redact, which runs beside every application,
-// looks for what may be a secret: it finds its way through text that is none of these, and
-// writes down where it is only when it has found something. A rule names a place, so this
-// package knows each, and leaves what is around it well-formed when it drops one.
+// It has separate parsers for JSON, XML and forms. Package redact can't share them: it searches text of
+// any format for secrets, and computes a place only when it has found one. A rule names a place, so this
+// package follows the place of each value, and the text stays well-formed when it drops one.
 //
 // It imports recording with its folders coding and fieldpath, contract's filter,
 // sigs.k8s.io/yaml and the standard library.
@@ -38,14 +35,13 @@ import (
 type Tokens interface {
 	// Of returns the token of a text.
 	Of(text string) string
-	// OfNumber returns the number that stands for a JSON number.
+	// OfNumber returns the number that replaces a JSON number.
 	OfNumber(literal string) string
-	// Sized returns a token of the text's own size.
+	// Sized returns a token of the same size as the text.
 	Sized(text string) string
 }
 
-// Rewriter applies rules to one exchange after the other. It isn't safe for concurrent
-// use.
+// Rewriter applies rules to exchanges. It isn't safe for concurrent use.
 type Rewriter struct {
 	rules   []Rule
 	tokens  Tokens
@@ -62,19 +58,19 @@ func New(rules []Rule, tokens Tokens) *Rewriter {
 	return w
 }
 
-// Close releases what the rewriter holds.
+// Close releases the memory of the rewriter.
 func (w *Rewriter) Close() { w.decoder.Close() }
 
 // Report says what rules did.
 type Report struct {
-	// Read exchanges, of which Removed were removed and Changed were changed.
+	// Read counts the exchanges; Removed and Changed count those that were removed or changed.
 	Read, Removed, Changed int64
-	// Tokens is how many values became tokens.
+	// Tokens counts the values that became tokens.
 	Tokens int64
-	// Unreadable bodies and messages could not be decoded; values in them were looked for
-	// in the bytes as they are.
+	// Unreadable counts the bodies and messages that could not be decoded. Their encoded bytes were
+	// searched for values.
 	Unreadable int64
-	// Rules in their order.
+	// Rules has a report for each rule, in their order.
 	Rules []RuleReport
 }
 
@@ -82,13 +78,13 @@ type Report struct {
 type RuleReport struct {
 	// Name and Do are the rule's.
 	Name, Do string
-	// Exchanges that the rule is for.
+	// Exchanges counts the exchanges that the rule applies to.
 	Exchanges int64
-	// Places that the rule names, or kinds of places, by how many values were changed there.
+	// Places counts the changed values by the place that the rule names, or by the kind of place.
 	Places map[string]int64
 }
 
-// Changed is how many values the rule changed.
+// Changed returns how many values the rule changed.
 func (r *RuleReport) Changed() (n int64) {
 	for _, m := range r.Places {
 		n += m
@@ -96,12 +92,12 @@ func (r *RuleReport) Changed() (n int64) {
 	return n
 }
 
-// Idle means that the rule did nothing: perhaps it is misspelled.
+// Idle reports whether the rule did nothing. Perhaps it is misspelled.
 func (r *RuleReport) Idle() bool {
 	return r.Exchanges == 0 || r.Do != "remove" && r.Changed() == 0
 }
 
-// Report returns what was done up to now.
+// Report returns the report on the exchanges so far.
 func (w *Rewriter) Report() Report {
 	r := w.report
 	r.Rules = slices.Clone(r.Rules)
@@ -111,8 +107,8 @@ func (w *Rewriter) Report() Report {
 	return r
 }
 
-// Rewrite changes the exchange, a whole one, and reports whether it is to be kept. What it
-// is not told to change stays the same byte for byte.
+// Rewrite changes the exchange, which must be a whole one, and reports whether to keep it. Everything
+// that no rule changes stays the same, byte for byte.
 func (w *Rewriter) Rewrite(e *recording.Exchange) (keep bool) {
 	w.report.Read++
 	d := &draft{w: w, e: e}
@@ -144,13 +140,13 @@ type draft struct {
 	e        *recording.Exchange
 	rule     *Rule
 	report   *RuleReport
-	bodies   [2]*body // of the request, of the response; nil: not looked at
-	sides    [2]*side // the client's messages, the server's; nil: not looked at
-	redacted []string // places
+	bodies   [2]*body // of the request and of the response; nil: not read yet
+	sides    [2]*side // the messages of the client and of the server; nil: not read yet
+	redacted []string // the places of changed values
 	changed  bool
 }
 
-// matches reports whether the rule is for the exchange.
+// matches reports whether the rule applies to the exchange.
 func (d *draft) matches() bool {
 	if d.rule.filter != nil && !d.rule.filter.Keeps(asked(d.e)) {
 		return false
@@ -158,7 +154,7 @@ func (d *draft) matches() bool {
 	return d.rule.find == nil || d.contains(d.rule.find)
 }
 
-// asked is the exchange as a filter sees it.
+// asked returns the exchange in the form that a filter reads.
 func asked(e *recording.Exchange) *filter.Exchange {
 	x := &filter.Exchange{In: e.Direction == recording.In, Host: e.Host(), Path: e.Location, Method: e.Command}
 	if e.HTTP != nil {
@@ -167,7 +163,7 @@ func asked(e *recording.Exchange) *filter.Exchange {
 	return x
 }
 
-// contains looks for values in all of the record.
+// contains reports whether the record has one of the values anywhere.
 func (d *draft) contains(f *finder) bool {
 	var all strings.Builder // short texts are searched together
 	d.texts(func(_ fieldpath.Path, s *string) {
@@ -196,10 +192,10 @@ func (d *draft) everywhere() {
 			*s = d.maskURI(*s, f)
 		case p.String() == inList.String():
 			*s = safeList(*s, f)
-			d.did(inRecord, kindOf(inRecord))
+			d.changedAt(inRecord, kindOf(inRecord))
 		default:
-			*s = f.mask(*s, d.stead)
-			d.did(p, kindOf(p))
+			*s = f.mask(*s, d.replacement)
+			d.changedAt(p, kindOf(p))
 		}
 	})
 	for i := range d.bodies {
@@ -210,8 +206,8 @@ func (d *draft) everywhere() {
 	}
 }
 
-// stead is what stands for a value, by the rule's action.
-func (d *draft) stead(value string) string {
+// replacement returns the replacement of a value, by the rule's action.
+func (d *draft) replacement(value string) string {
 	if d.rule.Do == "replace" {
 		return d.rule.With
 	}
@@ -219,8 +215,8 @@ func (d *draft) stead(value string) string {
 	return d.w.tokens.Of(value)
 }
 
-// steadNumber is stead for a number of JSON.
-func (d *draft) steadNumber(literal string) string {
+// replacementNumber is replacement for a JSON number.
+func (d *draft) replacementNumber(literal string) string {
 	if d.rule.Do == "replace" {
 		if isNumber(d.rule.With) {
 			return d.rule.With
@@ -231,8 +227,8 @@ func (d *draft) steadNumber(literal string) string {
 	return d.w.tokens.OfNumber(literal)
 }
 
-// steadSized is stead where the size must not change.
-func (d *draft) steadSized(value string) string {
+// sizedReplacement is replacement for texts whose size must not change.
+func (d *draft) sizedReplacement(value string) string {
 	if d.rule.Do == "replace" {
 		with := d.rule.With[:min(len(d.rule.With), len(value))]
 		return with + strings.Repeat(" ", len(value)-len(with))
@@ -241,8 +237,8 @@ func (d *draft) steadSized(value string) string {
 	return d.w.tokens.Sized(value)
 }
 
-// did notes that a value was changed at a place, which the report calls by a pattern.
-func (d *draft) did(p fieldpath.Path, pattern string) {
+// changedAt counts a changed value in the report, under a pattern, and lists its place in the tag.
+func (d *draft) changedAt(p fieldpath.Path, pattern string) {
 	d.changed = true
 	d.report.Places[pattern]++
 	if d.rule.Do == "drop" || len(p) == 0 {
@@ -251,7 +247,7 @@ func (d *draft) did(p fieldpath.Path, pattern string) {
 	d.redacted = append(d.redacted, p.String())
 }
 
-// kindOf is the beginning of a place: it says nothing of the exchange.
+// kindOf returns the beginning of a place, which has no data of the exchange.
 func kindOf(p fieldpath.Path) string {
 	if len(p) == 0 {
 		return "record"
@@ -262,7 +258,7 @@ func kindOf(p fieldpath.Path) string {
 // maxRedacted is how many places the tag lists, as many as redaction at capture does.
 const maxRedacted = 32
 
-// finish writes back what was changed, and reports whether anything was.
+// finish stores the changed bodies, messages and places, and reports whether anything was changed.
 func (d *draft) finish() bool {
 	for i := range d.bodies {
 		if b := d.bodies[i]; b != nil {
@@ -285,7 +281,7 @@ func (d *draft) finish() bool {
 	return d.changed
 }
 
-// safeList is a list of places without names that are values.
+// safeList returns a list of places without names that have a value.
 func safeList(list string, f *finder) string {
 	texts := splitPlaces(list)
 	for i, text := range texts {
@@ -302,7 +298,7 @@ func safeList(list string, f *finder) string {
 func splitPlaces(list string) (texts []string) {
 	all, err := fieldpath.ParseList(list)
 	if err != nil {
-		return []string{"**"} // it can't be read, so it may be anywhere
+		return []string{"**"} // the list can't be read, so any place may be redacted
 	}
 	for _, p := range all {
 		texts = append(texts, p.String())

@@ -22,13 +22,13 @@ const (
 	maxValues = 100
 )
 
-// Rule is one rule, as it was written.
+// Rule is one rule of the file.
 type Rule struct {
-	// Name is the rule's, or "rule N".
+	// Name is the rule's name, or "rule N".
 	Name string
 	// Do is the name of an [Action].
 	Do string
-	// Where, Contains and Hashes say which exchanges it is for; At, with which places.
+	// Where, Contains and Hashes select the exchanges; At selects places in them.
 	Where    string
 	Contains []string
 	Hashes   [][sha256.Size]byte
@@ -40,16 +40,15 @@ type Rule struct {
 	find   *finder
 }
 
-// Field is a row of the table from which a rule is parsed, and its reference and its schema
-// are generated.
+// Field is a row of the table of a rule's members. The parser, the reference and the schema use it.
 type Field struct {
-	// Name of the member.
+	// Name is the name of the member.
 	Name string
-	// List: it is a list of strings; otherwise a string.
+	// List says that the value may be a list of strings; otherwise it is a string.
 	List bool
 	// Allowed completes the sentence "allowed: …".
 	Allowed string
-	// Doc says what it does, Example shows it.
+	// Doc says what the member does. Example is a value.
 	Doc, Example string
 
 	set func(*Rule, []string) error
@@ -64,7 +63,7 @@ func Fields() []Field {
 			set: func(r *Rule, v []string) error {
 				r.Do = v[0]
 				if _, ok := actionOf(v[0]); !ok {
-					return errors.New("no action")
+					return fmt.Errorf("%.40q", v[0])
 				}
 				return nil
 			}},
@@ -87,7 +86,7 @@ func Fields() []Field {
 				}
 				for i, value := range v {
 					if len(value) < minValue {
-						return fmt.Errorf("value %d has %d bytes", i+1, len(value)) // which is not shown: it may be private
+						return fmt.Errorf("value %d has %d bytes", i+1, len(value)) // the error doesn't show the value, which may be private
 					}
 				}
 				return nil
@@ -98,7 +97,7 @@ func Fields() []Field {
 				for i, digits := range v {
 					sum, err := hex.DecodeString(digits)
 					if err != nil || len(sum) != sha256.Size {
-						return fmt.Errorf("value %d is no hash", i+1)
+						return fmt.Errorf("value %d, which is not such a hash", i+1)
 					}
 					r.Hashes = append(r.Hashes, [sha256.Size]byte(sum))
 				}
@@ -121,11 +120,11 @@ func Fields() []Field {
 	}
 }
 
-// Action is what a rule does.
+// Action is an action of a rule.
 type Action struct {
 	// Name is the value of do.
 	Name string
-	// Doc says what it does, and what it needs.
+	// Doc says what the action does, and which members it needs.
 	Doc string
 
 	check func(*Rule) error
@@ -135,7 +134,7 @@ type Action struct {
 func Actions() []Action {
 	some := func(r *Rule) error {
 		if len(r.At) == 0 && len(r.Contains)+len(r.Hashes) == 0 {
-			return errors.New("found neither at nor contains, allowed: one of them, for what to change")
+			return errors.New("found neither at nor contains, allowed: one of them, to say which values to change")
 		}
 		return nil
 	}
@@ -143,16 +142,16 @@ func Actions() []Action {
 		{"remove", "Removes the exchanges. It needs `where` or `contains`.", func(r *Rule) error {
 			switch {
 			case len(r.At) > 0:
-				return errors.New("found at, allowed: where and contains: all of the exchange is removed; drop removes places")
+				return errors.New("found at, allowed: where and contains; remove removes whole exchanges, drop removes values at places")
 			case r.Where == "" && len(r.Contains)+len(r.Hashes) == 0:
-				return errors.New("found neither where nor contains, allowed: one of them, or else nothing is left")
+				return errors.New("found neither where nor contains, allowed: one of them; without them the rule would remove all exchanges")
 			}
 			return nil
 		}},
 		{"redact", "Replaces values by tokens, as capture does. It needs `at`, for the values at places, or `contains`, for those values wherever they are.", some},
 		{"replace", "Replaces them by the text `with`.", func(r *Rule) error {
 			if r.With == "" {
-				return errors.New("found no with, allowed: a text; drop removes values")
+				return errors.New("found no with, allowed: a text; drop removes values without a replacement")
 			}
 			return some(r)
 		}},
@@ -181,11 +180,11 @@ func actionOf(name string) (Action, bool) {
 	return all[i], true
 }
 
-// Parse reads a file of rules, YAML or JSON. An error names the rule and the member, what
-// was found and what is allowed; it does not show values that are looked for.
+// Parse reads a file of rules in YAML or JSON. An error names the rule, the member, what was found and
+// what is allowed. It does not show the values that a rule looks for.
 func Parse(text []byte) ([]Rule, error) {
 	if len(text) > maxFile {
-		return nil, fmt.Errorf("%d bytes: a file of rules has at most %d", len(text), maxFile)
+		return nil, fmt.Errorf("the file has %d bytes; a file of rules may have %d", len(text), maxFile)
 	}
 	var file struct {
 		Rules []map[string]any `json:"rules"`
@@ -195,9 +194,9 @@ func Parse(text []byte) ([]Rule, error) {
 	}
 	switch n := len(file.Rules); {
 	case n == 0:
-		return nil, errors.New("no rules: want a list of them under rules")
+		return nil, errors.New("the file has no rules; want a list of them under `rules`")
 	case n > maxRules:
-		return nil, fmt.Errorf("%d rules: at most %d are allowed", n, maxRules)
+		return nil, fmt.Errorf("the file has %d rules; at most %d are allowed", n, maxRules)
 	}
 	var rules []Rule
 	var errs []error
@@ -217,18 +216,18 @@ func Parse(text []byte) ([]Rule, error) {
 	return rules, nil
 }
 
-// shapeError says what is wrong with a file as a whole, without its values.
+// shapeError describes what is wrong with the structure of a file, without its values.
 func shapeError(text []byte, err error) string {
 	var any map[string]any
 	if yaml.Unmarshal(text, &any) != nil {
-		return "no YAML: " + err.Error()
+		return "the file isn't valid YAML: " + err.Error()
 	}
 	for _, name := range slices.Sorted(maps.Keys(any)) {
 		if name != "rules" {
 			return fmt.Sprintf("found %q, allowed: rules", name)
 		}
 	}
-	return "rules: want a list of rules, each a map whose members stand once"
+	return "rules: want a list of rules, each a map in which no member is repeated"
 }
 
 func parseRule(members map[string]any) (r Rule, err error) {
@@ -272,7 +271,7 @@ func fieldNames() (names []string) {
 	return names
 }
 
-// texts returns the text of a member, or its texts.
+// texts returns the text of a member, or the texts of its list.
 func (f *Field) texts(value any) ([]string, error) {
 	list, isList := value.([]any)
 	if !isList {
@@ -285,7 +284,7 @@ func (f *Field) texts(value any) ([]string, error) {
 	for _, item := range list {
 		text, ok := item.(string)
 		if !ok {
-			return nil, errors.New("what is no text; write numbers in quotes")
+			return nil, errors.New("a value that is not a text (write numbers in quotes)")
 		}
 		if text == "" {
 			return nil, errors.New("an empty text")

@@ -9,35 +9,35 @@ import (
 func TestMistakesInRulesSayWhatIsAllowed(t *testing.T) {
 	hash := strings.Repeat("0", 64)
 	for text, want := range map[string]string{
-		"":                                     "no rules: want a list of them under rules",
-		"rules: []":                            "no rules",
+		"":                                     "the file has no rules; want a list of them under `rules`",
+		"rules: []":                            "the file has no rules",
 		"rules: 1":                             "rules: want a list of rules",
 		"rule: []":                             `found "rule", allowed: rules`,
-		"{":                                    "no YAML",
-		"rules: [{do: remove}]":                "rule 1: do: remove: found neither where nor contains, allowed: one of them, or else nothing is left",
+		"{":                                    "isn't valid YAML",
+		"rules: [{do: remove}]":                "rule 1: do: remove: found neither where nor contains, allowed: one of them; without them the rule would remove all exchanges",
 		"rules: [{where: in}]":                 "rule 1: do: found nothing, allowed: remove, redact, replace, drop",
-		"rules: [{do: delete}]":                "rule 1: do: found no action, allowed: remove, redact, replace, drop",
+		"rules: [{do: delete}]":                "rule 1: do: found \"delete\", allowed: remove, redact, replace, drop",
 		"rules: [{name: x, do: redact}]":       "x: do: redact: found neither at nor contains",
 		"rules: [{do: drop, where: in}]":       "do: drop: found no at, allowed: places",
 		"rules: [{do: replace, at: req.body}]": "do: replace: found no with, allowed: a text; drop removes values",
 		"rules: [{do: redact, at: req.body, with: x}]":                   "with: found it with do: redact, allowed: with do: replace",
 		"rules: [{do: remove, where: in, at: req.body}]":                 "do: remove: found at, allowed: where and contains",
 		"rules: [{do: redact, at: req.body, to: x}]":                     `found "to", allowed: name, do, where, contains, containsSHA256, at, with`,
-		"rules: [{do: redact, at: req}]":                                 `at: found "req", which is no place by itself, allowed: places, such as`,
+		"rules: [{do: redact, at: req}]":                                 `at: found "req", which names only the beginning of a place, allowed: places, such as`,
 		"rules: [{do: redact, at: req.bdy.x}]":                           `at: found "req.bdy.x", want one that begins with req.header, req.query`,
 		"rules: [{do: redact, at: req.header}]":                          `at: found "req.header", want one name behind req.header`,
-		"rules: [{do: redact, at: 'req.*.x'}]":                           "does not begin as a place does",
+		"rules: [{do: redact, at: 'req.*.x'}]":                           "does not begin with two names",
 		"rules: [{do: redact, at: 'req.body..x'}]":                       "field path",
 		"rules: [{do: remove, where: in path}]":                          `where: found rule 1, "in path"`,
 		"rules: [{do: remove, contains: abc}]":                           "contains: found value 1 has 3 bytes, allowed: up to 100 values of at least 4 bytes",
-		"rules: [{do: remove, contains: 4711}]":                          "contains: found what is no text; write numbers in quotes",
+		"rules: [{do: remove, contains: 4711}]":                          "contains: found a value that is not a text (write numbers in quotes), allowed: up to",
 		"rules: [{do: remove, contains: []}]":                            "contains: found an empty list",
 		"rules: [{do: remove, contains: ['']}]":                          "contains: found an empty text",
 		"rules: [{do: [remove], where: in}]":                             "do: found a list",
 		"rules: [{do: remove, containsSHA256: " + hash[1:] + "a}]":       "", // as YAML, a text
-		"rules: [{do: remove, containsSHA256: abcd}]":                    "containsSHA256: found value 1 is no hash, allowed: hashes of 64 hexadecimal digits",
-		"rules: [{do: remove, where: in, where: out}]":                   "each a map whose members stand once",
-		"rules: [{do: remove, where: in}, {do: nothing}, {do: neither}]": "rule 2: do: found no action",
+		"rules: [{do: remove, containsSHA256: abcd}]":                    "containsSHA256: found value 1, which is not such a hash, allowed: hashes of 64 hexadecimal digits",
+		"rules: [{do: remove, where: in, where: out}]":                   "each a map in which no member is repeated",
+		"rules: [{do: remove, where: in}, {do: nothing}, {do: neither}]": "rule 2: do: found \"nothing\", allowed",
 	} {
 		_, err := Parse([]byte(text))
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
@@ -63,7 +63,7 @@ func TestMistakesDoNotShowValues(t *testing.T) {
 }
 
 func TestTheSizeOfRulesIsBounded(t *testing.T) {
-	if _, err := Parse([]byte(strings.Repeat("#", maxFile+1))); err == nil || !strings.Contains(err.Error(), "a file of rules has at most") {
+	if _, err := Parse([]byte(strings.Repeat("#", maxFile+1))); err == nil || !strings.Contains(err.Error(), "a file of rules may have") {
 		t.Error(err)
 	}
 	if _, err := Parse([]byte("rules:\n" + strings.Repeat("- {do: remove, where: in}\n", maxRules+1))); err == nil || !strings.Contains(err.Error(), "at most 1000") {

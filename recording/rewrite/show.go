@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// Show writes what rules did, or would do, to a person: counts and places, no values.
+// Show writes a table of what the rules did, or would do, for people: counts and places, but no values.
 func (r *Report) Show(w io.Writer) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -36,7 +36,7 @@ func (r *Report) Show(w io.Writer) error {
 		}
 	}
 	if r.Unreadable > 0 {
-		fmt.Fprintf(&b, "warning: %d bodies and messages could not be decoded: values were looked for in their bytes as they are\n", r.Unreadable)
+		fmt.Fprintf(&b, "warning: %d bodies and messages could not be decoded, so only their encoded bytes were searched for values\n", r.Unreadable)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -20,11 +20,11 @@ func parsePlace(text string) (fieldpath.Path, error) {
 		return nil, err
 	}
 	if len(p) < 2 {
-		return nil, fmt.Errorf("%q, which is no place by itself", text)
+		return nil, fmt.Errorf("%q, which names only the beginning of a place", text)
 	}
 	for _, s := range p[:2] {
 		if s.Kind != fieldpath.Member {
-			return nil, fmt.Errorf("%q, which does not begin as a place does", text)
+			return nil, fmt.Errorf("%q, which does not begin with two names", text)
 		}
 	}
 	switch begin := p[0].Name + "." + p[1].Name; begin {
@@ -49,14 +49,14 @@ var (
 	inPath   = fieldpath.Of("req", "path")
 	inHost   = fieldpath.Of("req", "host")
 	inStatus = fieldpath.Of("res", "status")
-	// inRecord is no place in the exchange, but what the recorder says of it.
+	// inRecord is the place of texts that the recorder added. They are in no part of the exchange.
 	inRecord fieldpath.Path
-	// inList is the list of redacted places, of which names may be values.
+	// inList is the list of redacted places. Its names may be values.
 	inList = fieldpath.Of("tags", recording.TagRedacted)
 )
 
-// texts gives each text of the record that is neither in a body nor in a message, with
-// its place, to be changed. Names of headers and tags are texts, too.
+// texts calls see with each text of the record that is neither in a body nor in a message, and with its
+// place. see may change the text. Names of headers and tags are texts, too.
 func (d *draft) texts(see func(fieldpath.Path, *string)) {
 	e := d.e
 	see(inPath, &e.Location)
@@ -88,7 +88,7 @@ func (d *draft) texts(see func(fieldpath.Path, *string)) {
 		}
 	}
 	members(e.Extra, see)
-	d.odd(see)
+	d.unusual(see)
 	if e.HTTP == nil {
 		return
 	}
@@ -118,9 +118,9 @@ func (d *draft) texts(see func(fieldpath.Path, *string)) {
 	}
 }
 
-// odd gives the texts of messages that no recorder writes: other words than its own for who
-// said what, and what belongs to neither side of the conversation.
-func (d *draft) odd(see func(fieldpath.Path, *string)) {
+// unusual calls see with texts of messages that no recorder writes: unknown senders and types, and data that
+// belongs to neither side of the conversation.
+func (d *draft) unusual(see func(fieldpath.Path, *string)) {
 	talk := d.e.Conversation()
 	for _, c := range [...]*recording.Conversation{d.e.GRPC, d.e.WebSocket, d.e.TCP} {
 		if c == nil {
@@ -142,8 +142,8 @@ func (d *draft) odd(see func(fieldpath.Path, *string)) {
 	}
 }
 
-// members gives the members that only other tools know, each as a text of JSON. What is
-// no JSON any more when it was changed becomes a string.
+// members calls see with the members that only other tools know, each as JSON text. If a changed text
+// isn't JSON, it becomes a string.
 func members(all []recording.Member, see func(fieldpath.Path, *string)) {
 	for i := range all {
 		m := &all[i]
@@ -157,7 +157,7 @@ func members(all []recording.Member, see func(fieldpath.Path, *string)) {
 	}
 }
 
-// places changes what is at the places of the rule.
+// places changes the values at the places of the rule.
 func (d *draft) places() {
 	for _, p := range d.rule.At {
 		switch p[0].Name + "." + p[1].Name {
@@ -191,12 +191,12 @@ func (d *draft) headers(p fieldpath.Path, headers *recording.Headers) {
 		place := fieldpath.Of(p[0].Name, p[1].Name, textproto.CanonicalMIMEHeaderKey(h.Name))
 		if p.Covers(place) {
 			if d.rule.Do == "drop" {
-				d.did(place, p.String())
+				d.changedAt(place, p.String())
 				continue
 			}
-			if with := d.stead(h.Value); with != h.Value {
+			if with := d.replacement(h.Value); with != h.Value {
 				h.Value = with
-				d.did(place, p.String())
+				d.changedAt(place, p.String())
 			}
 		}
 		kept = append(kept, h)
@@ -232,13 +232,13 @@ func (d *draft) form(p, prefix fieldpath.Path, text string) string {
 		place := append(prefix[:len(prefix):len(prefix)], fieldpath.Step{Name: formText(name)})
 		if p.Covers(place) {
 			if d.rule.Do == "drop" {
-				d.did(place, p.String())
+				d.changedAt(place, p.String())
 				continue
 			}
 			plain := formText(value)
-			if with := d.stead(plain); with != plain {
+			if with := d.replacement(plain); with != plain {
 				pair = name + "=" + url.QueryEscape(with)
-				d.did(place, p.String())
+				d.changedAt(place, p.String())
 			}
 		}
 		pairs = append(pairs, pair)
@@ -246,5 +246,5 @@ func (d *draft) form(p, prefix fieldpath.Path, text string) string {
 	return strings.Join(pairs, "&")
 }
 
-// formText is the text of a name or a value of a form.
+// formText decodes a name or a value of a form.
 func formText(s string) string { return unescapedURL(strings.ReplaceAll(s, "+", " ")) }

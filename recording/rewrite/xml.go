@@ -10,13 +10,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// xmlEdit goes over an XML document and copies what it is not told to change. The place of
-// an element has the names of those around it and its own, without prefixes; that of an
-// attribute has @ and its name behind those.
+// xmlEdit edits an XML document, and copies everything else. The place of an element has the names of
+// the elements around it and its name, without prefixes. The place of an attribute adds @ and its name.
 type xmlEdit struct {
-	// leaf returns what a text, or the value of an attribute, becomes.
+	// leaf returns the new text for a text or the value of an attribute.
 	leaf func(p fieldpath.Path, text string) string
-	// drop reports whether what is at a place is to be left out.
+	// drop reports whether to leave out the element or attribute at a place.
 	drop func(p fieldpath.Path) bool
 
 	s    string
@@ -25,17 +24,17 @@ type xmlEdit struct {
 	cut  bool // the end was left out
 }
 
-// attribute is one of a start tag, with the space before it.
+// attribute matches an attribute of a start tag, with the space before it.
 var attribute = regexp.MustCompile(`\s+([^\s=<>/"']+)\s*=\s*(?:"([^"]*)"|'([^']*)')`)
 
-// edit returns the new text. What can't be parsed, and what is behind it, is left out: it may
-// be the value that a rule is about.
+// edit returns the new text. It leaves out everything from the first parse error on, because a value
+// that the rule looks for may be there.
 func (x *xmlEdit) edit(s string, at fieldpath.Path) string {
 	x.s, x.out, x.path = s, make([]byte, 0, len(s)+64), append(fieldpath.Path(nil), at...)
 	d := xml.NewDecoder(strings.NewReader(s))
 	d.Strict = false
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
-	dropped := 0 // how many elements are open in one that is left out
+	dropped := 0 // the depth in an element that is left out
 	for from := 0; ; {
 		token, err := d.RawToken()
 		if err != nil {
@@ -104,7 +103,7 @@ func (x *xmlEdit) tag(raw string) string {
 	})
 }
 
-// isXML reports whether a text is XML, by its beginning and its type.
+// isXML reports whether a text is XML, by its beginning and its media type.
 func isXML(s, contentType string) bool {
 	s = strings.TrimLeft(s, "\ufeff \t\r\n")
 	return strings.HasPrefix(s, "<?xml") || strings.HasPrefix(s, "<") && strings.Contains(strings.ToLower(contentType), "xml")
