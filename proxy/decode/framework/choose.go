@@ -8,23 +8,23 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// choice is whether an exchange is captured.
+// choice says whether an exchange is captured, and if not, why.
 type choice uint8
 
 const (
 	unchosen choice = iota
 	kept
-	filtered   // by a rule
-	private    // it is with a cloud's metadata server
-	sampledOut // with its trace
+	filtered   // a rule excludes it
+	private    // it goes to a cloud's metadata server
+	sampledOut // its trace is not in the sample
 )
 
-// left tells that the exchange is left out: it is parsed, for what follows it is
-// to be understood, and nothing of its content is kept.
+// left reports whether the exchange is not captured. The decoder still parses it, to
+// find the end of it, but keeps none of its content.
 func (x *Exchange) left() bool { return x.choice > kept }
 
-// Choose decides whether the exchange is captured, by what is known of it now. The
-// decision stands, whatever becomes of the filter.
+// Choose decides whether the exchange is captured, from the fields that are known now.
+// A later change of the filter does not change the decision.
 func (x *Exchange) Choose() {
 	if x.choice == unchosen {
 		x.choose(x.state.Filter.Load())
@@ -47,9 +47,10 @@ func (x *Exchange) choose(f *filter.Filter) {
 }
 
 // isPrivate reports whether an outbound request is for a cloud's metadata server,
-// which answers with credentials. The proxy gives the tap nothing of flows to one that
-// it knows by itself; in a tunnel to another address, only the request names it: in its
-// target, in HTTP/2's :authority, or in Host. Servers differ in which of them counts.
+// which answers with credentials. The tap gets no flows whose destination is such a
+// server. In a tunnel to another address, only the request names the server: in its
+// target, in HTTP/2's :authority, or in Host. Servers differ in which of them they use,
+// so isPrivate checks all three.
 func (x *Exchange) isPrivate() bool {
 	if x.state.Flow.Direction == tap.In {
 		return false
@@ -66,8 +67,8 @@ func (x *Exchange) isPrivate() bool {
 	return false
 }
 
-// targetHost is the host of a target in absolute-form (RFC 9112 section 3.2.2), or of
-// one that CONNECT has.
+// targetHost returns the host of a target in absolute-form (RFC 9112 section 3.2.2), or
+// in authority-form, as CONNECT has it.
 func targetHost(target string) string {
 	_, authority, ok := strings.Cut(target, "://")
 	if !ok {
@@ -79,16 +80,17 @@ func targetHost(target string) string {
 	return address.HostOf(authority[strings.LastIndexByte(authority, '@')+1:])
 }
 
-// metadata is [address.IsMetadata] of a Host. Most requests on a flow have the same.
+// metadata returns [address.IsMetadata] of a Host. It caches the last result, because
+// most requests of a flow have the same Host.
 func (state *FlowState) metadata(host string) bool {
 	if host != state.host {
-		state.host = strings.Clone(host) // it is a part of the head, which is not to be kept
+		state.host = strings.Clone(host) // so that the rest of the head can be freed
 		state.private = address.IsMetadata(address.HostOf(host))
 	}
 	return state.private
 }
 
-// asked is the request as rules see it.
+// asked returns the request in the form that rules are matched against.
 func (x *Exchange) asked() *filter.Exchange {
 	r := &x.http.Req
 	host := r.Host
@@ -104,13 +106,14 @@ func (x *Exchange) asked() *filter.Exchange {
 	}
 }
 
-// trace is a place among all traces, if it is known.
+// trace is the sampling point of a trace, if the trace is known.
 type trace struct {
 	point uint64
 	known bool
 }
 
-// traceOf places an ID. Zeros are none (W3C Trace Context, section 3.2.2.3).
+// traceOf returns the trace of an ID. An ID of zeros is invalid (W3C Trace Context,
+// section 3.2.2.3).
 func traceOf(id string) trace {
 	if strings.Trim(id, "0-") == "" {
 		return trace{}
@@ -118,8 +121,9 @@ func traceOf(id string) trace {
 	return trace{filter.Point(id), true}
 }
 
-// point is where the exchange's trace stands: that of the inbound exchange which
-// caused it, or of its own ID. What belongs to no trace is one of its own.
+// point returns the sampling point of the exchange's trace. The trace is that of the
+// inbound exchange that caused it, or else of the exchange's own trace ID. An exchange
+// without a trace is sampled by its UUID.
 func (x *Exchange) point() uint64 {
 	if x.link.trace.known {
 		return x.link.trace.point
@@ -127,7 +131,7 @@ func (x *Exchange) point() uint64 {
 	return filter.Point(string(x.UUID[:]))
 }
 
-// leave counts an exchange that is left out.
+// leave counts an exchange that is not captured, by the reason.
 func (c *Counters) leave(x *Exchange) {
 	switch x.choice {
 	case filtered:

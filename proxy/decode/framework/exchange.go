@@ -10,32 +10,32 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Exchange is a record in the making. [FlowState.Begin] starts it, a decoder fills
-// it, End writes it; after End the decoder must not touch it.
+// Exchange is a record that a decoder fills. [FlowState.Begin] starts it, and End writes
+// it. After End the decoder must not use it.
 type Exchange struct {
 	recording.Exchange
-	// Start is when the request began, Asked when it ended, Answered when the
-	// answer began, and Ended when it ended; zero if that isn't known.
+	// Start and Asked are when the request began and ended. Answered and Ended are when
+	// the answer began and ended. A time that isn't known is zero.
 	Start, Asked, Answered, Ended time.Time
 	// Request and Response collect bodies, or the message that is being received.
 	Request, Response Body
 	// Plain says that Response is a body although the request began a conversation.
 	Plain bool
-	// RequestDone and ResponseDone are for the decoder to keep.
+	// RequestDone and ResponseDone are for the decoder alone: nothing else uses them.
 	RequestDone, ResponseDone bool
-	// Incomplete is a code for what is missing, "" if nothing is.
+	// Incomplete is the code of the missing part; "" if the exchange is complete.
 	Incomplete string
 
 	state     *FlowState
 	choice    choice
 	held      int  // bytes of Limits.Memory
-	allowance int  // what of the first of them is left for heads
-	bare      bool // of some fields, for want of room
+	allowance int  // bytes for heads that need no Hold, as far as they are left
+	bare      bool // some fields were dropped, because there was no room
 	http      recording.HTTP
 	talk      talk
 	link      link
 	truncated bool
-	own       recording.Tags // set by the decoder
+	own       recording.Tags // those that the decoder set
 	pace      pace
 }
 
@@ -45,15 +45,15 @@ const (
 	NoAnswer = recording.NoAnswer
 	// Cut: the connection ended in the middle of the request or of the answer.
 	Cut = recording.CutOff
-	// Reset: one side gave the stream up.
+	// Reset: one side reset the stream.
 	Reset = recording.Reset
 	// Lost: the tap dropped bytes.
 	Lost = recording.BytesLost
-	// HeadersLost: names of fields were in a header block that was lost.
+	// HeadersLost: some names of fields are unknown, because an earlier header block was lost.
 	HeadersLost = recording.HeadersLost
-	// Malformed: bytes that followed could not be parsed.
+	// Malformed: the decoder could not parse the bytes that followed.
 	Malformed = recording.Malformed
-	// NoMemory: what followed could not be put together for want of memory.
+	// NoMemory: the decoder had no memory to buffer the bytes that followed.
 	NoMemory = recording.NoMemory
 )
 
@@ -61,15 +61,15 @@ const (
 // have used up the memory.
 var ErrMemory = errors.New("no memory is left for it")
 
-// UseHTTP returns the record's HTTP part, adding it.
+// UseHTTP adds the HTTP part to the record and returns it.
 func (x *Exchange) UseHTTP() *recording.HTTP {
 	x.HTTP = &x.http
 	return x.HTTP
 }
 
-// Opened tells that the request's head is known: an inbound exchange can be
-// found by the outbound ones it causes from now on, and an outbound one looks
-// for its cause. Whether it is captured is decided.
+// Opened is called once the request's head is known. It registers an inbound exchange, so
+// that the outbound ones that it causes find it, and looks up the cause of an outbound
+// one. Then it decides whether the exchange is captured.
 func (x *Exchange) Opened() {
 	f := x.state.Filter.Load()
 	x.state.links.open(x, f.Sampling())
@@ -78,11 +78,11 @@ func (x *Exchange) Opened() {
 	}
 }
 
-// FieldCost is what a field weighs beside its text: in memory, and as HTTP/2
+// FieldCost is the size of a field in bytes without its text: in memory, and as HTTP/2
 // counts it (RFC 9113, section 6.5.2).
 const FieldCost = 32
 
-// Fields are those of the message that the side sends.
+// Fields returns the header fields of the message that the side sends.
 func (x *Exchange) Fields(side tap.Side) *recording.Headers {
 	if side == tap.FromServer {
 		return &x.http.Res.Headers
@@ -90,13 +90,13 @@ func (x *Exchange) Fields(side tap.Side) *recording.Headers {
 	return &x.http.Req.Headers
 }
 
-// allowance is what an exchange may have of heads without holding more: the usual
-// ones cost no look at what all flows share.
+// allowance is how many bytes of heads an exchange may have without a call of Hold. Most
+// heads fit, so they don't touch the counter that all flows share.
 const allowance = 2 << 10
 
-// Weigh takes n bytes for a head or for trailers, whose fields are the message's
-// last ones from number first on, and holds them until the exchange is released.
-// Without room they are forgotten, and of the first line what is short is kept.
+// Weigh takes n bytes of memory for a head or for trailers, until the exchange is
+// released. Their fields are those of the message from index first on. If there is no
+// room, Weigh drops these fields and keeps only the short parts of the first line.
 func (x *Exchange) Weigh(side tap.Side, first, n int) {
 	if n <= x.allowance {
 		x.allowance -= n
@@ -119,15 +119,15 @@ func (x *Exchange) Weigh(side tap.Side, first, n int) {
 		if len(*s) > short {
 			*s = ""
 		}
-		*s = strings.Clone(*s) // what it was a part of is not to be kept
+		*s = strings.Clone(*s) // so that the rest of the head can be freed
 	}
 }
 
-// short is how long a string may be that is kept without having been weighed: a
-// few of them are less than the allowance.
+// short is the maximum length of a string that is kept without memory taken for it. A few
+// such strings are less than the allowance.
 const short = 128
 
-// Forget leaves the message without its fields from number first on.
+// Forget drops the message's fields from index first on.
 func (x *Exchange) Forget(side tap.Side, first int) {
 	fields := x.Fields(side)
 	clear((*fields)[first:])
@@ -135,23 +135,23 @@ func (x *Exchange) Forget(side tap.Side, first int) {
 	x.bare = true
 }
 
-// SetTag adds a tag of the exchange's own.
+// SetTag sets a tag of this exchange.
 func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
 
-// pace is when the answer's body went on after pauses, as the tag has it.
+// pace records when the answer's body continued after pauses, in the format of the tag.
 type pace struct {
 	text  []byte
 	marks int
-	last  time.Time // when some of it came; zero: none has
+	last  time.Time // when bytes of the body last came; zero: none have
 }
 
 const (
-	// pause is how long nothing must have come for a mark.
+	// pause is the minimum time without bytes after which a mark is added.
 	pause    = 5 * time.Millisecond
 	maxMarks = 512
 )
 
-// Flows tells when some of the answer's body comes, before it is kept.
+// Flows notes that bytes of the answer's body came at that time. It is called before Keep.
 func (x *Exchange) Flows(at time.Time) {
 	p := &x.pace
 	last := p.last
@@ -169,8 +169,9 @@ func (x *Exchange) Flows(at time.Time) {
 	p.text = strconv.AppendInt(p.text, micros(at, x.Start), 10)
 }
 
-// Trailers names fields that came behind the body: those of the side's message from
-// number first on. Those that are expected there anyway are not named.
+// Trailers sets the tag that names the fields that came after the body: those of the
+// side's message from index first on. It omits gRPC's own trailers, and names that a
+// Trailer field has announced.
 func (x *Exchange) Trailers(side tap.Side, first int) {
 	fields := *x.Fields(side)
 	var names []byte
@@ -194,7 +195,7 @@ func (x *Exchange) Trailers(side tap.Side, first int) {
 	}
 }
 
-// Keep adds to a body what the limits allow.
+// Keep adds the part of p that the limits allow to a body.
 func (x *Exchange) Keep(b *Body, p []byte) {
 	if b.cut() || x.left() {
 		b.Lose(int64(len(p)))
@@ -205,7 +206,7 @@ func (x *Exchange) Keep(b *Body, p []byte) {
 	b.Lose(int64(len(p) - kept))
 }
 
-// Empty forgets the body's content.
+// Empty drops the body's content.
 func (x *Exchange) Empty(b *Body) { b.Reset(x.state) }
 
 // End completes the exchange, hands it to the sink and releases it.
@@ -227,7 +228,7 @@ func (x *Exchange) End(at time.Time) {
 		if h := x.HTTP; h != nil {
 			h.Req.Body, h.Res.Body = x.Request.buf, x.Response.buf
 		}
-		if !x.Ended.IsZero() { // the request may have gone on
+		if !x.Ended.IsZero() { // the request may have ended after its answer
 			at = x.Ended
 		}
 		x.finish(at)
@@ -236,8 +237,7 @@ func (x *Exchange) End(at time.Time) {
 	x.Release()
 }
 
-// Release gives the exchange up without writing it. Its slices are kept for
-// the next one.
+// Release discards the exchange without writing it. The next exchange reuses its slices.
 func (x *Exchange) Release() {
 	state := x.state
 	state.open--
@@ -265,7 +265,7 @@ func (x *Exchange) Release() {
 	state.pool.Put(x)
 }
 
-// finish derives what the record says twice.
+// finish sets the fields of the record that repeat others.
 func (x *Exchange) finish(at time.Time) {
 	h := x.HTTP
 	if h == nil {
@@ -276,7 +276,8 @@ func (x *Exchange) finish(at time.Time) {
 	}
 	h.Req.URL = path(h.Req.URI)
 	x.Command, x.Location = h.Req.Method, h.Req.URL
-	// The status of a call is gRPC's, which an answer that HTTP calls OK still owes.
+	// A gRPC call has the status that gRPC gives in the trailers. Only an HTTP status other
+	// than 200 takes its place.
 	if x.Status == "" && len(h.Res.StatusMessage) >= 3 && (x.GRPC == nil || h.Res.StatusCode != 200) {
 		x.Status = h.Res.StatusMessage[:3]
 	}
@@ -286,7 +287,8 @@ func (x *Exchange) finish(at time.Time) {
 	}
 }
 
-// path is the path of a request target: origin-form, absolute-form or `*`. An authority has none.
+// path returns the path of a request target in origin-form or absolute-form, or `*`. A target
+// in authority-form has no path.
 func path(target string) string {
 	if i := strings.Index(target, "://"); i > 0 && target[0] != '/' {
 		rest := target[i+3:]
@@ -305,7 +307,7 @@ func path(target string) string {
 	return p
 }
 
-// techs names payloads by what their media types contain, first match first.
+// techs maps a part of a media type to the name of the payload. The first match counts.
 var techs = [...]struct{ part, name string }{
 	{"grpc", "gRPC"}, {"json", "JSON"}, {"html", "HTML"}, {"xml", "XML"}, {"x-www-form-urlencoded", "Form"},
 	{"graphql", "GraphQL"}, {"protobuf", "Protobuf"}, {"yaml", "YAML"}, {"event-stream", "SSE"},
@@ -325,8 +327,8 @@ func tech(contentType string) string {
 	return ""
 }
 
-// tag gives the record its tags: the process's, the flow's, then its own. All
-// numbers share one string, so that they cost one allocation.
+// tag sets the record's tags: those of the process, of the flow, and of the exchange. All
+// numbers share one string, so that they take one allocation.
 func (x *Exchange) tag(state *FlowState) {
 	t := append(x.Tags[:0], state.Origin.Tags...)
 	t = append(t, state.Tags...)
@@ -392,23 +394,23 @@ type Body struct {
 	held int // of Limits.Memory
 }
 
-// keepCap is the buffer that a body may leave to its successor.
+// keepCap is the maximum size of a buffer that the next body reuses.
 const keepCap = 16 << 10
 
-// Bytes are what was kept, Size is how much there was.
+// Bytes returns the bytes that were kept.
 func (b *Body) Bytes() []byte { return b.buf }
 
-// Size is how many bytes there were.
+// Size returns how many bytes there were, kept or not.
 func (b *Body) Size() int64 { return b.size }
 
 func (b *Body) cut() bool { return b.size > int64(len(b.buf)) }
 
-// Lose counts n bytes that are not there to be kept. What follows them is not
-// kept either: a body has no holes.
+// Lose counts n bytes that were lost or are not kept. Later bytes are not kept either,
+// because a kept body has no holes.
 func (b *Body) Lose(n int64) { b.size += n }
 
-// Append adds p, if memory allows, and tells whether it did. It doesn't ask for
-// Limits.Body: who uses it has a limit of its own.
+// Append adds p and returns true, or returns false if there is not enough memory. It does
+// not check Limits.Body: a caller has its own limit.
 func (b *Body) Append(state *FlowState, p []byte) bool {
 	b.size += int64(len(p))
 	need := len(b.buf) + len(p)
@@ -429,7 +431,7 @@ func (b *Body) Append(state *FlowState, p []byte) bool {
 	return true
 }
 
-// Reset forgets the content, and leaves a small buffer to what follows.
+// Reset drops the content. It keeps a small buffer for reuse.
 func (b *Body) Reset(state *FlowState) {
 	buf := b.buf[:0]
 	if cap(buf) > keepCap {
@@ -439,14 +441,14 @@ func (b *Body) Reset(state *FlowState) {
 	b.buf = buf
 }
 
-// Free forgets the content and gives all of its memory back. Bytes that were
-// taken from it stay as they are.
+// Free drops the content and gives all of its memory back. A slice that Bytes returned
+// stays valid.
 func (b *Body) Free(state *FlowState) {
 	state.Release(b.held)
 	*b = Body{}
 }
 
-// sender names a side in a record.
+// sender returns the name of a side in a record.
 func sender(s tap.Side) string {
 	if s == tap.FromServer {
 		return recording.Server

@@ -85,8 +85,9 @@ type FlowState struct {
 	// Resume makes d the flow's decoder again after it gave up as the named protocol's.
 	Resume func(protocol string, d Decoder)
 
-	// Failed is the reason for which the flow's decoder gave up, as in
-	// [Exchange.Incomplete], and Undecoded is the same in words; "" if it has not.
+	// Failed is the code of the reason why the flow's decoder gave up, as in
+	// [Exchange.Incomplete], and Undecoded is the reason in words. Both are "" if it has
+	// not given up.
 	Failed, Undecoded string
 	// Pipelined says that the client has sent a request before it got an answer, Doubt that
 	// it may have done so in lost bytes, and Partial that bytes within a request were lost.
@@ -232,7 +233,7 @@ func (state *FlowState) write(x *Exchange, at time.Time) {
 		state.Counters.Outbound.Add(1)
 	}
 	state.Counters.Exchanges.Add(1) // after Outbound, which is never more
-	state.Sink.Write(&x.Exchange)   // what it drops, it counts
+	state.Sink.Write(&x.Exchange)   // the sink counts what it drops
 }
 
 func orUndefined(s string) string {

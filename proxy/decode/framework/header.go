@@ -7,8 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// CanonicalName gives a header's name as net/http writes it. The names that
-// meshes and applications use most cost no allocation in either spelling.
+// CanonicalName returns a header's name as net/http writes it. The most common names of
+// meshes and applications need no allocation, in this spelling or in lower case.
 func CanonicalName(name string) string {
 	upper := true
 	for i := 0; i < len(name); i++ {
@@ -24,7 +24,7 @@ func CanonicalName(name string) string {
 	return name
 }
 
-// common maps names in lower case, as HTTP/2 and Envoy send them.
+// common maps names in lower case, as HTTP/2 and Envoy send them, to canonical ones.
 var common = func() map[string]string {
 	m := make(map[string]string)
 	for name := range strings.FieldsSeq(`
@@ -55,7 +55,7 @@ var common = func() map[string]string {
 	return m
 }()
 
-// HasToken tells whether the comma-separated list holds the token, whatever its case.
+// HasToken reports whether the comma-separated list has the token, in any case.
 func HasToken(list, token string) bool {
 	for list != "" {
 		var t string
@@ -67,7 +67,7 @@ func HasToken(list, token string) bool {
 	return false
 }
 
-// AnyHasToken is HasToken for all the lines of one header.
+// AnyHasToken reports whether any line of the header has the token.
 func AnyHasToken(h recording.Headers, name, token string) bool {
 	for i := range h {
 		if h[i].Name == name && HasToken(h[i].Value, token) {

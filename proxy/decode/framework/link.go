@@ -12,11 +12,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// maxLinks bounds the inbound exchanges that outbound ones are linked to:
-// beyond it, the oldest is forgotten.
+// maxLinks bounds the keys by which outbound exchanges find inbound ones. A new key
+// beyond it replaces the oldest.
 const maxLinks = 16 << 10
 
-// carriers are the headers by which requests are linked, in the order of the constants.
+// carriers lists the headers that link requests, in the order of the constants.
 var carriers = recording.Carriers()
 
 const (
@@ -28,8 +28,8 @@ const (
 	byNothing // any other header
 )
 
-// carrierOf tells which carrier a header is. It is asked for every header, and a switch
-// is the fastest answer.
+// carrierOf returns the carrier that a header is. It runs for every header, and a switch is
+// the fastest way.
 func carrierOf(header string) int {
 	switch header {
 	case "Traceparent":
@@ -46,16 +46,16 @@ func carrierOf(header string) int {
 	return byNothing
 }
 
-// link is what one exchange knows of others.
+// link holds the relations of one exchange to others.
 type link struct {
-	keys   [len(carriers)]uint64 // what it can be found by, or finds its cause by; 0: nothing
+	keys   [len(carriers)]uint64 // one for each carrier that the request has; 0: it has none
 	opened bool
 	id     recording.UUID // of the exchange, or of its first part
 	parent recording.UUID
 	by     string // name of the carrier, "" if no parent was found
-	why    string // then: why not
-	peer   string // inbound: who asked
-	peerBy string
+	why    string // why no parent was found
+	peer   string // inbound: who sent the request
+	peerBy string // how that is known
 	trace  trace
 	replay string // ID of the replay's run that caused it, "" for none
 }
@@ -65,17 +65,17 @@ type links struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
 	byKey map[uint64]cause
-	ring  []uint64 // keys in the order they came, up to maxLinks
-	next  int      // then: the oldest of them
-	// replays are, for keys in byKey, the IDs of the runs that sent the exchanges, where
-	// all that are open agree; nil before the first one.
+	ring  []uint64 // at most maxLinks keys, in the order in which they came
+	next  int      // index of the oldest one, once ring is full
+	// replays maps a key of byKey to the ID of the run that sent its exchanges, if all of
+	// them that are open have the same. It is nil before the first run.
 	replays map[uint64]string
 }
 
 type cause struct {
 	id   recording.UUID // of the inbound exchange that opened last
 	open int            // exchanges with this key that haven't ended
-	many bool           // there were several, and haven't been none since
+	many bool           // several have been open at a time, since the last time that none was
 	trace
 }
 
@@ -87,9 +87,9 @@ func (l *links) key(carrier int, id string) uint64 {
 	return h.Sum64() | 1
 }
 
-// open registers an inbound exchange, or looks up an outbound one; sampling says
-// that their traces are of interest. Their order is that of the requests: the tap
-// has what came in read before the calls that it causes.
+// open registers an inbound exchange, or looks up the cause of an outbound one. sampling
+// says that traces are needed. A cause is always registered before it is looked up,
+// because the tap gives inbound bytes to readers before the calls that they cause.
 func (l *links) open(x *Exchange, sampling bool) {
 	headers := x.http.Req.Headers
 	in := x.state.Flow.Direction == tap.In
@@ -174,7 +174,7 @@ func (l *links) put(key uint64, id recording.UUID, t trace) {
 	l.byKey[key] = cause{id: id, open: c.open + 1, many: c.open > 0, trace: t}
 }
 
-// replayed notes which run, "" for none, sent an inbound exchange that is put next.
+// replayed notes which run sent an inbound exchange, "" for none. It is called before put.
 func (l *links) replayed(key uint64, run string) {
 	if l.byKey[key].open > 0 && l.replays[key] != run {
 		run = ""
@@ -189,8 +189,8 @@ func (l *links) replayed(key uint64, run string) {
 	}
 }
 
-// close tells that an inbound exchange ended. It can still be found: work may
-// go on behind an answer.
+// close notes that an inbound exchange ended. Outbound exchanges can still find it,
+// because an application may continue to work after its answer.
 func (l *links) close(x *Exchange) {
 	if !x.link.opened || x.state.Flow.Direction != tap.In {
 		return
@@ -199,13 +199,13 @@ func (l *links) close(x *Exchange) {
 	defer l.mu.Unlock()
 	for _, key := range x.link.keys {
 		if c, ok := l.byKey[key]; ok && key != 0 {
-			c.open = max(0, c.open-1) // it may have been forgotten meanwhile, and come anew
+			c.open = max(0, c.open-1) // the ring may have dropped the key, and put may have added it again
 			l.byKey[key] = c
 		}
 	}
 }
 
-// tags says what is known of the exchange's relations.
+// tags appends the tags about the exchange's relations.
 func (k *link) tags(state *FlowState, t recording.Tags) recording.Tags {
 	if k.replay != "" {
 		t = append(t, recording.Tag{Name: recording.TagReplay, Value: k.replay})
@@ -224,33 +224,34 @@ func (k *link) tags(state *FlowState, t recording.Tags) recording.Tags {
 	return t
 }
 
-// replayOf is the ID of the run of the replay that sent a request with that value of the
-// header, "" for none. A connection brings the same with every request.
+// replayOf returns the ID of the run that sent a request with this value of the replay
+// header, "" for none. It caches the ID, because all requests of a connection usually have
+// the same.
 func (state *FlowState) replayOf(id string) string {
 	if id == "" || id != state.replay && !contract.IsReplayID(id) {
 		return ""
 	}
 	if id != state.replay {
-		state.replay = strings.Clone(id) // lest a head stay in memory as long as the connection
+		state.replay = strings.Clone(id) // otherwise the head would stay in memory as long as the connection
 	}
 	return state.replay
 }
 
-// knownPeer remembers what a header said, since a connection of a mesh says the
-// same with every request.
+// knownPeer caches the result of parsing a header, because all requests of a connection in
+// a mesh usually have the same value.
 type knownPeer struct{ header, who string }
 
-// maxKnown is how long the header may be.
+// maxKnown is the maximum length of a header that is cached.
 const maxKnown = 4 << 10
 
-// peerOf says who sent an inbound request, and how that is known. Behind Envoy
-// the connection's own address is a loopback one and says nothing.
+// peerOf returns who sent an inbound request, and how that is known. Behind Envoy the
+// connection comes from a loopback address, which does not identify the sender.
 func (state *FlowState) peerOf(h recording.Headers) (who, by string) {
 	address := state.net.Downstream.IPAddress
 	if v := lastLine(h, "X-Forwarded-Client-Cert"); v != "" {
 		peer := state.peer
 		if v != peer.header {
-			v = strings.Clone(v) // lest a head stay in memory as long as the connection
+			v = strings.Clone(v) // otherwise the head would stay in memory as long as the connection
 			peer = knownPeer{v, lastIdentity(v)}
 			if len(v) <= maxKnown {
 				state.peer = peer
@@ -261,7 +262,7 @@ func (state *FlowState) peerOf(h recording.Headers) (who, by string) {
 		}
 	}
 	if v := lastLine(h, "X-Forwarded-For"); v != "" {
-		// Each hop appends the one it was asked by.
+		// Each hop appends the address of its client.
 		if who := strings.TrimSpace(v[strings.LastIndexByte(v, ',')+1:]); who != "" {
 			return who, "x-forwarded-for"
 		}
@@ -272,8 +273,8 @@ func (state *FlowState) peerOf(h recording.Headers) (who, by string) {
 	return "unknown", "unknown"
 }
 
-// lastLine is the header's last value: hops add to the end, and what stands
-// before it may be the client's invention.
+// lastLine returns the header's last value. Hops append to the end, and a client can forge
+// the values before it.
 func lastLine(h recording.Headers, name string) string {
 	for _, line := range slices.Backward(h) {
 		if line.Name == name {
@@ -283,10 +284,10 @@ func lastLine(h recording.Headers, name string) string {
 	return ""
 }
 
-// lastIdentity reads Envoy's X-Forwarded-Client-Cert: elements divided by
-// commas, one per hop, each of key=value pairs divided by semicolons; values
-// may be quoted. The last element is the immediate peer, and its URI is the
-// SPIFFE identity; without one, the Subject has to do.
+// lastIdentity reads Envoy's X-Forwarded-Client-Cert. Commas separate its elements, one
+// for each hop, and semicolons separate the key=value pairs of an element. Values may be
+// quoted. The last element is the immediate peer. lastIdentity returns its URI, which is
+// the SPIFFE identity, or else its Subject.
 func lastIdentity(v string) (who string) {
 	var uri, subject string
 	for v != "" {

@@ -9,16 +9,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A part of a conversation ends at this size, or this long after its first
-// message, so that a connection that lives for days is recorded while it lives,
-// and holds little in memory.
+// A part of a conversation ends at this size, or this long after its first message. So a
+// connection that lives for days is recorded while it lives, and holds little memory.
 const (
 	partBytes    = 64 << 10
 	partMessages = 512
 	partAge      = 5 * time.Second
 )
 
-// together is how close in time bytes of a stream are one message.
+// together is the time between bytes of a stream below which they are one message.
 const together = time.Millisecond
 
 // talk is the conversation of an exchange.
@@ -26,16 +25,16 @@ type talk struct {
 	recording.Conversation
 	kind  **recording.Conversation // the record's member; nil: no conversation
 	arena Body                     // holds the messages' data
-	ends  []int                    // of each message's data, in arena
+	ends  []int                    // where each message's data ends in arena
 	held  int                      // bytes of Messages, of Limits.Memory
-	kept  [2]int64                 // per side, in all parts
+	kept  [2]int64                 // bytes kept of each side, in all parts
 	first recording.UUID           // of part 1
 	begun time.Time                // when the part's first message came
 	last  time.Time                // when the last message came
-	place int                      // in FlowState.talks, while there are Messages
+	place int                      // index in FlowState.talks, while there are Messages
 }
 
-// Converse makes the exchange a conversation, which is written in parts.
+// Converse turns the exchange into a conversation, which is written in parts.
 func (x *Exchange) Converse(l7protocol string) {
 	x.L7Protocol = l7protocol
 	t := &x.talk
@@ -50,8 +49,8 @@ func (x *Exchange) Converse(l7protocol string) {
 	}
 }
 
-// Say adds a message of which b is what came, and missing how many bytes never
-// did. m has what is particular to the protocol; the rest is filled in.
+// Say adds a message. b has the bytes that came, and missing is how many did not come. m
+// has the fields that are specific to the protocol. Say sets the others.
 func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, b *Body, missing int64) {
 	x.Heard(side, b.Size())
 	if b.cut() || missing > 0 {
@@ -62,7 +61,8 @@ func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, b *Body
 	x.Empty(b)
 }
 
-// Stream adds bytes of a stream. What one side sends in one go is one message.
+// Stream adds bytes of a stream. Bytes of one side that follow each other closely are one
+// message.
 func (x *Exchange) Stream(side tap.Side, at time.Time, p []byte) {
 	t := &x.talk
 	for len(p) > 0 && !x.left() {
@@ -79,7 +79,8 @@ func (x *Exchange) Stream(side tap.Side, at time.Time, p []byte) {
 	}
 }
 
-// Measure adds the size of what one side sent in one go, without the bytes.
+// Measure adds the size of bytes of a stream, but not the bytes. It makes messages as Stream
+// does.
 func (x *Exchange) Measure(side tap.Side, at time.Time, n int64) {
 	t := &x.talk
 	x.Heard(side, n)
@@ -104,10 +105,10 @@ func (x *Exchange) Heard(side tap.Side, n int64) {
 	}
 }
 
-// Cut marks the record as lacking content.
+// Cut marks the record as truncated.
 func (x *Exchange) Cut() { x.truncated = true }
 
-// add appends a message, or, if it joins, adds to the last one.
+// add appends a message, or, if joins is set, adds data to the last one.
 func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []byte, joins bool) {
 	t := &x.talk
 	if x.left() {
@@ -118,7 +119,7 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 		return
 	}
 	if !x.store(data, joins) {
-		if len(t.Messages) > 0 { // a part less in memory may be all it takes
+		if len(t.Messages) > 0 { // writing the part frees memory, which may be enough
 			x.part(at)
 			joins = false
 		}
@@ -145,11 +146,11 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 	}
 }
 
-// messageCost is what a message weighs beside its data.
+// messageCost is the memory of a message without its data.
 const messageCost = int(unsafe.Sizeof(recording.Message{}) + unsafe.Sizeof(int(0)))
 
-// store adds data to the arena, for the last message if it joins and else for a
-// new one, and tells whether there was room.
+// store adds data to the arena, for a new message or, if joins is set, for the last one. It
+// reports whether there was room.
 func (x *Exchange) store(data []byte, joins bool) bool {
 	cost := messageCost
 	if joins {
@@ -166,7 +167,7 @@ func (x *Exchange) store(data []byte, joins bool) bool {
 	return true
 }
 
-// part writes what there is of the conversation, and begins its next part.
+// part writes the current part of the conversation and begins the next.
 func (x *Exchange) part(at time.Time) {
 	t := &x.talk
 	start := 0
@@ -194,7 +195,7 @@ func (x *Exchange) part(at time.Time) {
 	x.UUID = x.state.newUUID()
 }
 
-// said takes an exchange out of those with messages that aren't written.
+// said removes an exchange from the list of those with unwritten messages.
 func (state *FlowState) said(x *Exchange) {
 	end := len(state.talks) - 1
 	last := state.talks[end]
@@ -203,12 +204,12 @@ func (state *FlowState) said(x *Exchange) {
 	state.talks = state.talks[:end]
 }
 
-// Waits tells whether there are messages that Tick may be due to write.
+// Waits reports whether there are messages that a later Tick has to write.
 func (state *FlowState) Waits() bool { return len(state.talks) > 0 }
 
 // Tick writes the parts that are old enough.
 func (state *FlowState) Tick(now time.Time) {
-	for _, x := range slices.Backward(state.talks) { // what is said makes place for those behind it
+	for _, x := range slices.Backward(state.talks) { // backward, because part may move the last one into the freed place
 		if now.Sub(x.talk.begun) >= partAge {
 			x.part(x.talk.last)
 		}

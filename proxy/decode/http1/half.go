@@ -12,36 +12,36 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// position says what the next byte of a half is part of.
+// position is the part of a message to which a half's next byte belongs.
 type position uint8
 
 const (
 	inHead      position = iota
 	inBody               // of known length
-	inRest               // a body that the end of the connection ends
+	inRest               // a body that ends with the connection
 	inChunkSize          // a chunk's first line
-	inChunk              // its data
-	inChunkEnd           // the empty line behind it
-	inTrailers           // fields behind the last chunk, and the empty line
+	inChunk              // a chunk's data
+	inChunkEnd           // the empty line after a chunk's data
+	inTrailers           // the fields after the last chunk, and the empty line
 )
 
-// half parses what one side sends.
+// half parses the messages that one side sends.
 type half struct {
 	*conn
 	response bool
 	position position
-	left     int64               // of a body or a chunk
-	room     int                 // of Limits.Head, for the rest of the message
-	bare     bool                // the head, or the trailers, are too large to be kept
-	cutting  bool                // what comes, up to the end of the line
+	left     int64               // bytes of the body or chunk that are still to come
+	room     int                 // bytes of Limits.Head that the trailers may take
+	bare     bool                // the head or the trailers are too large to be kept
+	cutting  bool                // the next bytes are dropped, up to the end of the line
 	carry    framework.Body      // an unfinished head, line or trailers
-	x        *framework.Exchange // of the message that is being read
+	x        *framework.Exchange // the exchange of the message that is being read
 	now      time.Time
 }
 
 const maxChunkLine = 4 << 10
 
-// read takes some of p, at least a byte, and returns how much.
+// read reads at least one byte of p and returns how many it read.
 func (h *half) read(at time.Time, p []byte) (n int, err error) {
 	h.now = at
 	if h.response && (h.position == inBody || h.position == inChunk || h.position == inRest) {
@@ -65,7 +65,7 @@ func (h *half) read(at time.Time, p []byte) (n int, err error) {
 	}
 }
 
-// advance moves on by n bytes of a body or chunk.
+// advance notes that n bytes of a body or chunk have been read or lost.
 func (h *half) advance(n int64) {
 	h.left -= n
 	switch {
@@ -92,7 +92,7 @@ var (
 
 func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 	if h.x == nil {
-		if !h.response { // empty lines before a request are to be ignored
+		if !h.response { // empty lines before a request are ignored (RFC 9112, section 2.2)
 			skip := len(p) - len(bytes.TrimLeft(p, "\r\n"))
 			if skip > 0 {
 				return skip, nil
@@ -110,7 +110,7 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 		return n, err
 	}
 	h.room = h.state.Limits.Head - len(head)
-	text := string(head) // the one copy that names and values are parts of
+	text := string(head) // names and values are slices of this one copy
 	h.carry.Free(h.state)
 	if h.response {
 		return n, h.openResponse(text)
@@ -118,8 +118,8 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 	return n, h.openRequest(text)
 }
 
-// until collects bytes up to the place that end finds, and returns them once
-// it does, and how many bytes of p were taken.
+// until collects bytes until end finds the end of a part of a message. Then it returns the
+// part as whole. Before that, whole is nil. n is how many bytes of p it has used.
 func (h *half) until(p []byte, limit int, end func(p []byte, from int) int) (whole []byte, n int, err error) {
 	old := len(h.carry.Bytes())
 	if old == 0 {
@@ -142,7 +142,7 @@ func (h *half) until(p []byte, limit int, end func(p []byte, from int) int) (who
 	return nil, len(p), nil
 }
 
-// endOfTrailers is httphead.End for trailers, of which there may be none.
+// endOfTrailers is httphead.End for trailers, which may have no fields.
 func endOfTrailers(p []byte, from int) int {
 	switch {
 	case p[0] == '\n':
@@ -160,8 +160,7 @@ func endOfLine(p []byte, from int) int {
 	return -1
 }
 
-// readTrailers reads the fields behind the last chunk. They say nothing of the
-// framing any more.
+// readTrailers reads the fields after the last chunk. They don't affect the framing.
 func (h *half) readTrailers(p []byte) (n int, err error) {
 	trailers, n, err := h.large(p, max(h.room, maxChunkLine)+len("\r\n"), endOfTrailers)
 	if trailers == nil {
@@ -181,8 +180,8 @@ func (h *half) readTrailers(p []byte) (n int, err error) {
 	return n, err
 }
 
-// leave leaves out what is beyond a limit: all fields from number first on if they
-// were too large, and those beyond the limit if there are too many.
+// leave drops fields that exceed a limit: all from index first on if they are too large
+// together, or those beyond the limit if there are too many.
 func (h *half) leave(over bool, first int) {
 	switch {
 	case h.bare:
@@ -193,7 +192,7 @@ func (h *half) leave(over bool, first int) {
 	h.bare = false
 }
 
-// weigh holds the text whose fields are the message's from number first on.
+// weigh takes memory for text, which has the message's fields from index first on.
 func (h *half) weigh(first int, text string) {
 	count := len(*h.x.Fields(h.side())) - first
 	h.x.Weigh(h.side(), first, len(text)+count*framework.FieldCost)
@@ -206,7 +205,7 @@ func (h *half) side() tap.Side {
 	return tap.FromClient
 }
 
-// readLine reads the lines of the chunked framing.
+// readLine reads a line of the chunked framing.
 func (h *half) readLine(p []byte) (n int, err error) {
 	line, n, err := h.until(p, maxChunkLine, endOfLine)
 	if line == nil {
@@ -230,7 +229,7 @@ func (h *half) readLine(p []byte) (n int, err error) {
 	return n, err
 }
 
-// chunkSize reads a chunk's size, and ignores what follows it.
+// chunkSize parses a chunk's size and ignores chunk extensions.
 func chunkSize(line []byte) (size int64, err error) {
 	digits := 0
 	for ; digits < len(line); digits++ {
@@ -292,7 +291,7 @@ func (h *half) openResponse(head string) error {
 		return err
 	}
 	status, method := r.StatusCode, x.HTTP.Req.Method
-	if status/100 == 1 && status != 101 { // an interim answer; the final one follows
+	if status/100 == 1 && status != 101 { // an interim answer: the final one follows
 		x.SetTag(recording.TagInterim, strconv.Itoa(status))
 		clear(r.Headers)
 		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
@@ -316,7 +315,7 @@ func (h *half) openResponse(head string) error {
 	return nil
 }
 
-// openBody goes on to a body of n bytes.
+// openBody begins a body of n bytes.
 func (h *half) openBody(n int64) {
 	h.position, h.left = inBody, n
 	if n == 0 {
@@ -324,7 +323,7 @@ func (h *half) openBody(n int64) {
 	}
 }
 
-// end is reached with the last byte of a message.
+// end ends the message after its last byte.
 func (h *half) end() {
 	x := h.x
 	h.position, h.x = inHead, nil
@@ -338,7 +337,7 @@ func (h *half) end() {
 	h.done(x, h.now)
 }
 
-// skip goes over n lost bytes.
+// skip skips n lost bytes. It fails if they are not all within a body.
 func (h *half) skip(n int64) error {
 	switch {
 	case (h.position == inBody || h.position == inChunk) && n <= h.left:
@@ -354,5 +353,5 @@ func (h *half) skip(n int64) error {
 	return nil
 }
 
-// untilClose tells whether the end of the connection ends the answer to x.
+// untilClose reports whether the answer to x ends with the connection.
 func (h *half) untilClose(x *framework.Exchange) bool { return h.x == x && h.position == inRest }

@@ -1,6 +1,6 @@
-// Package http1 decodes HTTP/1.0 and HTTP/1.1 (RFC 9112): keep-alive,
-// pipelining, every framing of a body, trailers, interim answers, and the changes to
-// other protocols by Upgrade and CONNECT.
+// Package http1 decodes HTTP/1.0 and HTTP/1.1 (RFC 9112): keep-alive, pipelining, every
+// framing of a body, trailers, interim answers, and the switch to another protocol by
+// Upgrade or CONNECT.
 //
 //	client's bytes ─▶ half ─▶ requests: oldest … newest
 //	                            ▲ each answer belongs to the oldest
@@ -20,7 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Protocol is the table's entry.
+// Protocol returns the entry for the table of decoders.
 func Protocol() framework.Protocol {
 	return framework.Protocol{
 		Name:   "http1",
@@ -35,10 +35,10 @@ const (
 	maxLine   = 8 << 10
 )
 
-// detect waits for the whole request line: a method alone proves nothing, for
-// other protocols begin with a word in capitals as well. What claims to be HTTP
-// is taken for it, even if it can't be parsed then: in a stream that nobody
-// knows, its secrets would not be redacted.
+// detect waits for the whole request line. The method alone is not enough, because other
+// protocols begin with a word in capitals, too. A request line that names HTTP is enough,
+// even if the rest turns out to be malformed: secrets in a stream of an unknown protocol
+// would not be redacted.
 func detect(_ *tap.Flow, first []byte) framework.Verdict {
 	first = bytes.TrimLeft(first, "\r\n") // RFC 9112, section 2.2
 	first = first[:min(len(first), maxLine+1)]
@@ -61,11 +61,11 @@ func detect(_ *tap.Flow, first []byte) framework.Verdict {
 	case !ended && len(first) <= maxLine:
 		return framework.Maybe
 	case !ended && (first[method+1] == '/' || first[method+1] == 'h'):
-		return framework.Yes // a long one, of what can only be a path or a URL
+		return framework.Yes // a long line, with a path or a URL
 	case bytes.Contains(line[method:], []byte(" HTTP/")):
 		return framework.Yes
 	case bytes.HasPrefix(line, []byte("GET /")), bytes.HasPrefix(line, []byte("GET http")):
-		return framework.Yes // HTTP/0.9 (RFC 1945, section 4.1), in which no version is claimed
+		return framework.Yes // HTTP/0.9 (RFC 1945, section 4.1), which has no version
 	}
 	return framework.No
 }
@@ -75,26 +75,27 @@ type conn struct {
 	state  *framework.FlowState
 	client half
 	server half
-	// waiting are the requests whose answers haven't ended, oldest first;
-	// the last may still be arriving.
+	// waiting holds the requests whose answers haven't ended, oldest first. The last one
+	// may not have ended either.
 	waiting []*framework.Exchange
-	// early are bytes of the server for which there is no request yet.
+	// early holds bytes of the server for which there is no request yet.
 	early framework.Body
-	// fork is the last of waiting if its answer decides what the client's bytes
-	// after it are; after holds them till then.
+	// fork is the last request of waiting if it asks for another protocol: its answer
+	// decides in which protocol the next bytes of the client are. after holds those until
+	// then.
 	fork  *framework.Exchange
 	after framework.Body
 	gone  bool // another decoder has taken over
 
-	ambiguous bool // a request had two framings: the server may have taken its end for another one
-	stray     bool // something followed it before it was answered
-	ends      bool // no more comes
+	ambiguous bool // a request had two framings, so the server may see its end at another place
+	stray     bool // bytes followed that request before its answer ended
+	ends      bool // the flow is closing: no more bytes come
 }
 
 var (
 	errPatience = errors.New("too many bytes that belong to nothing known")
 	errEarly    = errors.New("an answer that came before the request to change the protocol")
-	errStray    = errors.New("bytes behind a request with two framings")
+	errStray    = errors.New("bytes after a request with two framings")
 	errMany     = errors.New("too many requests before an answer")
 )
 
@@ -113,7 +114,7 @@ func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 	return c.answer(at, p)
 }
 
-// ask takes bytes of the client.
+// ask decodes bytes of the client.
 func (c *conn) ask(at time.Time, p []byte) error {
 	for len(p) > 0 && !c.gone {
 		if c.fork != nil && c.fork.RequestDone {
@@ -121,7 +122,7 @@ func (c *conn) ask(at time.Time, p []byte) error {
 		}
 		if c.ambiguous && c.client.x == nil {
 			if len(c.early.Bytes()) > 0 {
-				c.state.Pipelined = true // as it is for a server that reads the other framing
+				c.state.Pipelined = true // it is, if the server reads the other framing
 				return errStray
 			}
 			c.stray = c.stray || len(c.waiting) > 0
@@ -146,7 +147,7 @@ func (c *conn) ask(at time.Time, p []byte) error {
 	return nil
 }
 
-// answer takes bytes of the server.
+// answer decodes bytes of the server.
 func (c *conn) answer(at time.Time, p []byte) error {
 	for len(p) > 0 && !c.gone {
 		if !c.awaited() {
@@ -170,8 +171,8 @@ func (c *conn) answer(at time.Time, p []byte) error {
 	return nil
 }
 
-// awaited tells whether the server's next bytes belong to a request that is known:
-// its head is, unless that will never be.
+// awaited reports whether the server's next bytes answer a known request. A request is
+// known once its head is complete, or when the flow closes.
 func (c *conn) awaited() bool {
 	if len(c.waiting) == 0 || c.waiting[0].ResponseDone {
 		return false
@@ -179,8 +180,8 @@ func (c *conn) awaited() bool {
 	return c.ends || c.client.x != c.waiting[0] || c.client.position != inHead
 }
 
-// hold keeps bytes whose meaning isn't known yet. Of too many it keeps those that
-// it may, so that it makes no difference how they came.
+// hold keeps bytes that can't be decoded yet. If there are too many, it keeps as many as
+// the limit allows, so that the result does not depend on how they were split.
 func (c *conn) hold(b *framework.Body, p []byte) error {
 	room := c.state.Limits.Head - len(b.Bytes())
 	switch {
@@ -192,15 +193,15 @@ func (c *conn) hold(b *framework.Body, p []byte) error {
 	return nil
 }
 
-// take returns what was held.
+// take returns the bytes that hold has kept, and frees them.
 func (c *conn) take(b *framework.Body) []byte {
 	p := b.Bytes()
 	b.Free(c.state)
 	return p
 }
 
-// decide looks at the answer of a request that asked for another protocol. It
-// returns the bytes of the server that are still to be read.
+// decide switches the protocol if the answer to fork agrees to it. It returns the bytes of
+// the server that this decoder still has to read.
 func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
 	x, after := c.fork, c.take(&c.after)
 	c.fork = nil
@@ -209,7 +210,7 @@ func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
 	case status == 101:
 		protocol := upgraded(x)
 		c.gone, c.waiting = true, nil
-		if protocol == "" { // whatever comes, the handshake is a record
+		if protocol == "" { // unknown; the handshake is a record by itself
 			x.End(at)
 			return nil, c.state.Switch("opaque", nil, at, after, rest)
 		}
@@ -218,7 +219,7 @@ func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
 		c.gone, c.waiting = true, nil
 		id := x.UUID.String()
 		x.End(at)
-		c.state.Tags.Set(recording.TagTunnel, id) // on all that the tunnel brings
+		c.state.Tags.Set(recording.TagTunnel, id) // for every exchange in the tunnel
 		return nil, c.state.Switch("", nil, at, after, rest)
 	}
 	if x.RequestDone {
@@ -228,7 +229,8 @@ func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
 	return rest, c.ask(at, after)
 }
 
-// upgraded names the decoder for what the server has switched to.
+// upgraded returns the name of the protocol that the server has switched to; "" if there
+// is no decoder for it.
 func upgraded(x *framework.Exchange) string {
 	switch to := x.HTTP.Res.Headers; {
 	case framework.AnyHasToken(to, "Upgrade", "websocket"):
@@ -239,14 +241,14 @@ func upgraded(x *framework.Exchange) string {
 	return ""
 }
 
-// Gap implements [framework.Decoder]: a hole in a body of known length is a hole,
-// anywhere else the thread is lost.
+// Gap implements [framework.Decoder]. Decoding continues after bytes that were lost within
+// a body, and fails if they were lost anywhere else.
 func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 	if side == tap.FromServer {
 		return c.server.skip(n)
 	}
 	h := &c.client
-	if c.awaited() { // what was lost is of a request behind one that isn't answered
+	if c.awaited() { // the lost bytes belong to a request after one that isn't answered
 		c.state.Pipelined = c.state.Pipelined || h.x == nil
 	}
 	err := h.skip(n)
@@ -264,11 +266,11 @@ func (c *conn) Close(at time.Time) {
 		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
 	timeout := len(c.early.Bytes()) > statusAt && bytes.HasPrefix(c.early.Bytes()[statusAt:], []byte("408"))
-	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 && (timeout || !c.ambiguous) { // as a server's 408 to nobody's question
+	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 && (timeout || !c.ambiguous) { // such as a server's 408 without a request
 		x := c.state.Begin(at)
 		x.UseHTTP()
 		x.RequestDone = true
-		x.Incomplete = c.state.Failed // the question may have been lost
+		x.Incomplete = c.state.Failed // the request may have been lost
 		c.waiting = append(c.waiting, x)
 		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
@@ -306,7 +308,7 @@ func (c *conn) begin(at time.Time) (*framework.Exchange, error) {
 	case x == nil:
 		return nil, errMany
 	}
-	if n := len(c.waiting); n > 0 && c.waiting[n-1].Asked.Equal(at) { // in one go
+	if n := len(c.waiting); n > 0 && c.waiting[n-1].Asked.Equal(at) { // it came in the same chunk
 		c.state.Pipelined = true
 	}
 	x.UseHTTP()
@@ -314,7 +316,7 @@ func (c *conn) begin(at time.Time) (*framework.Exchange, error) {
 	return x, nil
 }
 
-// done ends the oldest exchange, if both its halves are there.
+// done ends the oldest exchange if its request and its answer have ended.
 func (c *conn) done(x *framework.Exchange, at time.Time) {
 	if !x.RequestDone || !x.ResponseDone || x == c.fork {
 		return

@@ -6,16 +6,16 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 )
 
-// maxKept is how long a line may be, as far as it has come, to be kept whatever it is.
+// maxKept is the maximum length of an unfinished line that shrink keeps, whatever its name.
 const maxKept = 64
 
-// mark is a field that stands for those that were taken out: what follows them
-// may be the rest of a folded one.
+// mark is a field that replaces those that were removed. It keeps the head well-formed if
+// the next line is the rest of a folded field.
 const mark = "-:\r\n"
 
-// large is until for a head or for trailers, which may be larger than the limit.
-// They have to be read to the end then, since a field that frames the message may
-// be anywhere. The others are taken out of what is collected.
+// large is until for a head or for trailers, which may be larger than the limit. Such a head
+// must still be read to the end, because a field that frames the message may be anywhere in
+// it. large removes other fields from the bytes that it has collected.
 func (h *half) large(p []byte, limit int, end func(p []byte, from int) int) (whole []byte, n int, err error) {
 	if h.cutting {
 		i := bytes.IndexByte(p, '\n')
@@ -34,12 +34,12 @@ func (h *half) large(p []byte, limit int, end func(p []byte, from int) int) (who
 	return whole, n, nil
 }
 
-// shrink takes the fields out of a head that decide nothing, because of an error that
-// says that it is too large. It returns an error if that does not make it less than
-// half as large, or there is no memory even for what is left.
+// shrink removes the fields that decide nothing from a head that is too large. err is the
+// error that says so. shrink returns err if the rest is more than half as large as before,
+// and ErrMemory if there is no memory for the rest.
 func (h *half) shrink(err error) error {
 	text := h.carry.Bytes()
-	if len(text) == 0 { // it is the memory that is used up, and not the limit
+	if len(text) == 0 { // the memory is used up, and not the limit
 		return err
 	}
 	kept := make([]byte, 0, 1<<10)
@@ -52,7 +52,7 @@ func (h *half) shrink(err error) error {
 			if !ended { // a first line can't be cut
 				return err
 			}
-		case len(line) > 0 && isSpace(line[0]): // it belongs to the line before it
+		case len(line) > 0 && isSpace(line[0]): // it continues the line before it
 			if !ended && len(line) > maxKept && keeps {
 				return err
 			}

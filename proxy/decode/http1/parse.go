@@ -9,12 +9,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// framing is what a head says of the body (RFC 9112, section 6).
+// framing holds the fields of a head that describe the body (RFC 9112, section 6).
 type framing struct {
 	length  int64  // Content-Length, -1 without one
 	coding  string // Transfer-Encoding
-	chunked bool   // coding ends in chunked; length doesn't count then
-	upgrade bool   // another protocol is asked for
+	chunked bool   // coding ends in chunked, so length doesn't count
+	upgrade bool   // the head asks for another protocol
 	over    bool   // fields were left out
 }
 
@@ -31,7 +31,7 @@ func framingOf(h recording.Headers) (framing, error) {
 			}
 			f.length = int64(n)
 		case "Transfer-Encoding":
-			if strings.EqualFold(value, "identity") { // RFC 2616, section 3.6: none
+			if strings.EqualFold(value, "identity") { // no coding (RFC 2616, section 3.6)
 				continue
 			}
 			f.coding = value
@@ -47,8 +47,8 @@ func framingOf(h recording.Headers) (framing, error) {
 	return f, nil
 }
 
-// Errors quote nothing of the message: they become tags, and what is quoted
-// might be a secret.
+// Errors quote nothing of the message, because they become tags, and a quoted part might be
+// a secret.
 var (
 	errLine    = errors.New("first line is malformed")
 	errVersion = errors.New("version isn't HTTP/1")
@@ -57,7 +57,7 @@ var (
 	errLength  = errors.New("content length is malformed, or there are several")
 )
 
-// parseRequest reads a request's head, up to and with the empty line.
+// parseRequest parses a request's head, including the empty line at its end.
 func parseRequest(head string, h *recording.HTTP, limit int) (framing, error) {
 	line, rest, _ := strings.Cut(head, "\n")
 	line = strings.TrimSuffix(line, "\r")
@@ -82,7 +82,7 @@ func parseRequest(head string, h *recording.HTTP, limit int) (framing, error) {
 	return f, err
 }
 
-// parseResponse reads an answer's head.
+// parseResponse parses an answer's head, including the empty line at its end.
 func parseResponse(head string, h *recording.HTTP, limit int) (framing, error) {
 	line, rest, _ := strings.Cut(head, "\n")
 	line = strings.TrimRight(line, "\r ")
@@ -106,8 +106,8 @@ func parseResponse(head string, h *recording.HTTP, limit int) (framing, error) {
 }
 
 // parseFields appends field lines to h, up to the empty line that ends them.
-// Each line ends in a newline, the last one as well. Beyond the limit it appends only
-// what decides about the message, and tells so.
+// Every line ends in a newline. Beyond the limit it appends only the fields that decide
+// about the message. over says that it has left out fields, or may have.
 func parseFields(lines string, h *recording.Headers, limit int) (over bool, err error) {
 	for {
 		end := strings.IndexByte(lines, '\n')
@@ -116,7 +116,7 @@ func parseFields(lines string, h *recording.Headers, limit int) (over bool, err 
 			return over, nil
 		}
 		folded := false
-		for end+1 < len(lines) && isSpace(lines[end+1]) { // obsolete folding: the field goes on
+		for end+1 < len(lines) && isSpace(lines[end+1]) { // obsolete folding: the field continues
 			folded = true
 			end += 1 + strings.IndexByte(lines[end+1:], '\n')
 		}
@@ -141,8 +141,8 @@ func parseFields(lines string, h *recording.Headers, limit int) (over bool, err 
 	}
 }
 
-// decides tells whether a field decides about the message: how it is framed, what
-// follows it, and whom it is for.
+// decides reports whether a field decides how the message is framed, which protocol follows
+// it, or for which host it is.
 func decides(name string) bool {
 	switch name {
 	case "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Host":
@@ -151,8 +151,7 @@ func decides(name string) bool {
 	return false
 }
 
-// unfold joins the lines of a folded value by single spaces, as RFC 9112,
-// section 5.2, has it.
+// unfold joins the lines of a folded value with single spaces (RFC 9112, section 5.2).
 func unfold(value string) string {
 	var b strings.Builder
 	b.Grow(len(value))
@@ -170,7 +169,7 @@ func unfold(value string) string {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// trim takes the optional whitespace off a value.
+// trim removes the optional whitespace around a value.
 func trim(s string) string {
 	for s != "" && isSpace(s[0]) {
 		s = s[1:]

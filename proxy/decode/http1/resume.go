@@ -8,59 +8,60 @@ import (
 )
 
 const (
-	// calm is how long a connection rests after its server until it is believed
-	// that nobody is owed anything, if its client waits for its answers.
+	// calm is the silence after the server's last bytes that shows that no answer is
+	// missing, if the client waits for each answer.
 	calm = time.Second
-	// settled is the same where the client does not. An answer that took longer
-	// would have been given up by a proxy's usual timeouts.
+	// settled is the same for a client that pipelines. Proxies with the usual timeouts
+	// give up on an answer that takes longer.
 	settled = 30 * time.Second
-	// Of such a client it is also believed after so many rounds in a row of one
-	// request and its answer, each followed by a pause that is so many times as
-	// long as the answer took. If the server owed an answer, it would have sent it
-	// in none of the pauses, and each time right after the next request.
+	// rounds is the number of rounds in a row that show the same for a client that
+	// pipelines. A round is one request, its answer, and then a pause of at least patience
+	// times the time that the answer took, and at least pause. If the server owed an
+	// answer, it would probably have sent it in one of the pauses.
 	rounds = 8
-	// few is how many rounds it takes if a part of a request was lost, and nothing
-	// else speaks against a client that waits.
+	// few is the number of rounds if a part of a request was lost, and nothing else
+	// suggests that the client pipelines. These rounds need no pauses.
 	few      = 3
 	patience = 10
 	pause    = 10 * time.Millisecond
 )
 
-// lost is the decoder of a connection whose thread was lost. It begins anew where
-// a request follows a final answer, and no other can be owed one:
+// lost is the decoder of a connection after bytes were lost, or could not be parsed. It
+// looks for a request that follows a final answer while no other answer is missing. There
+// decoding starts again:
 //
 //	client's turn    server's turn        client's turn
 //	──────────────▶  HTTP/1.1 200 …  ──▶  GET / HTTP/1.1
-//	  whatever        or a rest            anew from here
+//	  any bytes       or silence           decoding starts here
 //
-// A turn is all that one side says, or loses, before the other does. It is read
-// as the tap gives it: an answer never before its request, nor the client's
-// next request before the answer that it waited for. Of a client that was seen
-// not to wait, one answer proves nothing: an earlier one may be slow. It takes a
-// long silence, or many rounds that look alike.
+// A turn is all bytes that one side sends, or that are lost of it, before the other side
+// sends. The tap gives bytes to readers in order: a request before its answer, and an answer
+// before the next request of a client that waited for it. If the client pipelines, one
+// answer proves nothing, because an earlier request may have a slow one. Then only a long
+// silence, or many rounds of one request and one answer, shows that no answer is missing.
 type lost struct {
-	framework.Decoder // counts what is not understood
+	framework.Decoder // counts the bytes that are not decoded
 	state             *framework.FlowState
 
 	turn    tap.Side
-	begun   time.Time         // when it began
-	last    time.Time         // when anything was last said or lost
+	begun   time.Time         // when the turn began
+	last    time.Time         // when bytes last came or were lost
 	said    bool              // the turn has bytes that were not lost
-	gap     bool              // its last ones were
-	verdict framework.Verdict // whether the turn is the server's or the client's of the picture
-	interim bool              // it is the server's, who asks for the rest of a request
-	whole   bool              // nothing of it was lost
-	heads   counter           // in it, of requests or answers
+	gap     bool              // the last bytes of the turn were lost
+	verdict framework.Verdict // whether the turn begins with a request or an answer, as above
+	interim bool              // the turn is an interim answer, after which the client may go on
+	whole   bool              // no bytes of the turn were lost
+	heads   counter           // heads of requests or answers in the turn
 
-	partial bool           // a part of a request was lost, and with it perhaps another one
+	partial bool           // a part of a request was lost, and perhaps another request with it
 	asked   bool           // the client's last turn was one request
-	took    time.Duration  // the server's answer to it
-	clean   int            // rounds of one request and one answer, up to now
-	patient int            // of them, those with a long pause behind them
-	first   framework.Body // what it begins with, as long as the verdict is Maybe
+	took    time.Duration  // how long the server took to answer it
+	clean   int            // rounds in a row of one request and one answer
+	patient int            // the latest of these rounds that had a long pause after them, in a row
+	first   framework.Body // the beginning of the turn, as long as the verdict is Maybe
 }
 
-// resume follows a decoder that gave up in the turn of side.
+// resume returns the decoder for the rest of a flow after a decoder gave up on bytes of side.
 func resume(state *framework.FlowState, side tap.Side, at time.Time, rest framework.Decoder) framework.Decoder {
 	gap := state.Failed == framework.Lost
 	return &lost{Decoder: rest, state: state, turn: side, begun: at, last: at, gap: gap, said: !gap && state.Sent[side] > 0, partial: state.Partial, whole: !gap}
@@ -69,13 +70,13 @@ func resume(state *framework.FlowState, side tap.Side, at time.Time, rest framew
 // begin begins a turn.
 func (l *lost) begin(side tap.Side, at time.Time) {
 	l.judge(side, at)
-	silent := time.Duration(0) // behind the server
+	silent := time.Duration(0) // after the server's last bytes
 	if l.turn == tap.FromServer && !l.interim {
 		silent = at.Sub(l.last)
 	}
 	var answered bool
 	switch state := l.state; {
-	case state.Pipelined, state.Doubt && state.Waited < rounds: // else it waited before the loss
+	case state.Pipelined, state.Doubt && state.Waited < rounds: // otherwise it has waited often enough before the loss
 		answered = l.patient >= rounds || silent >= settled
 	case state.Doubt:
 		answered = l.clean >= rounds || silent >= settled
@@ -92,7 +93,7 @@ func (l *lost) begin(side tap.Side, at time.Time) {
 	}
 }
 
-// judge looks at the turn that ends when side begins its own.
+// judge evaluates the turn that has ended, when side begins the next one.
 func (l *lost) judge(side tap.Side, at time.Time) {
 	one := l.whole && l.heads.seen == 1
 	if side == tap.FromServer {
@@ -119,7 +120,7 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	if n := l.heads.add(side, p); side == tap.FromClient {
 		l.state.Pipelined = l.state.Pipelined || n > 1
 		l.partial = l.partial || l.gap
-		l.state.Doubt = l.state.Doubt || !l.whole && n > 0 // what was lost before this request may have been another one
+		l.state.Doubt = l.state.Doubt || !l.whole && n > 0 // the bytes that were lost before this request may have been another one
 	}
 	l.said, l.gap, l.last = true, false, at
 	if l.verdict != framework.Maybe {
@@ -149,7 +150,7 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	return l.Decoder.Data(side, at, begins)
 }
 
-// counter counts first lines, or what looks like them.
+// counter counts first lines of messages, or bytes that look like them.
 type counter struct{ seen, matched int }
 
 func (c *counter) add(side tap.Side, p []byte) int {
@@ -174,8 +175,8 @@ func (c *counter) add(side tap.Side, p []byte) int {
 
 const statusAt = len("HTTP/1.1 ")
 
-// detectAnswer tells whether the server begins with an answer, up to the first
-// digit of its status.
+// detectAnswer reports whether bytes of the server begin with an answer. It checks them up
+// to the first digit of the status.
 func detectAnswer(first []byte) framework.Verdict {
 	const pattern = "HTTP/1.? "
 	for i := range min(len(first), len(pattern)) {
@@ -189,8 +190,8 @@ func detectAnswer(first []byte) framework.Verdict {
 	return framework.Yes
 }
 
-// hold keeps bytes till it is known what the turn begins with. Without room it
-// never will be.
+// hold keeps the beginning of the turn until the verdict is known. If there is no room, it
+// returns false, and the verdict is No.
 func (l *lost) hold(p []byte) bool {
 	if l.first.Append(l.state, p) {
 		return true
@@ -200,7 +201,7 @@ func (l *lost) hold(p []byte) bool {
 	return false
 }
 
-// pass gives on what was held of the turn: nothing begins with it.
+// pass gives the bytes that hold has kept to the embedded decoder, which counts them.
 func (l *lost) pass() {
 	if held := l.first.Bytes(); len(held) > 0 {
 		l.Decoder.Data(l.turn, l.begun, held)
@@ -208,7 +209,7 @@ func (l *lost) pass() {
 	}
 }
 
-// Gap implements [framework.Decoder]: nobody knows what the turn began with.
+// Gap implements [framework.Decoder]. After a loss, a turn can't be where decoding starts.
 func (l *lost) Gap(side tap.Side, at time.Time, n int64) error {
 	if side != l.turn {
 		l.begin(side, at)

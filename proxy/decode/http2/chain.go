@@ -8,19 +8,19 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// place is a place in a side's bytes, relative to the first that is held or to
-// the next that comes.
+// place is a position in a side's bytes, relative to the first byte that is held or to the
+// next byte that comes.
 type place struct {
 	skip int // bytes before the next frame's head
 	head [headLen]byte
-	have int // of the head, which were seen before the place
+	have int // bytes of the head that came before the position
 }
 
-// chain is a row of frames.
+// chain is a possible sequence of frames.
 type chain struct {
-	place       // where it is
-	begin place // where it began, or went on when what was held was dropped
-	found bool  // it has a frame
+	place       // its current position
+	begin place // where it began, or where it was when the held bytes were dropped
+	found bool  // it has at least one frame
 }
 
 func length(head [headLen]byte) int { return int(head[0])<<16 | int(head[1])<<8 | int(head[2]) }
@@ -29,14 +29,14 @@ func streamOf(head [headLen]byte) uint32 { return binary.BigEndian.Uint32(head[5
 
 const anyLength = 1<<24 - 1
 
-// rules say of each type of frame what all of its kind have in common (RFC 9113,
+// rules holds, for each type of frame, the conditions that every such frame meets (RFC 9113,
 // section 6, and RFC 9218, section 7.1).
 var rules = map[http2.FrameType]struct {
-	flags     http2.Flags // that are defined
+	flags     http2.Flags // the flags that are defined
 	min, max  int         // length of the payload
-	of        int         // which it is a multiple of
-	onStream  bool        // rather than on the connection
-	byServers bool        // alone
+	of        int         // the length is a multiple of it
+	onStream  bool        // the frame belongs to a stream, and otherwise to the connection
+	byServers bool        // only servers send it
 }{
 	http2.FrameData:         {0x1 | 0x8, 0, anyLength, 1, true, false},
 	http2.FrameHeaders:      {0x1 | 0x4 | 0x8 | 0x20, 0, anyLength, 1, true, false},
@@ -50,9 +50,8 @@ var rules = map[http2.FrameType]struct {
 	0x10:                    {0, 4, anyLength, 1, false, false}, // PRIORITY_UPDATE
 }
 
-// plausible tells whether the side may send a frame with this head, and a payload
-// of at most so many bytes. A head of an extension is not believed: the chain
-// begins anew behind it.
+// plausible reports whether the side may send a frame with this head, and with a payload of
+// at most that many bytes. It rejects frames of extensions. A new chain may begin after one.
 func plausible(side tap.Side, head [headLen]byte, most int) bool {
 	kind, flags, id, n := http2.FrameType(head[3]), http2.Flags(head[4]), streamOf(head), length(head)
 	if kind == http2.FrameWindowUpdate {

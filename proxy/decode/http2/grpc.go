@@ -15,9 +15,9 @@ func isGRPC(contentType string) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// isGRPC tells whether the message that h has begun is of a gRPC call. If fields of
-// it are unknown, the content type may be among them. It is then what it was on the
-// rest of the connection.
+// isGRPC reports whether the message that h has begun belongs to a gRPC call. If some of its
+// fields are unknown, the content type may be one of them. Then isGRPC reports whether all
+// known requests of the connection were gRPC calls.
 func (c *conn) isGRPC(fields recording.Headers, h *half) bool {
 	contentType := fields.Get("Content-Type")
 	if contentType == "" && h.lost > 0 {
@@ -30,16 +30,16 @@ func (c *conn) isGRPC(fields recording.Headers, h *half) bool {
 	return is
 }
 
-// messages splits one side of a gRPC call: each message has a flag, four bytes
-// of length, and the payload. Frames of HTTP/2 don't matter to it.
+// messages splits one side of a gRPC call into messages. Each message has a flag, four bytes
+// of length, and the payload. Messages may begin and end anywhere in frames of HTTP/2.
 type messages struct {
 	head [5]byte
-	have int
-	left int64
-	lost bool // the thread
+	have int   // bytes of head that have come
+	left int64 // bytes of the payload that are still to come
+	lost bool  // where the next message begins is unknown
 }
 
-// read takes some of what the side sends.
+// read reads bytes that the side sends.
 func (m *messages) read(x *framework.Exchange, side tap.Side, at time.Time, p []byte) {
 	for len(p) > 0 {
 		if m.lost {
@@ -69,7 +69,7 @@ func (m *messages) end(x *framework.Exchange, side tap.Side, at time.Time) {
 	m.have = 0
 }
 
-// stop adds what there is of a message that was never completed.
+// stop adds the part of an incomplete message that came.
 func (m *messages) stop(x *framework.Exchange, side tap.Side, at time.Time) {
 	if m.have == 0 || m.lost {
 		return
@@ -86,8 +86,8 @@ func (m *messages) say(x *framework.Exchange, side tap.Side, at time.Time) {
 	x.Say(side, at, recording.Message{Compressed: m.head[0]&1 != 0}, body(x, side), m.left)
 }
 
-// lose goes over n lost bytes. If they were more than the rest of a message,
-// where the next one begins can't be known.
+// lose skips n lost bytes. If they reach the end of the message, the beginning of the next
+// one is unknown.
 func (m *messages) lose(x *framework.Exchange, side tap.Side, n int64) {
 	if m.have < len(m.head) || n >= m.left {
 		m.lost = true

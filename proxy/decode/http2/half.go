@@ -12,43 +12,43 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-const headLen = 9 // of a frame
+const headLen = 9 // length of a frame's head
 
 // half parses the frames that one side sends.
 type half struct {
 	*conn
 	side    tap.Side
 	now     time.Time
-	preface int // bytes of it that are still to come
+	preface int // bytes of the preface that are still to come
 
-	head [headLen]byte // of the frame, as far as it was seen
-	have int
-	// of the frame whose payload is being read:
+	head [headLen]byte // of the frame
+	have int           // bytes of head that have come
+	// Of the frame whose payload is being read:
 	kind    http2.FrameType
 	flags   http2.Flags
 	id      uint32
-	left    int // of the payload
-	pad     int // of left, at the end of DATA; -1: its length is still to come
+	left    int // bytes of the payload that are still to come
+	pad     int // bytes of padding in left, at the end of DATA; -1: its length is still to come
 	payload framework.Body
 
-	block     uint32         // stream whose header block goes on; 0: none
-	fragments framework.Body // of the block, till its end
+	block     uint32         // stream whose header block continues in the next frame; 0: none
+	fragments framework.Body // fragments of the block that have come
 	opens     uint32         // stream that the block opens or ends
-	promise   bool           // it is the request of a stream that the server opens
-	ends      bool           // with the block, the side's half of the stream ends
+	promise   bool           // the block is the request of a stream that the server opens
+	ends      bool           // the side's half of the stream ends with the block
 
 	hpack  *hpack.Decoder
 	table  *table            // decodes instead of hpack, once a block was lost
-	allows int               // most bytes that the table may have
-	frame  int               // most bytes that the payload of a frame may have
+	allows int               // maximum size of the table, in bytes
+	frame  int               // maximum size of a frame's payload, in bytes
 	bare   bool              // the block is too large, and its fragments are not kept
-	lost   int               // unknown fields in the list
-	list   recording.Headers // decoded of the block
+	lost   int               // number of unknown fields in list
+	list   recording.Headers // decoded fields of the block
 	pseudo pseudo
-	weight int // of the list, in bytes
+	weight int // size of list, in bytes
 }
 
-// pseudo are the pseudo-header fields (RFC 9113, section 8.3).
+// pseudo holds the pseudo-header fields (RFC 9113, section 8.3).
 type pseudo struct{ method, path, authority, status string }
 
 func (h *half) init(c *conn, side tap.Side) {
@@ -58,7 +58,7 @@ func (h *half) init(c *conn, side tap.Side) {
 	h.hpack.SetMaxStringLength(c.state.Limits.Head)
 }
 
-// read takes some of p, at least a byte, and returns how much.
+// read reads at least one byte of p and returns how many it read.
 func (h *half) read(p []byte) (n int, err error) {
 	switch {
 	case h.preface > 0:
@@ -83,7 +83,7 @@ func (h *half) read(p []byte) (n int, err error) {
 	}
 }
 
-// open begins a frame. One without payload is over at once.
+// open begins a frame. A frame without a payload ends at once.
 func (h *half) open() error {
 	h.left = int(h.head[0])<<16 | int(h.head[1])<<8 | int(h.head[2])
 	h.kind, h.flags = http2.FrameType(h.head[3]), http2.Flags(h.head[4])
@@ -107,7 +107,7 @@ func (h *half) open() error {
 	return nil
 }
 
-// readData hands a body on as it comes.
+// readData passes on the content of a DATA frame as it comes.
 func (h *half) readData(p []byte) (n int, err error) {
 	if h.pad < 0 {
 		h.pad = int(p[0])
@@ -131,19 +131,19 @@ func (h *half) readData(p []byte) (n int, err error) {
 	return n, err
 }
 
-// readFrame reads the payload of any other frame.
+// readFrame reads the payload of another type of frame.
 func (h *half) readFrame(p []byte) (n int, err error) {
 	n = min(h.left, len(p))
 	h.left -= n
-	if h.left == 0 && len(h.payload.Bytes()) == 0 && n <= h.state.Limits.Head { // it is here as a whole
+	if h.left == 0 && len(h.payload.Bytes()) == 0 && n <= h.state.Limits.Head { // p has all of it
 		return n, h.close(p[:n])
 	}
 	return n, h.collect(p[:n])
 }
 
-// collect adds to a payload, if it matters.
+// collect adds bytes to the payload, if the type of the frame is of interest.
 func (h *half) collect(p []byte) error {
-	fits := len(h.payload.Bytes())+len(p)+h.left <= h.state.Limits.Head // however it comes in
+	fits := len(h.payload.Bytes())+len(p)+h.left <= h.state.Limits.Head // the whole payload, however it is split
 	switch h.kind {
 	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise:
 		if h.bare || !fits || !h.payload.Append(h.state, p) {
@@ -165,7 +165,7 @@ func (h *half) collect(p []byte) error {
 	return err
 }
 
-// close ends the frame; p is its payload, unless that is of no interest.
+// close ends the frame. p is its payload, if the type of the frame is of interest.
 func (h *half) close(p []byte) error {
 	h.have = 0
 	switch h.kind {
@@ -181,7 +181,7 @@ func (h *half) close(p []byte) error {
 		}
 		return h.fragment(p, skip, h.flags.Has(http2.FlagHeadersPadded))
 	case http2.FramePushPromise:
-		if h.bare { // which stream it opens is lost, too
+		if h.bare { // the number of the stream that it opens is lost, too
 			h.opens, h.promise, h.ends = 0, true, true
 			return h.fragment(nil, 0, false)
 		}
@@ -218,14 +218,14 @@ func (h *half) close(p []byte) error {
 	return nil
 }
 
-// forgo gives up the header block that is being read: there is no room for it.
+// forgo drops the header block that is being read, because there is no room for it.
 func (h *half) forgo() {
 	h.bare = true
 	h.payload.Free(h.state)
 	h.fragments.Free(h.state)
 }
 
-// fragment takes a part of a header block, with skip bytes before it.
+// fragment reads a fragment of a header block, with skip bytes before it.
 func (h *half) fragment(p []byte, skip int, padded bool) error {
 	ended := h.flags.Has(http2.FlagHeadersEndHeaders) // the same bit in all three frames
 	if h.bare {
@@ -258,8 +258,8 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 	return err
 }
 
-// without goes on with a block that is not kept. What it inserted into the table
-// is not known.
+// without continues after a fragment of a block that is not kept. When the block ends, its
+// insertions into the table are unknown.
 func (h *half) without(ended bool) error {
 	if !ended {
 		h.block = h.id
@@ -271,12 +271,12 @@ func (h *half) without(ended bool) error {
 	return nil
 }
 
-// forget makes the table unknown, as it is after a block that was not read.
+// forget makes all entries of the table unknown, because a block was not decoded.
 func (h *half) forget() { h.table = &table{limit: h.allows} }
 
-// complete takes a whole block.
+// complete decodes a whole block.
 func (h *half) complete(p []byte) error {
-	defer func() { // what is to be kept is the exchange's now, which holds it
+	defer func() { // the exchange has copied what it keeps
 		clear(h.list)
 		h.list, h.pseudo, h.weight, h.lost = h.list[:0], pseudo{}, 0, 0
 	}()
@@ -296,7 +296,7 @@ func (h *half) complete(p []byte) error {
 	return nil
 }
 
-// message hands the list on. It is bare if fields are left out by a limit.
+// message passes on the list. bare says that fields were left out because of a limit.
 func (h *half) message(bare bool) {
 	from := h.side
 	if h.promise {
@@ -305,12 +305,12 @@ func (h *half) message(bare bool) {
 			return
 		}
 		s.x.SetTag(recording.TagPush, "true")
-		from = tap.FromClient // whose request it is, though the server says it
+		from = tap.FromClient // the server sends the request that the client would send
 	}
 	h.fields(from, h.opens, h, bare, h.now)
 }
 
-// known takes a field from the table, and counts those that are not known.
+// known adds a field from the table, and counts unknown ones.
 func (h *half) known(f hpack.HeaderField) {
 	if h.field(f); f == unknown && len(h.list) <= h.state.Limits.Headers {
 		h.lost++
@@ -318,11 +318,11 @@ func (h *half) known(f hpack.HeaderField) {
 	}
 }
 
-// field takes a decoded field from HPACK.
+// field adds a decoded field.
 func (h *half) field(f hpack.HeaderField) {
 	h.weight += len(f.Name) + len(f.Value) + framework.FieldCost
 	if h.weight > h.state.Limits.Head || len(h.list) > h.state.Limits.Headers {
-		return // fragment will tell
+		return // complete drops the list
 	}
 	switch f.Name {
 	case ":method":
@@ -340,7 +340,7 @@ func (h *half) field(f hpack.HeaderField) {
 	}
 }
 
-// begin makes the half go on at a place, with a table that is unknown.
+// begin continues at a place, with a table whose entries are all unknown.
 func (h *half) begin(at place) {
 	h.payload.Free(h.state)
 	h.fragments.Free(h.state)
@@ -349,7 +349,7 @@ func (h *half) begin(at place) {
 	h.forget()
 }
 
-// place is where the half is.
+// place returns the current position.
 func (h *half) place() place {
 	if h.have < headLen {
 		return place{skip: h.preface, head: h.head, have: h.have}
@@ -357,7 +357,7 @@ func (h *half) place() place {
 	return place{skip: h.left}
 }
 
-// skip goes over n lost bytes.
+// skip skips n lost bytes. It fails if they are not all within the content of a DATA frame.
 func (h *half) skip(n int64) error {
 	content := int64(h.left - h.pad)
 	if h.have < headLen || h.kind != http2.FrameData || h.pad < 0 || n > content {

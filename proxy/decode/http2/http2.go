@@ -27,7 +27,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Protocol is the table's entry.
+// Protocol returns the entry for the table of decoders.
 func Protocol() framework.Protocol {
 	return framework.Protocol{Name: "http2", Detect: detect, New: newConn, Resume: resume}
 }
@@ -42,7 +42,7 @@ func detect(_ *tap.Flow, first []byte) framework.Verdict {
 	return framework.No
 }
 
-// maxTable bounds what a peer may make an HPACK table hold.
+// maxTable bounds the size of an HPACK table, whatever size the peer allows.
 const maxTable = 64 << 10
 
 var (
@@ -59,14 +59,15 @@ type conn struct {
 	state   *framework.FlowState
 	sides   [2]half
 	streams map[uint32]*stream
-	newest  [2]uint32 // id of a stream that the side opened
-	ignored bool      // some stream was: not all that are open are known
-	muted   bool      // no stream is opened: bytes of the other side are lost
+	newest  [2]uint32 // number of the latest stream that each side opened
+	ignored bool      // a stream was ignored, so streams may be open that are not in streams
+	muted   bool      // new streams are not recorded, because bytes of the other side are lost
 	calls   bool      // a request was a gRPC call
-	others  bool      // a request was not
+	others  bool      // a request was no gRPC call
 }
 
-// newConn takes over x, if there is one, as the upgraded request: stream 1.
+// newConn returns a decoder. x, if not nil, is the request that was upgraded. It becomes
+// stream 1.
 func newConn(state *framework.FlowState, x *framework.Exchange) framework.Decoder {
 	c := &conn{state: state, streams: make(map[uint32]*stream)}
 	for side := range c.sides {
@@ -75,7 +76,7 @@ func newConn(state *framework.FlowState, x *framework.Exchange) framework.Decode
 	c.sides[tap.FromClient].preface = len(http2.ClientPreface)
 	if x != nil {
 		if settings, err := base64.RawURLEncoding.DecodeString(x.HTTP.Req.Headers.Get("Http2-Settings")); err == nil {
-			c.settings(tap.FromClient, settings) // malformed ones change nothing
+			c.settings(tap.FromClient, settings) // malformed settings change nothing
 		}
 		x.SetTag(recording.TagUpgrade, "h2c")
 		r := &x.HTTP.Res
@@ -104,8 +105,8 @@ func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 	return nil
 }
 
-// Gap implements [framework.Decoder]: a hole in a body is a hole; anywhere else
-// frames, and the state of HPACK, are lost.
+// Gap implements [framework.Decoder]. Decoding continues after bytes that were lost within
+// a body. Elsewhere, the loss includes frames and the state of HPACK, and Gap fails.
 func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error { return c.sides[side].skip(n) }
 
 // Suspend implements [framework.Resumer].
@@ -125,7 +126,7 @@ func (c *conn) Close(at time.Time) {
 	}
 }
 
-// unfinished ends a stream that the end of the connection ends.
+// unfinished ends a stream that is still open at the end of the connection.
 func (c *conn) unfinished(id uint32, s *stream, at time.Time) {
 	switch {
 	case s.x.Incomplete != "" && s.x.Incomplete != framework.HeadersLost:
@@ -157,25 +158,25 @@ func (c *conn) end(id uint32, s *stream, at time.Time) {
 // stream is one request and its answer.
 type stream struct {
 	x     *framework.Exchange
-	grpc  bool // the request is
+	grpc  bool // the request is a gRPC call
 	sides [2]struct {
-		opened bool // its header list has been seen: another one is trailers
-		grpc   bool // what it sends is messages, not a body
+		opened bool // the side has sent its header list: the next one is trailers
+		grpc   bool // the side sends gRPC messages, and not a body
 		ended  bool
-		weight int // of its header lists
+		weight int // size of its header lists
 		messages
 	}
 }
 
-// open lists the streams in order. It may not cost more than there are
-// streams: their numbers are the peer's to choose.
+// open lists the open streams in order. Its cost depends only on how many there are, because
+// the peer chooses their numbers.
 func (c *conn) open() []uint32 { return slices.Sorted(maps.Keys(c.streams)) }
 
-// create opens a stream, if the side may: its numbers are odd for the client and
-// even for the server, and only grow (RFC 9113, section 5.1.1).
+// create opens a stream if the side may use the number. The numbers are odd for the client
+// and even for the server, and only grow (RFC 9113, section 5.1.1).
 func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
 	if (id%2 == 1) != (side == tap.FromClient) || id <= c.newest[side] {
-		return nil // most likely of a stream that is over
+		return nil // the stream has probably ended
 	}
 	c.newest[side] = id
 	if c.muted {
@@ -194,8 +195,8 @@ func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
 	return s
 }
 
-// fields takes the header list that h has read, of which the peer may send any
-// number; side is the one that it speaks for.
+// fields handles a header list that from has read. side is the side whose message it is. A
+// peer may send any number of them.
 func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.Time) {
 	list, pseudo, weight := from.list, &from.pseudo, from.weight
 	s := c.streams[id]
@@ -240,7 +241,7 @@ func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.T
 			h.Res.StatusMessage += " " + text
 		}
 	}
-	if bare { // of which the pseudo-header fields are kept
+	if bare { // only the pseudo-header fields are kept
 		s.x.Weigh(side, first, len(pseudo.method)+len(pseudo.path)+len(pseudo.authority)+len(pseudo.status))
 		s.x.Forget(side, first)
 	} else if part.weight += weight; part.weight > c.state.Limits.Head || len(*fields) > c.state.Limits.Headers {
@@ -256,7 +257,7 @@ func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.T
 	}
 }
 
-// endSide is reached with a frame that has END_STREAM.
+// endSide ends a side's half of a stream, after a frame with END_STREAM.
 func (c *conn) endSide(side tap.Side, id uint32, s *stream, at time.Time) {
 	part := &s.sides[side]
 	if part.ended {
@@ -273,7 +274,7 @@ func (c *conn) endSide(side tap.Side, id uint32, s *stream, at time.Time) {
 	}
 }
 
-// data takes some of a DATA frame's content.
+// data handles bytes of a DATA frame's content.
 func (c *conn) data(side tap.Side, id uint32, p []byte, at time.Time) {
 	s := c.streams[id]
 	switch {
@@ -295,13 +296,14 @@ func body(x *framework.Exchange, side tap.Side) *framework.Body {
 	return &x.Request
 }
 
-// reset takes RST_STREAM.
+// reset handles RST_STREAM.
 func (c *conn) reset(side tap.Side, id uint32, code http2.ErrCode, at time.Time) {
 	s := c.streams[id]
 	if s == nil {
 		return
 	}
-	// A server that has answered may spare itself the rest of the request (RFC 9113, section 8.1).
+	// A server that has answered may reset the stream because it does not need the rest of
+	// the request (RFC 9113, section 8.1).
 	if !s.sides[tap.FromServer].ended || code != http2.ErrCodeNo {
 		s.x.Incomplete = framework.Reset
 		s.x.SetTag(recording.TagReset, side.String()+": "+code.String())
@@ -309,8 +311,8 @@ func (c *conn) reset(side tap.Side, id uint32, code http2.ErrCode, at time.Time)
 	c.end(id, s, at)
 }
 
-// settings takes the SETTINGS of a side: how large a table, and which frames, the
-// other side may use.
+// settings handles SETTINGS of a side: the maximum sizes of the table and of the frames that
+// the other side uses.
 func (c *conn) settings(side tap.Side, p []byte) error {
 	if len(p)%6 != 0 {
 		return errFrame
@@ -331,7 +333,7 @@ func (c *conn) settings(side tap.Side, p []byte) error {
 	return nil
 }
 
-// goAway takes GOAWAY of the server: streams above last were not acted on.
+// goAway handles GOAWAY of the server, which has not processed streams above last.
 func (c *conn) goAway(last uint32, code http2.ErrCode, at time.Time) {
 	for _, id := range c.open() {
 		if s := c.streams[id]; id > last && id%2 == 1 {

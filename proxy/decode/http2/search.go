@@ -10,51 +10,52 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// search follows a connection on which bytes were lost where frames begin and end,
-// until it knows again where they do.
+// search decodes nothing, but follows a connection after a loss until it knows again where
+// frames begin.
 //
 //	client  ░░lost░░│HEADERS 7│           │HEADERS 9│           │ …
 //	server          │         │HEADERS 7 …│         │HEADERS 9 …│ …
 //	                                      ▲ decoded from here on
 //
-// A chain is a row of frame heads, each at the end of the frame before it. One
-// begins where a side begins its turn, or goes on after a loss, and ends at a head
-// that no peer sends. But a body may hold bytes that look like frames, and whoever
-// sends it may want them to be taken for some. A chain is therefore believed only
-// once the client has opened a stream on it, the server has answered that, the client has
-// opened another one after this answer, and the server has answered that as well; each
-// time the other side's chain stood between two frames, and there was no second
-// chain. What is decoded begins with the last of these streams. To
-// forge this, one would have to know which streams were opened while bytes were
-// lost, and at which byte a frame of one's own would be held up between them.
+// A chain is a sequence of frame heads, each at the end of the frame before it. A chain
+// begins where a side begins to send after the other side, or continues after a loss. It is
+// dropped at a head that no peer sends.
 //
-// Bytes are held until then. If they become too many, they are dropped, and the
-// chains go on.
+// A body may contain bytes that look like frames, and an attacker may send such a body. So
+// search trusts a chain only after two rounds: the client opens a stream on it, the server
+// answers, the client opens another stream after this answer, and the server answers that
+// one, too. Each time, the other side's chain must be between two frames, and there must be
+// no second chain. Decoding begins with the last of these streams. A forger would have to
+// know which streams were opened while bytes were lost, and where in the bytes a frame of
+// the attack will be.
+//
+// search holds the bytes until then. If they become too many, it drops them and continues
+// to follow the chains.
 type search struct {
-	framework.Decoder // counts what is not decoded
+	framework.Decoder // counts the bytes that are not decoded
 	c                 *conn
-	lost              [2]bool // the side's frames must be found
+	lost              [2]bool // it is unknown where the side's frames begin
 	chains            [2][]chain
-	turn              tap.Side // who spoke last
-	fresh             [2]bool  // what the side says next may begin a frame
+	turn              tap.Side // the side that sent last
+	fresh             [2]bool  // the side's next byte may begin a frame
 	held              []chunk
-	size              int    // what they weigh
-	seen              [2]int // their bytes, by side
+	size              int    // memory of held
+	seen              [2]int // bytes in held, by side
 
 	asked  []ask  // streams that the client opened and the server has not answered
-	newest uint32 // the latest that the client opened
+	newest uint32 // the latest stream that the client opened
 	bar    uint32 // streams up to this one were opened before the last answer
-	rounds int    // answers to later ones
-	last   [2]int // where the last of them begins, as ask.pos
+	rounds int    // answers to later streams
+	last   [2]int // where the last round begins on each side, as ask.pos
 }
 
 // ask is a stream that the client opened.
 type ask struct {
 	id  uint32
-	pos int // of its first frame, in the side's bytes that are held; -1: not among them
+	pos int // position of its first frame in the side's held bytes; -1: it is not held
 }
 
-// chunk is what one side said at a time.
+// chunk has the bytes that one side sent at that time.
 type chunk struct {
 	side tap.Side
 	at   time.Time
@@ -63,10 +64,10 @@ type chunk struct {
 
 const (
 	maxHeld   = 64 << 10
-	chunkCost = 64 // what a chunk weighs beside its bytes
+	chunkCost = 64 // memory of a chunk without its bytes
 	maxChains = 4
 	maxAsked  = 256
-	certain   = 2 // rounds
+	certain   = 2 // rounds after which a chain is trusted
 )
 
 // Resume implements [framework.Resumer].
@@ -81,21 +82,21 @@ func (c *conn) Resume(side tap.Side, rest framework.Decoder) framework.Decoder {
 	return s
 }
 
-// resume follows a connection of which nothing is known.
+// resume returns a search for a connection of which nothing has been decoded.
 func resume(state *framework.FlowState, side tap.Side, _ time.Time, rest framework.Decoder) framework.Decoder {
 	s := newConn(state, nil).(*conn).Resume(side, rest).(*search)
 	s.lose(1-side, true)
 	return s
 }
 
-// lose forgets where the side's frames begin; fresh tells that the next bytes may
-// begin one.
+// lose notes that it is unknown where the side's frames begin. fresh says that the next byte
+// may begin one.
 func (s *search) lose(side tap.Side, fresh bool) {
 	s.lost[side], s.chains[side], s.fresh[side] = true, nil, fresh
 	s.restart()
 }
 
-// restart forgets what spoke for the chains.
+// restart discards the rounds that have been counted.
 func (s *search) restart() {
 	s.newest = s.c.newest[tap.FromClient]
 	s.asked, s.bar, s.rounds = s.asked[:0], s.newest, 0
@@ -127,7 +128,7 @@ func (s *search) Data(side tap.Side, at time.Time, p []byte) error {
 	return s.end(at)
 }
 
-// open begins a chain with the side's next byte, unless one has come to it.
+// open begins a chain at the side's next byte, unless a chain expects a frame there.
 func (s *search) open(side tap.Side) {
 	for _, ch := range s.chains[side] {
 		if ch.skip == 0 && ch.have == 0 {
@@ -140,7 +141,7 @@ func (s *search) open(side tap.Side) {
 	s.chains[side] = append(s.chains[side], chain{begin: place{skip: s.seen[side]}})
 }
 
-// sole tells whether the side has one chain, beside those that have no frame yet.
+// sole reports whether the side has exactly one chain with a frame.
 func (s *search) sole(side tap.Side) bool {
 	n := 0
 	for i := range s.chains[side] {
@@ -151,7 +152,7 @@ func (s *search) sole(side tap.Side) bool {
 	return n == 1
 }
 
-// follow has the chains go on.
+// follow advances the side's chains by p.
 func (s *search) follow(side tap.Side, p []byte) {
 	chains, before := s.chains[side], s.seen[side]-len(p) // meaningless if p is not held
 	for i := 0; i < len(chains); i++ {
@@ -178,7 +179,7 @@ func (s *search) follow(side tap.Side, p []byte) {
 			}
 			ch.have, ch.skip = 0, length(ch.head)
 			if !ch.found {
-				if ch.found = true; len(chains) > 1 { // it speaks against the others
+				if ch.found = true; len(chains) > 1 { // now it is unclear which chain is right
 					s.restart()
 				}
 			}
@@ -187,22 +188,22 @@ func (s *search) follow(side tap.Side, p []byte) {
 			}
 		}
 	}
-	for i := len(chains) - 1; i > 0; i-- { // of those that have met, the later is the surer one
+	for i := len(chains) - 1; i > 0; i-- { // of two chains that have met, the later one is kept
 		if chains[i].place == chains[i-1].place {
 			chains = slices.Delete(chains, i-1, i)
 			s.restart()
 		}
 	}
 	s.chains[side] = chains
-	if !s.lost[side] && len(chains) == 0 { // it says what no peer says
+	if !s.lost[side] && len(chains) == 0 { // it sent a head that no peer sends
 		s.lose(side, false)
 	}
 }
 
-// headers takes HEADERS that the side's only chain has at pos.
+// headers handles a HEADERS frame at pos on the side's only chain.
 func (s *search) headers(side tap.Side, id uint32, pos int) {
 	if side == tap.FromClient {
-		if id <= s.newest { // trailers; or what opened the stream before was forged
+		if id <= s.newest { // trailers, or the frame that opened the stream was forged
 			s.restart()
 		}
 		if id <= s.newest || !s.between(tap.FromServer) {
@@ -226,14 +227,14 @@ func (s *search) headers(side tap.Side, id uint32, pos int) {
 	s.asked = slices.Delete(s.asked, i, i+1)
 }
 
-// between tells whether the side's chain, if there is one, is between two frames.
+// between reports whether the side's chain, if there is one, is between two frames.
 func (s *search) between(side tap.Side) bool {
 	ch := s.chains[side]
 	return !s.lost[side] || len(ch) == 0 || len(ch) == 1 && ch[0].skip == 0 && ch[0].have == 0
 }
 
-// hold keeps p, if there is room. If there is none beside what is held, all of
-// that is passed first: a side's bytes are decoded in order.
+// hold keeps p and returns true, or returns false if there is no room. If held bytes leave
+// no room for p, it drops all of them first, because a side's bytes are decoded in order.
 func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
 	last := len(s.held) - 1
 	joins := last >= 0 && s.held[last].side == side && s.held[last].at.Equal(at)
@@ -258,7 +259,7 @@ func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
 	return true
 }
 
-// drop does not decode what is held.
+// drop gives up the held bytes. They will not be decoded.
 func (s *search) drop() {
 	for _, c := range s.free() {
 		s.pass(c.side, c.at, c.data)
@@ -266,7 +267,7 @@ func (s *search) drop() {
 	s.rebase()
 }
 
-// free returns what was held.
+// free returns the held chunks and their memory.
 func (s *search) free() []chunk {
 	held := s.held
 	s.c.state.Release(s.size)
@@ -274,7 +275,7 @@ func (s *search) free() []chunk {
 	return held
 }
 
-// rebase has the chains be decoded from where they are on.
+// rebase makes the chains begin at their current positions.
 func (s *search) rebase() {
 	for side := range s.chains {
 		for i := range s.chains[side] {
@@ -287,8 +288,8 @@ func (s *search) rebase() {
 	}
 }
 
-// pass counts what will not be decoded. A side that is not lost stays so: its
-// table has to follow.
+// pass counts bytes that will not be recorded. A side that is not lost is still decoded, to
+// keep its HPACK table up to date.
 func (s *search) pass(side tap.Side, at time.Time, p []byte) {
 	s.Decoder.Data(side, at, p)
 	if s.lost[side] {
@@ -330,7 +331,7 @@ func (s *search) Gap(side tap.Side, at time.Time, n int64) error {
 	return s.Decoder.Gap(side, at, n)
 }
 
-// end has the connection decoded again, from the chains' begin on.
+// end resumes the decoder at the last round, or else where the chains begin.
 func (s *search) end(at time.Time) error {
 	last, held := s.last, s.free()
 	for side := range s.lost {

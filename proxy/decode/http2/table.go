@@ -14,20 +14,19 @@ import (
 //	       table      the loss, newest     unknown name, unknown value
 //	                  first
 //
-// New entries go to the front, and eviction takes from the back. An index below
-// 62+n therefore names the same entry in the peer's table, whatever that table
-// holds behind it and however large it may be. An entry that the peer has evicted,
-// or never stored because it was too large, has nothing behind it, so a conforming
-// peer sends no index that reaches it. The table may hence forget entries at any
-// time, and it need not know the peer's limit.
+// New entries are added at the front, and eviction removes from the back. So an index below
+// 62+n names the same entry in the peer's table, whatever that table has after it and
+// however large it is. An entry that the peer has evicted, or never stored because it was
+// too large, has no entries after it, so a conforming peer sends no index that reaches it.
+// So the table may drop entries at any time, and does not need the peer's limit.
 type table struct {
 	entries []hpack.HeaderField // oldest first
 	size    int
-	limit   int // of size
+	limit   int // maximum of size
 }
 
-// unknown stands for a field whose name was in a lost block. Its value is
-// dropped even where it is readable, because it may be a credential.
+// unknown replaces a field whose name was in a lost block. Its value is dropped even if it
+// is readable, because it may be a credential.
 var unknown = hpack.HeaderField{Name: recording.UnknownName}
 
 const (
@@ -35,7 +34,7 @@ const (
 	entryCost     = 32 // RFC 7541, section 4.1
 )
 
-// static is the table of RFC 7541, appendix A, read out of the library.
+// static is the table of RFC 7541, appendix A, which the library's decoder yields.
 var static = func() (t [staticEntries + 1]hpack.HeaderField) {
 	for i := 1; i <= staticEntries; i++ {
 		d := hpack.NewDecoder(0, func(f hpack.HeaderField) { t[i] = f })
@@ -46,7 +45,7 @@ var static = func() (t [staticEntries + 1]hpack.HeaderField) {
 	return t
 }()
 
-// read decodes a whole block, and calls emit for every field of it.
+// read decodes a whole block and calls emit for each of its fields.
 func (t *table) read(block []byte, emit func(hpack.HeaderField)) error {
 	for len(block) > 0 {
 		var err error
@@ -83,7 +82,7 @@ func (t *table) read(block []byte, emit func(hpack.HeaderField)) error {
 	return nil
 }
 
-// at returns the entry that an index from 1 on names.
+// at returns the entry at an index. The first index is 1.
 func (t *table) at(i uint64) hpack.HeaderField {
 	if i <= staticEntries {
 		return static[i]
@@ -120,7 +119,7 @@ func (t *table) insert(f hpack.HeaderField) {
 	t.evict(t.limit)
 }
 
-// evict forgets the oldest entries until the rest has at most size bytes.
+// evict drops the oldest entries until the rest has at most size bytes.
 func (t *table) evict(size int) {
 	n := 0
 	for ; n < len(t.entries) && t.size > size; n++ {
@@ -130,11 +129,11 @@ func (t *table) evict(size int) {
 	t.entries = t.entries[n:] // append moves the rest now and then
 }
 
-// cost is what an entry weighs. It bounds memory only: what it is in the peer's
-// table does not matter.
+// cost returns the size of an entry. It only bounds memory, so it need not be the size that
+// the peer counts.
 func cost(f hpack.HeaderField) int { return len(f.Name) + len(f.Value) + entryCost }
 
-// number reads an integer with a prefix of so many bits (RFC 7541, section 5.1).
+// number reads an integer with a prefix of that many bits (RFC 7541, section 5.1).
 func number(p []byte, prefix uint) (n uint64, rest []byte, err error) {
 	if len(p) == 0 {
 		return 0, nil, errBlock

@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Protocol is the table's entry. It takes every flow.
+// Protocol returns the entry for the table of decoders. It detects every flow.
 func Protocol() framework.Protocol {
 	return framework.Protocol{
 		Name:   "opaque",
@@ -25,8 +25,8 @@ func Protocol() framework.Protocol {
 	}
 }
 
-// TLS is the table's entry for TLS that was passed untouched, whether the data
-// path said so or not. Its records are only counted.
+// TLS returns the entry for TLS that the data path passed untouched, whether the flow says
+// so or not. Its decoder only counts the bytes.
 func TLS() framework.Protocol {
 	return framework.Protocol{
 		Name:   "tls",
@@ -58,9 +58,8 @@ func detectTLS(_ *tap.Flow, first []byte) framework.Verdict {
 	return framework.Yes
 }
 
-// Silent returns a decoder for the rest of a flow, from at on, that keeps none of
-// its bytes, and adds them to count. Its record counts all bytes of the flow up
-// to its end.
+// Silent returns a decoder for the rest of a flow from that time on. The decoder keeps no
+// bytes, and adds their number to count. Its record has the number of all bytes of the flow.
 func Silent(state *framework.FlowState, at time.Time, count *atomic.Uint64) framework.Decoder {
 	s := &stream{state: state, silent: true, count: count}
 	s.begin(at)
@@ -72,9 +71,9 @@ func Silent(state *framework.FlowState, at time.Time, count *atomic.Uint64) fram
 
 type stream struct {
 	state  *framework.FlowState
-	x      *framework.Exchange // nil until something is said
+	x      *framework.Exchange // nil until the first bytes
 	silent bool
-	count  *atomic.Uint64 // bytes that were not decoded; nil: nobody counts
+	count  *atomic.Uint64 // bytes that were not decoded; nil: they are not counted
 	tech   string
 }
 

@@ -1,7 +1,6 @@
-// Package websocket decodes WebSocket frames (RFC 6455) after an HTTP/1
-// upgrade. Each frame becomes a message; payloads are unmasked and otherwise
-// kept as sent, so with permessage-deflate (RFC 7692) they are compressed and
-// marked.
+// Package websocket decodes WebSocket frames (RFC 6455) after an HTTP/1 upgrade. Each frame
+// becomes a message. Payloads are unmasked and otherwise kept as they were sent. With
+// permessage-deflate (RFC 7692) they stay compressed, and the message is marked as such.
 //
 // The package imports framework, tap and recording.
 package websocket
@@ -16,7 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Protocol is the table's entry. It is reached by upgrade alone.
+// Protocol returns the entry for the table of decoders. It has no Detect: only an upgrade
+// leads to it.
 func Protocol() framework.Protocol {
 	return framework.Protocol{Name: "websocket", New: newConn}
 }
@@ -28,18 +28,18 @@ type conn struct {
 
 // side parses the frames that one side sends.
 type side struct {
-	head [14]byte // of a frame, as far as it was seen
-	have int
+	head [14]byte // of a frame
+	have int      // bytes of head that have come
 	body *framework.Body
 	// of the frame whose payload is being read:
 	message recording.Message
-	left    int64
+	left    int64 // bytes of it that are still to come
 	masked  bool
 	mask    [4]byte
-	pos     int // in the payload
-	opened  bool
+	pos     int  // position in the payload
+	opened  bool // the head is complete
 
-	deflated bool // of the message, over all its frames
+	deflated bool // the message is compressed, in all its frames
 }
 
 func newConn(_ *framework.FlowState, x *framework.Exchange) framework.Decoder {
@@ -52,7 +52,7 @@ func newConn(_ *framework.FlowState, x *framework.Exchange) framework.Decoder {
 	return c
 }
 
-// types names the opcodes; the others are reserved.
+// types has the names of the opcodes. Those without a name are reserved.
 var types = [16]string{0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 
 var (
@@ -86,7 +86,7 @@ func (c *conn) Data(from tap.Side, at time.Time, p []byte) error {
 	return nil
 }
 
-// readHead takes bytes of a frame's head (RFC 6455, section 5.2).
+// readHead reads bytes of a frame's head (RFC 6455, section 5.2).
 func (s *side) readHead(p []byte) (n int, err error) {
 	for ; n < len(p) && !s.opened; n++ {
 		s.head[s.have] = p[n]
@@ -137,7 +137,7 @@ func (s *side) open() error {
 	if s.masked = masked; masked {
 		copy(s.mask[:], h[need-4:])
 	}
-	if op == 1 || op == 2 { // the first frame speaks for the whole message
+	if op == 1 || op == 2 { // the first frame says it for the whole message
 		s.deflated = h[0]&0x40 != 0
 	}
 	s.message = recording.Message{Type: types[op], More: !fin, Compressed: s.deflated && op < 8}
@@ -167,7 +167,7 @@ func (c *conn) end(from tap.Side, at time.Time) {
 // Gap implements [framework.Decoder].
 func (c *conn) Gap(from tap.Side, _ time.Time, n int64) error {
 	s := &c.sides[from]
-	if !s.opened || n >= s.left { // behind the frame's end, the next head is lost
+	if !s.opened || n >= s.left { // the loss reaches the end of the frame, and may include the next head
 		return errGap
 	}
 	s.body.Lose(n)
