@@ -256,8 +256,8 @@ func (c *Comparer) observe(step int, g *group, d match.Difference) {
 // outOfRange changes the kind of a difference to [OutOfRange] if the number there varies
 // within a range, and this one is too far away from it. It returns the range in words. The
 // range comes from repeats in the recording and from an earlier replay; a number that one of
-// them explains is not too far away. If an earlier replay had other values there, but no
-// range, any value is noise.
+// them explains is not too far away. Repeats without a range leave the judgement to the
+// earlier replay. If that had other values there, but no range, any value is noise.
 func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string) {
 	if d.Kind != match.ValueChanged || d.Class != "" {
 		return ""
@@ -265,7 +265,8 @@ func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string) {
 	k := key{place{a.Endpoint, d.Pattern()}, d.Kind}
 	excluded := false
 	if r := c.repeated[k]; r != nil {
-		if why, excluded = r.numbers.excludesReplayed(d.Recorded, d.Live); !excluded {
+		var applies bool
+		if why, excluded, applies = r.numbers.excludesReplayed(d.Recorded, d.Live); applies && !excluded {
 			return ""
 		}
 	}

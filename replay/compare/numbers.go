@@ -81,17 +81,18 @@ func (v *numbers) excludes(recorded, live string) (why string, excluded bool) {
 }
 
 // excludesReplayed is excludes for numbers of repeats in the recording. They are of some
-// requests alone: if a request's recorded value is not near them, they say nothing about it.
-func (v *numbers) excludesReplayed(recorded, live string) (why string, excluded bool) {
+// requests alone: applies is false if they have no range, or if a request's recorded value is
+// not near it, because then they say nothing about that request.
+func (v *numbers) excludesReplayed(recorded, live string) (why string, excluded, applies bool) {
 	from, to, ok := v.tolerance(recordedWidths)
 	was, isNumber := number(recorded)
 	if !ok || !isNumber || was < from || was > to {
-		return "", false
+		return "", false, false
 	}
 	if y, ok := number(live); ok && from <= y && y <= to {
-		return "", false
+		return "", false, true
 	}
-	return fmt.Sprintf("in repeats of a request in the recording it varies from %s to %s, and this is more than %d times as far away as that is wide", plain(v.min), plain(v.max), recordedWidths), true
+	return fmt.Sprintf("in repeats of a request in the recording it varies from %s to %s, and this is more than %d times as far away as that is wide", plain(v.min), plain(v.max), recordedWidths), true, true
 }
 
 // ends returns the ends of the range as texts, and "" if a value was no number.

@@ -160,6 +160,38 @@ func TestRepeatsTeachATolerance(t *testing.T) {
 	}
 }
 
+// Repeats without a range, or whose range says nothing about a request, leave the judgement to
+// what an earlier replay had.
+func TestRepeatsWithoutARangeKeepAnEarlierTolerance(t *testing.T) {
+	body := func(load int) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%d}`, load)) }
+	at := func(n, more int) func(step int) string {
+		return func(step int) string { return fmt.Sprintf(`{"load":%d}`, more+load(step+n)) }
+	}
+	_, first := replayed(t, nil, at(0, 0), at(1, 0))
+	_, high := replayed(t, nil, at(0, 7000), at(1, 7000))
+	for name, c := range map[string]struct {
+		earlier        *Observed
+		repeats        int
+		recorded, live int
+		want           string
+	}{
+		"few repeats":                {first, 2, 12, 5000, "new out_of_range body:$.load ×1"},
+		"few repeats, near":          {first, 2, 12, 13, "noise value_changed body:$.load ×1"},
+		"another request's repeats":  {high, 12, 7005, 90000, "new out_of_range body:$.load ×1"},
+		"another request's, near it": {high, 12, 7005, 7006, "noise value_changed body:$.load ×1"},
+	} {
+		cmp := comparer(t, Options{})
+		cmp.Baseline(c.earlier)
+		for n := range c.repeats - 1 {
+			cmp.Repeats(0, [2]int{n, n + 1}, body(load(n)), body(load(n+1)), true)
+		}
+		cmp.Compare(Answers{Step: 50, Recorded: body(c.recorded), Live: body(c.live)})
+		if got := found(cmp.Finish()); got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
 // A carried value must be the live one even where repeats have other numbers. What an earlier
 // replay or the baseline had there is noise, too.
 func TestWhatOverridesATolerance(t *testing.T) {
