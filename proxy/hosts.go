@@ -22,40 +22,41 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// hostsRecheck is how often it is tried again to listen for a captured host, and to
-// write the hosts file.
+// hostsRecheck is how often the sidecar retries to listen for captured hosts and to write
+// the hosts file.
 const hostsRecheck = 10 * time.Second
 
-// hosts are those that are captured through the hosts file.
+// hosts holds the hosts that are captured through the hosts file.
 //
 //	app ─(its /etc/hosts is ours)─▶ 127.0.1.1:5432 ─▶ postgres.db:5432
 //
-// A host stands in the file only while the sidecar listens on all of its ports. Otherwise
-// the application would reach nobody; without the entry it reaches the host directly,
-// unrecorded. Where proxies are the only way out it must not, so there the entry stays.
+// The file has a host only while the sidecar listens on all of the host's ports. Otherwise
+// the application could not connect. Without the entry it reaches the host directly, and
+// the traffic is not recorded. If proxies are the only way out, the application must not
+// reach the host directly, so the entry stays.
 type hosts struct {
 	p    *Proxy
-	file string // the application's hosts file
-	own  string // the pod's own one
+	file string // path of the application's hosts file
+	own  string // content of the pod's own hosts file
 	all  []hostsfile.Host
 
 	mu      sync.Mutex
 	ports   []*hostsPort
 	closed  bool
-	written string // what the file has, "" before it was written
-	failed  string // why it could not be written, "" if it could
+	written string // content of the file, "" before it was written
+	failed  string // why the last write failed, "" if it did not
 }
 
 // hostsPort is a port of a captured host.
 type hostsPort struct {
-	host     int // its index
+	host     int // index of the host
 	port     int
-	listener net.Listener // nil: it can't be listened on
-	err      error        // why
+	listener net.Listener // nil: the sidecar can't listen on the port
+	err      error        // why not
 }
 
-// newHosts listens for the captured hosts and writes their file. What can't be done is
-// logged, and tried again by retry.
+// newHosts listens for the captured hosts and writes the hosts file. It logs failures, and
+// retry tries again.
 func newHosts(ctx context.Context, p *Proxy) *hosts {
 	h := &hosts{p: p, file: filepath.Join(p.cfg.TrustDir, contract.HostsName)}
 	if len(p.cfg.Hosts) == 0 {
@@ -69,8 +70,8 @@ func newHosts(ctx context.Context, p *Proxy) *hosts {
 		}
 		return content
 	}
-	// Neither file changes while this process runs: what the kubelet writes into them is
-	// the same for all containers of a pod's sandbox, and with a new one all start anew.
+	// Neither file changes while this process runs: the kubelet writes the same content for
+	// all containers of a pod's sandbox, and with a new sandbox all containers start again.
 	h.own = hostsfile.OwnOrDefault(read("hosts"))
 	h.all = hostsfile.New(p.cfg.Hosts, hostsfile.Search(read("resolv.conf")))
 	for i, host := range h.all {
@@ -86,8 +87,7 @@ func newHosts(ctx context.Context, p *Proxy) *hosts {
 	return h
 }
 
-// open listens on the ports that are not listened on yet, and returns those that are from
-// now on.
+// open listens on the ports that have no listener yet, and returns those that have one now.
 func (h *hosts) open(ctx context.Context) (opened []*hostsPort) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -123,8 +123,8 @@ func (h *hosts) open(ctx context.Context) (opened []*hostsPort) {
 	return opened
 }
 
-// listen listens on a port of an address, unless the others have a quarter of the file
-// descriptors already.
+// listen listens on a port of an address, unless the other listeners already have a quarter
+// of the file descriptors.
 func (h *hosts) listen(ctx context.Context, addr netip.Addr, port, others int) (net.Listener, error) {
 	if limit := h.p.files.limit; limit > 0 && others >= limit/4 {
 		return nil, fmt.Errorf("a quarter of the %d files that the process may open are listeners for captured hosts: %w", limit, syscall.EMFILE)
@@ -133,7 +133,7 @@ func (h *hosts) listen(ctx context.Context, addr netip.Addr, port, others int) (
 	return lc.Listen(ctx, "tcp4", net.JoinHostPort(addr.String(), strconv.Itoa(port)))
 }
 
-// hostsRemedy says what lets the sidecar listen on a port.
+// hostsRemedy returns how to let the sidecar listen on a port, given why it failed.
 func hostsRemedy(err error, port int) string {
 	switch {
 	case errors.Is(err, syscall.EACCES) && port < contract.UnprivilegedPorts:
@@ -144,7 +144,7 @@ func hostsRemedy(err error, port int) string {
 	return "none"
 }
 
-// write writes the file, if it has to change.
+// write writes the hosts file, if its content has changed.
 func (h *hosts) write() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -168,15 +168,15 @@ func (h *hosts) write() {
 	h.written, h.failed = content, ""
 }
 
-// pending reports whether something has to be tried again.
+// pending reports whether a port has no listener or the file could not be written.
 func (h *hosts) pending() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.failed != "" || slices.ContainsFunc(h.ports, func(port *hostsPort) bool { return port.listener == nil })
 }
 
-// retry tries again what failed, until it works or ctx ends. serve is called for the
-// ports that are listened on.
+// retry opens the missing listeners and writes the file, until nothing is pending or ctx
+// ends. It calls serve for each port that gets a listener.
 func (h *hosts) retry(ctx context.Context, serve func(*hostsPort)) {
 	ticker := time.NewTicker(cmp.Or(h.p.cfg.hostsRecheck, hostsRecheck))
 	defer ticker.Stop()
@@ -193,7 +193,7 @@ func (h *hosts) retry(ctx context.Context, serve func(*hostsPort)) {
 	}
 }
 
-// each calls f for every port, and says whether it is listened on.
+// each calls f for every port. listening says whether the port has a listener.
 func (h *hosts) each(f func(port *hostsPort, host string, listening bool)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,7 +202,7 @@ func (h *hosts) each(f func(port *hostsPort, host string, listening bool)) {
 	}
 }
 
-// close closes the listeners; there will be no more.
+// close closes the listeners. No new ones are opened afterwards.
 func (h *hosts) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -214,7 +214,7 @@ func (h *hosts) close() {
 	}
 }
 
-// has reports whether an address stands for a captured host.
+// has reports whether an address is that of a captured host in the hosts file.
 func (h *hosts) has(a netip.Addr) bool { return h.at(a) != nil }
 
 func (h *hosts) at(a netip.Addr) *hostsfile.Host {
@@ -229,8 +229,8 @@ func (h *hosts) at(a netip.Addr) *hostsfile.Host {
 	return &h.all[i]
 }
 
-// meant returns the host that a client means, who may have looked its name up in our file
-// before it asked for a tunnel.
+// meant returns the host that a client means. A client may have looked up the name in our
+// hosts file and then ask for a tunnel to the address.
 func (h *hosts) meant(host string) string {
 	if a, ok := address.Parse(host); ok {
 		if captured := h.at(a); captured != nil {
@@ -240,9 +240,9 @@ func (h *hosts) meant(host string) string {
 	return host
 }
 
-// serve serves one connection of a client that knows of no proxy: it goes to the host
-// that the address stands for, as directly as it would without Tapedeck. A server that
-// can't be reached looks to the client like one that hangs up at once.
+// serve serves a connection of a client that is not aware of a proxy. It connects to the
+// captured host, and uses no proxy unless that is the only way out. If the host can't be
+// reached, the client sees a connection that is reset at once.
 func (h *hosts) serve(port *hostsPort) serveFunc {
 	p, host := h.p, h.all[port.host].Name
 	return func(ctx context.Context, k *conn) (move bool, err error) {

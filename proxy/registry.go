@@ -17,22 +17,22 @@ const (
 	historySize = 1024
 )
 
-// registry knows the connections that are open, and those that ended lately.
+// registry holds the open connections, and those that ended lately.
 type registry struct {
 	mu    sync.Mutex
 	next  uint64
 	live  map[uint64]*conn
-	done  []View // a ring, once it is full
-	at    int
+	done  []View             // a ring, once it is full
+	at    int                // index of the oldest in done
 	open  [2]int             // by direction
 	total [2]totals          // by direction
 	fails [2]*status.Failure // by direction: the last one
-	last  time.Time          // when something was opened, or said on what has ended
+	last  time.Time          // when a connection was opened, or one that has ended last carried bytes
 	empty map[tap.Direction]chan struct{}
-	shut  [2]bool // by direction
+	shut  [2]bool // by direction: no more connections are taken
 }
 
-// totals are what ended connections add up to.
+// totals are the sums over ended connections.
 type totals struct {
 	accepted, failed int64
 	bytes            [2]int64                       // by side
@@ -43,8 +43,8 @@ func newRegistry() *registry {
 	return &registry{live: map[uint64]*conn{}, empty: map[tap.Direction]chan struct{}{}}
 }
 
-// add registers a connection and gives it its number; false means that its
-// direction takes no more.
+// add registers a connection and sets its number. It returns false if the direction takes no
+// more connections.
 func (r *registry) add(k *conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,8 +74,9 @@ func (r *registry) countOf(d tap.Direction) int {
 	return r.open[d]
 }
 
-// flow describes a connection to the tap. The first flow has the connection's
-// number; a client that goes on to other hosts gets a new one for each.
+// flow returns the description of a connection for the tap. The first flow has the
+// connection's number. If the client goes on to other hosts, each gets a flow with a new
+// number.
 func (r *registry) flow(k *conn) *tap.Flow {
 	f := k.flow()
 	r.mu.Lock()
@@ -87,7 +88,7 @@ func (r *registry) flow(k *conn) *tap.Flow {
 	return f
 }
 
-// end takes a connection out and returns its final state.
+// end removes a connection and returns its final state.
 func (r *registry) end(k *conn, err error) View {
 	k.mu.Lock()
 	k.ended, k.err = time.Now(), err
@@ -120,7 +121,7 @@ func (r *registry) end(k *conn, err error) View {
 	return v
 }
 
-// unwrapped counts what became of the TLS of a connection.
+// unwrapped counts the outcome of TLS on a connection.
 func (r *registry) unwrapped(d tap.Direction, o intercept.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,16 +130,16 @@ func (r *registry) unwrapped(d tap.Direction, o intercept.Outcome) {
 	}
 }
 
-// failed returns the connection of a direction that failed last, nil if none did.
+// failed returns the last failure of a direction, nil if there was none.
 func (r *registry) failed(d tap.Direction) *status.Failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.fails[d]
 }
 
-// drained returns a channel that is closed when no connection of a direction is
-// open, from when on it takes no more: a listener that was closed may still bring
-// the one that it was at.
+// drained returns a channel that is closed once no connection of a direction is open. From
+// then on the direction takes no more, because a closed listener may still return the
+// connection that it was accepting.
 func (r *registry) drained(d tap.Direction) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,8 +153,7 @@ func (r *registry) drained(d tap.Direction) <-chan struct{} {
 	return ch
 }
 
-// abort ends the open connections of a direction where they are; it takes no
-// more.
+// abort ends the open connections of a direction at once. The direction takes no more.
 func (r *registry) abort(d tap.Direction) {
 	r.mu.Lock()
 	r.shut[d] = true
@@ -161,7 +161,7 @@ func (r *registry) abort(d tap.Direction) {
 	r.each(d, (*conn).abort)
 }
 
-// active returns when something was last opened or said.
+// active returns when a connection was last opened or last carried bytes.
 func (r *registry) active() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,8 +212,8 @@ func (r *registry) views() (live, ended []View) {
 	return live, ended
 }
 
-// sums returns, for a direction, what all connections add up to and how many
-// are open.
+// sums returns the sums over all connections of a direction, open ones included, and how
+// many are open.
 func (r *registry) sums(d tap.Direction) (totals, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// roomListener accepts a bounded number of connections at a time. Nobody keeps
-// the others out: when all places are taken, the connection that has been open
-// longest is closed, once it has had some time.
+// roomListener bounds the number of open connections. No client can keep others out: when
+// all places are taken, a new connection replaces the one that has been open longest, once
+// that has had its grace period.
 type roomListener struct {
 	net.Listener
 	places int
-	grace  time.Duration // how long a connection may have before it is closed for another
-	freed  chan struct{} // has a place become free since somebody looked?
+	grace  time.Duration // how long a connection stays open before another may replace it
+	freed  chan struct{} // has an item if a place has become free
 
 	mu   sync.Mutex
 	open []*roomConn // oldest first

@@ -29,25 +29,25 @@ import (
 const (
 	// LeafValidity is how long a leaf certificate is valid.
 	LeafValidity = time.Hour
-	// leafRenewal is when a cached leaf is replaced: early enough that a client
-	// with a slow clock still finds it valid.
+	// leafRenewal is the age at which a cached leaf is replaced. It is less than
+	// LeafValidity, so that a client whose clock is ahead still finds the leaf valid.
 	leafRenewal = 50 * time.Minute
-	// backdate lets clients whose clock is behind accept a fresh leaf.
+	// backdate lets clients whose clock is behind accept a new leaf.
 	backdate = 5 * time.Minute
-	// maxLeaves bounds the cache, which takes about 6 KB per leaf; names come from
-	// the application.
+	// maxLeaves bounds the cache, because the application chooses the names. A leaf takes
+	// about 6 KB.
 	maxLeaves = 1024
 )
 
-// Authority mints leaf certificates, one per name at a time. It is safe for
-// concurrent use.
+// Authority makes leaf certificates, one at a time for each name. It is safe for concurrent
+// use.
 type Authority struct {
 	ca    *x509.Certificate
-	chain [][]byte // what follows the leaf on the wire
-	// from and until are when all certificates of the chain are valid.
+	chain [][]byte // the certificates that follow the leaf in a handshake
+	// All certificates of the chain are valid between from and until.
 	from, until time.Time
 	key         crypto.Signer
-	leaf        *ecdsa.PrivateKey // one for all leaves: it never leaves the process
+	leaf        *ecdsa.PrivateKey // the key of all leaves, which never leaves the process
 
 	mu     sync.Mutex
 	leaves map[string]*leafEntry
@@ -61,8 +61,7 @@ type leafEntry struct {
 	err   error
 }
 
-// Load reads tls.crt and tls.key from dir. The error wraps
-// fs.ErrNotExist when there is no CA.
+// Load reads tls.crt and tls.key from dir. The error wraps fs.ErrNotExist if there is no CA.
 func Load(dir string) (*Authority, error) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	if err != nil {
@@ -75,7 +74,7 @@ func Load(dir string) (*Authority, error) {
 	return a, nil
 }
 
-// New makes an authority of a CA's certificate chain and key.
+// New returns an authority with a CA's certificate chain and key.
 func New(pair tls.Certificate) (*Authority, error) {
 	a := &Authority{chain: pair.Certificate, leaves: map[string]*leafEntry{}}
 	for n, der := range pair.Certificate {
@@ -111,8 +110,7 @@ func New(pair tls.Certificate) (*Authority, error) {
 	return a, nil
 }
 
-// Validity returns from when until when the CA, and whatever else its chain has,
-// is valid.
+// Validity returns the time in which all certificates of the CA's chain are valid.
 func (a *Authority) Validity() (from, until time.Time) { return a.from, a.until }
 
 // The reasons why a CA can't be used at a time.
@@ -121,7 +119,7 @@ var (
 	ErrExpired     = errors.New("the CA has expired")
 )
 
-// Check returns why the CA can't be used at a time, nil if it can.
+// Check returns an error if the CA can't be used at that time.
 func (a *Authority) Check(now time.Time) error {
 	switch {
 	case now.Before(a.from):
@@ -142,8 +140,8 @@ func (a *Authority) Minted() int64 {
 	return a.minted
 }
 
-// Leaf returns a certificate for a DNS name or an IP address. Callers that ask
-// for the same name at once wait for one mint.
+// Leaf returns a certificate for a DNS name or an IP address. Concurrent calls with the same
+// name wait for one certificate.
 func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
 	if err := contract.CheckHostName(name); err != nil {
 		return nil, fmt.Errorf("mint a certificate: %w", err)
@@ -168,7 +166,8 @@ func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
 	return e.cert, e.err
 }
 
-// evict makes room: what has expired, or else whatever the map gives first.
+// evict makes room. It removes leaves that are due for renewal, and others at random if that
+// is not enough.
 func (a *Authority) evict(now time.Time) {
 	for name, e := range a.leaves {
 		if now.After(e.until) {
@@ -222,14 +221,14 @@ func (a *Authority) mint(name string, now time.Time) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: append([][]byte{der}, a.chain...), PrivateKey: a.leaf, Leaf: leaf}, nil
 }
 
-// commonName cuts what X.520 does not allow: the name itself is in the
-// subjectAltName, which is what clients look at.
+// commonName shortens a name to the 64 characters that X.520 allows. Clients read the full
+// name in the subjectAltName.
 func commonName(name string) string {
 	return name[:min(len(name), 64)]
 }
 
-// Generate makes a CA: an ECDSA P-256 key and a certificate signed by itself,
-// in PEM. It cannot sign further CAs.
+// Generate makes a CA: an ECDSA P-256 key and a self-signed certificate, both in PEM. The CA
+// can't sign other CAs.
 func Generate(name string, from time.Time, validity time.Duration) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -8,10 +8,11 @@ import (
 	"os"
 )
 
-// maxFile bounds what is read of a file: more than any pod's spec has room for.
+// maxFile is the maximum size of a file that is read, which is more than a pod's spec can
+// fill.
 const maxFile = 2 << 20
 
-// Read returns the content of a file, and "" if there is none.
+// Read returns the content of a file, or "" if the file does not exist.
 func Read(path string) (string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -31,15 +32,15 @@ func Read(path string) (string, error) {
 	return string(content), nil
 }
 
-// Write makes content the file's. An existing file is written over and not replaced: who
-// has it mounted by a subPath would keep the old one. It is cut last, so nobody finds it
-// empty. Everyone in the pod may read it, under whatever user.
+// Write writes content to the file. It overwrites an existing file and does not replace it,
+// because a container that has it mounted by a subPath would keep the old one. It truncates
+// the file last, so no reader finds it empty. All users in the pod may read it.
 func Write(path, content string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && info.IsDir():
-		// The kubelet makes a directory of a subPath that does not exist when the container
-		// starts, which then fails; its next attempt finds the file.
+		// If the subPath does not exist when a container starts, the kubelet makes a
+		// directory there, and the start fails. Its next attempt finds the file.
 		if err := os.Remove(path); err != nil {
 			return err
 		}
@@ -54,6 +55,6 @@ func Write(path, content string) error {
 	if err == nil {
 		err = f.Truncate(int64(len(content)))
 	}
-	_ = f.Chmod(0o644) // whatever the umask is; who does not own it has to take it as it is
+	_ = f.Chmod(0o644) // despite the umask; it fails if another user owns the file
 	return errors.Join(err, f.Close())
 }

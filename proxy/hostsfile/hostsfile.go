@@ -24,21 +24,21 @@ import (
 
 // Host is a captured host.
 type Host struct {
-	// Name is what the host is called in the configuration.
+	// Name is the host's name in the configuration.
 	Name string
-	// Addr is the address that stands for it.
+	// Addr is the host's address in the hosts file.
 	Addr netip.Addr
-	// Ports are those at which it is captured. A host that is listed under several
-	// names, such as redis and redis.shop, has the ports of all of them under each.
+	// Ports are the captured ports. If the configuration lists a host under several names,
+	// such as redis and redis.shop, each of them has the ports of all.
 	Ports []int
-	// Names are those that the hosts file gives to Addr, Name first. A name that two
-	// hosts could have belongs to the one that is listed by it, or else to the first.
+	// Names are the names of Addr in the hosts file, Name first. A name that two hosts could
+	// have belongs to the host with that Name, or else to the first.
 	Names []string
 }
 
-// New returns the captured hosts with the names that they have in a cluster. search are
-// the pod's search domains: by those a cluster tells which names mean the same. Without a
-// cluster's, a host has its own name alone.
+// New returns the captured hosts with their names in a cluster. search are the pod's search
+// domains, which show the namespace and the cluster's domain. If no search domain is a
+// cluster's, a host has only its own name.
 func New(listed []contract.CaptureHost, search []string) []Host {
 	hosts := make([]Host, len(listed))
 	owner := map[string]int{}
@@ -68,10 +68,10 @@ func New(listed []contract.CaptureHost, search []string) []Host {
 	return hosts
 }
 
-// spellings returns a host's full name and every other form in which programs in the pod
-// can ask for it: those that the search domains of a Service's name make the same (Kubernetes' page
-// "DNS for Services and Pods"), and names with a final dot, which resolvers
-// compare as they are.
+// spellings returns a host's full name, and the other names by which programs in the pod can
+// ask for it. These are the shorter names of a Service, which the search domains complete
+// (Kubernetes' page "DNS for Services and Pods"), and names with a final dot, which resolvers
+// compare literally.
 func spellings(name string, search []string) (full string, others []string) {
 	namespace, domain := cluster(search)
 	base, inCluster := name, strings.Count(name, ".") <= 1
@@ -97,8 +97,8 @@ func spellings(name string, search []string) (full string, others []string) {
 	return full, append(others, base, base+".svc", full, full+".")
 }
 
-// cluster returns the namespace and the cluster's domain that search domains name, as
-// shop and cluster.local in shop.svc.cluster.local; "" if they are no cluster's.
+// cluster returns the namespace and the cluster's domain in search domains, such as shop and
+// cluster.local in shop.svc.cluster.local; "" if none is a cluster's.
 func cluster(search []string) (namespace, domain string) {
 	for _, each := range search {
 		labels := strings.SplitN(each, ".", 3)
@@ -109,8 +109,8 @@ func cluster(search []string) (namespace, domain string) {
 	return "", ""
 }
 
-// Search returns the search domains that a resolv.conf has, in lower case and without
-// final dots. Of several lines with such domains the last one counts (resolv.conf(5)).
+// Search returns the search domains of a resolv.conf, in lower case and without final dots.
+// If several lines have search domains, the last one counts (resolv.conf(5)).
 func Search(resolvConf string) (search []string) {
 	for line := range strings.Lines(resolvConf) {
 		fields := strings.Fields(line)
@@ -130,17 +130,17 @@ func Search(resolvConf string) (search []string) {
 // heading is the line above the captured hosts.
 const heading = "# Hosts that Tapedeck's sidecar captures (tapedeck.dev/capture-hosts)."
 
-// maxLine bounds a line, with its end: musl reads 511 bytes at a time, and takes what
-// follows for another line.
+// maxLine is the maximum length of a line with its end. musl reads 511 bytes at a time, and
+// treats the rest of a longer line as another line.
 const maxLine = 500
 
-// Compose returns a hosts file with the lines of the pod's own file and the captured
-// hosts. A captured name in a line of the pod's own is left out, or the application would
-// go past the sidecar, and with its last name the line. leftOut lists these names.
+// Compose returns a hosts file with the lines of the pod's own file and the captured hosts. It
+// removes captured names from the pod's own lines, because the application would bypass the
+// sidecar with them, and drops lines without any other name. leftOut lists these names.
 //
-// Each host has two addresses: resolvers that look for IPv6 addresses alone, as those of
-// pods without IPv4 do, would go on to DNS for what stands there with an IPv4 address
-// alone. Connections to ::ffff:127.0.1.1 arrive at 127.0.1.1.
+// Each host has two addresses, IPv4 and IPv6. A resolver that looks only for IPv6 addresses,
+// as in pods without IPv4, would otherwise ask DNS. Connections to ::ffff:127.0.1.1 arrive at
+// 127.0.1.1.
 func Compose(own string, hosts []Host) (file string, leftOut []string) {
 	captured := map[string]bool{}
 	for _, h := range hosts {
@@ -171,7 +171,7 @@ func Compose(own string, hosts []Host) (file string, leftOut []string) {
 	return b.String(), leftOut
 }
 
-// writeLines gives names to an address, in as many lines as they need.
+// writeLines writes the names of an address, in as many lines as they need.
 func writeLines(b *strings.Builder, addr string, names []string) {
 	size := 0
 	for _, name := range names {
@@ -190,8 +190,8 @@ func writeLines(b *strings.Builder, addr string, names []string) {
 	b.WriteString("\n")
 }
 
-// without takes captured names out of a line of a hosts file. A line that has none stays
-// as it is, and one that has no others becomes "".
+// without removes captured names from a line of a hosts file and returns the names as out. A
+// line without captured names stays as it is. A line with only captured names becomes "".
 func without(line string, captured map[string]bool) (kept string, out []string) {
 	entry, _, _ := strings.Cut(line, "#")
 	fields := strings.Fields(entry)
@@ -212,8 +212,8 @@ func without(line string, captured map[string]bool) (kept string, out []string) 
 	return fields[0] + "\t" + strings.Join(others, " "), out
 }
 
-// OwnOrDefault returns the content of the pod's own hosts file, or, of a pod that has
-// none, what every one has.
+// OwnOrDefault returns the content of the pod's own hosts file, or the usual lines for
+// localhost if the pod has no such file.
 func OwnOrDefault(own string) string {
 	return cmp.Or(own, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
 }

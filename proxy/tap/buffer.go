@@ -5,18 +5,18 @@ import (
 	"sync/atomic"
 )
 
-// sizes are the classes of buffers. Short messages and the pages into which
-// they are gathered take the first; a stream of bulk data climbs to the last.
+// sizes lists the size of each class of buffers. Short messages, and the pages that collect
+// them, use the smallest. Bulk data reaches the largest.
 var sizes = [...]int{4 << 10, 16 << 10, 64 << 10}
 
-// Classes is how many sizes of buffers there are.
+// Classes is the number of buffer sizes.
 const Classes = len(sizes)
 
 // Class is an index of a buffer size: 0 is the smallest.
 type Class int
 
-// Fit says which class to read with next, after a read of class c brought n
-// bytes: one up when the buffer was filled, one down when it was mostly empty.
+// Fit returns the class for the next read, after a read with class c brought n bytes: the
+// next larger one if the buffer was full, and the next smaller one if it was mostly empty.
 func (c Class) Fit(n int) Class {
 	switch {
 	case n == sizes[c] && int(c) < len(sizes)-1:
@@ -27,21 +27,21 @@ func (c Class) Fit(n int) Class {
 	return c
 }
 
-// Pool hands out buffers and takes them back. The zero value is ready and has no
-// bound; it is safe for concurrent use and must not be copied.
+// Pool is a pool of buffers. The zero value is ready to use and has no bound. A Pool is safe
+// for concurrent use and must not be copied.
 type Pool struct {
 	class [len(sizes)]sync.Pool
 	limit int64        // see Bound; 0: none
-	held  atomic.Int64 // bytes of the buffers that somebody holds; counted if there is a limit
+	held  atomic.Int64 // bytes of the buffers that are held; counted only if there is a limit
 }
 
-// Bound sets how many bytes of buffers may be held before [Pool.Allow] allows
-// small ones only. It must be called before the pool is used.
+// Bound sets the number of held bytes from which [Pool.Allow] allows only the smallest
+// buffers. It must be called before the pool is used.
 func (p *Pool) Bound(limit int64) { p.limit = limit }
 
-// Allow returns the class to read with for somebody who wants class c: the
-// smallest once the bound is reached. Data then still moves, in smaller steps,
-// so a thousand peers that stall hold 4 KiB each and not 64.
+// Allow returns the class to read with for a caller that wants class c: c, or the smallest
+// once the bound is reached. Data then still moves in smaller steps, and each of a thousand
+// stalled peers holds 4 KiB and not 64.
 func (p *Pool) Allow(c Class) Class {
 	if p.limit > 0 && p.held.Load() >= p.limit {
 		return 0
@@ -49,7 +49,7 @@ func (p *Pool) Allow(c Class) Class {
 	return c
 }
 
-// Get returns a buffer of class c that the caller alone holds.
+// Get returns a buffer of class c. Only the caller holds it.
 func (p *Pool) Get(c Class) *Buffer {
 	b, _ := p.class[c].Get().(*Buffer)
 	if b == nil {
@@ -62,25 +62,25 @@ func (p *Pool) Get(c Class) *Buffer {
 	return b
 }
 
-// Buffer is a block of bytes that its holders share: read into once, written to
-// the other side and kept for a decoder without being copied. It goes back to
-// its pool when the last holder releases it.
+// Buffer is a block of bytes that its holders share. The data path reads into it once,
+// writes it to the other side, and keeps it for a decoder without a copy. It returns to its
+// pool when the last holder releases it.
 type Buffer struct {
-	// B is the whole block; only the sole holder may write to it.
+	// B is the whole block. Only a sole holder may write to it.
 	B      []byte
 	refs   atomic.Int32
 	pool   *Pool
 	home   *sync.Pool
-	budget *atomic.Int64 // what its length was taken from, nil if from nothing
+	budget *atomic.Int64 // the budget to which its length is returned; nil: none
 }
 
-// Shared reports whether someone besides the caller holds the buffer.
+// Shared reports whether anyone besides the caller holds the buffer.
 func (b *Buffer) Shared() bool { return b.refs.Load() > 1 }
 
-// Retain adds a hold, for which Release must be called once more.
+// Retain adds a hold. Each hold needs a Release.
 func (b *Buffer) Retain() { b.refs.Add(1) }
 
-// Release gives up the caller's hold.
+// Release ends one hold.
 func (b *Buffer) Release() {
 	if b.refs.Add(-1) == 0 {
 		if b.budget != nil {

@@ -2,7 +2,7 @@ package tap
 
 import "runtime/debug"
 
-// deliver gives a batch to the stream's Reader and returns what it cost.
+// deliver gives a batch to the stream's Reader and returns its cost to the budget.
 func (t *Tap) deliver(s *Stream, events []event) {
 	at := 0
 	defer func() {
@@ -78,7 +78,7 @@ func (t *Tap) give(s *Stream, e *event) {
 	}
 }
 
-// finish returns an event's buffer and cost.
+// finish releases an event's buffer and returns its cost to the budget.
 func (t *Tap) finish(e *event) {
 	if e.buf != nil {
 		e.buf.Release()
@@ -86,7 +86,7 @@ func (t *Tap) finish(e *event) {
 	t.used.Add(-e.cost)
 }
 
-// discard finishes events that nobody will read, and counts them.
+// discard counts and finishes events that no Reader will get.
 func (t *Tap) discard(events []event, r reason) {
 	for i := range events {
 		if events[i].kind == data {
@@ -96,7 +96,7 @@ func (t *Tap) discard(events []event, r reason) {
 	}
 }
 
-// ended counts a stream's end.
+// ended counts the end of a stream.
 func (t *Tap) ended() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

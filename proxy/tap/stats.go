@@ -1,6 +1,6 @@
 package tap
 
-// reason is why bytes were dropped, an index of reasons.
+// reason says why bytes were dropped. It is an index of reasons.
 type reason uint8
 
 const (
@@ -17,17 +17,17 @@ func (t *Tap) drop(r reason, n int64) {
 	t.gaps[r].Add(1)
 }
 
-// Stats are the tap's counters since its start. Written is always the sum of
-// Delivered, Unwanted, every Dropped and what waits.
+// Stats are the tap's counters since its start. Written is always the sum of Delivered,
+// Unwanted, all of Dropped, and the bytes that wait.
 type Stats struct {
-	// Limit and Used are the budget in bytes and what of it is in use.
+	// Limit is the budget in bytes, and Used is how much of it is in use.
 	Limit, Used int64
 	// Flows is the number of flows that were opened.
 	Flows int64
-	// Written, Delivered and Unwanted count bytes of traffic: offered by the
-	// data path, read by a Reader, and of flows for which there is none.
+	// Written counts the bytes that the data path wrote, Delivered those that a Reader was
+	// given, and Unwanted those of flows without a Reader or while the tap was paused.
 	Written, Delivered, Unwanted int64
-	// Dropped counts what was lost, by reason; every reason is present.
+	// Dropped counts losses by reason. It has every reason.
 	Dropped map[string]Loss
 }
 

@@ -7,15 +7,14 @@ import (
 	"unsafe"
 )
 
-// copyMax is the size up to which a chunk is copied into the page that all flows
-// share, rather than keeping the whole buffer that it was read into; copyPart is
-// the part of a larger buffer up to which it is.
+// A chunk is copied into the page that all flows share, and its buffer is not kept, if it has
+// at most copyMax bytes, or takes at most one in copyPart of the bytes of its buffer.
 const (
 	copyMax  = 1 << 10
 	copyPart = 4
 )
 
-// eventCost is what one queued event weighs beside the bytes it points at.
+// eventCost is the memory of a queued event without its bytes.
 const eventCost = int64(unsafe.Sizeof(event{}))
 
 type eventKind uint8
@@ -32,7 +31,7 @@ type event struct {
 	at   time.Time
 	buf  *Buffer // data only
 	n    int64
-	cost int64 // returned to the tap's budget when the event is done
+	cost int64 // returned to the tap's budget when the event is finished
 	off  int32
 	side Side
 	kind eventKind
@@ -41,29 +40,29 @@ type event struct {
 // batch is a list of events on its way from a stream to a worker.
 type batch struct{ list []event }
 
-// Stream is the data path's end of one flow: what is written to it reaches the
-// flow's Reader, unless the tap is full. No method waits for a Reader. A nil
-// *Stream takes everything and keeps nothing. Both sides of a flow may write at
-// the same time; what one write caused must be written after it.
+// Stream is the data path's end of one flow. Bytes that are written to it reach the flow's
+// Reader, unless the tap is full. No method waits for a Reader. A nil *Stream accepts
+// everything and keeps nothing. Both sides of a flow may write at the same time, but bytes
+// must be written after the bytes that caused them.
 type Stream struct {
 	tap    *Tap
 	flow   *Flow
-	reader Reader // the worker's; nil until the first event is delivered
-	opened bool   // the worker's
-	waits  bool   // for a tick; the worker's
+	reader Reader // used by the worker; nil until the first event is delivered
+	opened bool   // used by the worker
+	waits  bool   // for a tick; used by the worker
 
 	mu     sync.Mutex
 	events *batch    // nil while nothing waits
-	gaps   [2]int64  // dropped since the last event
-	lost   time.Time // when the last of that was
-	first  Side      // that lost some of it
-	queued bool      // a worker has it or will have it
-	paused bool      // the last that was said was said while the tap was paused
+	gaps   [2]int64  // bytes dropped since the last event, by side
+	lost   time.Time // when the last of them were sent
+	first  Side      // the side of the first of them
+	queued bool      // a worker has the stream or will get it
+	paused bool      // the tap was paused at the last write
 	closed bool
 	fate   fate
 }
 
-// fate is what became of the flow's Reader.
+// fate is the state of the flow's Reader.
 type fate uint8
 
 const (
@@ -75,9 +74,8 @@ const (
 // Flow returns the flow's description.
 func (s *Stream) Flow() *Flow { return s.flow }
 
-// Write queues the first n bytes of b, which side sent. The bytes must not
-// change afterwards unless b.Shared says that nobody else holds them; the
-// caller keeps its own hold on b.
+// Write queues the first n bytes of b, which side sent. The caller must not change the bytes
+// afterwards, unless b.Shared returns false. The caller keeps its hold on b.
 func (s *Stream) Write(side Side, at time.Time, b *Buffer, n int) {
 	if s == nil || n == 0 {
 		return
@@ -126,14 +124,14 @@ func (s *Stream) Close(at time.Time) {
 		return
 	}
 	s.closed = true
-	if s.paused { // nobody wants to know what was lost
+	if s.paused { // the Reader is closed, so it needs no gap
 		s.gaps = [2]int64{}
 	}
 	s.flushGaps()
 	s.push(event{at: at, kind: end})
 }
 
-// tick queues what time it is, unless nobody waits for it any more.
+// tick queues a tick, unless the stream is closed or has no Reader.
 func (s *Stream) tick(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,8 +140,8 @@ func (s *Stream) tick(now time.Time) {
 	}
 }
 
-// admit takes cost from the tap's budget for n bytes, or counts them as
-// dropped and reports false.
+// admit takes cost from the tap's budget for n bytes and returns true, or counts the bytes
+// as dropped or unwanted and returns false.
 func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 	s.tap.written.Add(int64(n))
 	switch {
@@ -171,8 +169,8 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 	return true
 }
 
-// pause counts n bytes that nobody wants now, and ends the Reader, with all that
-// it holds.
+// pause counts n bytes that were written while the tap was paused, and closes the Reader,
+// which frees all that it holds.
 func (s *Stream) pause(side Side, at time.Time, n int) {
 	s.tap.unwanted.Add(int64(n))
 	if !s.paused {
@@ -183,7 +181,7 @@ func (s *Stream) pause(side Side, at time.Time, n int) {
 	s.gap(side, at, n)
 }
 
-// lose counts n bytes that the tap had no room for.
+// lose counts n bytes that were dropped, for example because the tap was full.
 func (s *Stream) lose(side Side, at time.Time, n int, why reason) {
 	s.gap(side, at, n)
 	s.tap.drop(why, int64(n))
@@ -198,8 +196,9 @@ func (s *Stream) gap(side Side, at time.Time, n int) {
 	s.lost = at
 }
 
-// flushGaps queues what was lost, so that it stands where it was lost, on either
-// side. Gaps of one side are summed until then, which bounds their number.
+// flushGaps queues the gaps of both sides before the next event, so that the Reader gets them
+// at the place of the loss. Gaps of one side are added up until then, which bounds their
+// number.
 func (s *Stream) flushGaps() {
 	for _, side := range [...]Side{s.first, 1 - s.first} {
 		if n := s.gaps[side]; n > 0 {
@@ -223,8 +222,8 @@ func (s *Stream) push(e event) {
 	}
 }
 
-// take gives the queued events to the worker, of an outbound stream those up to
-// until; nil when there are none.
+// take returns the queued events for a worker, or nil if there are none. Of an outbound
+// stream it takes only the events up to until.
 func (s *Stream) take(until time.Time) *batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,8 +247,8 @@ func (s *Stream) take(until time.Time) *batch {
 	return b
 }
 
-// done reports whether more came while the worker was busy, and when the first
-// of it did; if nothing, the next push schedules the stream again.
+// done reports whether events came while the worker was busy, and when the first of them
+// came. If there are none, the next push schedules the stream again.
 func (s *Stream) done() (more bool, first time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,7 +258,7 @@ func (s *Stream) done() (more bool, first time.Time) {
 	return s.queued, first
 }
 
-// abandon takes what waits from a stream that no worker will come to.
+// abandon returns the queued events of a stream that no worker will take any more.
 func (s *Stream) abandon() []event {
 	s.mu.Lock()
 	defer s.mu.Unlock()

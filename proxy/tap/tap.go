@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// Side says who sent the bytes.
+// Side is the sender of bytes.
 type Side uint8
 
 // The two sides of a flow.
@@ -40,11 +40,11 @@ func (s Side) String() string {
 	return "client"
 }
 
-// Direction says which half of the proxy carried a flow.
+// Direction is the half of the proxy that carries a flow.
 type Direction uint8
 
-// In is the reverse proxy, towards the application; Out the forward proxy, from
-// the application to its dependencies.
+// In is the reverse proxy, which connects to the application. Out is the forward proxy,
+// which connects the application to its dependencies.
 const (
 	In Direction = iota
 	Out
@@ -63,20 +63,19 @@ type Via string
 
 // The ways into the proxy.
 const (
-	ViaTCP     Via = "tcp"     // the reverse proxy: nothing was asked for
+	ViaTCP     Via = "tcp"     // the reverse proxy: the client names no destination
 	ViaHTTP    Via = "http"    // a request in absolute-form
 	ViaConnect Via = "connect" // HTTP CONNECT
 	ViaSOCKS4  Via = "socks4"  // SOCKS4 and SOCKS4a
 	ViaSOCKS5  Via = "socks5"  // SOCKS5
-	// ViaHostsFile is an address to which a hosts file leads a captured host: the client
-	// asked for nothing, and knows of no proxy.
+	// ViaHostsFile is the address that the hosts file gives to a captured host. The client
+	// names no destination, and is not aware of a proxy.
 	ViaHostsFile Via = "hosts-file"
 )
 
-// Flow describes one connection through the proxy, or, for requests in
-// absolute-form, the part of a client's connection that went to one upstream.
-// All of it is set before the first byte is written, and nothing of it changes
-// afterwards, so it may be read from any goroutine.
+// Flow describes one connection through the proxy, or, for requests in absolute-form, the
+// part of a client's connection that goes to one upstream. All fields are set before the
+// first byte is written, and do not change afterwards, so any goroutine may read them.
 type Flow struct {
 	// ID is unique within the process and grows with time.
 	ID uint64
@@ -84,53 +83,53 @@ type Flow struct {
 	Direction Direction
 	// Via is how the client asked for Host and Port.
 	Via Via
-	// Started is when the client's connection was accepted, Connected when the
-	// upstream was connected to; Connected is the zero value when none was.
+	// Started is when the proxy accepted the client's connection. Connected is when it
+	// connected to the upstream, or the zero value if it did not.
 	Started, Connected time.Time
-	// Client is the client's end of the client's connection, Server the
-	// upstream's end of the upstream connection; Server is the zero value when
-	// none was reached. Behind Envoy the client is always a loopback address.
+	// Client is the client's end of its connection. Server is the upstream's end of the
+	// upstream connection, or the zero value if the proxy reached none. Behind Envoy the
+	// client is always a loopback address.
 	Client, Server netip.AddrPort
-	// Host is the name or address that the client asked for, without a port;
-	// inbound, the host of the application. Port is the port of it.
+	// Host is the name or address that the client asked for, without a port; inbound, it is
+	// the application's host. Port is its port.
 	Host string
 	Port int
-	// TLS says that the client's connection is TLS. The bytes that a Reader is
-	// given are the plaintext, unless Opaque.
+	// TLS says that the client's connection uses TLS. A Reader gets the plaintext, unless
+	// Opaque is set.
 	TLS bool
-	// Opaque says that the bytes are TLS records which were passed untouched.
+	// Opaque says that the bytes are TLS records that passed untouched.
 	Opaque bool
-	// SNI and ALPN are the server name that the client sent and the protocol
-	// that was agreed on, "" where there was none.
+	// SNI is the server name that the client sent, and ALPN the protocol that was agreed
+	// on; "" if there was none.
 	SNI, ALPN string
 }
 
-// Reader consumes one flow's bytes. Its methods are called one at a time, on a
-// worker goroutine that is not part of the data path.
+// Reader reads one flow's bytes. A worker goroutine, which is not part of the data path,
+// calls its methods one at a time.
 type Reader interface {
-	// Data gives bytes in the order in which that side sent them. A chunk of
-	// one side is never given after a chunk of the other that it caused: a
-	// request comes before its answer. p is valid during the call alone.
+	// Data gets the bytes of each side in the order in which they were sent. It gets bytes
+	// before those of the other side that they caused, such as a request before its answer.
+	// p is valid only during the call.
 	Data(side Side, at time.Time, p []byte)
-	// Gap stands in the place of n bytes that were dropped, among those of the
-	// other side as well; at is when the last of them was sent.
+	// Gap reports that n bytes of a side were dropped. It is called at their place in the
+	// order of both sides. at is when the last of them was sent.
 	Gap(side Side, at time.Time, n int64)
-	// Close ends the flow. It is called exactly once, unless the Reader
-	// panicked, and nothing is called after it.
+	// Close ends the flow. It is the last call, and it is made exactly once, unless the
+	// Reader panicked.
 	Close(at time.Time)
 }
 
-// Timely is a Reader that has to know when time passes and nothing is given.
+// Timely is a Reader that acts when time has passed without bytes.
 type Timely interface {
 	Reader
-	// Waits tells whether it waits for a Tick. It is asked after other calls.
+	// Waits reports whether the Reader waits for a Tick. It is called after other methods.
 	Waits() bool
-	// Tick says what time it is, once within Config.Tick after Waits said yes.
+	// Tick gives the time, once, within Config.Tick after Waits has returned true.
 	Tick(now time.Time)
 }
 
-// OpenFunc opens a Reader for a flow, on the worker, before its first bytes
-// are given. nil means that nobody wants the flow: its bytes are not kept.
+// OpenFunc opens a Reader for a flow, on the worker, before the flow's first bytes. If it
+// returns nil, the tap does not keep the flow's bytes.
 type OpenFunc func(*Flow) Reader
 
 // Reasons for which the tap drops bytes.

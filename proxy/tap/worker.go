@@ -10,35 +10,33 @@ import (
 	"time"
 )
 
-// gather is how long events wait for company. A worker that is woken for every
-// chunk costs more than the decoding; nobody waits for a record, so a batch
-// may take its time.
+// gather is how long an event waits for others, to be read in one batch. Waking a worker for
+// every chunk would cost more than the decoding, and records are not urgent.
 const gather = 2 * time.Millisecond
 
-// Config is what a Tap is made from.
+// Config configures a Tap.
 type Config struct {
-	// Limit bounds, in bytes, what waits to be read: the buffers that are held
-	// and the queue's own entries. 0 keeps nothing.
+	// Limit bounds the memory of the queues, in bytes: their entries and the buffers that
+	// these hold. 0 keeps nothing.
 	Limit int64
 	// Workers is the number of goroutines that call Readers; 0: GOMAXPROCS.
 	Workers int
 	// Open opens the Readers.
 	Open OpenFunc
-	// Tick is how often Timely Readers that wait are told the time; 0: 5 seconds.
+	// Tick is the interval of the ticks for Timely Readers; 0: 5 seconds.
 	Tick time.Duration
-	// Shed, when set, is asked whether memory is too short to keep anything.
+	// Shed, if not nil, reports whether memory is too short to keep any bytes.
 	Shed func() bool
-	// Buffers bounds, in bytes, what the data path holds of Pool besides what waits
-	// to be read: beyond that it reads in small steps. 0: no bound.
+	// Buffers bounds the bytes of Pool's buffers that the data path holds in addition to
+	// Limit. Beyond it, the data path reads in small steps. 0: no bound.
 	Buffers int64
-	// Paused, when set, tells whether the tap is to hold nothing for the time being.
-	// It is read for every chunk.
+	// Paused, if not nil, pauses the tap while it is true. It is read for every chunk.
 	Paused *atomic.Bool
-	// Panicked, when set, is told of a Reader's panic, on the worker.
+	// Panicked, if not nil, is called on the worker when a Reader has panicked.
 	Panicked func(f *Flow, value any, stack []byte)
 }
 
-// Tap queues what the data path wrote and calls the Readers. It is safe for
+// Tap queues the bytes that the data path writes, and calls the Readers. It is safe for
 // concurrent use.
 type Tap struct {
 	cfg     Config
@@ -51,25 +49,25 @@ type Tap struct {
 
 	mu       sync.Mutex
 	wake     sync.Cond
-	page     *Buffer   // gathers short chunks until a worker waits
-	fill     int       // of page
-	arriving []*Stream // since the last batch
-	due      bool      // what arrives may become the next batch
-	ready    []*Stream // the batch that the workers are at, inbound streams first
-	head     int       // of ready: the next stream to be taken
-	until    time.Time // when that batch was made
+	page     *Buffer   // collects short chunks until a worker has nothing to do
+	fill     int       // bytes of page that are used
+	arriving []*Stream // streams with events since the last batch
+	due      bool      // arriving may become the next batch
+	ready    []*Stream // the current batch, inbound streams first
+	head     int       // index in ready of the next stream to be taken
+	until    time.Time // when the current batch was made
 	inbound  int       // inbound streams that workers are reading
-	armed    bool      // the timer runs
+	armed    bool      // timer runs
 	timer    *time.Timer
-	waiting  []*Stream     // for the next tick, which is due while there are any
-	clock    *time.Timer   // of the ticks
+	waiting  []*Stream     // streams that wait for the next tick
+	clock    *time.Timer   // for the ticks; it runs while streams wait
 	open     int           // streams whose end has not been delivered
 	drained  chan struct{} // set by Shutdown, closed when open is 0
 	stop     bool
 	workers  sync.WaitGroup
 }
 
-// New starts a tap's workers; Shutdown ends them.
+// New returns a tap and starts its workers. Shutdown ends them.
 func New(cfg Config) *Tap {
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
@@ -92,10 +90,10 @@ func New(cfg Config) *Tap {
 
 func (t *Tap) isPaused() bool { return t.cfg.Paused != nil && t.cfg.Paused.Load() }
 
-// Pool is where the data path takes the buffers that it hands to Write.
+// Pool returns the pool of the buffers that are passed to Write.
 func (t *Tap) Pool() *Pool { return &t.pool }
 
-// Open begins a flow. A flow that begins after Shutdown is not kept.
+// Open begins a flow. After Shutdown it returns nil, and the flow is not kept.
 func (t *Tap) Open(f *Flow) *Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,10 +105,9 @@ func (t *Tap) Open(f *Flow) *Stream {
 	return &Stream{tap: t, flow: f}
 }
 
-// Shutdown gives the Readers what is left, of streams that are closed or are
-// closed meanwhile, and ends the workers. When ctx ends first, what is left is
-// dropped and counted, and ctx's error returned; a Reader that does not return
-// then keeps its goroutine.
+// Shutdown waits until all streams are closed and the Readers have got the rest, and ends the
+// workers. If ctx ends first, it drops and counts the rest, and returns ctx's error. A Reader
+// that does not return then keeps its goroutine.
 func (t *Tap) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	if t.drained == nil {
@@ -155,8 +152,8 @@ func (t *Tap) charge(cost int64) bool {
 	return ok
 }
 
-// take takes cost from the budget. It reports whether there was enough, and
-// whether half of it is gone now, so that what has arrived is to be read at once.
+// take takes cost from the budget. ok reports whether there was enough. release reports
+// whether more than half of the budget is used now, so that the workers should read at once.
 func (t *Tap) take(cost int64) (ok, release bool) {
 	used := t.used.Add(cost)
 	if used > t.cfg.Limit {
@@ -167,8 +164,7 @@ func (t *Tap) take(cost int64) (ok, release bool) {
 	return true, used > half && used-cost <= half
 }
 
-// schedule puts a stream into the next batch; false means that the tap has
-// stopped.
+// schedule puts a stream into the next batch. It returns false if the tap has stopped.
 func (t *Tap) schedule(s *Stream) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -190,7 +186,7 @@ func (t *Tap) scheduleLocked(s *Stream) bool {
 	return true
 }
 
-// release hands what has arrived to the workers.
+// release lets the workers read the streams that have arrived.
 func (t *Tap) release() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -206,10 +202,10 @@ func (t *Tap) releaseLocked() {
 	t.wake.Broadcast()
 }
 
-// load makes a batch of what has arrived. Inbound streams come first, and
-// outbound ones wait for them, and are read no further than to the moment of
-// the batch: a request that came in was written before the calls that it causes,
-// and is to be read before them.
+// load makes a batch of the streams that have arrived. Inbound streams come first, and
+// outbound ones wait for them. Outbound streams are read only up to the time of the batch.
+// So an inbound request is read before the calls that it causes, because it was written
+// before them.
 func (t *Tap) load() {
 	t.ready, t.head, t.due, t.until = t.ready[:0], 0, false, time.Now()
 	for _, d := range []Direction{In, Out} {
@@ -223,9 +219,9 @@ func (t *Tap) load() {
 	t.arriving = t.arriving[:0]
 }
 
-// again takes a stream back that a worker has read and that has more, the first
-// of it since then. What an inbound one was given before the batch was made is
-// a part of the batch. false means that the tap has stopped.
+// again schedules a stream that a worker has read and that has more events, the first of
+// them at since. If the stream is inbound and since is before the batch was made, the
+// stream belongs to the current batch. again returns false if the tap has stopped.
 func (t *Tap) again(s *Stream, since time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -236,9 +232,9 @@ func (t *Tap) again(s *Stream, since time.Time) bool {
 	return true
 }
 
-// next waits for a stream with events, and returns it and how far it is to be
-// read; nil means that the tap has stopped. done is the stream that the worker
-// has read, nil at first.
+// next waits for a stream with events. It returns the stream and the time up to which it is
+// to be read, or nil if the tap has stopped. done is the stream that the worker has read,
+// nil at first.
 func (t *Tap) next(done *Stream) (s *Stream, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -270,7 +266,7 @@ func (t *Tap) next(done *Stream) (s *Stream, until time.Time) {
 	}
 }
 
-// await has the stream's Reader told the time at the next tick.
+// await schedules the next tick for the stream's Reader.
 func (t *Tap) await(s *Stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -283,7 +279,7 @@ func (t *Tap) await(s *Stream) {
 	t.waiting = append(t.waiting, s)
 }
 
-// tick tells the time to all that wait for it.
+// tick queues a tick for each stream that waits for one.
 func (t *Tap) tick() {
 	t.mu.Lock()
 	waiting := t.waiting
@@ -295,8 +291,8 @@ func (t *Tap) tick() {
 	}
 }
 
-// place copies p, which fits a page, into the current page or a new one, and
-// returns where; nil if there is no room for another page.
+// place copies p, which fits into a page, into the current page or a new one. It returns the
+// page and the offset, or nil if there is no room for another page.
 func (t *Tap) place(p []byte) (page *Buffer, off int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -318,7 +314,7 @@ func (t *Tap) place(p []byte) (page *Buffer, off int) {
 	return t.page, off
 }
 
-// turn gives the page up to those who read it.
+// turn ends the current page: only its readers hold it from now on.
 func (t *Tap) turn() {
 	if t.page != nil {
 		t.page.Release()

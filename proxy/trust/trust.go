@@ -30,17 +30,16 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Roots are the certificates that upstreams are verified against. All but the
-// given ones are parsed when they are needed: many sidecars verify nobody, and
-// need not hold them.
+// Roots holds the certificates that upstreams are verified against. It parses most of them
+// only when they are needed, because many sidecars never verify an upstream, and need not hold
+// them in memory.
 type Roots struct {
-	given []*x509.Certificate // from the file
+	given []*x509.Certificate // the certificates of the file
 	pool  func() *x509.CertPool
 }
 
-// Load gathers the system's roots, Mozilla's public roots and those of a PEM
-// file, which may be "". When it can't be read the error says why, and the
-// roots are the others.
+// Load returns the system's roots, Mozilla's public roots and those of a PEM file, which may
+// be "". If the file can't be read, Load returns the other roots and an error.
 func Load(file string) (*Roots, error) {
 	r := &Roots{}
 	r.pool = sync.OnceValue(r.gather)
@@ -57,7 +56,7 @@ func Load(file string) (*Roots, error) {
 	return r, nil
 }
 
-// gather makes the pool of all roots.
+// gather returns a pool of all roots.
 func (r *Roots) gather() *x509.CertPool {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -82,7 +81,7 @@ func public() iter.Seq2[*x509.Certificate, func([]*x509.Certificate) error] {
 		for root := range bundle.Roots() {
 			cert, err := x509.ParseCertificate(root.Certificate)
 			if err != nil {
-				continue // one root less is better than no proxy
+				continue // a missing root is better than no proxy
 			}
 			if !yield(cert, root.Constraint) {
 				return
@@ -91,7 +90,7 @@ func public() iter.Seq2[*x509.Certificate, func([]*x509.Certificate) error] {
 	}
 }
 
-// parse reads the certificates of a PEM file, of which there must be one.
+// parse parses the certificates of a PEM file, which must have at least one.
 func parse(text []byte) (certs []*x509.Certificate, err error) {
 	for {
 		var block *pem.Block
@@ -113,27 +112,27 @@ func parse(text []byte) (certs []*x509.Certificate, err error) {
 	return certs, nil
 }
 
-// Pool returns the roots for verifying.
+// Pool returns the pool of all roots.
 func (r *Roots) Pool() *x509.CertPool { return r.pool() }
 
-// Write writes the trust files into dir, which must exist, each at once: a
-// reader sees the old file or the new one. Without a CA there is no tls.crt,
-// and the others hold the roots alone, so that an application whose environment
-// names them still trusts what it did.
+// Write writes the trust files into dir, which must exist. It replaces each file atomically:
+// a reader sees the old file or the new one. Without a CA it writes no tls.crt, and the other
+// files have only the roots, so that an application whose environment names them still trusts
+// the roots.
 func (r *Roots) Write(dir string, ca *x509.Certificate) error {
 	if info, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("write trust files: %w", err)
 	} else if !info.IsDir() {
 		return fmt.Errorf("write trust files: %s is not a directory: %w", dir, fs.ErrInvalid)
 	}
-	var all []*x509.Certificate // without the system's: its pool can't be listed
+	var all []*x509.Certificate // without the system's, because its pool can't be listed
 	if ca != nil {
 		all = append(all, ca)
 	}
 	for root := range bundle.Roots() {
 		cert, err := named(root.Certificate)
 		if err != nil {
-			continue // one root less is better than no file
+			continue // a missing root is better than no file
 		}
 		all = append(all, cert)
 	}
@@ -156,9 +155,9 @@ func (r *Roots) Write(dir string, ca *x509.Certificate) error {
 	})
 }
 
-// named returns a certificate that has its bytes and its subject, which is all that
-// the trust files are made of. To parse the rest would double what an idle sidecar's
-// start takes, and load the code of every kind of key.
+// named returns a certificate with only its bytes and its subject, because the trust files
+// need no more. Parsing the rest would double the memory that an idle sidecar's start takes,
+// and load the code of every kind of key.
 func named(der []byte) (*x509.Certificate, error) {
 	var parsed struct {
 		Signed struct {
@@ -175,7 +174,7 @@ func named(der []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// encode returns what writes certificates as PEM.
+// encode returns a function that writes certificates as PEM.
 func encode(certs ...*x509.Certificate) func(io.Writer) error {
 	return func(w io.Writer) error {
 		for _, c := range certs {
@@ -187,8 +186,8 @@ func encode(certs ...*x509.Certificate) func(io.Writer) error {
 	}
 }
 
-// replace has write write the file that the contract has at path, but in dir.
-// Everyone in the pod may read it, under whatever user.
+// replace atomically replaces a file in dir with the bytes that write writes. Its name is the
+// last element of path. All users in the pod may read it.
 func replace(dir, path string, write func(io.Writer) error) error {
 	name := filepath.Join(dir, filepath.Base(path))
 	tmp, err := os.CreateTemp(dir, ".tapedeck-*")

@@ -14,17 +14,16 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/address"
 )
 
-// ErrLoopback is wrapped by the error of a dial whose name led to loopback.
-// Clients check what a name leads to before they connect; through a proxy, they
-// cannot.
+// ErrLoopback is wrapped by the error of a dial whose name resolved to loopback. A client
+// can check the address of a name before it connects, but not if it uses a proxy.
 var ErrLoopback = errors.New("a name that leads to this pod's loopback: allowed are localhost, the pod's own names, and the address itself")
 
-// names are those that may lead to loopback, in lower case.
+// names is a set of names that may resolve to loopback, in lower case.
 type names map[string]bool
 
 const hostsFile = "/etc/hosts"
 
-// ownNames returns the names that the pod has for itself.
+// ownNames returns the pod's own names.
 func ownNames() names {
 	own := names{"ip6-localhost": true, "ip6-loopback": true, "localhost.localdomain": true}
 	hostname, err := os.Hostname()
@@ -40,16 +39,16 @@ func ownNames() names {
 	return own
 }
 
-// hostAliases is the line above the names that a pod's spec gives to addresses, in
-// the file that the kubelet writes.
+// hostAliases is the line above the hostAliases of the pod's spec, in the hosts file that
+// the kubelet writes.
 const hostAliases = "# Entries added by HostAliases."
 
-// maxHosts bounds what is read of a hosts file.
+// maxHosts is the maximum number of bytes that are read of a hosts file.
 const maxHosts = 1 << 20
 
-// read adds what a hosts file says of the pod itself: further names of the host,
-// and the aliases in its spec, which were reviewed with it. Other names that the
-// file gives to loopback are no names of the pod.
+// read adds the pod's own names in a hosts file: those in a line with the hostname, and the
+// hostAliases of the pod's spec, which the spec's reviewers have seen. It adds no other
+// names, even if the file gives them a loopback address.
 func (n names) read(hosts io.Reader, hostname string) {
 	aliases := false
 	for lines := bufio.NewScanner(io.LimitReader(hosts, maxHosts)); lines.Scan(); {
@@ -72,9 +71,9 @@ func (n names) read(hosts io.Reader, hostname string) {
 	}
 }
 
-// mayBeLoopback reports whether a host may lead to loopback: addresses, and the
-// names that everybody takes for that or the pod's author chose. So may the names of
-// metadata servers, which nodes may serve themselves.
+// mayBeLoopback reports whether a host may resolve to loopback. These hosts may: addresses,
+// the names of localhost, the pod's own names, and the names of metadata servers, which a
+// node may serve itself.
 func (d *Dialer) mayBeLoopback(host string) bool {
 	if _, ok := address.Parse(host); ok {
 		return true
@@ -82,12 +81,12 @@ func (d *Dialer) mayBeLoopback(host string) bool {
 	return address.IsLocalhost(host) || d.names[address.Name(host)] || address.IsMetadata(host)
 }
 
-// AddName adds a name of this pod, which may lead to loopback.
+// AddName adds a name of this pod, which may resolve to loopback.
 func (d *Dialer) AddName(name string) { d.names[address.Name(name)] = true }
 
-// guardName is guard for hosts that may not be loopback's. It sees the address that
-// is connected to, so no name can lead to one address when it is checked and to
-// another one when it is used.
+// guardName is guard for hosts that must not be loopback. It checks the address of the
+// connection itself, so a name can't resolve to one address when it is checked and to another
+// when it is used.
 func (d *Dialer) guardName(ctx context.Context, network, addr string, raw syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -102,8 +101,8 @@ func (d *Dialer) guardName(ctx context.Context, network, addr string, raw syscal
 	return nil
 }
 
-// spelled returns a host as it is connected to: an address in its usual form, and
-// localhost for the names below it, which need not be looked up.
+// spelled returns the form of a host that is dialed: an address in its usual form, and
+// localhost for names below it, which need no lookup.
 func spelled(host string) string {
 	if a, ok := address.Parse(host); ok {
 		return a.String()

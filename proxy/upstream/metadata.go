@@ -10,26 +10,24 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/address"
 )
 
-// resolver looks names up; [net.Resolver] does.
+// resolver resolves names, as [net.Resolver] does.
 type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// hostsOnly returns a resolver that knows what the hosts file says now, and nothing
-// else.
+// hostsOnly returns a resolver that only reads the hosts file, for every lookup.
 func hostsOnly() resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("only the hosts file is read")
 	}}
 }
 
-// lookupTimeout bounds a look-up before a proxy is chained to.
+// lookupTimeout bounds a lookup before a connection is chained to a proxy.
 const lookupTimeout = 2 * time.Second
 
-// isMetadata reports whether a host is a cloud's metadata server: by itself, by the
-// hosts file, or, for the bare names that clouds give to theirs, by DNS. Other names
-// are not looked up in DNS: where a proxy is chained to, there may be none that knows
-// them.
+// isMetadata reports whether a host is a cloud's metadata server: by its own name or
+// address, by the hosts file, or by DNS. It asks DNS only for the short names that clouds
+// give to their servers. In a network with a proxy, DNS may not have other names.
 func (d *Dialer) isMetadata(ctx context.Context, host string) bool {
 	if address.IsMetadata(host) {
 		return true
@@ -45,7 +43,7 @@ func (d *Dialer) isMetadata(ctx context.Context, host string) bool {
 	defer cancel()
 	addrs, err := from.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return false // nothing here leads there
+		return false // the name does not resolve here
 	}
 	for _, a := range addrs {
 		if address.IsMetadataAddr(a) {

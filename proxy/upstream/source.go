@@ -7,26 +7,26 @@ import (
 	"syscall"
 )
 
-// passthrough4 and passthrough6 are the addresses from which Istio's Envoy
-// reaches the application (InboundPassthroughBindIpv4 and -Ipv6). Linux takes
-// all of 127.0.0.0/8 for its own; Istio adds ::6 to lo where the pod has IPv6.
+// passthrough4 and passthrough6 are the addresses from which Istio's Envoy connects to the
+// application (InboundPassthroughBindIpv4 and -Ipv6). On Linux, all of 127.0.0.0/8 is local.
+// Istio adds ::6 to lo in pods with IPv6.
 var (
 	passthrough4 = netip.AddrFrom4([4]byte{127, 0, 0, 6})
 	passthrough6 = netip.MustParseAddr("::6")
 )
 
-// source gives connections to this host a source address that is not loopback's
-// own, because applications trust 127.0.0.1 and ::1: PostgreSQL's pg_hba, admin
-// endpoints, debuggers. A remote caller must not become a local one.
+// source binds connections to this host to a source address other than 127.0.0.1 and ::1,
+// because applications trust these: PostgreSQL's pg_hba, admin endpoints, debuggers. A remote
+// caller must not look like a local one.
 type source struct {
 	own    map[netip.Addr]bool // this host's addresses when the dialer was made
 	failed func(addr netip.Addr, err error)
-	said   [2]atomic.Bool // by whether the address is IPv6
+	said   [2]atomic.Bool // whether failed was called, for IPv4 and IPv6
 }
 
-// bind binds the socket of a connection to address, if that is on this host. A
-// source that cannot be bound is no reason to fail: the connection goes without
-// it, and failed is told once.
+// bind binds the socket of a connection to the source address, if address is on this host.
+// If it can't bind, it calls failed, once for each IP version, and the connection is made
+// without the source address.
 func (s *source) bind(_ context.Context, _, address string, raw syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {

@@ -2,7 +2,7 @@ package upstream
 
 import "golang.org/x/sys/unix"
 
-// portAtConnect has connect choose the port. Linux before 4.2 cannot.
+// portAtConnect makes connect choose the port, and not bind. Linux before 4.2 can't do that.
 func portAtConnect(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 }

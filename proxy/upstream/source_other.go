@@ -7,5 +7,5 @@ import (
 	"net/netip"
 )
 
-// bindTo is not written for this system.
+// bindTo is not implemented on this system.
 func bindTo(int, netip.Addr) error { return errors.ErrUnsupported }

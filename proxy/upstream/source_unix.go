@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindTo binds a socket to an address, and leaves the port to connect: a port
-// that bind chooses serves one connection in the whole host, one that connect
-// chooses serves one connection to each server.
+// bindTo binds a socket to an address, and lets connect choose the port. A port that bind
+// chooses serves one connection of the whole host. A port that connect chooses serves one
+// connection to each server.
 func bindTo(fd int, addr netip.Addr) error {
 	portAtConnect(fd)
 	var sa unix.Sockaddr = &unix.SockaddrInet6{Addr: addr.As16()}

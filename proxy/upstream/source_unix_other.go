@@ -2,5 +2,5 @@
 
 package upstream
 
-// portAtConnect does nothing: here bind chooses the port.
+// portAtConnect does nothing: on this system, bind chooses the port.
 func portAtConnect(int) {}

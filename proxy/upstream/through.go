@@ -18,8 +18,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// handshakeTimeout bounds what a proxy may take to open a tunnel: it has to
-// connect to the host itself.
+// handshakeTimeout bounds the time that a proxy takes to open a tunnel, in which it connects
+// to the host.
 const handshakeTimeout = DialTimeout
 
 // maxHead bounds the answer to CONNECT.
@@ -32,7 +32,7 @@ func (d *Dialer) through(ctx context.Context, via *url.URL, host string, port in
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Now().Add(handshakeTimeout))
-	stop := context.AfterFunc(ctx, c.Interrupt) // after the deadline, which it brings forward
+	stop := context.AfterFunc(ctx, c.Interrupt) // set after the deadline, which Interrupt overrides
 	defer stop()
 	target := net.JoinHostPort(host, strconv.Itoa(port))
 	tunnel, err := open(ctx, c, via, target)
@@ -53,8 +53,8 @@ func open(ctx context.Context, c *pump.Conn, via *url.URL, target string) (*pump
 	}
 }
 
-// Authorization returns the value of Proxy-Authorization for a proxy's URL, ""
-// when the URL has no user.
+// Authorization returns the value of Proxy-Authorization for a proxy's URL, or "" if the URL
+// has no user.
 func Authorization(via *url.URL) string {
 	if via.User == nil {
 		return ""
@@ -91,8 +91,8 @@ func connect(c *pump.Conn, via *url.URL, target string) (*pump.Conn, error) {
 	return pump.NewConn(c.Conn, rest), nil
 }
 
-// ProxyAuthError is the error of a dial through a proxy that wants credentials, or
-// other credentials than its URL has.
+// ProxyAuthError is the error of a dial through a proxy that rejects the credentials in its
+// URL, or requires some and the URL has none.
 type ProxyAuthError struct {
 	// Challenges are the values of Proxy-Authenticate.
 	Challenges []string
@@ -102,8 +102,8 @@ func (*ProxyAuthError) Error() string {
 	return "407 Proxy Authentication Required: the credentials in the proxy's URL are missing or wrong"
 }
 
-// headLimit reads at most left bytes. It keeps the error that it ended with:
-// what is made of it may be a whole head of foreign bytes.
+// headLimit reads at most left bytes. It keeps the error of the last read, because the error
+// of http.ReadResponse may quote a whole head of foreign bytes.
 type headLimit struct {
 	conn *pump.Conn
 	left int

@@ -38,21 +38,21 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// KeepAlive is how connections that say nothing are found dead: after 75 s of
-// silence, 9 probes 15 s apart.
+// KeepAlive returns the TCP keepalive of all connections: after 75 s of silence, 9 probes
+// 15 s apart.
 func KeepAlive() net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: 75 * time.Second, Interval: 15 * time.Second, Count: 9}
 }
 
-// DialTimeout bounds one attempt to connect, name look-up included.
+// DialTimeout bounds one attempt to connect, including the name lookup.
 const DialTimeout = 30 * time.Second
 
-// ErrSelf is wrapped by the error of a dial that would have reached the proxy
-// itself and gone round for ever.
+// ErrSelf is wrapped by the error of a dial that would have reached the proxy itself, in an
+// endless loop.
 var ErrSelf = errors.New("that is the proxy itself")
 
-// ErrCaptured is wrapped by the error of a dial that led to an address which stands for a
-// captured host.
+// ErrCaptured is wrapped by the error of a dial to the address of a captured host in the hosts
+// file.
 var ErrCaptured = fmt.Errorf("%w, at an address that stands for a host that it captures: the sidecar has to find the host's own, in DNS or the pod's own /etc/hosts, and may not have the hosts file mounted that it writes for the application", ErrSelf)
 
 // TimedOut reports whether a dial failed because it took too long.
@@ -61,14 +61,14 @@ func TimedOut(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// Proxies names the proxies to chain to, as the environment variables do; ""
-// means none. A proxy is what [contract.ParseProxy] reads; NoProxy has the usual
-// comma-separated form.
+// Proxies has the values of the environment variables for proxies; "" means no proxy. HTTP,
+// HTTPS and All have the form that [contract.ParseProxy] reads, and NoProxy the usual
+// comma-separated one.
 type Proxies struct {
 	HTTP, HTTPS, All, NoProxy string
-	// Only: nothing is connected to but through them, whatever the scheme and NoProxy say,
-	// except for the pod's own loopback. A metadata server is refused, for it would answer
-	// with the credentials of the proxy's host.
+	// Only makes the proxies the only way out, for every scheme and without NoProxy. Only
+	// the pod's own loopback is reached directly. Dials to a metadata server fail, because
+	// the server of the proxy's host would answer, with that host's credentials.
 	Only bool
 }
 
@@ -78,62 +78,59 @@ var (
 	ErrNoProxy  = errors.New("no proxy is named for this, and nothing is connected to but through one")
 )
 
-// Scheme says what will be spoken with the host, which decides on the proxy.
+// Scheme is how the client asked for the connection. It decides which proxy is used.
 type Scheme string
 
 // The schemes.
 const (
 	HTTP   Scheme = "http"   // a request in absolute-form
-	Tunnel Scheme = "tunnel" // what CONNECT asked for: bytes
-	Socks  Scheme = "socks"  // what SOCKS asked for: bytes
-	// Straight is what asked for no proxy, and goes through none unless that is the only
-	// way out: bytes of a client that meant to connect to the host itself.
+	Tunnel Scheme = "tunnel" // a tunnel by CONNECT
+	Socks  Scheme = "socks"  // a tunnel by SOCKS
+	// Straight is a connection of a client that asked for no proxy. It uses a proxy only if
+	// that is the only way out.
 	Straight Scheme = "straight"
 )
 
 // Dialer makes connections. It is safe for concurrent use.
 type Dialer struct {
-	// Roots give what verifies a proxy that is spoken to in TLS; nil: the
-	// system's.
+	// Roots returns the roots that verify a proxy with TLS; nil: the system's.
 	Roots func() *x509.CertPool
 
-	// Unbound, if not nil, is called when Local cannot bind a source address for
-	// the first time.
+	// Unbound, if not nil, is called the first time that Local can't bind a source address.
 	Unbound func(addr netip.Addr, err error)
 
-	// Buffers, if not nil, returns how large each buffer of a connection's socket
-	// may be; 0: as the kernel likes.
+	// Buffers, if not nil, returns the maximum size of each buffer of a connection's socket;
+	// 0: the kernel decides.
 	Buffers func() int
 
-	// Captured, if not nil, reports whether an address stands for a host that is
-	// captured through the hosts file. Nothing is connected to there.
+	// Captured, if not nil, reports whether an address is that of a captured host in the
+	// hosts file. Dials to such an address fail.
 	Captured func(netip.Addr) bool
 
-	// Descriptors, if not 0, is the first file descriptor that no connection gets:
-	// from there on they are for others. A dial that would take one fails as if
-	// there were none.
+	// Descriptors, if not 0, is the first file descriptor that is reserved for other uses. A
+	// dial that would get this one or a higher one fails, as if there were no more.
 	Descriptors int
 
 	dialer net.Dialer
-	named  net.Dialer // connects to no loopback
-	local  net.Dialer // binds a source
+	named  net.Dialer // rejects loopback
+	local  net.Dialer // binds a source address
 	names  names
-	files  resolver // the hosts file alone
-	all    resolver // DNS, too
+	files  resolver // only reads the hosts file
+	all    resolver // reads the hosts file and asks DNS
 	only   bool     // see Proxies.Only
 	own    map[int]bool
 	rules  map[Scheme]func(*url.URL) (*url.URL, error)
 }
 
-// Unusable is a proxy that is not chained to: connections go without it.
+// Unusable describes a variable whose proxy can't be used. Connections are made without it.
 type Unusable struct {
 	Variable string
 	// Err does not repeat the value, which may hold a password.
 	Err error
 }
 
-// New returns a dialer that chains to p and refuses to connect to the given
-// ports on any address of this host. Of p it takes what can be chained to.
+// New returns a dialer that uses the proxies p and rejects the ports own on every address of
+// this host. It ignores the proxies of p that can't be used, and returns them.
 func New(p Proxies, own ...int) (*Dialer, []Unusable) {
 	if p.Only {
 		p.NoProxy = ""
@@ -169,7 +166,7 @@ func New(p Proxies, own ...int) (*Dialer, []Unusable) {
 	return d, unusable
 }
 
-// pick empties the variables that name nothing that can be chained to.
+// pick empties the variables of p whose proxies can't be used, and returns them.
 func (d *Dialer) pick(p *Proxies) (unusable []Unusable) {
 	for _, v := range []struct {
 		name  string
@@ -196,8 +193,8 @@ func (d *Dialer) pick(p *Proxies) (unusable []Unusable) {
 	return unusable
 }
 
-// isSelf reports whether a proxy's URL is plainly the proxy's own address. Names
-// are not looked up for that.
+// isSelf reports whether a proxy's URL is plainly the sidecar's own address. It looks up no
+// names.
 func (d *Dialer) isSelf(u *url.URL) bool {
 	if !d.own[portOf(u)] {
 		return false
@@ -206,7 +203,7 @@ func (d *Dialer) isSelf(u *url.URL) bool {
 	return u.Hostname() == "localhost" || err == nil && isOwn(addr)
 }
 
-// portOf is where a proxy listens.
+// portOf returns the port of a proxy.
 func portOf(u *url.URL) int {
 	if n, err := strconv.Atoi(u.Port()); err == nil {
 		return n
@@ -214,7 +211,8 @@ func portOf(u *url.URL) int {
 	return contract.ProxyPorts()[u.Scheme]
 }
 
-// label names a proxy in an error: without its user, which may be a secret.
+// label returns the name of a proxy for an error. It leaves out the user, which may be a
+// secret.
 func label(u *url.URL) string { return "proxy " + u.Scheme + "://" + u.Host }
 
 func first(a, b string) string {
@@ -224,8 +222,8 @@ func first(a, b string) string {
 	return b
 }
 
-// Direct connects to host and port, whatever proxies there are. A name leads to
-// loopback only if it is the pod's own; the error wraps ErrLoopback otherwise.
+// Direct connects to host and port without a proxy. If a name that is not the pod's own
+// resolves to loopback, the error wraps ErrLoopback.
 func (d *Dialer) Direct(ctx context.Context, host string, port int) (*pump.Conn, error) {
 	dialer := &d.named
 	if d.mayBeLoopback(host) {
@@ -234,9 +232,9 @@ func (d *Dialer) Direct(ctx context.Context, host string, port int) (*pump.Conn,
 	return connectTo(ctx, dialer, spelled(host), port)
 }
 
-// Local connects to the application. Where that is on this host, the connection
-// comes from the address that Envoy would use, 127.0.0.6 or ::6, and not from
-// loopback's own, which applications trust.
+// Local connects to the application. If that is on this host, the connection comes from the
+// address that Envoy would use, 127.0.0.6 or ::6, and not from 127.0.0.1 or ::1, which
+// applications trust.
 func (d *Dialer) Local(ctx context.Context, host string, port int) (*pump.Conn, error) {
 	return connectTo(ctx, &d.local, host, port)
 }
@@ -249,9 +247,9 @@ func connectTo(ctx context.Context, d *net.Dialer, host string, port int) (*pump
 	return pump.NewConn(c, nil), nil
 }
 
-// Proxy returns the proxy that connections to host and port are chained to,
-// nil for none. A metadata server is not asked for through a proxy: it would be the
-// proxy's own, and answer with the proxy's credentials.
+// Proxy returns the proxy for connections to host and port, nil for none. It returns none for
+// a metadata server, because the server of the proxy's host would answer, with that host's
+// credentials.
 func (d *Dialer) Proxy(ctx context.Context, scheme Scheme, host string, port int) (*url.URL, error) {
 	if d.only {
 		return d.onlyProxy(scheme, host, port)
@@ -266,8 +264,7 @@ func (d *Dialer) Proxy(ctx context.Context, scheme Scheme, host string, port int
 	return u, nil
 }
 
-// onlyProxy returns the proxy of a dialer that connects to nothing else; nil for
-// loopback.
+// onlyProxy returns the proxy if proxies are the only way out; nil for loopback.
 func (d *Dialer) onlyProxy(scheme Scheme, host string, port int) (*url.URL, error) {
 	if address.IsMetadata(host) {
 		return nil, ErrMetadata
@@ -297,8 +294,8 @@ func (d *Dialer) rule(scheme Scheme, host string, port int) (*url.URL, error) {
 	return d.rules[scheme](target)
 }
 
-// Dial connects to host and port, through the proxy if there is one. What is
-// written to the connection reaches the host unchanged.
+// Dial connects to host and port, through a proxy if there is one. The connection carries
+// bytes to the host unchanged.
 func (d *Dialer) Dial(ctx context.Context, scheme Scheme, host string, port int) (*pump.Conn, error) {
 	proxy, err := d.Proxy(ctx, scheme, host, port)
 	if err != nil {
@@ -312,7 +309,7 @@ func (d *Dialer) Dial(ctx context.Context, scheme Scheme, host string, port int)
 
 // DialProxy connects to a proxy returned by Proxy, with TLS if its URL says so.
 func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, error) {
-	c, err := connectTo(ctx, &d.dialer, proxy.Hostname(), portOf(proxy)) // wherever its name leads: it was configured
+	c, err := connectTo(ctx, &d.dialer, proxy.Hostname(), portOf(proxy)) // it was configured, so it may be on loopback
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", label(proxy), err)
 	}
@@ -333,9 +330,9 @@ func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, err
 	return pump.NewConn(t, nil), nil
 }
 
-// guard refuses addresses at which the proxy itself listens, and descriptors that
-// are for others, and bounds the buffers of the socket. It sees every address
-// after names have been looked up, and before the connection is made.
+// guard rejects addresses at which the sidecar listens, and reserved descriptors, and bounds
+// the buffers of the socket. It is called for every address after the name lookup and before
+// the connection is made.
 func (d *Dialer) guard(_ context.Context, _, address string, raw syscall.RawConn) error {
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		switch {
@@ -367,10 +364,10 @@ func isOwn(a netip.Addr) bool {
 		return true
 	}
 	own := ownAddrs()
-	return own == nil || own[a] // unknown: better refused than looped
+	return own == nil || own[a] // if unknown, a rejected dial is better than a loop
 }
 
-// ownAddrs returns this host's addresses now, nil if they can't be known.
+// ownAddrs returns this host's current addresses, nil if they are unknown.
 func ownAddrs() map[netip.Addr]bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
