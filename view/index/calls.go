@@ -18,8 +18,9 @@ import (
 //   - they are from different pods, and
 //   - the inbound one lies within the time of the outbound one, give or take clockSkew.
 //
-// A record has one other side at most. If several fit, it is the one whose middle is nearest: the
-// callee's time is in the middle of the caller's if the network takes as long both ways.
+// A record has one other side at most. If several fit, it is the one whose middle and duration
+// differ least: the callee's time is in the middle of the caller's if the network takes as long
+// both ways. The duration tells the calls to and from a gateway apart, which lie in each other.
 
 const (
 	// clockSkew is how far two clocks may differ, in microseconds. Hosts that keep time by NTP
@@ -191,6 +192,15 @@ func (callee *side) fits(caller *side) bool {
 	return caller.place != callee.place && sum(callee.start, clockSkew) >= caller.start && callee.end <= sum(caller.end, clockSkew)
 }
 
+// distance returns how much the middles and the durations of two records differ.
+func (callee *side) distance(caller *side) uint64 {
+	middles := apart(callee.middle, caller.middle)
+	return middles + min(apart(callee.end-callee.start, caller.end-caller.start), math.MaxUint64-middles)
+}
+
+// apart returns the distance of two times.
+func apart(a, b int64) uint64 { return uint64(max(a, b)) - uint64(min(a, b)) }
+
 // pairUp finds the other sides among records of the same request, which are in the order of their
 // middles. Its time is in proportion to their number.
 func pairUp(same []side, other []uint32) {
@@ -220,27 +230,34 @@ func pairUp(same []side, other []uint32) {
 			right = after[right]
 		}
 		l, r := before[right], right
+		best, least := 0, uint64(math.MaxUint64)
 		for range maxTried {
 			at := r
 			switch {
 			case l == 0 && r == last:
 				at = 0
-			case r == last, l != 0 && uint64(callee.middle)-uint64(callers[l-1].middle) <= uint64(callers[r-1].middle)-uint64(callee.middle):
+			case r == last, l != 0 && apart(callee.middle, callers[l-1].middle) <= apart(callee.middle, callers[r-1].middle):
 				at, l = l, before[l]
 			default:
 				r = after[r]
 			}
-			if at == 0 {
+			if at == 0 || apart(callee.middle, callers[at-1].middle) >= least { // the others are further away
 				break
 			}
 			if caller := callers[at-1]; callee.fits(caller) {
-				other[callee.row], other[caller.row] = caller.row+1, callee.row+1
-				after[before[at]], before[after[at]] = after[at], before[at]
-				if at == right {
-					right = after[at]
+				if d := callee.distance(caller); d < least {
+					best, least = at, d
 				}
-				break
 			}
+		}
+		if best == 0 {
+			continue
+		}
+		caller := callers[best-1]
+		other[callee.row], other[caller.row] = caller.row+1, callee.row+1
+		after[before[best]], before[after[best]] = after[best], before[best]
+		if best == right {
+			right = after[best]
 		}
 	}
 }

@@ -131,6 +131,15 @@ func TestTheOtherSideIsTheOneInTheMiddle(t *testing.T) {
 			side(1, out, "web", "cart", "", "/a", 1, 0, 100), side(2, out, "web", "cart", "", "/a", 1, 10, 10),
 			side(3, in, "cart", "cart", "", "/a", 1, 11, 8), side(4, in, "cart", "cart", "", "/a", 1, 12, 80),
 		}, "1-4 2-3"},
+		"a gateway that passes the request on, recorded after the callee": {[]*recording.Exchange{
+			side(1, out, "web", "gate", "", "/a", 1, 0, 100), side(2, in, "gate", "gate", "", "/a", 1, 10, 81),
+			side(3, out, "gate", "cart", "", "/a", 1, 20, 62), side(4, in, "cart", "cart", "", "/a", 1, 30, 40),
+		}, "1-2 3-4"},
+		"three gateways": {[]*recording.Exchange{
+			side(1, out, "web", "a", "", "/a", 1, 0, 100), side(2, in, "a", "a", "", "/a", 1, 2, 95),
+			side(3, out, "a", "b", "", "/a", 1, 10, 62), side(4, in, "b", "b", "", "/a", 1, 12, 57),
+			side(5, out, "b", "c", "", "/a", 1, 15, 52), side(6, in, "c", "c", "", "/a", 1, 17, 47),
+		}, "1-2 3-4 5-6"},
 		"one that is nearer, and of the same pod": {[]*recording.Exchange{
 			side(1, out, "web", "cart", "", "/a", 1, 0, 100), side(2, in, "cart", "cart", "", "/a", 1, 10, 80),
 			side(3, out, "cart", "cart", "", "/a", 1, 11, 78),
