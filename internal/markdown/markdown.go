@@ -54,8 +54,10 @@ type Span struct {
 }
 
 var (
-	fence   = regexp.MustCompile("^( *)```(\\S*)\\s*$")
-	heading = regexp.MustCompile(`^#{1,6} +(.*?) *$`)
+	fence = regexp.MustCompile("^( *)```([^\\s`]*)\\s*$")
+	// oddFence would be a fence for a renderer, but not for this package.
+	oddFence = regexp.MustCompile("^[\\s>*+-]*(```[^`]*$|````|~~~)")
+	heading  = regexp.MustCompile(`^#{1,6} +(.*?) *$`)
 	// indented is the first line of a block without a fence, which shows a command.
 	indented = regexp.MustCompile(`^ {4,}(\$|tapedeck|tapedeck-proxy|kubectl|helm|kustomize|kpt|make|go|curl|docker) \S`)
 	code     = regexp.MustCompile("(`+)(.+?)`+")
@@ -91,10 +93,16 @@ func (p *Page) parse() error {
 				if strings.TrimSpace(p.lines[i]) == "```" {
 					break
 				}
+				if m := fence.FindStringSubmatch(p.lines[i]); m != nil {
+					return fmt.Errorf("%d: the block of line %d has no end before this one", i+1, b.Line)
+				}
 				b.Lines = append(b.Lines, strings.TrimPrefix(p.lines[i], b.indent))
 			}
 			p.Blocks = append(p.Blocks, b)
 			continue
+		}
+		if oddFence.MatchString(line) {
+			return fmt.Errorf("%d: a fence that no test reads: want three backquotes, a language and nothing else, on a line of their own", i+1)
 		}
 		if rest, ok := strings.CutPrefix(line, "<!-- "+Setup); ok && (rest == "" || rest[0] == ' ') {
 			b := Block{Lang: Setup, Line: i + 1}

@@ -184,3 +184,24 @@ func TestSlug(t *testing.T) {
 		}
 	}
 }
+
+func TestFencesThatNoTestWouldRead(t *testing.T) {
+	for name, text := range map[string]string{
+		"a title":             "```console title=\"a\"\n$ tapedeck version\n```\n",
+		"four backquotes":     "````console\n$ tapedeck version\n````\n",
+		"tildes":              "~~~console\n$ tapedeck version\n~~~\n",
+		"a quotation":         "> ```console\n> $ tapedeck version\n> ```\n",
+		"an item's beginning": "- ```console\n  $ tapedeck version\n  ```\n",
+		"a tab":               "\t```console\n\t$ tapedeck version\n\t```\n",
+		"a missing end":       "```text\nsome text\n\n```console\n$ tapedeck version\n```\n",
+		"no end":              "```console\n$ tapedeck version\n",
+	} {
+		file := filepath.Join(t.TempDir(), "page.md")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := Read(file); err == nil {
+			t.Errorf("%s: read as %+v", name, p.Blocks)
+		}
+	}
+}

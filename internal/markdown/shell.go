@@ -54,10 +54,10 @@ func (b Block) Examples() ([]Example, error) {
 }
 
 // Shell returns the shell text of a block: of a console block each command, and all of an sh
-// block or of a comment with hidden commands. Other blocks have none.
+// or shell block or of a comment with hidden commands. Other blocks have none.
 func (b Block) Shell() ([]Span, error) {
 	switch b.Lang {
-	case "sh", Setup:
+	case "sh", "shell", Setup:
 		return []Span{{b.Line, b.Text()}}, nil
 	case "console":
 		examples, err := b.Examples()
