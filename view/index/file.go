@@ -38,7 +38,7 @@ const (
 	// applicationID and schema tell an index from other files, and from those of other
 	// versions.
 	applicationID = 0x54444b56
-	schema        = 3
+	schema        = 4
 	createTable   = "CREATE TABLE part (id INTEGER PRIMARY KEY, data BLOB NOT NULL)"
 	// checkBytes is how long the checksum is that ends the data of a part.
 	checkBytes = 4
