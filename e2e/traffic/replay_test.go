@@ -15,8 +15,11 @@ import (
 // replayed is what a report says.
 type replayed struct {
 	ExitCode    int
-	Differences []struct{ Endpoint, Place, Kind, State string }
-	Results     struct {
+	Differences []struct {
+		Endpoint, Place, Kind, State, Reason string
+		Example                              struct{ Recorded, Live string }
+	}
+	Results struct {
 		Endpoints []struct {
 			Name                  string
 			Sent, Failed, Matched int64

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,6 +87,7 @@ type group struct {
 	apart         int64 // answers in which the live answer differs from the baseline's here
 	// of values that the target and the baseline have here
 	live, byBaseline numbers
+	spread           spread // of live numbers that repeats in the recording have a range for
 	why              string // the first answer is in it
 }
 
@@ -132,8 +134,11 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 	c.compared[a.Endpoint]++
 	in := map[int]bool{}
 	for _, d := range live.List {
-		why := c.outOfRange(a, &d)
+		why, at, ranged := c.outOfRange(a, &d)
 		g := c.group(a, d)
+		if ranged {
+			g.spread.add(at)
+		}
 		if g.count == 0 || a.Step < g.step { // whatever the order of the answers
 			g.example, g.step, g.why = d, a.Step, why
 		}
@@ -206,7 +211,7 @@ func (c *Comparer) group(a Answers, d match.Difference) *group {
 func (c *Comparer) groupOf(k key) *group {
 	g := c.groups[k]
 	if g == nil {
-		g = &group{key: k, number: len(c.order)}
+		g = &group{key: k, number: len(c.order), spread: spread{}}
 		c.groups[k] = g
 		c.order = append(c.order, g)
 	}
@@ -257,31 +262,46 @@ func (c *Comparer) observe(step int, g *group, d match.Difference) {
 // within a range, and this one is too far away from it. It returns the range in words. The
 // range comes from repeats in the recording and from an earlier replay; a number that one of
 // them explains is not too far away. Repeats without a range leave the judgement to the
-// earlier replay. If that had other values there, but no range, any value is noise.
-func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string) {
+// earlier replay. If that had other values there, but no range, any value is noise. If repeats
+// have a range, ranged is true, and at is the number's place in the group's spread.
+func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string, at int64, ranged bool) {
 	if d.Kind != match.ValueChanged || d.Class != "" {
-		return ""
+		return "", 0, false
 	}
 	k := key{place{a.Endpoint, d.Pattern()}, d.Kind}
 	excluded := false
 	if r := c.repeated[k]; r != nil {
-		var applies bool
-		if why, excluded, applies = r.numbers.excludesReplayed(d.Recorded, d.Live); applies && !excluded {
-			return ""
+		at = r.numbers.placeOf(d.Live)
+		if why, excluded, ranged = r.numbers.excludesReplayed(d.Recorded, d.Live); ranged && !excluded {
+			return "", at, true
 		}
 	}
 	if c.earlier != nil && c.earlier.groups[k] != nil {
 		if c.earlier.compare(k, a.Step, hashOf(d.Place, d.Live)) == same {
-			return ""
+			return "", at, false
 		}
 		if why, excluded = c.earlier.groups[k].numbers.excludes(d.Recorded, d.Live); excluded {
 			why = "in an earlier replay " + why
 		}
+		at, ranged = isolated, excluded // the earlier replay decides
 	}
 	if excluded {
 		d.Kind = OutOfRange
 	}
-	return why
+	return why, at, ranged
+}
+
+// spreads tells whether the replay's numbers lead from the range of the recording's repeats to
+// those out of range.
+func (c *Comparer) spreads(g *group) bool {
+	if g.kind != OutOfRange || len(g.spread) == 0 {
+		return false
+	}
+	all := maps.Clone(g.spread)
+	if within := c.groups[key{g.place, match.ValueChanged}]; within != nil {
+		maps.Copy(all, within.spread)
+	}
+	return all.linked()
 }
 
 func hashOf(parts ...string) uint64 {
@@ -443,6 +463,9 @@ func (c *Comparer) judge(g *group) (Judgement, string) {
 			}
 		}
 		return IsNoise, "the baseline differs from the recording there, too, and from this build no more often than that"
+	}
+	if c.spreads(g) {
+		return IsNoise, "this replay also has numbers between these and those of repeats in the recording"
 	}
 	if c.earlier != nil && g.known > 0 && g.unseen == 0 {
 		return IsKnown, "an earlier replay had the same"

@@ -12,7 +12,7 @@
 //   - A place is noise only if there is evidence, which the group names. No value is noise by
 //     its look alone.
 //   - Noise covers other values at a place. If these are numbers within a range, it covers
-//     only numbers near the range. It never covers a place that is gone, new or of another
+//     only numbers near the range, and numbers that the replay's others link to it. It never covers a place that is gone, new or of another
 //     type, nor a carried value that is not the one that was issued.
 //   - Memory does not grow with the number of answers once all groups are known.
 //

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -188,6 +189,66 @@ func TestRepeatsWithoutARangeKeepAnEarlierTolerance(t *testing.T) {
 		cmp.Compare(Answers{Step: 50, Recorded: body(c.recorded), Live: body(c.live)})
 		if got := found(cmp.Finish()); got != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
+// A number that follows the load may be far out of the range if the replay also has the numbers
+// between, whatever the order of the answers and of the shards that got them.
+func TestARangeThatTheReplayExtends(t *testing.T) {
+	body := func(load any) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%v}`, load)) }
+	// Repeats vary from 10 to 20, so that numbers from -90 to 120 are in range.
+	for name, c := range map[string]struct {
+		live []any
+		want string
+	}{
+		"without a gap":         {[]any{25, 110, 290, 1100, 5000}, "noise out_of_range body:$.load ×3; noise value_changed body:$.load ×2"},
+		"downwards":             {[]any{-80, -170, -900}, "noise out_of_range body:$.load ×2; noise value_changed body:$.load ×1"},
+		"both ways":             {[]any{110, -900, 5000}, "noise out_of_range body:$.load ×2; noise value_changed body:$.load ×1"},
+		"a gap at the range":    {[]any{15, 150, 240}, "new out_of_range body:$.load ×2; noise value_changed body:$.load ×1"},
+		"a gap further up":      {[]any{25, 110, 200, 2500}, "new out_of_range body:$.load ×2; noise value_changed body:$.load ×2"},
+		"a gap downwards":       {[]any{25, 110, 200, -2500}, "new out_of_range body:$.load ×2; noise value_changed body:$.load ×2"},
+		"all of them elsewhere": {[]any{1000, 1010, 1020}, "new out_of_range body:$.load ×3"},
+		"no number":             {[]any{25, 110, 200, `"none"`}, "new out_of_range body:$.load ×2; noise value_changed body:$.load ×2"},
+	} {
+		for _, shards := range []int{1, 2} {
+			for turn := range c.live {
+				var parts []json.RawMessage
+				for shard := range shards {
+					cmp := comparer(t, Options{})
+					for n := range 12 {
+						cmp.Repeats(0, [2]int{n, n + 1}, body(fmt.Sprintf("%q", fmt.Sprint(load(n)))), body(fmt.Sprintf("%q", fmt.Sprint(load(n+1)))), true)
+					}
+					for i := range c.live {
+						n := (i + turn) % len(c.live)
+						if i%shards != shard {
+							continue
+						}
+						live := c.live[n]
+						if number, ok := live.(int); ok {
+							live = fmt.Sprintf("%q", fmt.Sprint(number))
+						}
+						cmp.Compare(Answers{Step: 50 + n, Recorded: body(`"12"`), Live: body(live)})
+					}
+					part, err := cmp.Part([]string{"GET /a"}, func(int) Origin { return Origin{} })
+					if err != nil {
+						t.Fatal(err)
+					}
+					parts = append(parts, part)
+					if shards == 1 {
+						if got := found(cmp.Finish()); got != c.want {
+							t.Errorf("%s, turned by %d:\ngot  %s\nwant %s", name, turn, got, c.want)
+						}
+					}
+				}
+				joined, err := Join(parts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := found(joined.Result); got != c.want {
+					t.Errorf("%s, turned by %d, of %d shards:\ngot  %s\nwant %s", name, turn, shards, got, c.want)
+				}
+			}
 		}
 	}
 }

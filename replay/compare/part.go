@@ -43,6 +43,7 @@ type partGroup struct {
 	Apart      int64            `json:"apart,omitempty"`
 	Live       numbersJSON      `json:"live"`
 	ByBaseline numbersJSON      `json:"byBaseline"`
+	Spread     []int64          `json:"spread,omitempty"`
 }
 
 // Origin names the request that an example is of.
@@ -125,6 +126,7 @@ func (c *Comparer) Part(endpoints []string, origin func(step int) Origin) (json.
 			Endpoint: endpoints[g.endpoint], Place: g.pattern, Kind: g.kind, Repeats: c.repeated[g.key] != nil, Count: g.count,
 			Example: g.example, Step: g.step, Of: origin(g.step), Why: g.why, Known: g.known, Varied: g.varied, Unseen: g.unseen,
 			Baseline: g.baseline, Apart: g.apart, Live: g.live.json(), ByBaseline: g.byBaseline.json(),
+			Spread: slices.Sorted(maps.Keys(g.spread)),
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.sets)) {
@@ -237,6 +239,9 @@ func (j *joining) group(p *partGroup) int {
 	}
 	g.live.join(p.Live.numbers())
 	g.byBaseline.join(p.ByBaseline.numbers())
+	for _, at := range p.Spread {
+		g.spread.add(at)
+	}
 	return g.number
 }
 

@@ -64,13 +64,14 @@ func TestLargeNumbersAreKept(t *testing.T) {
 func TestDamagedParts(t *testing.T) {
 	for text, want := range map[string]string{
 		`[]`: "comparison of part 1 of 1: json:",
-		`{"groups":[{"endpoint":"a"}],"sets":[{"groups":[1],"count":1}]}`:                     "an answer is in group 1 of 1",
-		`{"sets":[{"groups":[-1],"count":1}]}`:                                                "an answer is in group -1 of 0",
-		`{"observed":[{"endpoint":"a","place":"body","values":"%"}]}`:                         "what was observed at body of a: illegal base64",
-		`{"observed":[{"endpoint":"a","place":"body","values":"AQI="}]}`:                      "its values are damaged",
-		`{"equal":-5,"compared":{"a":-7},"groups":[{"endpoint":"a","count":-1,"step":-3}]}`:   "",
-		`{"groups":[{"endpoint":"a","count":3,"baseline":9,"apart":-4,"live":{"n":-4}}]}`:     "",
-		`{"groups":[{"endpoint":"a","count":3,"live":{"n":9,"bits":[9221120237041090561]}}]}`: "",
+		`{"groups":[{"endpoint":"a"}],"sets":[{"groups":[1],"count":1}]}`:                               "an answer is in group 1 of 1",
+		`{"sets":[{"groups":[-1],"count":1}]}`:                                                          "an answer is in group -1 of 0",
+		`{"observed":[{"endpoint":"a","place":"body","values":"%"}]}`:                                   "what was observed at body of a: illegal base64",
+		`{"observed":[{"endpoint":"a","place":"body","values":"AQI="}]}`:                                "its values are damaged",
+		`{"equal":-5,"compared":{"a":-7},"groups":[{"endpoint":"a","count":-1,"step":-3}]}`:             "",
+		`{"groups":[{"endpoint":"a","count":3,"baseline":9,"apart":-4,"live":{"n":-4}}]}`:               "",
+		`{"groups":[{"endpoint":"a","count":3,"live":{"n":9,"bits":[9221120237041090561]}}]}`:           "",
+		`{"groups":[{"endpoint":"a","kind":"out_of_range","count":3,"spread":[-9223372036854775808]}]}`: "",
 	} {
 		_, err := Join([]json.RawMessage{json.RawMessage(text)})
 		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {

@@ -1,0 +1,64 @@
+package compare
+
+import (
+	"maps"
+	"math"
+	"slices"
+)
+
+// spread has where the live numbers of a group are, in widths of the range of the recording's
+// repeats and counted from its lower end. Some numbers follow the load, such as how many
+// requests are under way. Under a higher load than the recorded one they are far beyond the
+// range, but the replay then also has numbers between.
+type spread map[int64]bool
+
+const (
+	// maxSpread bounds the places that are kept for a group. Numbers at others count as isolated.
+	maxSpread = 1000
+	// isolated is the place of a value that nothing can link to the range.
+	isolated = math.MaxInt64
+	// farthest is the last place that is counted.
+	farthest = 1 << 40
+)
+
+// placeOf returns where a live value is.
+func (v *numbers) placeOf(live string) int64 {
+	y, ok := number(live)
+	at := math.Floor((y - v.min) / (v.max - v.min))
+	if !ok || math.IsNaN(at) || math.Abs(at) > farthest {
+		return isolated
+	}
+	return int64(at)
+}
+
+func (s spread) add(at int64) {
+	if at < -farthest || at > farthest || !s[at] && len(s) >= maxSpread {
+		at = isolated
+	}
+	s[at] = true
+}
+
+// linked tells whether no number is isolated. Each number that is at most recordedWidths away
+// widens the range for the others.
+func (s spread) linked() bool {
+	if s[isolated] {
+		return false
+	}
+	at := slices.Sorted(maps.Keys(s))
+	next, _ := slices.BinarySearch(at, 0)
+	before := next - 1
+	from, to := int64(0), int64(0)
+	for {
+		reach := (to - from + 1) * recordedWidths
+		switch {
+		case next < len(at) && at[next] <= to+reach:
+			to = at[next]
+			next++
+		case before >= 0 && at[before] >= from-reach:
+			from = at[before]
+			before--
+		default:
+			return next == len(at) && before < 0
+		}
+	}
+}
