@@ -94,7 +94,7 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.baseline, "baseline", "", "`URL` of a build that each request is sent to as well, or the report of an earlier replay, to tell what is new")
 	fs.BoolVar(&f.verifyFix, "verify-fix", false, "want recorded failures to be gone")
 	f.matchFlags.register(fs)
-	fs.StringArrayVar(&f.failIf, "fail-if", nil, "a `goal` that is missed if it holds, as \"latency.p95 > 100\"; may be repeated")
+	fs.StringArrayVar(&f.failIf, "fail-if", nil, "a `goal` that is missed if it holds, as \"latency.p95 > 100\" or \"latency.p50 > recorded + 20ms\"; may be repeated")
 
 	fs.BoolVar(&f.mocks, "mock", false, "mock the recorded dependencies, and run the command behind the mock")
 	fs.StringVar(&f.passthrough, "mock-passthrough", "", "`hosts` that are reached where the recording has no answer, separated by commas")
