@@ -58,6 +58,8 @@ func TestJSON(t *testing.T) {
 		{`{"kind":"ExternalSecret","data":[{"remoteRef":{"kind":"Secret","property":"a"}}]}`, `{"kind":"ExternalSecret","data":[{"remoteRef":{"kind":"Secret","property":"a"}}]}`, ""},
 		{`{"ｐａｓｓｗｏｒｄ":"hush","Ａ":"b"}`, `{"ｐａｓｓｗｏｒｄ":"R","Ａ":"b"}`, "req.body.ｐａｓｓｗｏｒｄ"},
 		{`{"tokens":{"access":"0A1b2C3d4E5f6G7h"},"list":{"tokens":["0A1b2C3d4E5f6G7h"]}}`, `{"tokens":{"access":"R"},"list":{"tokens":["R"]}}`, "req.body.list.tokens[],req.body.tokens.access"},
+		{`{"recovery_tokens":["abcd-efgh"],"deviceTokens":["a:b"],"password_reset_tokens":"hush"}`, `{"recovery_tokens":["R"],"deviceTokens":["R"],"password_reset_tokens":"R"}`, "req.body.deviceTokens[],req.body.password_reset_tokens,req.body.recovery_tokens[]"},
+		{`{"tokens":["hello","2nd"],"stop_tokens":["end"],"ratelimit_reset_tokens":"6m0s"}`, `{"tokens":["hello","2nd"],"stop_tokens":["end"],"ratelimit_reset_tokens":"6m0s"}`, ""},
 		{`{"cvv":123`, `{"cvv":8000`, "req.body.cvv"},
 		{`{"sessions":{"ghp_0123456789abcdefABCDEF":{"token":"hush"}}}`, `{"sessions":{"R":{"token":"R"}}}`, "req.body.sessions.*,req.body.sessions.*.token"},
 		{"{\"token\":\"hush\"}\n{\"token\":\"hush\"}\n", "{\"token\":\"R\"}\n{\"token\":\"R\"}\n", "req.body.token"},

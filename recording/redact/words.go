@@ -85,6 +85,8 @@ var words = []struct {
 	{whole, inParameter, anywhere, textOnly, `authorization`},
 	{whole, inParameter, alone, textOnly, `code tk tgt`},
 	{random, inBody, atEnd, textOnly, `auth oauth authentication authenticator session sess sig sas authn nonce mfa ticket-granting`},
+	{whole, inBody, atEnd, textOnly, `recovery-token backup-token login-token device-token push-token registration-token verification-token activation-token
+		invite-token invitation-token password-reset-token bot-token deploy-token personal-token`},
 	{mixed, inBody, atEnd, textOnly, `tokens`},
 	{scrambled, inBody, atEnd, textOnly, `key`},
 	{scrambled, inBody, alone, textOnly, `sid ticket sign clave tk tgt`},
