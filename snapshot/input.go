@@ -13,24 +13,23 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// Selection says what is read of a place or of another snapshot.
+// Selection selects exchanges of a place or of another snapshot.
 type Selection struct {
 	// Query selects segments and exchanges.
 	Query read.Query
-	// Match, unless it is nil, selects among those that Query selects. It sees all of the
-	// exchange.
+	// Match, unless it is nil, selects among the exchanges that Query selects. It gets the whole exchange.
 	Match func(*recording.Exchange) bool
-	// Asked is what a person asked for, by the name of the flag.
+	// Asked has the values that a person gave, by the name of the flag.
 	Asked map[string]string
-	// AllowDamaged takes what can be read of a recording that is damaged. It is no matter
-	// of a snapshot: one that was changed is always an error.
+	// AllowDamaged takes the exchanges of a damaged recording that can be read. It doesn't apply to
+	// snapshots: a changed snapshot is always an error.
 	AllowDamaged bool
-	// Read has further options of the reader, which reads in order.
+	// Read has further options of the reader. The reader always reads in order.
 	Read read.Options
 }
 
-// Select returns the input of [Create] from what [Source] has opened: s, and the snapshot
-// unless it is a place. s may also be a file ([read.Path]).
+// Select returns the input of [Create] from the result of [Source]: a store and, unless that is a place,
+// a snapshot. The store may also be a file ([read.Path]).
 func Select(ctx context.Context, from contract.Place, s read.Store, parent *Snapshot, sel Selection) (Input, error) {
 	o := sel.Read
 	o.Order = read.Sorted
@@ -40,7 +39,7 @@ func Select(ctx context.Context, from contract.Place, s read.Store, parent *Snap
 	}
 	in := Input{From: From{Place: from.String(), Query: sel.Asked}}
 	if parent != nil {
-		ref, _, _ := from.Snapshot() // it was opened by it
+		ref, _, _ := from.Snapshot() // Source opened it by this reference
 		in.From.Place = ref.Place.String()
 		in.From.Parent = contract.SnapshotRef{ID: parent.ID, Digest: parent.Digest}.String()
 	}
@@ -48,7 +47,7 @@ func Select(ctx context.Context, from contract.Place, s read.Store, parent *Snap
 	in.Exchanges = func(yield func(*recording.Exchange, error) bool) {
 		for rec, err := range r.Records() {
 			if err == nil {
-				err = damage(r.Report(), parent, sel.AllowDamaged) // all of it was read before the first comes
+				err = damage(r.Report(), parent, sel.AllowDamaged) // the reader has read all segments before it returns the first exchange
 			}
 			if err != nil {
 				yield(nil, err)
@@ -68,12 +67,12 @@ func Select(ctx context.Context, from contract.Place, s read.Store, parent *Snap
 	in.Facts = func() Facts { return facts(r.Report(), parent, homes) }
 	in.Nothing = func() string {
 		rep := r.Report()
-		return fmt.Sprintf("%d exchanges in %d segments were read, of which names, times and filters select none", rep.Read, rep.Segments)
+		return fmt.Sprintf("%d exchanges in %d segments were read, but names, times and filters select none of them", rep.Read, rep.Segments)
 	}
 	return in, nil
 }
 
-// damage is what keeps a snapshot from being made.
+// damage returns the error for damage that prevents a snapshot.
 func damage(r *read.Report, parent *Snapshot, allowed bool) error {
 	if parent != nil {
 		if err := parent.Err(); err != nil {
@@ -82,17 +81,17 @@ func damage(r *read.Report, parent *Snapshot, allowed bool) error {
 		return r.Damaged()
 	}
 	if err := r.Damaged(); err != nil && !allowed {
-		return fmt.Errorf("%w; --allow-damaged takes what can be read", err)
+		return fmt.Errorf("%w; --allow-damaged takes the exchanges that can be read", err)
 	}
 	return nil
 }
 
-// Rewriter changes exchanges, and tells which to keep.
+// Rewriter changes exchanges, and reports which to keep.
 type Rewriter interface {
 	Rewrite(*recording.Exchange) (keep bool)
 }
 
-// Through has the exchanges go through a rewriter.
+// Through passes the exchanges through a rewriter.
 func (in Input) Through(w Rewriter) Input {
 	all := in.Exchanges
 	in.Exchanges = func(yield func(*recording.Exchange, error) bool) {
@@ -108,7 +107,7 @@ func (in Input) Through(w Rewriter) Input {
 	return in
 }
 
-// facts has what is known of the input; homes are the partitions of pods.
+// facts returns the facts about the input. homes has the partitions of pods.
 func facts(r *read.Report, parent *Snapshot, homes map[string]recording.Partition) Facts {
 	f := Facts{Findings: map[string]uint64{}}
 	if parent != nil {
@@ -121,7 +120,7 @@ func facts(r *read.Report, parent *Snapshot, homes map[string]recording.Partitio
 		if c.RedactKey != "" {
 			f.RedactKeys = append(slices.Clone(f.RedactKeys), c.RedactKey)
 		}
-		if c.Pod == recording.MergedPod { // it redacted what others recorded
+		if c.Pod == recording.MergedPod { // the process redacted exchanges that others recorded
 			n--
 		}
 	}
@@ -134,7 +133,7 @@ func facts(r *read.Report, parent *Snapshot, homes map[string]recording.Partitio
 	}
 	docs := read.Kinds()
 	for _, found := range r.Findings() {
-		if parent != nil && found.Kind == read.NoCounters { // snapshots have theirs in the manifest
+		if parent != nil && found.Kind == read.NoCounters { // snapshots have their counters in the manifest
 			continue
 		}
 		if f.Findings == nil {
@@ -145,7 +144,7 @@ func facts(r *read.Report, parent *Snapshot, homes map[string]recording.Partitio
 	return f
 }
 
-// addPods notes what is missing of processes, and counts it.
+// addPods lists and counts the missing exchanges of processes.
 func (f *Facts) addPods(all []read.Process) {
 	for _, p := range all {
 		if p.Pod == recording.MergedPod || p.End && len(p.Missing) == 0 {

@@ -9,23 +9,22 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Rule leaves exchanges out of every snapshot, unless they are asked for: those that
-// nobody wants to replay, or answer from.
+// Rule leaves exchanges out of every snapshot, unless --keep names it. They are of no use in replays and
+// mocks.
 type Rule struct {
-	// Name is what --keep takes.
+	// Name is the value for --keep.
 	Name string
-	// Doc says which exchanges it leaves out, and why.
+	// Doc says which exchanges the rule leaves out, and why.
 	Doc string
-	// Mark says how the exchange itself is marked; "" where Filter tells.
+	// Mark says how such exchanges are marked; "" if the rule has a Filter.
 	Mark string
-	// Filter has the rules in the grammar of package filter; an exchange that one of them
-	// matches is left out.
+	// Filter has rules in the grammar of package filter. An exchange that matches one of them is left out.
 	Filter string
 
 	marked func(*recording.Exchange) bool
 }
 
-// Rules is the table of rules. An exchange counts for the first that matches it.
+// Rules is the table of rules. An exchange counts for the first rule that matches it.
 func Rules() []Rule {
 	return []Rule{
 		{Name: "incomplete", Doc: "Exchanges that lack a part: no answer, a connection that broke, bytes or parts that were lost, streams that could not be decoded. They can be neither repeated nor compared.",
@@ -33,7 +32,7 @@ func Rules() []Rule {
 			marked: func(e *recording.Exchange) bool {
 				return e.Incomplete() != "" || e.Tags.Get(recording.TagUndecoded) != "" || partial(e.Conversation())
 			}},
-		{Name: "replay", Doc: "Traffic that a replay sent, and what it caused. A snapshot of it would be a copy of a copy.",
+		{Name: "replay", Doc: "Traffic that a replay sent, and traffic that this caused. A snapshot of it would be a copy of a copy.",
 			Mark:   "tag `replay`",
 			marked: func(e *recording.Exchange) bool { return e.Tags.Get(recording.TagReplay) != "" }},
 		{Name: "probes", Doc: "Health checks of Kubernetes, of Envoy, of load balancers and of gRPC. Their number depends on the cluster, not on the clients.",
@@ -54,14 +53,14 @@ out method=POST path=/api/*/envelope/`},
 	}
 }
 
-// ruleSet counts what each rule matches.
+// ruleSet counts the exchanges that each rule matches.
 type ruleSet struct {
 	rules   []Rule
 	filters []*filter.Filter
 	counts  []RuleCount
 }
 
-// newRuleSet keeps what the named rules match.
+// newRuleSet returns the rules, of which the named ones leave nothing out.
 func newRuleSet(keep []string) (*ruleSet, error) {
 	set := &ruleSet{rules: Rules()}
 	var names []string
@@ -82,7 +81,7 @@ func newRuleSet(keep []string) (*ruleSet, error) {
 	return set, nil
 }
 
-// leavesOut reports whether a rule leaves the exchange out, and counts.
+// leavesOut reports whether a rule leaves the exchange out, and counts it for its rule.
 func (s *ruleSet) leavesOut(e *recording.Exchange) bool {
 	x := Asked(e)
 	for i, r := range s.rules {
@@ -94,7 +93,7 @@ func (s *ruleSet) leavesOut(e *recording.Exchange) bool {
 	return false
 }
 
-// Asked is the exchange as a filter sees it.
+// Asked returns the exchange in the form that a filter reads.
 func Asked(e *recording.Exchange) *filter.Exchange {
 	x := &filter.Exchange{In: e.Direction == recording.In, Host: e.Host(), Path: e.Location, Method: e.Command}
 	if e.HTTP != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// Warnings say what whoever uses the snapshot has to know, a sentence each.
+// Warnings returns sentences that users of the snapshot must know.
 func (m *Manifest) Warnings() (all []string) {
 	if n := len(m.RedactKeys); n > 1 {
 		all = append(all, fmt.Sprintf("secrets were redacted under %d keys: one secret has several tokens, so sessions and logins can't be followed from one pod to another", n))
@@ -38,7 +38,7 @@ func (m *Manifest) Warnings() (all []string) {
 	return all
 }
 
-// missing says of which pods segments are missing.
+// missing lists the pods whose segments are missing.
 func (m *Manifest) missing() string {
 	var pods []string
 	for _, p := range m.Pods {
@@ -52,7 +52,7 @@ func (m *Manifest) missing() string {
 	return ": numbers " + strings.Join(pods, "; ")
 }
 
-// unknownEnds says of which pods nobody knows whether they recorded more.
+// unknownEnds lists the pods that may have recorded more.
 func (m *Manifest) unknownEnds() string {
 	var pods []string
 	rest := m.Capture.EndUnknown
@@ -71,7 +71,7 @@ func (m *Manifest) unknownEnds() string {
 // shownNames is how many names of a list Show writes.
 const shownNames = 10
 
-// Show describes the snapshot to a person.
+// Show describes the snapshot for people.
 func Show(w io.Writer, ref contract.SnapshotRef, m *Manifest) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -127,7 +127,7 @@ func Show(w io.Writer, ref contract.SnapshotRef, m *Manifest) error {
 	return err
 }
 
-// query is what was asked for, as flags.
+// query returns the selection as flags.
 func (f *From) query() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(f.Query)) {
@@ -151,7 +151,7 @@ func counts(list []Count, rest int64) string {
 	return strings.Join(words, ", ")
 }
 
-// Size writes a number of bytes for a person.
+// Size formats a number of bytes for people.
 func Size(n int64) string {
 	const unit = 1024
 	if n < unit {
@@ -166,7 +166,7 @@ func Size(n int64) string {
 	return fmt.Sprintf("%.1f %s", size, name)
 }
 
-// Table lists snapshots to a person, a line each.
+// Table lists snapshots for people, one on each line.
 func Table(w io.Writer, all []Listed) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -186,8 +186,8 @@ func Table(w io.Writer, all []Listed) error {
 	return err
 }
 
-// JSON writes one line that describes a snapshot: its reference, and its manifest or what
-// is wrong with it.
+// JSON writes one line that describes a snapshot: its reference, and its manifest or the error that
+// reading it returned.
 func JSON(w io.Writer, ref contract.SnapshotRef, m *Manifest, wrong error) error {
 	line := struct {
 		Ref      string    `json:"ref"`

@@ -11,8 +11,8 @@ import (
 // Opener opens the store of a place, as place.Open does.
 type Opener func(context.Context, contract.Place) (store.Store, error)
 
-// Source opens what a command reads: a place, or one snapshot, whose pin is checked and
-// whose files are verified as they are read. The snapshot is nil for a place.
+// Source opens the source of a command: a place, or one snapshot. It checks the pin of a snapshot, and
+// each file is verified when it is read. For a place, the returned snapshot is nil.
 func Source(ctx context.Context, p contract.Place, open Opener) (store.Store, *Snapshot, error) {
 	ref, isSnapshot, err := p.Snapshot()
 	if err != nil {
@@ -33,14 +33,13 @@ func Source(ctx context.Context, p contract.Place, open Opener) (store.Store, *S
 	return s.Store(), s, nil
 }
 
-// CheckPlaces refuses to write into a place that lies inside the one that is read, and the
-// other way round: one would become a part of the other. The same place for both is fine,
-// since snapshots have a folder of their own.
+// CheckPlaces returns an error if one of the two places is inside the other, because one would become a
+// part of the other. Both may be the same place, because snapshots have a separate folder.
 //
-// It refuses to write to a collector, too, which takes no writes from commands.
+// It also returns an error if the target is a collector, which takes no writes from commands.
 func CheckPlaces(from, to contract.Place) error {
 	if to.IsCollector() {
-		return fmt.Errorf("%s is written to: a collector takes no writes from commands; name the directory or the bucket that it stores in", to)
+		return fmt.Errorf("can't write to %s: a collector takes no writes from commands; name the directory or the bucket that it stores in", to)
 	}
 	if ref, ok, err := from.Snapshot(); err == nil && ok {
 		from = ref.Place
@@ -50,7 +49,7 @@ func CheckPlaces(from, to contract.Place) error {
 		inner, outer = outer, inner
 	}
 	if outer.Contains(inner) && !inner.Contains(outer) {
-		return fmt.Errorf("%s lies inside %s: name the same place for both, or two that have nothing in common", inner, outer)
+		return fmt.Errorf("%s is inside %s; name the same place for both, or two places that are not inside each other", inner, outer)
 	}
 	return nil
 }

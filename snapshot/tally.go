@@ -9,14 +9,14 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// maxTally is how many names a tally tells apart. A recording is foreign: each exchange
-// may have a host of its own.
+// maxTally is how many names a tally counts separately. A recording is foreign: each exchange may have
+// a different host.
 const maxTally = 10_000
 
 // tally counts by name.
 type tally struct {
 	counts map[string]int64
-	rest   int64 // of names that came when there was no room
+	rest   int64 // the count of further names, for which there is no room
 }
 
 func (t *tally) add(name string) {
@@ -31,7 +31,7 @@ func (t *tally) add(name string) {
 	t.counts[strings.Clone(name)]++
 }
 
-// shorten keeps a name that no host can have from filling the manifest.
+// shorten cuts a name that is longer than a host can be, so that it can't fill the manifest.
 func shorten(name string) string {
 	if len(name) <= contract.MaxHostName {
 		return name
@@ -39,7 +39,7 @@ func shorten(name string) string {
 	return strings.ToValidUTF8(name[:contract.MaxHostName], "") + "…"
 }
 
-// most returns the most frequent names, and the sum of the others.
+// most returns the most frequent names, and the sum of the other counts.
 func (t *tally) most() (list []Count, rest int64) {
 	list = []Count{}
 	for name, n := range t.counts {

@@ -286,7 +286,7 @@ func (c *converting) each(f func(*recording.Exchange) error) error {
 
 func (c *converting) damaged() error {
 	if err := c.reader.Report().Damaged(); err != nil {
-		return &codedError{codeIncomplete, fmt.Errorf("%w; --allow-damaged takes what can be read", err)}
+		return &codedError{codeIncomplete, fmt.Errorf("%w; --allow-damaged takes the exchanges that can be read", err)}
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func TestInspect(t *testing.T) {
 		{"filters", []string{"--path", "cart", dir}, 0, []string{"/cart"}, "/login", ""},
 		{"writes JSON lines", []string{"-o", "json", dir}, 0, []string{`"location":"/cart"`}, "UUID", ""},
 		{"shows one", []string{"--show", "02", dir}, 0, []string{"IN http 02000000-"}, "IN http 01", ""},
-		{"shows none", []string{"--show", "ff", dir}, 1, nil, "", "no exchange has a UUID that begins so"},
+		{"shows none", []string{"--show", "ff", dir}, 1, nil, "", "no exchange has a UUID that begins with it"},
 		{"reads up to a torn tail of what is being written", []string{open}, 0, []string{"/whole"}, "", "note: 1 open segment: open.jsonl.part"},
 		{"reads up to a torn tail", []string{torn}, 1, []string{"/whole"}, "", "tapedeck: 1 torn segment: torn.jsonl"},
 		{"reads on behind a bad line", []string{bad}, 1, []string{"/behind"}, "", "tapedeck: 1 malformed record: bad.jsonl: line 1: "},

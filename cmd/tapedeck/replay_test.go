@@ -32,7 +32,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		{"--copies 2 --users 2", "--copies: it multiplies recorded times"},
 		{"--stage rate=1,for=1s --stage vus=1,for=1s", "not both"},
 		{"--set TOP-SECRET", "a setting: want a place"},
-		{"--set =TOP-SECRET", "a path is empty"},
+		{"--set =TOP-SECRET", "the path is empty"},
 		{"--set res.body=TOP-SECRET", "want a place"},
 		{"--only all", "want safe"},
 		{"--mock", "want a command"},

@@ -1,17 +1,17 @@
-// Package archive carries the segments of a directory out of a pod: as a tar archive on
-// standard output, since the image has neither a shell nor tar.
+// Package archive copies the segments of a directory out of a pod, as a tar archive on standard output,
+// because the image has neither a shell nor tar.
 //
 //	/tapedeck-proxy export ──▶ Write ──▶ kubectl exec ──▶ Read ──▶ tapedeck pull
 //
 // It promises:
 //
-//   - Write sends each segment as far as it is written. It holds a buffer in memory and
-//     no segment. Recording goes on meanwhile.
-//   - The last entry is a mark, so Read can tell a whole archive from one that ended early.
-//   - Read believes nothing. An archive has regular files with the names of segments, each
-//     once, within limits, and the mark; everything else is an error that names the entry.
+//   - Write sends the bytes that each segment has so far. It holds one buffer in memory, but no segment.
+//     Recording continues meanwhile.
+//   - The last entry is a mark, by which Read recognises an archive that ended early.
+//   - Read trusts nothing. An archive has regular files with the names of segments, each once and within
+//     limits, and the mark. Anything else is an error that names the entry.
 //
-// It imports recording and the standard library alone: the sidecar links it.
+// It imports recording and the standard library only, because the sidecar links it.
 package archive
 
 import (
@@ -40,25 +40,25 @@ const format = 1
 type Mark struct {
 	// Format is the version of the archive's format.
 	Format int `json:"format"`
-	// Version is that of the program that wrote it.
+	// Version is the version of the program that wrote the archive.
 	Version string `json:"version"`
-	// Segments and Bytes are how many went before, and their size.
+	// Segments counts the segments before the mark, and Bytes their size.
 	Segments int   `json:"segments"`
 	Bytes    int64 `json:"bytes"`
-	// Parts is how many of them were still being written, or had lost their writer.
+	// Parts counts those that were still being written, or whose writer was killed.
 	Parts int `json:"parts"`
-	// Removed is how many made room for new ones before they could be sent.
+	// Removed counts segments that were deleted to make room before they could be sent.
 	Removed int `json:"removed"`
-	// Skipped is how many other files the directory has.
+	// Skipped counts the other files of the directory.
 	Skipped int `json:"skipped"`
 }
 
-// ErrCutBack means that a segment became shorter while it was sent, because the disk was
-// full. A second attempt succeeds.
-var ErrCutBack = errors.New("the sidecar cut the segment back while it was being sent, because the disk is full; try again")
+// ErrCutBack means that a segment became shorter while it was sent, because the disk was full. A second
+// attempt succeeds.
+var ErrCutBack = errors.New("the sidecar shortened the segment while it was being sent, because the disk is full; try again")
 
-// Write writes the segments below the directory to w, in the order of their keys, and
-// the mark. The archive is broken if it returns an error. version is that of the program.
+// Write writes the segments below the directory to w, in the order of their keys, and the mark. After an
+// error the archive is broken. version is the version of the program.
 func Write(ctx context.Context, w io.Writer, dir, version string) (Mark, error) {
 	m := Mark{Format: format, Version: version}
 	root, err := os.OpenRoot(dir)
@@ -94,21 +94,20 @@ type writer struct {
 	root *os.Root
 	tar  *tar.Writer
 	buf  []byte
-	last string // name of the last segment that was sent
+	last string // the name of the last segment that was sent
 }
 
-// add sends a segment. Its name may have changed since it was listed, as it may have
-// been completed.
+// add sends a segment. If the segment was completed since it was listed, its name has changed.
 func (a *writer) add(ctx context.Context, name string) error {
 	if _, err := recording.ParseSegmentKey(name); err != nil {
-		if base := path.Base(name); base[0] != '.' && base[0] != '_' { // hidden from readers and query engines
+		if base := path.Base(name); base[0] != '.' && base[0] != '_' { // these names are hidden from readers and query engines
 			a.Skipped++
 		}
 		return nil
 	}
 	whole, part := strings.CutSuffix(name, recording.PartSuffix)
 	if part && a.last == whole {
-		return nil // it was being completed when the folder was listed, under both names
+		return nil // the list has both names, because the segment was just being completed
 	}
 	f, err := a.open(name)
 	if part && errors.Is(err, fs.ErrNotExist) {
@@ -157,7 +156,7 @@ func (a *writer) open(name string) (*os.File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("no regular file")}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
 	}
 	return a.root.Open(name)
 }
@@ -180,7 +179,7 @@ func (a *writer) end() error {
 	return a.tar.Close()
 }
 
-// reader stops when the context ends.
+// reader returns an error once the context has ended.
 type reader struct {
 	ctx context.Context
 	io.Reader
@@ -193,26 +192,25 @@ func (r reader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// Limits bound what [Read] takes.
+// Limits bound the archives that [Read] accepts.
 type Limits struct {
-	// Segments is how many segments there may be.
+	// Segments is how many segments an archive may have.
 	Segments int
-	// Segment is the size of each, and Bytes of all together.
+	// Segment bounds the size of each, and Bytes that of all together.
 	Segment, Bytes int64
 }
 
-// DefaultLimits are wide enough for every spool whose bound a rendered pod sets by
-// itself, sixteen times.
+// DefaultLimits allow 16 times the largest spool that a rendered pod has by default.
 func DefaultLimits() Limits { return Limits{Segments: 1 << 20, Segment: 2 << 30, Bytes: 16 << 30} }
 
-// maxMark is the size of a mark; room for what a later version adds.
+// maxMark bounds the size of a mark. Later versions may add to it.
 const maxMark = 64 << 10
 
-// Read reads an archive and gives each segment to take, with its size and its content,
-// of which take reads as much as it likes. What was taken before an error is whole.
+// Read reads an archive, and calls take with the key, the size and the content of each segment. take
+// need not read all of the content. The segments that take got before an error are whole.
 func Read(ctx context.Context, r io.Reader, limits Limits, take func(key recording.SegmentKey, size int64, content io.Reader) error) (Mark, error) {
-	// A tar header takes 512 bytes, the content is rounded up to that, and a long name
-	// takes two headers and its own content.
+	// A tar header has 512 bytes, the content is padded to a multiple of that, and a long name has two
+	// headers and its content.
 	stream := &limited{r: reader{ctx, r}, left: limits.Bytes + int64(limits.Segments+2)*8*512 + maxMark}
 	a := archive{tar: tar.NewReader(stream), limits: limits, seen: map[string]bool{}}
 	m, err := a.read(take)
@@ -242,7 +240,7 @@ func (a *archive) read(take func(recording.SegmentKey, int64, io.Reader) error) 
 		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
 			return Mark{}, errEarly
 		case err != nil:
-			return Mark{}, fmt.Errorf("no tar archive, or a damaged one; want the output of tapedeck-proxy export: %w", err)
+			return Mark{}, fmt.Errorf("it is not a tar archive, or is damaged; want the output of tapedeck-proxy export: %w", err)
 		}
 		if err := check(h); err != nil {
 			return Mark{}, fmt.Errorf("entry %.300q: %w", h.Name, err)
@@ -256,22 +254,22 @@ func (a *archive) read(take func(recording.SegmentKey, int64, io.Reader) error) 
 	}
 }
 
-var errEarly = errors.New("it ended early, so segments may be missing; those that arrived are kept: try again")
+var errEarly = errors.New("it ended early, so segments may be missing; the ones that arrived are kept: try again")
 
-// check refuses whatever Write does not write. Links, devices and folders have types of
-// their own; a sparse file makes much of little.
+// check rejects entries that Write never writes: links, devices, folders, and sparse files, which can
+// claim a large size with few bytes.
 func check(h *tar.Header) error {
 	switch {
 	case h.Typeflag != tar.TypeReg:
-		return fmt.Errorf("type %q: an archive has regular files alone", h.Typeflag)
+		return fmt.Errorf("found the type %q; an archive has only regular files", h.Typeflag)
 	case h.Linkname != "" || h.Devmajor != 0 || h.Devminor != 0:
-		return errors.New("a link or a device: an archive has regular files alone")
+		return errors.New("found a link or a device; an archive has only regular files")
 	case h.Mode&^0o777 != 0:
-		return fmt.Errorf("mode %#o: want permissions alone", h.Mode)
+		return fmt.Errorf("found the mode %#o; want only permissions", h.Mode)
 	}
 	for name := range h.PAXRecords {
 		if name != "path" {
-			return fmt.Errorf("record %.100q: an archive has none but path", name)
+			return fmt.Errorf("found the record %.100q; only path is allowed", name)
 		}
 	}
 	return nil
@@ -283,13 +281,13 @@ func (a *archive) segment(h *tar.Header, take func(recording.SegmentKey, int64, 
 	case err != nil:
 		return err
 	case a.seen[h.Name]:
-		return errors.New("it is there twice")
+		return errors.New("the archive has it twice")
 	case h.Size > a.limits.Segment:
-		return fmt.Errorf("%d bytes: a segment may have %d", h.Size, a.limits.Segment)
+		return fmt.Errorf("it has %d bytes; a segment may have %d", h.Size, a.limits.Segment)
 	case a.bytes+h.Size > a.limits.Bytes:
-		return fmt.Errorf("more than %d bytes with it: that is the limit", a.limits.Bytes)
+		return fmt.Errorf("with it, the archive has more than %d bytes, which is the limit", a.limits.Bytes)
 	case a.segments == a.limits.Segments:
-		return fmt.Errorf("more than %d segments with it: that is the limit", a.limits.Segments)
+		return fmt.Errorf("with it, the archive has more than %d segments, which is the limit", a.limits.Segments)
 	}
 	a.seen[h.Name] = true
 	content := &io.LimitedReader{R: a.tar, N: h.Size}
@@ -304,7 +302,7 @@ func (a *archive) segment(h *tar.Header, take func(recording.SegmentKey, int64, 
 	return nil
 }
 
-// mark reads the mark and compares it with what came before.
+// mark reads the mark and compares its counts with those of the archive.
 func (a *archive) mark(h *tar.Header) (m Mark, err error) {
 	if h.Size > maxMark {
 		return m, fmt.Errorf("the mark has %d bytes; at most %d are allowed", h.Size, maxMark)
@@ -320,24 +318,24 @@ func (a *archive) mark(h *tar.Header) (m Mark, err error) {
 		return m, fmt.Errorf("read the mark: %w", err)
 	}
 	if m.Format != format {
-		return m, fmt.Errorf("format %d, which this version does not know; want %d", m.Format, format)
+		return m, fmt.Errorf("found format %d, but this version reads only %d", m.Format, format)
 	}
 	if m.Segments != a.segments || m.Bytes != a.bytes {
-		return m, fmt.Errorf("%d segments of %d bytes arrived, and %d of %d were sent", a.segments, a.bytes, m.Segments, m.Bytes)
+		return m, fmt.Errorf("%d segments with %d bytes arrived, but %d with %d were sent", a.segments, a.bytes, m.Segments, m.Bytes)
 	}
 	if _, err := a.tar.Next(); err != io.EOF {
-		return m, errors.New("there is more behind the mark")
+		return m, errors.New("found data behind the mark")
 	}
 	return m, nil
 }
 
-// nothingMore refuses anything but padding behind the archive.
+// nothingMore rejects anything but padding behind the archive.
 func nothingMore(r io.Reader) error {
 	buf := make([]byte, 4<<10)
 	for range 16 {
 		n, err := r.Read(buf)
 		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
-			return errors.New("there is more behind the end")
+			return errors.New("found data behind the end of the archive")
 		}
 		if err == io.EOF {
 			return nil
@@ -346,10 +344,10 @@ func nothingMore(r io.Reader) error {
 			return err
 		}
 	}
-	return errors.New("there is more behind the end")
+	return errors.New("found data behind the end of the archive")
 }
 
-// limited is a stream with an end.
+// limited is a stream that fails behind its limit.
 type limited struct {
 	r    io.Reader
 	left int64
@@ -357,7 +355,7 @@ type limited struct {
 
 func (l *limited) Read(p []byte) (int, error) {
 	if l.left <= 0 {
-		return 0, errors.New("longer than the limits allow")
+		return 0, errors.New("the archive is longer than the limits allow")
 	}
 	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
 	l.left -= int64(n)

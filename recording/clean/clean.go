@@ -1,8 +1,8 @@
-// Package clean makes text of a recording safe to show: a recording is foreign, and must neither
-// steer a terminal nor look like something that it does not hold.
+// Package clean makes text of a recording safe to show. A recording is foreign: it must neither control
+// a terminal nor look like other text than it has.
 //
-// It promises that everything it returns is visible, and that text which is visible stays as it
-// is. Functions are pure. It imports the standard library alone, and the sidecar links it.
+// It promises that all text it returns is visible, and that visible text stays as it is. Its functions
+// are pure. It imports only the standard library, and the sidecar links it.
 package clean
 
 import (
@@ -14,14 +14,14 @@ import (
 	"unicode/utf8"
 )
 
-// Visible reports whether a terminal shows a character where it stands, and as something. Control
-// characters, those that turn the direction of text, and those that have no width are not visible.
+// Visible reports whether a terminal shows a character, and in its place. Control characters, characters
+// that change the direction of text, and characters without a width are not visible.
 func Visible(r rune) bool {
 	return r >= ' ' && r < 0x7f ||
 		unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// plain reports whether text is visible ASCII alone, as most is.
+// plain reports whether text is only visible ASCII, as most text is.
 func plain[T string | []byte](s T) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] >= 0x7f {
@@ -31,7 +31,7 @@ func plain[T string | []byte](s T) bool {
 	return true
 }
 
-// IsText tells by their beginning whether bytes are text: UTF-8 without NUL, and with few other
+// IsText reports whether bytes are text, by their beginning: UTF-8 without NUL, and with few other
 // control characters.
 func IsText(p []byte) bool {
 	p = p[:min(len(p), 4<<10)]
@@ -50,8 +50,8 @@ func IsText(p []byte) bool {
 	return odd*20 <= all
 }
 
-// Text escapes in a text from outside what a terminal or a page would obey, or not show, as Go
-// does: \n, \x1b, \u202e. Bytes that are no UTF-8 become \xff.
+// Text escapes the characters of a foreign text that are not visible, as Go does: \n, \x1b, \u202e.
+// Bytes that aren't UTF-8 are escaped as in \xff.
 func Text(s string) string {
 	if plain(s) {
 		return s
@@ -70,8 +70,8 @@ func Text(s string) string {
 	return b.String()
 }
 
-// Lines is [Text] for a text of several lines. Tabs become spaces, and each line ends with a
-// line feed alone.
+// Lines is [Text] for a text of several lines. Tabs become spaces, and each line ends with a line feed
+// only.
 func Lines(s string) string {
 	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
 	for i, l := range lines {
@@ -80,8 +80,8 @@ func Lines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// JSON is [Text] for a line of JSON, which stays JSON of the same meaning. JSON itself asks
-// for escapes below U+0020 alone.
+// JSON is [Text] for a line of JSON. The result is JSON with the same value. JSON itself requires escapes
+// only below U+0020.
 func JSON(p []byte) []byte {
 	if plain(p) {
 		return p

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// MaxIndent is how many levels are indented. Deeper levels stand in one line, so that a body can't
+// MaxIndent is how many levels are indented. Deeper levels are written on one line, so that a body can't
 // become a thousand times as long.
 const MaxIndent = 50
 
@@ -19,11 +19,11 @@ var ErrLimit = errors.New("the text is longer than the limit")
 // recordSeparator begins each text of a JSON text sequence (RFC 7464).
 const recordSeparator = 0x1e
 
-// IndentJSON writes JSON texts, one behind the other, with each value in a line of its own. It
-// changes white space alone, and escapes characters that are not [Visible]. It returns the text,
-// and how many bytes of src are in it. It fails with [io.ErrUnexpectedEOF] where src ends too
-// early, with [ErrLimit] once the text has limit bytes, or with what is wrong; the text up to there
-// is returned all the same. Bytes of src that are no UTF-8 become U+FFFD.
+// IndentJSON writes one or several JSON texts in a row, with each value on a separate line. It changes
+// only white space, and escapes characters that are not [Visible]. Bytes of src that aren't UTF-8 become
+// U+FFFD. It returns the text, and how many bytes of src are in it. Its error is [io.ErrUnexpectedEOF] if
+// src ends early, [ErrLimit] once the text has limit bytes, or says what is wrong. It returns the text up
+// to the error, too.
 func IndentJSON(src []byte, limit int) (text []byte, used int, err error) {
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	p := jsonIndenter{src: src, limit: limit}
@@ -35,17 +35,17 @@ type jsonIndenter struct {
 	src, out []byte
 	i        int
 	limit    int
-	open     []byte // brackets
-	values   int    // at the top
+	open     []byte // open brackets
+	values   int    // the number of texts
 }
 
-// states say what may come next.
+// The states say which token may come next.
 type jsonState byte
 
 const (
 	wantValue  jsonState = iota
-	wantItem             // or the end of an empty array
-	wantMember           // or the end of an empty object
+	wantItem             // an item, or the end of an empty array
+	wantMember           // a member, or the end of an empty object
 	wantName
 	wantColon
 	wantMore // a comma or an end
@@ -82,7 +82,7 @@ func (p *jsonIndenter) space(between bool) {
 	}
 }
 
-// step writes the next token, and returns what may follow.
+// step writes the next token, and returns the next state.
 func (p *jsonIndenter) step(state jsonState) (jsonState, error) {
 	c := p.src[p.i]
 	switch {
@@ -187,10 +187,10 @@ func (p *jsonIndenter) string() error {
 	return io.ErrUnexpectedEOF
 }
 
-// cut writes what is left of a token that has no end.
+// cut writes the rest of a token that was cut.
 func (p *jsonIndenter) cut() {
 	rest := p.src[p.i:]
-	for n := 1; n < utf8.UTFMax && n <= len(rest); n++ { // a character may have been cut, too
+	for n := 1; n < utf8.UTFMax && n <= len(rest); n++ { // the last character may be cut, too
 		if tail := rest[len(rest)-n:]; utf8.RuneStart(tail[0]) {
 			if !utf8.FullRune(tail) {
 				rest = rest[:len(rest)-n]

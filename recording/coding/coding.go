@@ -1,15 +1,13 @@
-// Package coding undoes and applies HTTP's content codings (RFC 9110, section 8.4): gzip,
-// deflate, br and zstd, one upon the other too. Redaction and readers of recordings
-// share it.
+// Package coding decodes and applies HTTP's content codings (RFC 9110, section 8.4): gzip, deflate, br
+// and zstd, also several on one body. Redaction and readers of recordings share it.
 //
 // It promises:
 //
-//   - Bodies are hostile: each layer yields no more than the limit, windows are
-//     bounded, and there are at most [MaxLayers].
-//   - A body that was cut yields all that comes before the cut.
+//   - Bodies are hostile: each layer yields at most the limit, windows are bounded, and a body has at
+//     most [MaxLayers].
+//   - A body that was cut yields everything before the cut.
 //
-// It imports the standard library, klauspost/compress and andybalholm/brotli, and
-// nothing of this module.
+// It imports the standard library, klauspost/compress and andybalholm/brotli.
 package coding
 
 import (
@@ -30,30 +28,29 @@ import (
 )
 
 const (
-	// MaxLayers is how many codings a body may have, one upon the other.
+	// MaxLayers is how many codings a body may have.
 	MaxLayers = 4
-	// maxWindow is how far back zstd may look, in bytes: RFC 9659 allows content
-	// codings no more. Brotli's own limit is 16 MiB, deflate's 32 KiB.
+	// maxWindow bounds the window of zstd, in bytes, as RFC 9659 does for content codings. The format
+	// of brotli limits its window to 16 MiB, that of deflate to 32 KiB.
 	maxWindow = 8 << 20
 )
 
 // ErrTooLarge means that a layer yields more than the limit.
 var ErrTooLarge = errors.New("larger than the limit when decoded")
 
-// ErrTrailing means that something follows the end of what deflate packed. Other layers have
-// errors of their own for that.
-var ErrTrailing = errors.New("deflate: more follows the end")
+// ErrTrailing means that bytes follow the end of a body in deflate. Other layers return other errors for
+// that.
+var ErrTrailing = errors.New("deflate: bytes follow the end")
 
-// UnknownError is a coding that this package doesn't know.
+// UnknownError is the error for a coding that this package doesn't support.
 type UnknownError struct{ Coding string }
 
 func (e *UnknownError) Error() string {
 	return fmt.Sprintf("content coding %q: want gzip, deflate, br, zstd or identity", e.Coding)
 }
 
-// Split returns the codings that the values of Content-Encoding list, in lower case
-// and in the order in which they were applied, without identity. Those that the
-// package doesn't know are in it.
+// Split returns the codings that the values of Content-Encoding list, in lower case and in the order in
+// which they were applied. It leaves out identity, but not unsupported codings.
 func Split(values ...string) []string {
 	var all []string
 	for _, v := range values {
@@ -70,7 +67,7 @@ func Split(values ...string) []string {
 	return all
 }
 
-// layer is a decompressor that can be used again.
+// layer is a decompressor that can be reset for another body.
 type layer interface {
 	io.Reader
 	Reset(io.Reader) error
@@ -91,7 +88,7 @@ func newLayer(name string) (layer, error) {
 	return nil, &UnknownError{name}
 }
 
-// Known reports whether the coding, as [Split] returns it, can be undone.
+// Known reports whether the coding, as [Split] returns it, can be decoded.
 func Known(name string) bool {
 	switch name {
 	case "gzip", "deflate", "br", "zstd":
@@ -100,22 +97,22 @@ func Known(name string) bool {
 	return false
 }
 
-// Applied tells by a body's first bytes whether the coding was applied to it: some
-// recorders keep bodies decoded and the header that names the coding. The bytes of br
-// and of raw deflate have no mark; they are taken for either unless they are text.
+// Applied reports whether the coding was applied to a body, by the body's first bytes. Some recorders
+// decode bodies but keep the header that names the coding. The formats br and raw deflate have no
+// signature, so Applied returns true for them unless the body is text.
 func Applied(name string, body []byte) bool {
 	switch name {
 	case "gzip":
 		return bytes.HasPrefix(body, []byte{0x1f, 0x8b}[:min(2, len(body))])
-	case "zstd": // a frame, or one to be skipped (RFC 8878, sections 3.1.1 and 3.1.2)
+	case "zstd": // a frame or a skippable frame (RFC 8878, sections 3.1.1 and 3.1.2)
 		skippable := len(body) >= 4 && body[0]&0xf0 == 0x50 && bytes.Equal(body[1:4], []byte{0x2a, 0x4d, 0x18})
 		return skippable || bytes.HasPrefix(body, []byte{0x28, 0xb5, 0x2f, 0xfd}[:min(4, len(body))])
 	}
 	return name == "deflate" && isZlib(body) || !isText(body)
 }
 
-// isText reports whether the beginning of p is UTF-8 without control characters. That
-// of compressed bytes is hardly ever.
+// isText reports whether the beginning of p is UTF-8 without control characters. Compressed bytes hardly
+// ever begin so.
 func isText(p []byte) bool {
 	p = p[:min(len(p), 512)]
 	for len(p) > 0 {
@@ -129,24 +126,23 @@ func isText(p []byte) bool {
 	return true
 }
 
-// Decoder decodes one body after the other, and uses its buffers again. The zero
-// value is ready. Close releases it. It isn't safe for concurrent use.
+// Decoder decodes bodies, one at a time, and reuses its buffers. The zero value is ready. Close releases
+// the buffers. A Decoder isn't safe for concurrent use.
 type Decoder struct {
 	free map[string][]layer
-	used []layer // of the body that is being decoded, by
+	used []layer // the layers of the current body, by
 	by   []string
 	out  io.Reader
 }
 
-// Open begins with a body that the codings were applied to, in their order, as
-// [Split] returns them. Read returns the decoded body. No layer yields more than max
-// bytes: then Read fails with [ErrTooLarge], having returned the first max bytes. For
-// a body that was cut, Read returns what comes before the cut, and fails with
-// [io.ErrUnexpectedEOF].
+// Open begins to decode a body. The codings are in the order in which they were applied, as [Split]
+// returns them. Read returns the decoded body. If a layer yields more than max bytes, Read returns the
+// first max bytes and then [ErrTooLarge]. If the body was cut, Read returns everything before the cut,
+// and then [io.ErrUnexpectedEOF].
 func (d *Decoder) Open(codings []string, body io.Reader, max int64) error {
 	d.giveBack()
 	if len(codings) > MaxLayers {
-		return fmt.Errorf("%d content codings, one upon the other: at most %d are undone", len(codings), MaxLayers)
+		return fmt.Errorf("the body has %d content codings; at most %d are decoded", len(codings), MaxLayers)
 	}
 	d.out = body
 	for _, name := range slices.Backward(codings) {
@@ -190,8 +186,7 @@ func (d *Decoder) Read(p []byte) (int, error) {
 	return n, unexpected(err)
 }
 
-// unexpected is the error of an input that ended too early in the words that all
-// layers share.
+// unexpected replaces the errors of layers for an input that ended early by one error.
 func unexpected(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return io.ErrUnexpectedEOF
@@ -199,7 +194,7 @@ func unexpected(err error) error {
 	return err
 }
 
-// Close releases what the decoder holds.
+// Close releases the buffers of the decoder.
 func (d *Decoder) Close() {
 	d.giveBack()
 	for _, l := range d.free["zstd"] {
@@ -208,8 +203,8 @@ func (d *Decoder) Close() {
 	d.free = nil
 }
 
-// Decode appends the decoded body to dst. Errors are those of Open and Read; what
-// could be decoded is appended all the same.
+// Decode appends the decoded body to dst. Its errors are those of Open and Read. It appends the decoded
+// bytes also if it returns an error.
 func (d *Decoder) Decode(dst []byte, codings []string, body []byte, max int64) ([]byte, error) {
 	if err := d.Open(codings, bytes.NewReader(body), max); err != nil {
 		return dst, err
@@ -227,12 +222,12 @@ func (d *Decoder) Decode(dst []byte, codings []string, body []byte, max int64) (
 	}
 }
 
-// failed is a layer that can't begin.
+// failed is a layer whose header can't be read.
 type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
-// bounded reads up to left bytes.
+// bounded reads up to left bytes, then fails.
 type bounded struct {
 	r    io.Reader
 	left int64
@@ -252,7 +247,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deflate is what RFC 9110 means by it, zlib, or the raw deflate that some send.
+// deflate decodes zlib, which RFC 9110 means by the name, and raw deflate, which some programs send.
 type deflate struct {
 	in  bufio.Reader
 	raw io.ReadCloser
@@ -296,7 +291,7 @@ func (d *deflate) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isZlib tells zlib's header (RFC 1950, section 2.2) from raw deflate.
+// isZlib reports whether the bytes begin with a zlib header (RFC 1950, section 2.2), unlike raw deflate.
 func isZlib(head []byte) bool {
 	return len(head) >= 2 && head[0]&15 == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0
 }

@@ -130,7 +130,7 @@ func TestDecodeErrors(t *testing.T) {
 	}{
 		{"an unknown coding", "compress", nil, `content coding "compress": want gzip, deflate, br, zstd or identity`},
 		{"an unknown coding below a known one", "sdch, gzip", encode(t, "gzip", nil), `content coding "sdch": want gzip`},
-		{"too many codings", "gzip, gzip, gzip, gzip, gzip", nil, "5 content codings, one upon the other: at most 4"},
+		{"too many codings", "gzip, gzip, gzip, gzip, gzip", nil, "5 content codings; at most 4"},
 		{"no gzip", "gzip", []byte("plain text"), "gzip: invalid header"},
 		{"no zstd", "zstd", []byte("plain text"), "magic number mismatch"},
 		{"no deflate", "deflate", []byte("plain text"), "flate: corrupt input"},

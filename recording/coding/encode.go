@@ -11,12 +11,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Append applies codings to a body, in their order, as [Split] returns them, and appends
-// the result to dst. It fails with an [UnknownError]. The same body always becomes the
-// same bytes.
+// Append applies codings to a body, in the order in which [Split] returns them, and appends the result to
+// dst. It returns an [UnknownError] for an unsupported coding. Equal bodies always become equal bytes.
 func Append(dst []byte, codings []string, body []byte) ([]byte, error) {
 	if len(codings) > MaxLayers {
-		return dst, fmt.Errorf("%d content codings, one upon the other: at most %d are applied", len(codings), MaxLayers)
+		return dst, fmt.Errorf("the body has %d content codings; at most %d are applied", len(codings), MaxLayers)
 	}
 	for _, name := range codings {
 		var b bytes.Buffer

@@ -7,24 +7,23 @@ import (
 	"strings"
 )
 
-// Messages undoes permessage-deflate (RFC 7692), which one side of a WebSocket applies to
-// its messages: each may refer to those before it. The zero value is ready. It holds 64 KiB
-// at most between two messages.
+// Messages decompresses the messages of one side of a WebSocket with permessage-deflate (RFC 7692). Each
+// message may refer to those before it. The zero value is ready. It holds at most 64 KiB between two
+// messages.
 type Messages struct {
 	window []byte
-	err    error // of a message before
+	err    error // the error of an earlier message
 }
 
 const windowSize = 32 << 10
 
-// Inflate returns the next message without its compression. It fails with [ErrTooLarge] if
-// that has more than max bytes, or with what is wrong with the message; those that follow
-// can't be read then.
+// Inflate decompresses the next message. It returns [ErrTooLarge] if the result has more than max bytes,
+// or another error if the message is damaged. After an error, no later message can be read.
 func (m *Messages) Inflate(message []byte, max int64) ([]byte, error) {
 	if m.err != nil {
 		return nil, m.err
 	}
-	// The tail that senders leave out, and an end that tells the reader to stop.
+	// Senders leave the tail out. The empty last block stops the reader.
 	in := io.MultiReader(bytes.NewReader(message), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
 	r := flate.NewReaderDict(in, m.window)
 	defer r.Close()
@@ -42,7 +41,7 @@ func (m *Messages) Inflate(message []byte, max int64) ([]byte, error) {
 	return plain, nil
 }
 
-// keep has the window end with a message.
+// keep appends a message to the window.
 func (m *Messages) keep(plain []byte) {
 	plain = plain[len(plain)-min(len(plain), windowSize):]
 	if n := len(m.window) + len(plain) - windowSize; n > 0 {

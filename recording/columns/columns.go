@@ -1,21 +1,21 @@
-// Package columns holds the file that gives a recording's columns to DuckDB, so that
-// queries don't depend on the types that DuckDB would infer from the first lines.
+// Package columns holds the file that declares the columns of a recording for DuckDB. With it, queries
+// don't depend on the types that DuckDB would infer from the first lines.
 //
-// Whoever writes to a place puts the file at its root, unless one is there. It never
-// decides whether a recording succeeds: without it, everything but SQL works.
+// Programs that write to a place store the file at its root, unless it is there. If that fails, the
+// recording continues: only SQL needs the file.
 //
-// The file is generated from [recording.Exchange] and [recording.Counters]; a test
-// fails when it is out of date. The package imports the standard library alone.
+// The file is generated from [recording.Exchange] and [recording.Counters], and a test fails if it is
+// out of date. The package imports only the standard library.
 package columns
 
 import _ "embed"
 
-// Name is the file's key in a place. Spark, Athena, Trino and Hive ignore names that
-// begin with an underscore.
+// Name is the key of the file in a place. Spark, Athena, Trino and Hive ignore names that begin with an
+// underscore.
 const Name = "_duckdb.sql"
 
 //go:embed duckdb.sql
 var duckdb string
 
-// File returns the file's content, about 4 KiB of SQL. It is the caller's to keep.
+// File returns the content of the file, about 4 KiB of SQL. The caller owns it.
 func File() []byte { return []byte(duckdb) }

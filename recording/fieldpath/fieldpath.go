@@ -1,5 +1,5 @@
-// Package fieldpath names places in an exchange: where in it a value stands. Redaction
-// lists the places of secrets so, and whatever compares exchanges names differences so.
+// Package fieldpath names the places of values in an exchange. Redaction lists the places of secrets in
+// this form, and comparisons of exchanges the places of differences.
 //
 //	req.header.Authorization
 //	req.query.api_key
@@ -16,10 +16,10 @@
 //	bare   = 1*( any character but . , [ ] " * \ space, and control characters )
 //	quoted = a JSON string
 //
-// Arrays have no numbers, since a place stands for all elements. `**` ends a path. A
-// list in which `**` is a path of its own names only some of the places.
+// Arrays have no indexes, because a path names all elements. `**` ends a path. A list in which `**` is a
+// whole path names only some of the places.
 //
-// It imports the standard library alone.
+// It imports only the standard library.
 package fieldpath
 
 import (
@@ -30,24 +30,24 @@ import (
 	"unicode/utf8"
 )
 
-// Kind says what a step leads to.
+// Kind is the kind of a step.
 type Kind uint8
 
 const (
-	// Member is the one with the step's name.
+	// Member is the member with the step's name.
 	Member Kind = iota
 	// Element is any element of an array.
 	Element
-	// AnyMember is a member whatever its name.
+	// AnyMember is a member with any name.
 	AnyMember
-	// Anything is whatever is here and below.
+	// Anything is every value here and below.
 	Anything
 )
 
 // Step is one step of a path.
 type Step struct {
 	Kind Kind
-	Name string // of a Member
+	Name string // set for a Member
 }
 
 // Path names a place.
@@ -62,7 +62,7 @@ func Of(names ...string) Path {
 	return p
 }
 
-// String returns the path as [Parse] reads it.
+// String returns the path in the form that [Parse] reads.
 func (p Path) String() string {
 	var b []byte
 	for _, s := range p {
@@ -80,8 +80,8 @@ func (p Path) String() string {
 	return string(b)
 }
 
-// AppendName appends a member's name to a path: behind a dot, unless dst is empty or
-// ends in one, and quoted if it must be.
+// AppendName appends the name of a member to a path. It adds a dot, unless dst is empty or ends with one,
+// and quotes the name if necessary.
 func AppendName(dst []byte, name string) []byte {
 	dst = dot(dst)
 	if isBare(name) {
@@ -125,7 +125,7 @@ func Parse(s string) (Path, error) {
 	return p, nil
 }
 
-// ParseList reads paths that commas divide. An empty list has none.
+// ParseList reads paths that are separated by commas. An empty list has none.
 func ParseList(s string) ([]Path, error) {
 	var all []Path
 	for rest := s; rest != ""; {
@@ -165,7 +165,7 @@ func parse(s string) (p Path, rest string, err error) {
 		p = append(p, step)
 	}
 	if len(p) == 0 {
-		return nil, "", errors.New("a path is empty")
+		return nil, "", errors.New("the path is empty")
 	}
 	return p, s, nil
 }
@@ -180,10 +180,10 @@ func parseName(s string) (step Step, rest string, err error) {
 			end++
 		}
 		if end >= len(s) {
-			return step, "", fmt.Errorf("the quote of %.20q isn't closed", s)
+			return step, "", fmt.Errorf("the quote that begins with %.20q isn't closed", s)
 		}
 		if err := json.Unmarshal([]byte(s[:end+1]), &step.Name); err != nil {
-			return step, "", fmt.Errorf("%.20q is no JSON string: %w", s[:end+1], err)
+			return step, "", fmt.Errorf("%.20q isn't a JSON string: %w", s[:end+1], err)
 		}
 		return step, s[end+1:], nil
 	}
@@ -197,15 +197,15 @@ func parseName(s string) (step Step, rest string, err error) {
 	case name == "**":
 		step.Kind = Anything
 	case !isBare(name):
-		return step, "", fmt.Errorf("found %.20q, want a name; one with any of `%s` is written in double quotes", name, special)
+		return step, "", fmt.Errorf("found %.20q, want a name; put a name with any of `%s` in double quotes", name, special)
 	default:
 		step.Name = name
 	}
 	return step, s[end:], nil
 }
 
-// Covers reports whether the place is that of the value at path q, or one that it is a
-// part of. Elements cover elements, and names are compared exactly.
+// Covers reports whether the path names the value at path q, or a value that it is a part of. Elements
+// cover elements, and names are compared exactly.
 func (p Path) Covers(q Path) bool {
 	for i, s := range p {
 		switch {

@@ -48,7 +48,7 @@ func TestMalformedPaths(t *testing.T) {
 		"a.**[]":   "`**` ends a path",
 		`a."b`:     "isn't closed",
 		`a."b\`:    "isn't closed",
-		`a."\x"`:   "no JSON string",
+		`a."\x"`:   "isn't a JSON string",
 		`a."b"c`:   "want a dot",
 		"a,b":      "behind the path",
 		"a\x00":    "want a name",

@@ -2,10 +2,10 @@
 //
 //	places ─▶ read.Reader ─▶ table, JSON, or one exchange: Options.Full, else Plain
 //
-// It writes to the writers that it is given, and all of that is clean: it can't steer a terminal.
-// It holds no more than [read.Options] says, beside one exchange. It imports recording, its folders
-// read, coding and clean, and the standard library. The sidecar links it, so it does not import
-// recording/show: tapedeck sets that as Options.Full.
+// Its output is cleaned, so it can't control a terminal. It holds one exchange in memory, and otherwise
+// no more than the limits of [read.Options]. It imports recording, its folders read, coding and clean,
+// and the standard library. The sidecar links it, so it doesn't import recording/show: tapedeck sets
+// that as Options.Full.
 package inspect
 
 import (
@@ -26,36 +26,36 @@ import (
 
 // Filter selects exchanges. The zero value selects all.
 type Filter struct {
-	// Clusters, Namespaces and Workloads are names, with commas between them.
+	// Clusters, Namespaces and Workloads are names, separated by commas.
 	Clusters, Namespaces, Workloads string
 	// From and To are times, as [read.ParseTime] reads them.
 	From, To string
 	// Direction is `in` or `out`, in any case.
 	Direction string
-	// Host is a part of the host that was asked.
+	// Host is a part of the requested host.
 	Host string
 	// Path is a part of the path.
 	Path string
-	// Status is a code, or a class of codes as `5xx`.
+	// Status is a code, or a class of codes such as `5xx`.
 	Status string
 	// Protocol is a value of l7protocol, in any case.
 	Protocol string
 }
 
-// Directions, Classes and Protocols are what a filter may select by; Status may
-// be a single code, too.
+// Directions, Classes and Protocols return the allowed values of a filter's fields. Status may be a
+// single code, too.
 func Directions() []string { return []string{"in", "out"} }
 func Classes() []string    { return []string{"1xx", "2xx", "3xx", "4xx", "5xx"} }
 func Protocols() []string {
 	return []string{recording.HTTP1, recording.HTTPS, recording.GRPC, recording.WebSocket, recording.TCP}
 }
 
-// Check returns what is wrong with the filter, if anything is.
+// Check returns an error if a field of the filter has a value that isn't allowed.
 func (f Filter) Check() error {
 	for _, c := range []struct {
 		what, value string
 		allowed     []string
-		code        bool // is allowed, too
+		code        bool // a single code is allowed, too
 	}{
 		{"direction", f.Direction, Directions(), false},
 		{"status", f.Status, Classes(), true},
@@ -70,14 +70,14 @@ func (f Filter) Check() error {
 		}
 	}
 	for _, l := range [][2]string{{"cluster", f.Clusters}, {"namespace", f.Namespaces}, {"workload", f.Workloads}} {
-		if l[1] != "" && names(l[1]) == nil { // which would select all
-			return fmt.Errorf("%s %q: want names, with commas between them", l[0], l[1])
+		if l[1] != "" && names(l[1]) == nil { // an empty list would select all
+			return fmt.Errorf("%s %q: want names, separated by commas", l[0], l[1])
 		}
 	}
 	return nil
 }
 
-// Query returns the filter as a query; now is when it is asked.
+// Query returns the filter as a query. Times such as `90m` are relative to now.
 func (f Filter) Query(now time.Time) (read.Query, error) {
 	if err := f.Check(); err != nil {
 		return read.Query{}, err
@@ -101,7 +101,7 @@ func (f Filter) Query(now time.Time) (read.Query, error) {
 	return q, nil
 }
 
-// names are those of a list.
+// names returns the names of a list.
 func names(list string) (all []string) {
 	for name := range strings.SplitSeq(list, ",") {
 		if name = strings.TrimSpace(name); name != "" {
@@ -126,26 +126,25 @@ func matchStatus(want, status string) bool {
 	return want == "" || want == status
 }
 
-// lookAhead is how many lines the width of the columns is taken from, and held
-// in memory for that: a recording may be larger than the memory of the sidecar,
-// in whose container it is looked at.
+// lookAhead is how many lines determine the widths of the columns. Only these are held in memory,
+// because the command may run in the sidecar's container, and a recording may be larger than its memory.
 const lookAhead = 1000
 
-// Table writes one line an exchange.
+// Table writes one line for each exchange.
 type Table struct {
 	w      io.Writer
-	rows   []*row // wait for widths
+	rows   []*row // lines that wait for the widths of the columns
 	widths *[columns]int
 	line   row
-	text   []byte // that waits to be written
+	text   []byte // text that waits to be written
 }
 
 const columns = 13
 
-// writeBytes is how much of the table is written at once.
+// writeBytes is how many bytes of the table are written at a time.
 const writeBytes = 32 << 10
 
-// row is a line: its cells, one behind the other.
+// row is a line: the text of its cells without separators.
 type row struct {
 	text   []byte
 	ends   [columns]int
@@ -153,7 +152,7 @@ type row struct {
 	cells  int
 }
 
-// cell ends a cell, of what was appended to text.
+// cell ends a cell. Its text is what was appended since the last cell.
 func (r *row) cell() {
 	start := 0
 	if r.cells > 0 {
@@ -164,7 +163,7 @@ func (r *row) cell() {
 	r.cells++
 }
 
-// add adds a cell with a text of the recording; a dash, if it is empty and must not be.
+// add adds a cell with a text of the recording, or with a dash if the text is empty and must not be.
 func (r *row) add(text, otherwise string) {
 	if text == "" {
 		text = otherwise
@@ -199,7 +198,7 @@ func (r *row) time(t time.Time) {
 	r.cell()
 }
 
-// NewTable begins with the table's head. Close writes what is left of it.
+// NewTable returns a table that begins with its head. Close writes the last lines.
 func NewTable(w io.Writer) *Table {
 	t := &Table{w: w, rows: []*row{{}}}
 	for _, name := range [columns]string{"TIME", "DIR", "PROTOCOL", "METHOD", "HOST", "PATH", "STATUS", "MS", "REQUEST", "ANSWER", "UUID", "CAUSE", "NOTE"} {
@@ -208,10 +207,10 @@ func NewTable(w io.Writer) *Table {
 	return t
 }
 
-// Add adds an exchange's line. A light exchange is enough.
+// Add adds the line of an exchange. A light exchange is enough.
 func (t *Table) Add(e *recording.Exchange) error {
 	r := &t.line
-	if t.widths == nil { // it has to wait
+	if t.widths == nil { // the line waits for the widths
 		r = new(row)
 	}
 	asked, answered := e.Sizes()
@@ -239,7 +238,7 @@ func (t *Table) Add(e *recording.Exchange) error {
 	return t.align()
 }
 
-// Close writes what is left.
+// Close writes the lines that are left.
 func (t *Table) Close() error { return errors.Join(t.align(), t.flush()) }
 
 // align finds the widths of the columns, and writes the lines that waited.
@@ -261,7 +260,7 @@ func (t *Table) align() error {
 	return nil
 }
 
-// write writes a line: two spaces between columns, none behind the last.
+// write writes a line, with two spaces between columns and none behind the last.
 func (t *Table) write(r *row) error {
 	start := 0
 	for i, end := range r.ends {
@@ -288,8 +287,8 @@ func (t *Table) flush() error {
 	return err
 }
 
-// cause is the inbound exchange that an outbound one was made for, or why it
-// is not known.
+// cause returns the inbound exchange that an outbound one was made for, or the reason why it is not
+// known.
 func cause(e *recording.Exchange) string {
 	switch p := e.Parent(); p.Kind {
 	case recording.ParentNone:
@@ -301,7 +300,7 @@ func cause(e *recording.Exchange) string {
 	}
 }
 
-// note gathers what is out of the ordinary.
+// note collects what is unusual about the exchange.
 func note(e *recording.Exchange) string {
 	text := e.Incomplete()
 	add := func(more string) {

@@ -161,7 +161,7 @@ func TestCheck(t *testing.T) {
 		{Filter{Status: "404", Host: "anything", Path: "anything"}, ""},
 		{Filter{From: "yesterday"}, `from: time "yesterday": want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, as 90m`},
 		{Filter{To: "-1h"}, `to: time "-1h": want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, as 90m`},
-		{Filter{Namespaces: " , "}, `namespace " , ": want names, with commas between them`},
+		{Filter{Namespaces: " , "}, `namespace " , ": want names, separated by commas`},
 		{Filter{Direction: "sideways"}, `direction "sideways": want in, out`},
 		{Filter{Status: "5x"}, `status "5x": want a code, or 1xx, 2xx, 3xx, 4xx, 5xx`},
 		{Filter{Status: "9xx"}, `status "9xx": want a code, or 1xx, 2xx, 3xx, 4xx, 5xx`},

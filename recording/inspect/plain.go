@@ -14,19 +14,19 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// maxShown is how many bytes of a body or of a message are decompressed and shown, maxDump how many
-// of one that is no text, and maxIndented how many bytes it has when it is indented.
+// maxShown is how many bytes of a body or a message are decompressed and shown, maxDump how many of
+// binary content, and maxIndented how many bytes the indented text may have.
 const (
 	maxShown    = 1 << 20
 	maxDump     = 4 << 10
 	maxIndented = 4 << 20
 )
 
-// Plain writes an exchange in a plain form: fields, bodies without their content codings, JSON
-// indented, UTF-8 as text, everything else as a dump. Recognised forms of other bodies are for
-// [Options.Full]; they would cost every pod memory if the sidecar's program linked them.
+// Plain writes an exchange in a plain form: fields, and bodies without their content codings. It indents
+// JSON, writes UTF-8 as text, and other bytes as a dump. Only [Options.Full] shows further formats: they
+// would cost memory in every pod if the sidecar's program linked them.
 func Plain(w io.Writer, e *recording.Exchange) error {
-	b := bufio.NewWriter(w) // Flush has its error
+	b := bufio.NewWriter(w) // Flush returns the first error
 	_ = printf(b, "%s %s %s to %s\n", e.Direction, e.L7Protocol, e.UUID, cmp.Or(e.NetworkAddress, "-"))
 	_ = printf(b, "%s, %d ms\n", e.TS.UTC().Format("2006-01-02T15:04:05.000000000Z"), e.Duration)
 	for _, t := range e.Tags {
@@ -97,10 +97,10 @@ func plainConversation(b *bufio.Writer, c *recording.Conversation) {
 	}
 }
 
-// unknown is how many bytes are missing behind those that were decoded: some.
+// unknown means that an unknown number of bytes is missing behind the decoded ones.
 const unknown = -1
 
-// plainBytes writes text as lines and anything else as a dump; left is how many bytes behind p are
+// plainBytes writes text as lines, and other bytes as a dump. left is how many bytes behind p are
 // missing, or unknown.
 func plainBytes(b *bufio.Writer, p []byte, left int64) {
 	text := ""
@@ -132,7 +132,7 @@ func plainText(p []byte, left int64) (string, int64) {
 	return clean.Lines(string(p)), left
 }
 
-// further adds bytes that are missing, if there are any, to others.
+// further adds n missing bytes to left, which may be unknown. It ignores an n below 1.
 func further(left int64, n int) int64 {
 	if left == unknown || n <= 0 {
 		return left
@@ -140,7 +140,7 @@ func further(left int64, n int) int64 {
 	return left + int64(n)
 }
 
-// printf is fmt.Fprintf to a person: text that comes from a recording is cleaned.
+// printf is fmt.Fprintf for output to people: it cleans text that comes from a recording.
 func printf(w io.Writer, format string, args ...any) error {
 	for i, arg := range args {
 		switch v := arg.(type) {

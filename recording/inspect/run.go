@@ -15,18 +15,17 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// Options say what Run shows, and how.
+// Options select what Run shows, and how.
 type Options struct {
-	// Filter picks exchanges.
+	// Filter selects exchanges.
 	Filter Filter
-	// Since is Filter.From by another name: one of them may be set.
+	// Since is another name for Filter.From. Only one of them may be set.
 	Since string
-	// Output is how they are listed: one of Outputs.
+	// Output is the format of the list: one of Outputs.
 	Output string
-	// Show, unless "", picks the exchange whose UUID begins so, and shows all of
-	// it.
+	// Show, unless "", selects the exchange whose UUID begins with it, and shows all of the exchange.
 	Show string
-	// Full writes the exchange that Show picks; nil is [Plain]. It must write clean text.
+	// Full writes the exchange that Show selects; nil is [Plain]. It must write clean text.
 	Full func(w io.Writer, e *recording.Exchange) error
 	// Parts lists parts of conversations one by one.
 	Parts bool
@@ -41,14 +40,14 @@ func Outputs() []string { return []string{"table", "json"} }
 
 // Flag is a command-line flag that fills in a field of Options.
 type Flag struct {
-	// Name is the long name, Short the letter, "" where there is none.
+	// Name is the long name. Short is the letter, or "" if there is none.
 	Name, Short string
-	// Value is the field, Default its value unless the flag is given. A flag that takes no
-	// value has Switch instead.
+	// Value is the field, and Default its value if the flag isn't given. A flag without a value has Switch
+	// instead.
 	Value   *string
 	Default string
 	Switch  *bool
-	// Usage says what the flag does, Allowed what may be completed.
+	// Usage says what the flag does. Allowed lists the values for completion.
 	Usage   string
 	Allowed []string
 }
@@ -58,35 +57,34 @@ func (o *Options) Flags() []Flag {
 	f := &o.Filter
 	return []Flag{
 		{Name: "output", Short: "o", Value: &o.Output, Default: Outputs()[0], Usage: "how to list: " + strings.Join(Outputs(), " or "), Allowed: Outputs()},
-		{Name: "show", Value: &o.Show, Usage: "show all of the exchange with this UUID, or with one that begins so"},
+		{Name: "show", Value: &o.Show, Usage: "show all of the exchange whose UUID is this or begins with this"},
 		{Name: "parts", Switch: &o.Parts, Usage: "list conversations as they were written, part by part"},
-		{Name: "cluster", Value: &f.Clusters, Usage: "only exchanges in these clusters, with commas between them"},
+		{Name: "cluster", Value: &f.Clusters, Usage: "only exchanges in these clusters, separated by commas"},
 		{Name: "namespace", Value: &f.Namespaces, Usage: "only exchanges in these namespaces"},
 		{Name: "workload", Value: &f.Workloads, Usage: "only exchanges of these workloads"},
-		{Name: "since", Value: &o.Since, Usage: "only exchanges that began at most this long ago, as 90m"},
-		{Name: "from", Value: &f.From, Usage: "only exchanges that began at this time or later, as 2026-11-22T20:15 (UTC)"},
+		{Name: "since", Value: &o.Since, Usage: "only exchanges that began at most this long ago, such as 90m"},
+		{Name: "from", Value: &f.From, Usage: "only exchanges that began at this time or later, such as 2026-11-22T20:15 (UTC)"},
 		{Name: "to", Value: &f.To, Usage: "only exchanges that began before this time"},
 		{Name: "direction", Value: &f.Direction, Usage: "only exchanges of this direction: in or out", Allowed: Directions()},
 		{Name: "host", Value: &f.Host, Usage: "only exchanges with a host that contains this"},
 		{Name: "path", Value: &f.Path, Usage: "only exchanges with a path that contains this"},
-		{Name: "status", Value: &f.Status, Usage: "only exchanges of this status: a code, or a class as 5xx", Allowed: Classes()},
+		{Name: "status", Value: &f.Status, Usage: "only exchanges of this status: a code, or a class such as 5xx", Allowed: Classes()},
 		{Name: "protocol", Value: &f.Protocol, Usage: "only exchanges of this protocol: " + strings.Join(Protocols(), ", "), Allowed: Protocols()},
 	}
 }
 
-// ErrUnreadable says that some of the input could not be read; what that is
-// went to the notes already.
+// ErrUnreadable says that some of the input could not be read. The notes already say which.
 var ErrUnreadable = errors.New("some of the recording can't be read")
 
-// Opener opens what the command line names.
+// Opener opens a place that the command line names.
 type Opener func(ctx context.Context, name string) (read.Store, error)
 
 // Path is the [Opener] of paths in the file system.
 func Path(_ context.Context, name string) (read.Store, error) { return read.Path(name) }
 
-// Run writes the exchanges in places to w, in the order of their start. The notes name
-// input that can't be read, a line for each kind that starts with prefix; the rest is shown, and the
-// error is [ErrUnreadable]. A gap in a recording is noted, and no error.
+// Run writes the exchanges in places to w, in the order of their start. If some input can't be read, Run
+// shows the rest, writes a note for each kind of problem, on a line that begins with prefix, and returns
+// [ErrUnreadable]. A gap in a recording is noted, but is no error.
 func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string, open Opener, o Options) error {
 	query, err := o.query()
 	if err != nil {
@@ -141,7 +139,7 @@ func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string
 	return nil
 }
 
-// query is what is asked of the reader.
+// query returns the query for the reader.
 func (o *Options) query() (read.Query, error) {
 	f := o.Filter
 	if f.From != "" && o.Since != "" {
@@ -161,7 +159,7 @@ func (o *Options) query() (read.Query, error) {
 	return q, err
 }
 
-// view returns what to do with each exchange, and at the end.
+// view returns a function for each exchange, and one for the end.
 func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func() error, err error) {
 	var text []byte
 	asJSON := func(e *recording.Exchange) error {
@@ -187,7 +185,7 @@ func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func
 		}
 		return add, func() error {
 			if !found {
-				return fmt.Errorf("show %q: no exchange has a UUID that begins so; --parts looks among parts of conversations, too", o.Show)
+				return fmt.Errorf("show %q: no exchange has a UUID that begins with it; --parts also searches the parts of conversations", o.Show)
 			}
 			return nil
 		}, nil

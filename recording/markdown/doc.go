@@ -1,15 +1,15 @@
-// Package markdown reads and writes RRPairs in the markdown files that the ecosystem's recorder
-// writes, one in each:
+// Package markdown reads and writes RRPairs in the markdown files of the ecosystem's recorder. Each file
+// has one RRPair:
 //
 //	### REQUEST ###                 the request line with the whole URL, and fields;
-//	### RESPONSE ###                then the body, in a fence of its own
+//	### RESPONSE ###                then the body, in a separate fence
 //	### SIGNATURE ###               `key is value` lines
 //	### METADATA ###                direction, uuid, ts, duration, tags
 //	### INTERNAL - DO NOT MODIFY ### the record's JSON, with or without fields and bodies
 //
-// Any section may be missing. The JSON holds; where another section says something else,
-// somebody has edited the file, and the section holds. What a section shows in another
-// form, as a body with its JSON indented, is no edit.
+// Any section may be missing. The JSON is the source, but a section that differs from it was edited and
+// takes precedence. A section that shows the same value in another form, such as a body with indented
+// JSON, is not an edit.
 //
 // It imports recording and the standard library.
 package markdown

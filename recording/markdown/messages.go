@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// http returns the HTTP part, adding it.
+// http returns the HTTP part of an exchange, and adds it if it is missing.
 func http(e *recording.Exchange) *recording.HTTP {
 	if e.HTTP == nil {
 		e.HTTP = new(recording.HTTP)
@@ -26,7 +26,7 @@ func http(e *recording.Exchange) *recording.HTTP {
 	return e.HTTP
 }
 
-// request reads the request's section.
+// request reads the section of the request.
 func (p *parser) request(e *recording.Exchange, s *section) error {
 	first, fields, err := head(s)
 	if err != nil {
@@ -71,8 +71,8 @@ func (p *parser) request(e *recording.Exchange, s *section) error {
 	return nil
 }
 
-// formOf is the form that the ecosystem's recorder shows as a JSON object: the values are texts, or
-// lists of texts where a name stands several times.
+// formOf returns the form that the ecosystem's recorder shows as a JSON object. The values are texts, or
+// lists of texts if a name is repeated.
 func formOf(body []byte) (form []byte, ok bool) {
 	if !json.Valid(body) {
 		return nil, false
@@ -95,7 +95,7 @@ func formOf(body []byte) (form []byte, ok bool) {
 	return bytes.TrimPrefix(b.Bytes(), []byte("&")), err == nil && b.Len() > 0
 }
 
-// requestURI is what of a URL goes into the request, as it stands in the text.
+// requestURI returns the path and the query of a URL as they are in the text.
 func requestURI(text string, u *url.URL) string {
 	if u.Host == "" {
 		return text
@@ -111,7 +111,7 @@ func requestURI(text string, u *url.URL) string {
 	return "/"
 }
 
-// address is the host and port of a URL.
+// address returns the host and port of a URL.
 func address(u *url.URL) string {
 	if u.Host == "" || u.Port() != "" {
 		return u.Host
@@ -123,7 +123,7 @@ func address(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// response reads the response's section. One without a status line has no answer.
+// response reads the section of the response. Without a status line there is no answer.
 func (p *parser) response(e *recording.Exchange, s *section) error {
 	if strings.TrimSpace(s.block(0)) == "" {
 		return nil
@@ -151,7 +151,7 @@ func (p *parser) response(e *recording.Exchange, s *section) error {
 	return nil
 }
 
-// head reads the first block of a message: its first line, and its fields.
+// head reads the first block of a message: its first line and its fields.
 func head(s *section) (first string, fields recording.Headers, err error) {
 	first, rest, _ := strings.Cut(s.block(0), "\n")
 	at := s.at(0)
@@ -173,8 +173,8 @@ func head(s *section) (first string, fields recording.Headers, err error) {
 	return strings.TrimRight(first, "\r"), fields, nil
 }
 
-// list splits a list at its commas, and undoes the escapes of commas and backslashes
-// that are no separators.
+// list splits a list at its commas. It undoes the escapes of commas and backslashes that belong to an
+// item.
 func list(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		var one strings.Builder
@@ -199,8 +199,8 @@ func list(text string) iter.Seq[string] {
 	}
 }
 
-// headers takes the fields of a section, unless they are those of the JSON. The section
-// leaves Content-Length out: the JSON's stays if the body is the same.
+// headers sets the fields to those of a section, unless they equal those of the JSON. A section has no
+// Content-Length, so that of the JSON stays if the body is the same.
 func (p *parser) headers(have *recording.Headers, shown recording.Headers, sameBody bool) {
 	const length = "Content-Length"
 	var lengths recording.Headers
@@ -224,8 +224,8 @@ func byName(h recording.Headers) map[string][]string {
 	return all
 }
 
-// body takes the body of a section, unless it is that of the JSON, which may be no text.
-// It reports whether it is.
+// body sets the body to that of a section, unless it shows the body of the JSON, which may be binary. It
+// reports whether it does.
 func body(have *[]byte, shown string) (same bool) {
 	if len(*have) > 0 && (!utf8.Valid(*have) || sameText(*have, shown)) || len(*have) == 0 && shown == "" {
 		return true
@@ -237,12 +237,12 @@ func body(have *[]byte, shown string) (same bool) {
 	return false
 }
 
-// maxCompared is how long two bodies may be that are compared as JSON values, which take many
-// times as much memory as their texts.
+// maxCompared bounds bodies that are compared as JSON values. Those take many times the memory of their
+// texts.
 const maxCompared = 4 << 20
 
-// sameText reports whether the text shows the body: as it is, with the ends of its lines
-// changed, or as JSON that means the same.
+// sameText reports whether the text shows the body: unchanged, with other line ends, or as JSON with the
+// same value.
 func sameText(body []byte, shown string) bool {
 	if string(body) == shown || strings.TrimSpace(strings.ReplaceAll(string(body), "\r\n", "\n")) == strings.TrimSpace(strings.ReplaceAll(shown, "\r\n", "\n")) {
 		return true
@@ -258,7 +258,7 @@ func sameText(body []byte, shown string) bool {
 	return max(x.Len(), y.Len()) <= maxCompared && decode(x.Bytes(), &a) && decode(y.Bytes(), &b) && reflect.DeepEqual(a, b)
 }
 
-// decode reads JSON, with its numbers as they stand.
+// decode reads JSON, and keeps its numbers as text.
 func decode(text []byte, to *any) bool {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()

@@ -9,10 +9,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// signature reads what a mock matches by.
+// signature reads the values that a mock matches requests by.
 func (p *parser) signature(e *recording.Exchange, s *section) error {
 	shown := map[string]*strings.Builder{}
-	var last *strings.Builder // of a value that may have several lines
+	var last *strings.Builder // the last value, which may have several lines
 	for line := range strings.SplitSeq(s.block(0), "\n") {
 		line = strings.TrimRight(line, "\r")
 		name, value, ok := strings.Cut(line, " is ")
@@ -45,13 +45,13 @@ func (p *parser) signature(e *recording.Exchange, s *section) error {
 	}
 	for name := range e.Signature {
 		if _, ok := shown[name]; !ok && len(shown) > 0 {
-			delete(e.Signature, name) // somebody took the line out
+			delete(e.Signature, name) // somebody removed the line
 		}
 	}
 	return nil
 }
 
-// metadata reads the section that says when and where.
+// metadata reads the section with the direction, the ID, the time and the tags.
 func (p *parser) metadata(e *recording.Exchange, s *section) error {
 	i := -1
 	for line := range strings.SplitSeq(s.block(0), "\n") {

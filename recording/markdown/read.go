@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Error tells what is wrong with a file.
+// Error says what is wrong with a file.
 type Error struct {
 	Line int // from 1
 	What string
@@ -18,7 +18,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.What) }
 
-// Sections, by their titles.
+// These are the titles of the sections.
 const (
 	request   = "REQUEST"
 	response  = "RESPONSE"
@@ -30,10 +30,10 @@ const (
 // fence begins and ends a block.
 const fence = "```"
 
-// none stands for an empty value in a signature.
+// none is how a signature writes an empty value.
 const none = "-NONE-"
 
-// Is tells by the beginning of a file whether it is such markdown.
+// Is reports whether a file is such markdown, by its beginning.
 func Is(head []byte) bool {
 	title, ok := title(strings.TrimSpace(string(firstLine(head))))
 	return ok && slices.Contains([]string{request, response, signature, metadata, internal}, title)
@@ -47,7 +47,7 @@ func firstLine(p []byte) []byte {
 	return p
 }
 
-// title returns what a line such as `### REQUEST ###` is the title of.
+// title returns the title in a line such as `### REQUEST ###`.
 func title(line string) (string, bool) {
 	if rest, ok := strings.CutPrefix(line, "### "); ok {
 		return strings.CutSuffix(rest, " ###")
@@ -55,8 +55,8 @@ func title(line string) (string, bool) {
 	return "", false
 }
 
-// Parse reads a file. It returns the exchange, and names what it could not keep. A file
-// that is malformed is an [Error]; other errors are the reader's.
+// Parse reads a file. It returns the exchange, and a list of the parts that it could not keep. For a
+// malformed file it returns an [Error]; other errors are those of the reader.
 func Parse(r io.Reader) (*recording.Exchange, []string, error) {
 	text, err := io.ReadAll(io.LimitReader(r, recording.MaxLine+1))
 	if err != nil {
@@ -66,7 +66,7 @@ func Parse(r io.Reader) (*recording.Exchange, []string, error) {
 		return nil, nil, &Error{1, fmt.Sprintf("longer than %d MiB", recording.MaxLine>>20)}
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	if crlf := []byte("\r\n"); bytes.Count(text, crlf) == bytes.Count(text, []byte("\n")) { // of another system
+	if crlf := []byte("\r\n"); bytes.Count(text, crlf) == bytes.Count(text, []byte("\n")) { // a file of Windows
 		text = bytes.ReplaceAll(text, crlf, []byte("\n"))
 	}
 	p := &parser{}
@@ -87,14 +87,14 @@ type parser struct {
 
 func (p *parser) lose(loss string) { p.losses = append(p.losses, loss) }
 
-// exchange puts the sections together.
+// exchange makes the exchange of the sections.
 func (p *parser) exchange() (*recording.Exchange, error) {
 	e, err := p.internal()
 	if err != nil {
 		return nil, err
 	}
 	if p.sections[request] == nil && p.sections[internal] == nil {
-		return nil, &Error{1, "neither a REQUEST nor an INTERNAL section"}
+		return nil, &Error{1, "found neither a REQUEST nor an INTERNAL section, want one of them"}
 	}
 	for _, part := range []struct {
 		name string
@@ -141,7 +141,7 @@ func (p *parser) internal() (*recording.Exchange, error) {
 	return e, nil
 }
 
-// cutLast cuts a text at the last separator.
+// cutLast is strings.Cut at the last separator.
 func cutLast(text, separator string) (before, after string, ok bool) {
 	if i := strings.LastIndex(text, separator); i >= 0 {
 		return text[:i], text[i+len(separator):], true

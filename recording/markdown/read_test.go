@@ -66,11 +66,11 @@ func TestMalformedFiles(t *testing.T) {
 	block := func(text string) string { return "```\n" + text + "\n```\n" }
 	const ask = "### REQUEST ###\n"
 	for _, c := range []struct{ name, in, want string }{
-		{"empty", "", "line 1: neither a REQUEST nor an INTERNAL section"},
+		{"empty", "", "line 1: found neither a REQUEST nor an INTERNAL section"},
 		{"text", "hello\n", `line 1: found "hello", want a section such as ### REQUEST ###`},
-		{"a block alone", block("GET / HTTP/1.1"), "line 1: a block before the first section"},
-		{"a block without an end", ask + "```\nGET / HTTP/1.1\n", "line 2: a block that has no end"},
-		{"a section twice", ask + block("GET / HTTP/1.1") + ask + block("GET / HTTP/1.1"), `line 5: section "REQUEST" again`},
+		{"a block alone", block("GET / HTTP/1.1"), "line 1: found a block before the first section"},
+		{"a block without an end", ask + "```\nGET / HTTP/1.1\n", "line 2: the block has no end"},
+		{"a section twice", ask + block("GET / HTTP/1.1") + ask + block("GET / HTTP/1.1"), `line 5: found section "REQUEST" again`},
 		{"no request line", ask + block("GET /"), `line 3: found "GET /", want a request line`},
 		{"no field", ask + block("GET / HTTP/1.1\nAccept"), `line 4: found "Accept", want a field`},
 		{"a bad URL", ask + block("GET http://[::1 HTTP/1.1"), `line 3: the request line's URL "http://[::1" can't be parsed`},
@@ -83,7 +83,7 @@ func TestMalformedFiles(t *testing.T) {
 		{"bad JSON", "### INTERNAL - DO NOT MODIFY ###\n" + block(`json: {"ts":1}`), "line 3: json: ts: "},
 		{"other JSON", "### INTERNAL - DO NOT MODIFY ###\n" + block(`json: {"msgType":"x"}`), `line 3: json: msgType is "x", want "rrpair"`},
 		{"a bad signature", ask + block("GET / HTTP/1.1") + "### SIGNATURE ###\n" + block("http"), `line 7: found "http", want a line such as http:method is GET`},
-		{"many sections", strings.Repeat("### A ###\n", 2), `line 2: section "A" again`},
+		{"many sections", strings.Repeat("### A ###\n", 2), `line 2: found section "A" again`},
 		{"many fields", ask + block("GET / HTTP/1.1\n"+strings.Repeat("A: 1\n", recording.MaxHeaders+1)), "more than 4000 fields"},
 		{"many values", ask + block("GET / HTTP/1.1\nA: "+strings.Repeat("1, ", recording.MaxHeaders)), "more than 4000 fields"},
 	} {

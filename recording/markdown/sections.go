@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// section is what stands below a title.
+// section has the blocks below a title.
 type section struct {
-	line   int // of the title
+	line   int // the line of the title
 	blocks []string
-	lines  []int // of the blocks' first lines
+	lines  []int // the first lines of the blocks
 }
 
 // block returns the n-th block, "" if there are fewer.
@@ -28,15 +28,15 @@ func (s *section) at(n int) int {
 	return s.line
 }
 
-// maxSections is how many sections, and blocks in each, are looked at.
+// maxSections is how many sections a file may have, and how many blocks a section may have.
 const maxSections = 20
 
-// lines reads a text line by line. What it returns are parts of the text: a list of the lines
-// would take many times as much memory as a text of empty ones.
+// lines reads a text line by line. The lines share the memory of the text. A list of all lines would
+// take many times the memory of the text, if most are empty.
 type lines struct {
 	text string
-	at   int // where the next line begins; behind the text's end, there is none
-	n    int // of the last line, from 1
+	at   int // where the next line begins; there is none behind the text's end
+	n    int // the number of the last line, from 1
 }
 
 // next returns the next line without its end, and whether there is one.
@@ -59,7 +59,7 @@ func (p *parser) split(text string) error {
 		if name, ok := title(line); ok {
 			switch {
 			case p.sections[name] != nil:
-				return &Error{l.n, fmt.Sprintf("section %.40q again: one file has one exchange", name)}
+				return &Error{l.n, fmt.Sprintf("found section %.40q again; a file has one exchange", name)}
 			case len(p.sections) == maxSections:
 				return &Error{l.n, fmt.Sprintf("more than %d sections", maxSections)}
 			}
@@ -72,14 +72,14 @@ func (p *parser) split(text string) error {
 		case !strings.HasPrefix(line, fence):
 			return &Error{l.n, fmt.Sprintf("found %.40q, want a section such as ### REQUEST ###, or a block between lines of %s", line, fence)}
 		case current == nil:
-			return &Error{l.n, "a block before the first section"}
+			return &Error{l.n, "found a block before the first section"}
 		case len(current.blocks) == maxSections:
 			return &Error{l.n, fmt.Sprintf("more than %d blocks in a section", maxSections)}
 		default:
 			opened := l.n
 			block, ok := l.block()
 			if !ok {
-				return &Error{opened, "a block that has no end"}
+				return &Error{opened, "the block has no end"}
 			}
 			current.blocks = append(current.blocks, block)
 			current.lines = append(current.lines, opened+1)
@@ -88,9 +88,8 @@ func (p *parser) split(text string) error {
 	return nil
 }
 
-// block returns what comes before the fence that ends a block, and goes behind it. That is the
-// first fence behind which another block, a section, or the end of the file comes. Others belong
-// to a body.
+// block returns the text up to the fence that ends a block, and skips the fence. It is the first fence
+// that another block, a section or the end of the file follows. Other fences belong to a body.
 func (l *lines) block() (text string, ok bool) {
 	begin := l.at
 	for {
@@ -105,7 +104,7 @@ func (l *lines) block() (text string, ok bool) {
 	}
 }
 
-// endsBlock tells by what comes next whether a fence ends a block.
+// endsBlock reports whether a fence ends a block, by the text that follows it.
 func (l lines) endsBlock() bool {
 	fenced := l.n
 	line, ok := l.next()

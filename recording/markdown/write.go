@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Append appends an exchange as markdown to dst. [Parse] reads it as it was: what a section
-// can't show exactly is in the JSON, and what would be read as something else has no section.
+// Append appends an exchange as markdown to dst. [Parse] restores the same exchange: values that a
+// section can't show exactly are in the JSON, and values that would be misread have no section.
 func Append(dst []byte, e *recording.Exchange) []byte {
 	want := e.AppendJSON(nil)
 	bare := *e
@@ -38,7 +38,7 @@ func internalSection(before, json []byte) []byte {
 	return fmt.Appendf(slices.Clone(before), "### %s ###\n%s\njson: %s\n%[2]s\n", internal, fence, json)
 }
 
-// sections are those that show what an exchange is.
+// sections returns the sections for people.
 func sections(e *recording.Exchange) []byte {
 	var b bytes.Buffer
 	if h := e.HTTP; h != nil && h.Req.Method != "" {
@@ -92,7 +92,7 @@ func block(b *bytes.Buffer, title string, write func()) {
 	fmt.Fprintf(b, "%s\n\n", fence)
 }
 
-// message shows a message: its first line with its fields, and its body if that is text.
+// message writes a message: its first line and its fields, and its body if that is text.
 func message(b *bytes.Buffer, title, first string, headers recording.Headers, body []byte) {
 	block(b, title, func() {
 		fmt.Fprintln(b, first)
@@ -114,7 +114,7 @@ func message(b *bytes.Buffer, title, first string, headers recording.Headers, bo
 	}
 }
 
-// escape is what list undoes.
+// escape escapes a text for list.
 func escape(text string) string {
 	return strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(text)
 }

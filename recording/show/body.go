@@ -17,38 +17,38 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// builder makes bodies, which share one bound of text.
+// builder makes bodies that share one bound of text.
 type builder struct {
 	o        Options
 	left     int // bytes of text that may still be written
 	unpacked int // bytes that messages within bodies may still have when decompressed
 }
 
-// newBuilder returns one for a body of at most max bytes, or for several that are as long together.
-// Indented text is longer than what it is made of.
+// newBuilder returns a builder for bodies of at most max bytes together. The text may be longer than
+// that, because it is indented.
 func newBuilder(o Options, max int) *builder { return &builder{o, 4 * max, 4 * max} }
 
-// content is what a body is made of.
+// content is the source of a body.
 type content struct {
 	bytes     []byte
 	mediaType string
-	// codings and charset were undone.
+	// codings and charset were decoded.
 	codings []string
 	charset string
-	// messageCoding is that of compressed messages within it.
+	// messageCoding is the coding of compressed messages in it.
 	messageCoding string
 	notes         []string
-	// incomplete: its end is missing. more: a part of what is missing was not decoded.
+	// incomplete means that the end is missing, and more that a part of it was not decoded.
 	incomplete, more bool
-	// depth counts the bodies that it is in.
+	// depth counts the bodies around it.
 	depth    int
 	redacted func(name string) bool
 }
 
-// maxDepth is how deep bodies within bodies are taken apart.
+// maxDepth is how deep bodies within bodies are shown by their format.
 const maxDepth = 2
 
-// message makes a request or an answer.
+// message makes the model of a request or an answer.
 func (b *builder) message(h recording.Half, line string, secret places) *Message {
 	m := &Message{Line: clean.Text(line)}
 	trailers, left := h.Trailers(), b.left
@@ -90,7 +90,7 @@ func (b *builder) message(h recording.Half, line string, secret places) *Message
 	return m
 }
 
-// field makes a field, and cuts what is too long.
+// field makes a field, and cuts a name or a value that is too long.
 func (b *builder) field(name, value string) Field {
 	var f Field
 	f.Name, f.Value = clean.Text(cutText(name, min(b.o.MaxValue, 300))), clean.Text(cutText(value, b.o.MaxValue))
@@ -101,7 +101,7 @@ func (b *builder) field(name, value string) Field {
 	return f
 }
 
-// cutText returns the beginning of a text, without a part of a character at its end.
+// cutText returns the beginning of a text. It doesn't cut a character in two.
 func cutText(s string, most int) string {
 	if len(s) <= most {
 		return s
@@ -114,17 +114,17 @@ func cutText(s string, most int) string {
 	return s[:most]
 }
 
-// mediaOf is the media type of a Content-Type, in lower case and without parameters.
+// mediaOf returns the media type of a Content-Type, in lower case and without parameters.
 func mediaOf(contentType string) string {
 	media, _, _ := strings.Cut(contentType, ";")
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// bodyCost is how many bytes of text a body counts for beside its text, so that a thousand empty ones
-// within another one are bounded, too.
+// bodyCost is how many bytes of text each body counts for in addition to its text. It bounds the number
+// of empty bodies in another one.
 const bodyCost = 100
 
-// body recognises a body and makes it readable.
+// body recognises the format of a body and makes it readable.
 func (b *builder) body(c content) *Body {
 	b.left -= bodyCost
 	body := &Body{Type: clean.Text(short(c.mediaType)), Unknown: c.more}
@@ -159,7 +159,7 @@ func (b *builder) body(c content) *Body {
 	}
 	kind := body.Kind
 	b.left, *body = left, bare
-	body.Notes = append(slices.Clone(body.Notes), clean.Text(fmt.Sprintf("no valid %s: %v", kind, err)))
+	body.Notes = append(slices.Clone(body.Notes), clean.Text(fmt.Sprintf("not valid %s: %v", kind, err)))
 	if body.Kind = Text; clean.IsText(c.bytes) {
 		b.text(body, string(c.bytes))
 	} else {
@@ -169,7 +169,7 @@ func (b *builder) body(c content) *Body {
 	return body
 }
 
-// render makes a body of its kind. After an error, what it made is void.
+// render makes a body by its kind. After an error, the caller discards the result.
 func (b *builder) render(c content, body *Body) error {
 	switch body.Kind {
 	case JSON, JSONLines:
@@ -194,13 +194,13 @@ func (b *builder) render(c content, body *Body) error {
 	return nil
 }
 
-// kinds are those of the formats that are compared, too.
+// kinds has the kinds of the formats that match compares, too.
 var kinds = map[canon.Format]Kind{
 	canon.GraphQL: GraphQL, canon.JSON: JSON, canon.JSONLines: JSONLines, canon.XML: XML, canon.Form: Form,
 	canon.Multipart: Multipart, canon.Document: Text, canon.Protobuf: Protobuf,
 }
 
-// recognise tells the kind of a body by its type, and by its bytes where the type says nothing.
+// recognise returns the kind of a body by its media type, or by its bytes if the type is unknown.
 func recognise(c content) Kind {
 	media := mediaOf(c.mediaType)
 	if _, ok := isFramed(media); ok {
@@ -237,7 +237,7 @@ func recognise(c content) Kind {
 	return Binary
 }
 
-// magics tell bodies by how they begin.
+// magics lists kinds of bodies by their first bytes.
 var magics = []struct {
 	begin string
 	kind  Kind
@@ -248,13 +248,13 @@ var magics = []struct {
 
 func (b *builder) json(c content, body *Body) error {
 	if !utf8.Valid(c.bytes) && !(c.incomplete && validButEnd(c.bytes)) {
-		return errors.New("bytes that are no UTF-8")
+		return errors.New("it has bytes that aren't UTF-8")
 	}
 	text, used, err := clean.IndentJSON(c.bytes, b.left)
 	return b.indented(c, body, text, used, err)
 }
 
-// validButEnd reports whether a text is UTF-8 up to a character that was cut.
+// validButEnd reports whether a text is UTF-8, except for a character that was cut at its end.
 func validButEnd(p []byte) bool {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {
@@ -269,8 +269,8 @@ func (b *builder) xml(c content, body *Body) error {
 	return b.indented(c, body, text, used, err)
 }
 
-// indented takes over what was indented: all of it, or what comes before the limit or the end of
-// a body that was cut.
+// indented stores the indented text: all of it, or the part before the limit or before the end of a
+// body that was cut.
 func (b *builder) indented(c content, body *Body, text []byte, used int, err error) error {
 	switch {
 	case err == clean.ErrLimit:
@@ -285,7 +285,7 @@ func (b *builder) indented(c content, body *Body, text []byte, used int, err err
 	return nil
 }
 
-// text takes a text over, clean, as far as there is room.
+// text stores a cleaned text, as far as there is room.
 func (b *builder) text(body *Body, s string) {
 	const piece = 4 << 10
 	var out strings.Builder
@@ -302,7 +302,7 @@ func (b *builder) text(body *Body, s string) {
 			}
 		}
 		s = s[len(part):]
-		if strings.HasSuffix(part, "\r") && strings.HasPrefix(s, "\n") { // they stay together
+		if strings.HasSuffix(part, "\r") && strings.HasPrefix(s, "\n") { // CR and LF stay together
 			part, s = part+"\n", s[1:]
 		}
 		out.WriteString(clean.Lines(part))
@@ -314,7 +314,7 @@ func (b *builder) text(body *Body, s string) {
 // maxDump is how many bytes a dump shows.
 const maxDump = 4 << 10
 
-// dump shows bytes in hexadecimal, and as text where they are that.
+// dump shows bytes in hexadecimal, with their visible ASCII characters beside them.
 func (b *builder) dump(body *Body, p []byte) {
 	body.Hex = true
 	if over := len(p) - maxDump; over > 0 {
@@ -325,14 +325,14 @@ func (b *builder) dump(body *Body, p []byte) {
 	b.left -= len(body.Text)
 }
 
-// closeCodes are WebSocket's (RFC 6455, section 7.4.1).
+// closeCodes names WebSocket's status codes (RFC 6455, section 7.4.1).
 var closeCodes = map[uint16]string{
 	1000: "normal closure", 1001: "going away", 1002: "protocol error", 1003: "unsupported data", 1007: "invalid payload",
 	1008: "policy violation", 1009: "message too big", 1010: "mandatory extension", 1011: "internal error", 1012: "service restart",
 	1013: "try again later", 1014: "bad gateway",
 }
 
-// closing says in words what a close frame holds.
+// closing describes the content of a close frame.
 func closing(data []byte) string {
 	if len(data) < 2 {
 		return ""

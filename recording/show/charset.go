@@ -12,8 +12,8 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// charsets are those that are decoded, beside UTF-8. Browsers take Latin-1 for windows-1252, and
-// UTF-16 without a mark for little-endian.
+// charsets lists the charsets that are decoded, in addition to UTF-8. Like browsers, it reads Latin-1 as
+// windows-1252, and UTF-16 without a byte order mark as little-endian.
 var charsets = []struct {
 	names    []string
 	encoding encoding.Encoding
@@ -28,10 +28,10 @@ var charsets = []struct {
 	{[]string{"utf-16be"}, unicode.UTF16(unicode.BigEndian, unicode.UseBOM)},
 }
 
-// marks begin a text in UTF-16.
+// marks are the byte order marks of UTF-16.
 var marks = []string{"\xff\xfe", "\xfe\xff"}
 
-// toUTF8 decodes a text by the charset that its type names, or by its mark.
+// toUTF8 decodes a text by the charset in its media type, or by its byte order mark.
 func (c *content) toUTF8() {
 	_, params, _ := mime.ParseMediaType(c.mediaType)
 	name := strings.ToLower(strings.TrimSpace(params["charset"]))

@@ -31,7 +31,7 @@ func converse(e *recording.Exchange, c *recording.Conversation, o Options) *Conv
 	return x
 }
 
-// join joins a WebSocket's frames. It leaves them where they can't be joined.
+// join joins the frames of a WebSocket to messages. If it can't, it keeps the frames.
 func (c *Conversation) join() {
 	var all []recording.Message
 	left, pings, closes := c.o.MaxJoined, 0, 0
@@ -50,7 +50,7 @@ func (c *Conversation) join() {
 		}
 		if err != nil {
 			c.What = "frame"
-			c.Notes = append(c.Notes, clean.Text("frames are shown as they were sent, as they could not be joined: "+err.Error()))
+			c.Notes = append(c.Notes, clean.Text("the frames can't be joined to messages, so each frame is shown: "+err.Error()))
 			return
 		}
 		all = append(all, m)
@@ -60,15 +60,15 @@ func (c *Conversation) join() {
 		c.Notes = append(c.Notes, fmt.Sprintf("pings and pongs are left out: %d", pings))
 	}
 	if closes > 1 {
-		c.Notes = append(c.Notes, "what follows the first close is left out")
+		c.Notes = append(c.Notes, "frames behind the first close are left out")
 	}
 }
 
-// maxEvents is how many events of a stream are listed: an event has three bytes at least.
+// maxEvents is how many events of a stream are listed. An event may be as short as three bytes.
 const maxEvents = 1 << 20
 
-// stream makes a conversation of an answer that is a stream of events; nil: it is none. It takes the
-// text from the body.
+// stream makes a conversation of an answer that is a stream of events, and removes the text from its
+// body. It returns nil if the answer is no such stream.
 func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
 	if body == nil || body.Kind != Events {
 		return nil
@@ -79,7 +79,7 @@ func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
 	when := clockOf(e)
 	plain, err := h.Decode(nil, nil, o.MaxJoined)
 	if c.stream = plain; len(h.Codings()) > 0 && !h.Decoded() {
-		when = nil // it counts bytes as they were sent
+		when = nil // the offsets count encoded bytes
 	}
 	if errors.Is(err, coding.ErrTooLarge) {
 		c.Notes = append(c.Notes, fmt.Sprintf("events behind the first %d MiB are left out", o.MaxJoined>>20))
@@ -104,7 +104,7 @@ func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
 	return c
 }
 
-// unfinished returns the messages whose last frames are missing, as far as there are frames.
+// unfinished returns the messages whose last frames are missing, with the frames that are there.
 func unfinished(frames []recording.Message) (all []recording.Message) {
 	open := map[string]*recording.Message{}
 	for i := range frames {
@@ -133,9 +133,9 @@ func unfinished(frames []recording.Message) (all []recording.Message) {
 	return all
 }
 
-// Messages returns at most count messages, from the one that has from before it. It returns fewer
-// where the conversation ends, and none behind its end. Together they have a few MiB of text: of
-// those that come too late for it, nothing is shown but their size.
+// Messages returns at most count messages after the first `from` ones. It returns fewer at the end of
+// the conversation, and none behind it. Together they have at most a few MiB of text; after that, only
+// the size of a message is shown.
 func (c *Conversation) Messages(from, count int) []Said {
 	from = min(max(from, 0), c.Total)
 	count = min(max(count, 0), c.Total-from)
@@ -157,8 +157,8 @@ func (c *Conversation) Messages(from, count int) []Said {
 	return all
 }
 
-// Data returns the bytes of a message, numbered from 1: joined, and without the compression of a
-// WebSocket, or an event as it was sent. It returns nil if there is no such message.
+// Data returns the bytes of a message, numbered from 1. Messages of a WebSocket are joined and
+// decompressed, events are as they were sent. It returns nil if there is no such message.
 func (c *Conversation) Data(number int) []byte {
 	switch {
 	case number < 1 || number > c.Total:
@@ -176,14 +176,14 @@ func (c *Conversation) event(b *builder, i int) Said {
 	e := readEvent(c.stream[at.from:at.to])
 	s := Said{Number: i + 1, From: recording.Server, At: at.at, Type: clean.Text(short(e.kind))}
 	depth := 1
-	if len(e.data) > c.o.MaxMessage { // which body cuts
+	if len(e.data) > c.o.MaxMessage { // body cuts the data
 		depth = 0
 	}
 	s.Fields, s.Body = b.event(e, depth, c.cut)
 	return s
 }
 
-// content is what a message is made of.
+// content returns the source of a message's body.
 func (c *Conversation) content(b *builder, m *recording.Message) content {
 	t := content{bytes: m.Data, depth: 1}
 	if int64(len(m.Data)) < m.Size {
@@ -212,7 +212,7 @@ func (c *Conversation) content(b *builder, m *recording.Message) content {
 		t.notes = append(t.notes, "compressed")
 	}
 	if limit := c.o.MaxMessage; len(t.bytes) > limit {
-		t.depth = 0 // which body cuts
+		t.depth = 0 // body cuts the text
 	}
 	return t
 }

@@ -1,19 +1,17 @@
-// Package show says what an exchange holds in words and in text that people read: a model for a
-// page's template, which renders as plain text, too.
+// Package show makes exchanges readable for people. It returns a model for a page's template, and can
+// write the model as plain text.
 //
 //	                     ┌─▶ Request, Response ─▶ Body: decoded, recognised, indented
 //	*recording.Exchange ─┼─▶ Conversation ─▶ Messages, page by page ─▶ Body
-//	  New                └─▶ facts, timings, what is missing, tags ─▶ a template, or Exchange.Write
+//	  New                └─▶ facts, timings, missing parts, tags ─▶ a template, or Exchange.Write
 //
 // It promises:
 //
-//   - Texts of the model show what they are: each has passed [clean.Text], so nothing in it steers a
-//     terminal, turns the direction of text, or has no width. A template escapes them as any text.
-//   - A body is hostile: what is decoded, indented and nested is bounded, and what is left out is
-//     counted.
-//   - A body that is not what its type says is shown as it is, and a note says so.
-//   - Pretty forms change white space alone: numbers, the order of members and members of one
-//     name stay.
+//   - Each text of the model has passed [clean.Text], so it has no characters that control a terminal,
+//     change the direction of text, or are invisible. A template escapes it like any text.
+//   - Bodies are hostile: decoding, indenting and nesting are bounded, and the rest is counted.
+//   - If a body doesn't have the format that its type names, it is shown unchanged, with a note.
+//   - Indenting changes only white space. Numbers, the order of members and repeated members stay.
 //   - The functions are pure: no I/O, no clock, and the exchange is only read. They are safe for
 //     concurrent use.
 //

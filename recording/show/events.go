@@ -12,10 +12,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// clock tells when the byte at an offset of a body came; nil: that is not known.
+// clock returns when the byte at an offset of a body came. It is nil if that isn't known.
 type clock func(offset int) time.Duration
 
-// clockOf is that of an answer, whose offsets are those of the body as it was sent.
+// clockOf returns the clock of an answer. Its offsets count the bytes of the body as it was sent.
 func clockOf(e *recording.Exchange) clock {
 	begun, ok := e.ResponseStart()
 	if !ok || e.Tags.Get(recording.TagResponseSentSize) != "" {
@@ -27,7 +27,7 @@ func clockOf(e *recording.Exchange) clock {
 	}
 	return func(offset int) time.Duration {
 		at := begun
-		for len(pace) > 0 && pace[0].Offset <= int64(offset) { // offsets are asked for in order
+		for len(pace) > 0 && pace[0].Offset <= int64(offset) { // callers ask for offsets in order
 			at, pace = pace[0].At, pace[1:]
 		}
 		begun = at
@@ -35,16 +35,16 @@ func clockOf(e *recording.Exchange) clock {
 	}
 }
 
-// event is one of a stream.
+// event is an event of a stream.
 type event struct {
 	kind   string
-	fields []recording.Header // other than its kind and its data
+	fields []recording.Header // all but its kind and its data
 	data   string
 	cut    bool // the empty line behind it is missing
 }
 
-// eachEvent calls f with where each event of a stream (WHATWG HTML, section 9.2) begins and ends,
-// until it returns false.
+// eachEvent calls f with the beginning and the end of each event of a stream (WHATWG HTML, section 9.2),
+// until f returns false.
 func eachEvent(src []byte, f func(from, to int) bool) {
 	from := 0
 	if bytes.HasPrefix(src, []byte("\ufeff")) {
@@ -66,10 +66,10 @@ func eachEvent(src []byte, f func(from, to int) bool) {
 	}
 }
 
-// eventFields are those that a stream can have; that of a comment has no name.
+// eventFields are the fields that an event can have. That of a comment has no name.
 var eventFields = [...]string{"data", "event", "id", "retry", ""}
 
-// isEvents reports whether the first line of a body is one of an event.
+// isEvents reports whether the first line of a body is a line of an event.
 func isEvents(src []byte) (yes bool) {
 	eachEvent(src, func(from, _ int) bool {
 		line, _ := eventLine(src, from)
@@ -109,7 +109,7 @@ func readEvent(src []byte) (e event) {
 	return e
 }
 
-// event makes an event's fields and its body, which is empty if there is no data.
+// event makes the fields and the body of an event. The body is empty if there is no data.
 func (b *builder) event(e event, depth int, incomplete bool) (fields []Field, data *Body) {
 	for _, f := range e.fields {
 		fields = append(fields, b.field(f.Name, f.Value))
@@ -120,7 +120,7 @@ func (b *builder) event(e event, depth int, incomplete bool) (fields []Field, da
 // events shows a stream as parts.
 func (b *builder) events(c content, body *Body) error {
 	if !isEvents(c.bytes) {
-		return errors.New("no event in it")
+		return errors.New("it has no event")
 	}
 	n := 0
 	eachEvent(c.bytes, func(from, to int) bool {
@@ -143,8 +143,8 @@ func (b *builder) events(c content, body *Body) error {
 	return nil
 }
 
-// eventLine returns the line that begins at a place, and where the next one begins. Lines end in
-// CR LF, LF or CR.
+// eventLine returns the line that begins at an offset, and where the next one begins. Lines end in CR
+// LF, LF or CR.
 func eventLine(src []byte, from int) (line []byte, next int) {
 	n := bytes.IndexAny(src[from:], "\r\n")
 	if n < 0 {

@@ -6,8 +6,8 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// pairs reads a query, or a form: names and values, decoded, in order. redacted tells of a name
-// whether its value was replaced.
+// pairs reads the names and values of a query or a form, decoded and in order. redacted reports whether
+// the value of a name was replaced.
 func (b *builder) pairs(query string, redacted func(name string) bool) (all []Field, left int) {
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {

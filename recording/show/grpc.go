@@ -11,12 +11,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// framed are the media types of bodies that are messages of gRPC, each behind a byte of flags and
-// its length. The end of the type says what the messages are, as +json does.
+// framed lists the media types of bodies with gRPC messages, each behind a byte of flags and its length.
+// A suffix of the type, such as +json, names the format of the messages.
 var framed = []struct {
 	media string
-	text  bool // in base64
-	last  byte // the flag of a message that ends the stream, and is text
+	text  bool // the body is base64
+	last  byte // the flag of the message that ends the stream, which is text
 }{
 	{"application/grpc-web-text", true, 0x80},
 	{"application/grpc-web", false, 0x80},
@@ -24,7 +24,7 @@ var framed = []struct {
 	{"application/connect", false, 2},
 }
 
-// isFramed reports whether a media type is one of framed, and which.
+// isFramed reports whether a media type is in framed, and returns its row.
 func isFramed(media string) (which int, ok bool) {
 	for i, f := range framed {
 		if rest, ok := strings.CutPrefix(media, f.media); ok && (rest == "" || rest[0] == '+') {
@@ -34,7 +34,7 @@ func isFramed(media string) (which int, ok bool) {
 	return 0, false
 }
 
-// messageType is the type of a message in a body, or in a call, of a type.
+// messageType returns the media type of the messages in a body or a call of this media type.
 func messageType(media string) string {
 	_, kind, _ := strings.Cut(media, "+")
 	if kind == "json" {
@@ -43,7 +43,7 @@ func messageType(media string) string {
 	return "application/protobuf"
 }
 
-// frameHead is how many bytes come before a message.
+// frameHead is the size of the head of a message, in bytes.
 const frameHead = 5
 
 func (b *builder) grpc(c content, body *Body) error {
@@ -63,7 +63,7 @@ func (b *builder) grpc(c content, body *Body) error {
 	for n := 1; len(src) > 0; n++ {
 		if len(src) < frameHead {
 			if n == 1 || !c.incomplete {
-				return errors.New("bytes that are no message of gRPC")
+				return errors.New("it has no gRPC message")
 			}
 			body.Notes = append(body.Notes, "cut in the head of a message")
 			return nil
@@ -107,7 +107,7 @@ func (b *builder) grpc(c content, body *Body) error {
 	return nil
 }
 
-// undo decompresses a message.
+// undo decompresses the content of a message.
 func (b *builder) undo(c *content, codings []string) {
 	if len(codings) == 0 {
 		c.notes = append(c.notes, "compressed, in a coding that no field names")
@@ -129,7 +129,7 @@ func (b *builder) undo(c *content, codings []string) {
 	c.bytes, c.codings = plain, codings
 }
 
-// trailers reads fields, a line each.
+// trailers reads fields, one on each line.
 func (b *builder) trailers(text []byte) (all []Field) {
 	for line := range bytes.Lines(text) {
 		name, value, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
@@ -142,7 +142,7 @@ func (b *builder) trailers(text []byte) (all []Field) {
 	return all
 }
 
-// decodeSegments decodes base64 that was written in several pieces, each with its padding.
+// decodeSegments decodes base64 in several pieces, each with its padding.
 func decodeSegments(src []byte) ([]byte, error) {
 	src = bytes.Map(func(r rune) rune {
 		if r == '\r' || r == '\n' {

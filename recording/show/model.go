@@ -10,64 +10,62 @@ import (
 type Options struct {
 	// MaxBody is how many bytes of a body are decoded and shown; 0: 1 MiB.
 	MaxBody int
-	// MaxMessage is the same for each message of a conversation; 0: 64 KiB.
+	// MaxMessage is how many bytes of each message of a conversation are decoded and shown; 0: 64 KiB.
 	MaxMessage int
 	// MaxFields is how many fields of a message are shown; 0: 1000.
 	MaxFields int
 	// MaxValue is how many bytes of a field's value, or of a name, are shown; 0: 8 KiB.
 	MaxValue int
-	// MaxJoined is how many bytes a WebSocket's messages may have together when they are joined and
-	// decompressed, beside those that the recording has, and how many a stream of events may have;
-	// 0: 32 MiB.
+	// MaxJoined is how many bytes the joined and decompressed messages of a WebSocket may have together,
+	// in addition to those in the recording, and how many bytes a stream of events may have; 0: 32 MiB.
 	MaxJoined int64
 }
 
-// Exchange is what there is to say about one exchange. All its texts have passed [clean.Text].
+// Exchange is the model of one exchange. All its texts have passed [clean.Text].
 type Exchange struct {
-	// Title names it in a line, such as `POST /orders` or `tcp db:3306`.
+	// Title names the exchange in one line, such as `POST /orders` or `tcp db:3306`.
 	Title string
 	UUID  recording.UUID
-	// Direction and Protocol are the recording's, Address is whom the client asked.
+	// Direction and Protocol are those of the recording. Address is the host that the client requested.
 	Direction, Protocol, Address string
-	// Facts say what else it is, where and when: `workload`, `cart`.
+	// Facts are further properties, such as `workload`, `cart`.
 	Facts []Fact
-	// Notes say in words what is missing, cut or replaced.
+	// Notes say what is missing, cut or replaced.
 	Notes []string
-	// Request is nil if the recording has none of HTTP, Response if no answer was seen.
+	// Request is nil if the recording has no HTTP request, Response if it has no answer.
 	Request, Response *Message
 	// Conversation is nil for plain HTTP, unless the answer is a stream of events. Then the answer's
 	// body has no text.
 	Conversation *Conversation
-	// Timings say where the time went.
+	// Timings divides the exchange's time into phases.
 	Timings Timings
 	Tags    []Tag
-	// Parent is the inbound exchange that caused this one, Conversation's first part and Tunnel's
-	// CONNECT are others that it belongs to.
+	// Parent is the inbound exchange that caused this one.
 	Parent recording.Parent
-	// FirstPart is the first part of the conversation of which this is one, Tunnel the CONNECT in
-	// which this was said; zero if there is none.
+	// FirstPart is the first part of the conversation that this exchange is a part of. Tunnel is the
+	// CONNECT exchange that it went through. Both are zero if there is none.
 	FirstPart, Tunnel recording.UUID
-	// Peer is who asked, PeerBy how that is known; "" for an outbound exchange.
+	// Peer is the client, and PeerBy the evidence for it; "" for an outbound exchange.
 	Peer, PeerBy string
-	// Trace are the fields of the request that name its trace.
+	// Trace has the fields of the request that name its trace.
 	Trace []Fact
-	// Network says between which addresses the connection was; nil if that isn't known.
+	// Network has the addresses of the connection; nil if they aren't known.
 	Network []Fact
-	// Extra are members that other tools wrote.
+	// Extra has the members that other tools wrote.
 	Extra []Part
 }
 
 // Fact is a name and a value.
 type Fact struct{ Name, Value string }
 
-// Tag is a tag with what it means, which is "" for a tag that Tapedeck doesn't write.
+// Tag is a tag with its meaning, which is "" for a tag that Tapedeck doesn't write.
 type Tag struct{ Name, Value, Doc string }
 
-// Message is a request or an answer of HTTP.
+// Message is an HTTP request or answer.
 type Message struct {
 	// Line is the request line or the status line.
 	Line string
-	// Query is that of the request's URL, decoded. QueryLeft counts further ones.
+	// Query has the decoded parameters of the request's URL. QueryLeft counts further ones.
 	Query     []Field
 	QueryLeft int
 	// Fields are in the order of the recording, trailers last.
@@ -81,7 +79,7 @@ type Message struct {
 // Field is a header or a trailer, or a field of a query or of a form.
 type Field struct {
 	Name, Value string
-	// Trailer means that it came behind the body.
+	// Trailer means that the field came behind the body.
 	Trailer bool
 	// Redacted means that redaction replaced the value or a part of it.
 	Redacted bool
@@ -89,7 +87,7 @@ type Field struct {
 	More int64
 }
 
-// Kind is what a body was recognised as.
+// Kind is the recognised format of a body.
 type Kind string
 
 // Kinds of bodies.
@@ -115,19 +113,19 @@ type Body struct {
 	Kind Kind
 	// Type is the Content-Type, "" if there is none.
 	Type string
-	// Codings are the content codings that were undone, in the order in which they were applied.
+	// Codings are the content codings that were decoded, in the order in which they were applied.
 	Codings []string
 	// Size is how many bytes were sent, Stored how many of them are in the recording, and Decoded
 	// how many are left to show without the codings, as far as they were undone.
 	Size, Stored, Decoded int64
 	// Notes say what is cut, or why a body isn't shown as what its type says.
 	Notes []string
-	// Text is preformatted, of several lines. Hex tells that it is a dump.
+	// Text is preformatted, with several lines. Hex means that it is a dump.
 	Text string
 	Hex  bool
-	// Fields are those of a form.
+	// Fields are the fields of a form.
 	Fields []Field
-	// Parts are those of a multipart body, events, messages, or a query and its variables.
+	// Parts are the parts of a multipart body, events, messages, or a query and its variables.
 	Parts []Part
 	// More is how many bytes, and MoreParts how many parts or fields, are not shown. Unknown tells
 	// that More is not known, as the rest was not decoded, and is more than 0.
@@ -136,9 +134,9 @@ type Body struct {
 	Unknown   bool
 }
 
-// Part is a body within a body.
+// Part is a body in another body.
 type Part struct {
-	// Title says what it is, such as `variables` or `message 2`.
+	// Title names the part, such as `variables` or `message 2`.
 	Title  string
 	Fields []Field
 	// Body is nil if it has none.
@@ -149,14 +147,14 @@ type Part struct {
 type Conversation struct {
 	// Kind is a protocol, [recording.GRPC], [recording.WebSocket] or [recording.TCP], or `events`.
 	Kind string
-	// What is the word for one of Total: `message`, `frame` where a WebSocket's frames could not be joined,
-	// `piece` of a stream, or `event`.
+	// What is the unit of Total: `message`, `frame` if a WebSocket's frames could not be joined, `piece`
+	// of a stream, or `event`.
 	What  string
 	Total int
-	// Part and Last are the recording's: whether it is whole.
+	// Part and Last are those of the recording. They say whether the conversation is whole.
 	Part int
 	Last bool
-	// ClientBytes and ServerBytes count what each side sent, kept or not.
+	// ClientBytes and ServerBytes count all bytes that each side sent, recorded or not.
 	ClientBytes, ServerBytes int64
 	// Notes say what is not shown.
 	Notes []string
@@ -165,12 +163,12 @@ type Conversation struct {
 	o    Options
 	of   *recording.Exchange
 
-	stream []byte // of events
+	stream []byte // a stream of events
 	events []span
 	cut    bool // the end of the stream is missing
 }
 
-// span is where an event is in a stream, and when it came; -1: that is not known.
+// span is the place of an event in a stream, and the time at which it came, or -1 if that isn't known.
 type span struct {
 	from, to int
 	at       time.Duration
@@ -180,13 +178,13 @@ type span struct {
 type Said struct {
 	// Number counts from 1.
 	Number int
-	// From is [recording.Client] or [recording.Server]; else what the recording has.
+	// From is [recording.Client] or [recording.Server], or else the text in the recording.
 	From string
 	// At is the time from the start of the exchange; -1 if it is not known.
 	At time.Duration
 	// Type is a WebSocket's opcode, or an event's type.
 	Type string
-	// Fields are those of an event beside its data.
+	// Fields are the fields of an event other than its data.
 	Fields []Field
 	// Body is never nil. Its size is 0 if the message is empty.
 	Body *Body
@@ -196,11 +194,11 @@ type Said struct {
 type Timings struct {
 	Start time.Time
 	Total time.Duration
-	// Phases are in order, and none if the recording doesn't know them.
+	// Phases are in order. There are none if the recording doesn't have them.
 	Phases []Phase
 }
 
-// Phase is a bar.
+// Phase is a part of the time, shown as a bar.
 type Phase struct {
 	// Name is `request sent`, `waiting` or `answer received`.
 	Name string

@@ -14,21 +14,21 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// rawPart is a part as it is sent.
+// rawPart is a part of a multipart body, not decoded.
 type rawPart struct {
 	headers recording.Headers
 	body    []byte
 	cut     bool // its end is missing
 }
 
-// errBoundary means that the parts of a body can't be told apart.
-var errBoundary = errors.New("no boundary of parts in it")
+// errBoundary means that the parts of a body can't be separated.
+var errBoundary = errors.New("the boundary isn't in the body")
 
 // splitParts calls f with the parts of a multipart body (RFC 2046, section 5.1), until it returns
 // false. It fails if the body has no part.
 func splitParts(body []byte, boundary string, f func(rawPart) bool) error {
 	if boundary == "" {
-		return errors.New("no boundary in Content-Type")
+		return errors.New("Content-Type has no boundary")
 	}
 	divider := []byte("--" + boundary)
 	from, _, last := nextDivider(body, divider)
@@ -52,8 +52,8 @@ func splitParts(body []byte, boundary string, f func(rawPart) bool) error {
 	return nil
 }
 
-// nextDivider finds a line with the divider: where the next part begins, where the one before ends,
-// and whether it is the last divider. begin is -1 if there is none.
+// nextDivider finds a line with the divider. It returns where the next part begins, where the one before
+// ends, and whether this is the last divider. begin is -1 if there is none.
 func nextDivider(body, divider []byte) (begin, end int, last bool) {
 	for at := 0; ; {
 		n := bytes.Index(body[at:], divider)
@@ -69,7 +69,7 @@ func nextDivider(body, divider []byte) (begin, end int, last bool) {
 		rest, last = bytes.CutPrefix(rest, []byte("--"))
 		line, _, whole := bytes.Cut(rest, []byte("\n"))
 		if len(bytes.Trim(line, " \t\r")) > 0 || !whole && !last {
-			continue // a longer name, or one that was cut
+			continue // a longer boundary, or a cut one
 		}
 		end = start
 		if end > 0 {
@@ -99,7 +99,7 @@ func readPart(text []byte) (p rawPart) {
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
 		switch {
-		case (line[0] == ' ' || line[0] == '\t') && len(p.headers) > 0: // it goes on
+		case (line[0] == ' ' || line[0] == '\t') && len(p.headers) > 0: // a folded line
 			p.headers[len(p.headers)-1].Value += " " + string(bytes.TrimSpace(line))
 		case ok:
 			p.headers = append(p.headers, recording.Header{Name: string(name), Value: string(bytes.TrimSpace(value))})
@@ -126,7 +126,7 @@ func (b *builder) multipart(c content, body *Body) error {
 	err := splitParts(c.bytes, params["boundary"], func(p rawPart) bool {
 		if n++; len(body.Parts) == b.o.MaxFields || b.left <= 0 {
 			body.MoreParts++
-			return body.MoreParts < 1<<16 // enough to say that it is a lot
+			return body.MoreParts < 1<<16 // more need not be counted
 		}
 		part := Part{Title: fmt.Sprintf("part %d", n)}
 		_, disposition, _ := mime.ParseMediaType(p.get("Content-Disposition"))
@@ -154,7 +154,7 @@ func (b *builder) multipart(c content, body *Body) error {
 	return err
 }
 
-// untransfer undoes a Content-Transfer-Encoding.
+// untransfer decodes a Content-Transfer-Encoding.
 func (c *content) untransfer(coding string) {
 	var r io.Reader
 	switch strings.ToLower(coding) {

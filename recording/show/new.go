@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// New says what an exchange holds. It keeps a reference to the exchange if that is a
+// New makes the model of an exchange. The model keeps a reference to the exchange if that is a
 // conversation.
 func New(e *recording.Exchange, o Options) *Exchange {
 	o = o.withDefaults()
@@ -78,10 +78,10 @@ func title(e *recording.Exchange) string {
 	return short(strings.TrimSpace(e.L7Protocol + " " + e.NetworkAddress))
 }
 
-// short keeps a title in a line.
+// short cuts a text that is shown in one line.
 func short(s string) string { return atMost(s, 300) }
 
-// long keeps a text in a paragraph.
+// long cuts a text that is shown as a paragraph.
 func long(s string) string { return atMost(s, 1<<10) }
 
 func atMost(s string, bytes int) string {
@@ -91,7 +91,7 @@ func atMost(s string, bytes int) string {
 	return cutText(s, bytes) + "…"
 }
 
-// known is a name of the recording's, "" if it is unknown.
+// known returns a name in the recording, and "" for one that means unknown.
 func known(name string) string {
 	if name == recording.Undefined {
 		return ""
@@ -119,7 +119,7 @@ func facts(e *recording.Exchange) (all []Fact) {
 	return all
 }
 
-// incompleteWords say what a reason of [recording.Exchange.Incomplete] means.
+// incompleteWords explains the reasons of [recording.Exchange.Incomplete].
 var incompleteWords = map[string]string{
 	recording.NoAnswer:     "no answer: the connection ended without one",
 	recording.CutOff:       "cut: the connection ended within the request or the answer, or capture was turned off",
@@ -171,7 +171,7 @@ func tags(e *recording.Exchange) []Tag {
 	return all
 }
 
-// traceFields name the trace, or the request, that a message belongs to.
+// traceFields are the fields that name the trace, or the request, of a message.
 var traceFields = [...]string{"Traceparent", "Tracestate", "B3", "X-B3-Traceid", "X-B3-Spanid", "X-B3-Parentspanid", "X-Request-Id", "X-Correlation-Id", "X-Amzn-Trace-Id", "Uber-Trace-Id"}
 
 func trace(e *recording.Exchange) (all []Fact) {
@@ -228,7 +228,7 @@ func timings(e *recording.Exchange) Timings {
 	t := Timings{Start: e.TS, Total: e.End()}
 	asked, ok := e.RequestEnd()
 	answered, ok2 := e.ResponseStart()
-	total := max(t.Total, asked, answered) // which the recording has in milliseconds alone
+	total := max(t.Total, asked, answered) // the recording has the total only in milliseconds
 	if total <= 0 {
 		return t
 	}

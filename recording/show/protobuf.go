@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// protobuf shows a message by its wire format: fields by number, and each value in the forms that it
-// can have, as the wire has no types.
+// protobuf shows a message by its wire format. Fields have numbers, and each value is shown in all forms
+// that it can have, because the wire format has no types.
 func (b *builder) protobuf(c content, body *Body) error {
 	v := fields{limit: b.left}
 	if err := canon.Protobuf.Walk(c.bytes, canon.Params{}, &v); err != nil {
@@ -30,30 +30,30 @@ func (b *builder) protobuf(c content, body *Body) error {
 	return nil
 }
 
-// wireNote says how far fields of protobuf can be trusted.
-const wireNote = "protobuf is read by its wire format, which has no names; text, messages and times are told apart by their look"
+// wireNote says how reliable the shown fields of protobuf are.
+const wireNote = "protobuf is read by its wire format, which has neither names nor types: whether a field is text, a message or a time is a guess from its bytes"
 
-// fields writes a message's fields, a line each.
+// fields writes the fields of a message, one on each line.
 type fields struct {
 	b     strings.Builder
 	limit int
-	left  int // lines that are not written
+	left  int // how many lines were not written
 	names []string
-	empty bool // the message that was entered has no field yet
+	empty bool // the current message has no field yet
 }
 
 func (f *fields) Enter(s canon.Step) {
-	if len(f.names) > 0 && f.empty { // the message above has a first field
+	if len(f.names) > 0 && f.empty { // this is the first field of the message
 		f.line("%s {", f.number())
 	}
 	f.names = append(f.names, string(s.Name))
 	f.empty = true
 }
 
-// number is that of the field that was entered.
+// number returns the number of the current field.
 func (f *fields) number() string { return strings.TrimRight(f.names[len(f.names)-1], "fd") }
 
-// line writes a line at the depth of the field that was entered.
+// line writes a line at the depth of the current field.
 func (f *fields) line(format string, args ...any) {
 	if f.b.Len() >= f.limit {
 		f.left++
@@ -74,19 +74,19 @@ func (f *fields) Leave() {
 	f.empty = false
 }
 
-// Leaf writes a value. A field that has one is left without a closing brace.
+// Leaf writes a value. Leave writes no closing brace for a field with a value.
 func (f *fields) Leaf(k canon.Kind, value []byte) {
 	switch {
 	case len(f.names) == 0: // a message without fields
 		return
-	case f.b.Len() >= f.limit: // no need to make the text
+	case f.b.Len() >= f.limit: // the text isn't needed
 		f.left++
 		return
 	}
 	f.line("%s: %s", f.number(), f.value(k, value))
 }
 
-// maxBytes is how many bytes of a field are shown.
+// maxBytes is how many bytes of a binary field are shown.
 const maxBytes = 64
 
 func (f *fields) value(k canon.Kind, value []byte) string {
@@ -117,8 +117,8 @@ func (f *fields) value(k canon.Kind, value []byte) string {
 	return hex.EncodeToString(value) + fmt.Sprintf(" (%d bytes)", len(value))
 }
 
-// quoted escapes the characters of a text that would end it, or its line.
+// quoted escapes the characters that would end a quoted text or its line.
 var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
-// quoteText is a text in quotes, in one line.
+// quoteText returns a text in quotes, on one line.
 func quoteText(value []byte) string { return `"` + quoted.Replace(string(value)) + `"` }

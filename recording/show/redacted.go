@@ -7,21 +7,21 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// places are where secrets were replaced.
+// places lists where secrets were replaced.
 type places []fieldpath.Path
 
-// maxPlaces is how many places are told apart. A recording names a place once, and each field is
-// looked up in all of them.
+// maxPlaces bounds the number of places, because each field is looked up in all of them. Tapedeck lists
+// each place once.
 const maxPlaces = 1000
 
-// redactedPlaces are those that an exchange's tag lists.
+// redactedPlaces returns the places that an exchange's tag lists.
 func redactedPlaces(e *recording.Exchange) places {
 	text := e.Tags.Get(recording.TagRedacted)
 	if text == "" {
 		return nil
 	}
 	all, err := fieldpath.ParseList(text)
-	if err != nil { // it says that there are some
+	if err != nil { // the tag is there, so some values were redacted
 		return places{{{Kind: fieldpath.Anything}}}
 	}
 	if len(all) > maxPlaces {
@@ -30,10 +30,10 @@ func redactedPlaces(e *recording.Exchange) places {
 	return all
 }
 
-// sideWords are how paths begin.
+// sideWords explains the first names of paths.
 var sideWords = map[string]string{"req": "the request's", "res": "the answer's", recording.Client: "the client's", recording.Server: "the server's"}
 
-// words says where they are, for people.
+// words describes the places for people.
 func (all places) words() string {
 	var words []string
 	for _, p := range all {
@@ -52,7 +52,7 @@ func (all places) words() string {
 	return strings.Join(words, ", ")
 }
 
-// name is that of a step, "" if it is not the member with a name.
+// name returns the name of a step, "" if the step has none.
 func name(p fieldpath.Path, at int) string {
 	if at >= len(p) || p[at].Kind != fieldpath.Member {
 		return ""
@@ -60,7 +60,7 @@ func name(p fieldpath.Path, at int) string {
 	return p[at].Name
 }
 
-// of returns those of the request or of the answer, from behind its name.
+// of returns the places in the request or in the answer, without their first step.
 func (all places) of(side string) (of places) {
 	for _, p := range all {
 		if name(p, 0) == side {
@@ -80,7 +80,7 @@ func (all places) has(kind, field string) bool {
 	return false
 }
 
-// in returns has for a kind.
+// in returns a function that calls has for this kind.
 func (all places) in(kind string) func(field string) bool {
 	return func(field string) bool { return all.has(kind, field) }
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Write writes the exchange as plain text, a conversation with all of its messages. Lines of the
-// client begin with >, those of the server with <.
+// Write writes the exchange as plain text, with all messages of a conversation. Lines from the client
+// begin with >, lines from the server with <.
 func (x *Exchange) Write(w io.Writer) error {
 	p := printer{bufio.NewWriter(w)}
 	p.linef("%s %s %s to %s", x.Direction, x.Protocol, x.UUID, cmp.Or(x.Address, "-"))
@@ -32,7 +32,7 @@ func (x *Exchange) Write(w io.Writer) error {
 	return p.w.Flush()
 }
 
-type printer struct{ w *bufio.Writer } // Flush has its error
+type printer struct{ w *bufio.Writer } // Flush returns the first error
 
 func (p printer) linef(format string, args ...any) {
 	fmt.Fprintf(p.w, format, args...)
@@ -64,7 +64,7 @@ func (p printer) fields(mark string, all []Field) {
 	}
 }
 
-// body writes a body, each line behind the indent.
+// body writes a body, and begins each line with the indent.
 func (p printer) body(indent string, b *Body) {
 	for _, n := range b.Notes {
 		p.linef("%s(%s)", indent, n)
@@ -99,7 +99,7 @@ func (p printer) body(indent string, b *Body) {
 	}
 }
 
-// pageSize is how many messages of a conversation are made at once.
+// pageSize is how many messages of a conversation are in memory at a time.
 const pageSize = 100
 
 func (p printer) conversation(c *Conversation) {

@@ -10,13 +10,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// xmlToken is a piece of a document as it is written.
+// xmlToken is a piece of a document with its original text.
 type xmlToken struct {
 	kind     xmlKind
 	text     []byte
-	name     []byte // of a tag
-	children bool   // of a start: it has elements or comments
-	inline   bool   // of a start: its content stays as it is, as white space in it may count
+	name     []byte // the name of a tag
+	children bool   // for a start: the element has elements or comments in it
+	inline   bool   // for a start: the content stays as it is, because its white space may matter
 }
 
 type xmlKind byte
@@ -30,16 +30,16 @@ const (
 	xmlRaw           // CDATA
 )
 
-// indentXML writes an XML document with elements that hold nothing but elements indented. An element
-// with text in it stays as it is, and so does one with xml:space="preserve". It returns how much of
-// src it wrote. It fails as [clean.IndentJSON] does.
+// indentXML writes an XML document, and indents elements that have only elements in them. An element
+// with text or with xml:space="preserve" stays as it is. It returns how many bytes of src it wrote. Its
+// errors are those of [clean.IndentJSON].
 func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 	tokens, err := scanXML(src)
 	if err != nil && err != io.ErrUnexpectedEOF {
 		return nil, 0, err
 	}
 	var out []byte
-	depth, inline := 0, 0 // inline counts open elements since the one that stays as it is
+	depth, inline := 0, 0 // inline counts the open elements from the one on that stays as it is
 	line := func() {
 		if inline > 0 || len(out) == 0 || depth > clean.MaxIndent {
 			return
@@ -80,10 +80,10 @@ func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 	return out, used, err
 }
 
-// scanXML takes a document apart, and finds what can be indented.
+// scanXML splits a document into tokens, and finds those that can be indented.
 func scanXML(src []byte) ([]xmlToken, error) {
 	var tokens []xmlToken
-	var open []int // starts
+	var open []int // the start tags of open elements
 	roots := 0
 	var unfinished error
 	for len(src) > 0 && unfinished == nil {
@@ -110,14 +110,14 @@ func scanXML(src []byte) ([]xmlToken, error) {
 				if trimmed := bytes.TrimPrefix(t.text, []byte("\ufeff")); roots == 0 && len(bytes.Trim(trimmed, " \t\r\n")) == 0 {
 					break
 				}
-				return nil, fmt.Errorf("text outside of the element at the top")
+				return nil, fmt.Errorf("text outside of the root element")
 			}
 			tokens[top].inline = true
 		case xmlStart, xmlEmpty:
 			if top >= 0 {
 				tokens[top].children = true
 			} else if roots++; roots > 1 {
-				return nil, fmt.Errorf("more than one element at the top")
+				return nil, fmt.Errorf("more than one root element")
 			}
 			t.inline = preserves(t.text)
 			if t.kind == xmlStart {
@@ -125,7 +125,7 @@ func scanXML(src []byte) ([]xmlToken, error) {
 			}
 		case xmlEnd:
 			if top < 0 || !bytes.Equal(tokens[top].name, t.name) {
-				return nil, fmt.Errorf("the end of an element that is not open: %.40q", t.name)
+				return nil, fmt.Errorf("the end tag %.40q has no start tag", t.name)
 			}
 			open = open[:len(open)-1]
 		case xmlAside:
@@ -144,10 +144,10 @@ func scanXML(src []byte) ([]xmlToken, error) {
 	return tokens, nil
 }
 
-// preserves tells of a tag whether white space counts in its element.
+// preserves reports whether white space in the element of a tag matters.
 func preserves(tag []byte) bool { return bytes.Contains(tag, []byte("xml:space")) }
 
-// asides are tokens other than tags and text, with how they begin and end.
+// asides lists how tokens other than tags and text begin and end.
 var asides = []struct {
 	kind       xmlKind
 	begin, end string
@@ -201,8 +201,8 @@ func nextXML(src []byte) (xmlToken, error) {
 	return t, nil
 }
 
-// tagEnd returns where the tag or the declaration that src begins with ends: at a > that is in no
-// quotes, and in no brackets, as those of DOCTYPE. It is -1 if there is none.
+// tagEnd returns the end of the tag or the declaration that src begins with, and -1 if there is none. It
+// ends at the first > outside of quotes and of brackets, as in DOCTYPE.
 func tagEnd(src []byte) int {
 	quote, brackets := byte(0), 0
 	declaration := bytes.HasPrefix(src, []byte("<!"))

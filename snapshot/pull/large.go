@@ -9,16 +9,16 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// large is what is known of the large segments of a place while it is listed.
+// large remembers the large segments of a place while it is listed.
 type large struct {
 	keys       map[string]bool
-	partitions []recording.Partition // that have some, without their order
-	in         recording.Partition   // the last one
-	names      map[string]bool       // of what those in it were made of, once somebody asked
+	partitions []recording.Partition // those with large segments, in no order
+	in         recording.Partition   // the last of them
+	names      map[string]bool       // the sources of its large segments; nil: not read yet
 }
 
-// met notes a key that was listed. Large segments come first in their partition, but for what
-// was begun in the hour's first millisecond, which compacted removes in the end.
+// met notes a listed key. In the list of a partition, large segments come first, except for segments
+// that were begun in the first millisecond of the hour. compacted removes those in the end.
 func (l *large) met(key recording.SegmentKey) {
 	if !key.IsLarge() || l.keys[key.String()] {
 		return
@@ -33,7 +33,7 @@ func (l *large) met(key recording.SegmentKey) {
 	l.in, l.names = key.Partition, nil
 }
 
-// has reports whether a large segment that was listed was made of this one.
+// has reports whether this segment is in a large one that was listed.
 func (l *large) has(ctx context.Context, s store.Store, key recording.SegmentKey) (bool, error) {
 	if len(l.keys) == 0 || key.Partition != l.in || key.IsLarge() {
 		return false, nil
@@ -47,7 +47,7 @@ func (l *large) has(ctx context.Context, s store.Store, key recording.SegmentKey
 	return l.names[path.Base(key.String())], nil
 }
 
-// sources are the names of what the large segments of a partition were made of.
+// sources returns the names of the segments that are in the large segments of a partition.
 func sources(ctx context.Context, s store.Store, p recording.Partition) (map[string]bool, error) {
 	names := map[string]bool{}
 	all, err := read.ListLarge(ctx, s, p)
@@ -59,9 +59,9 @@ func sources(ctx context.Context, s store.Store, p recording.Partition) (map[str
 	return names, err
 }
 
-// compacted copies the large segments that came while the others were listed and copied: what
-// has gone meanwhile is in them. Then it removes, where things are copied to, what is in large
-// segments: an earlier call may have brought it.
+// compacted copies the large segments that were made while the others were listed and copied, because
+// segments that are gone meanwhile are in them. Then it removes segments from the target that are in
+// large ones. An earlier call may have copied them.
 func (c *copier) compacted(ctx context.Context, from store.Store, wanted func(recording.SegmentKey) bool) error {
 	for o, err := range from.List(ctx, "cluster=") {
 		if err != nil {

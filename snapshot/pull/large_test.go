@@ -64,7 +64,7 @@ func TestAnArchiveBringsNoLargeSegment(t *testing.T) {
 	key, text := largeOf(t, 0, first)
 	to := store.Dir(t.TempDir())
 	files{first: "1"}.write(t, string(to))
-	if _, err := Archive(t.Context(), exported(t, files{key: text}), To{Store: to}); err == nil || !strings.Contains(err.Error(), "no pod writes a segment that is called so") {
+	if _, err := Archive(t.Context(), exported(t, files{key: text}), To{Store: to}); err == nil || !strings.Contains(err.Error(), "pods don't write such segments") {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(files{first: "1"}, filesOf(t, to)); diff != "" {

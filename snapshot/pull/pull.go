@@ -1,4 +1,4 @@
-// Package pull copies recordings and snapshots to where they are looked at.
+// Package pull copies recordings and snapshots, usually to a laptop.
 //
 //	archive of a pod ──▶ Archive  ┐
 //	place            ──▶ Place    ├──▶ store, usually a directory on a laptop
@@ -6,14 +6,13 @@
 //
 // It promises:
 //
-//   - It may be interrupted and called again: what has arrived stays, and is not copied
-//     twice. No key ever gets other bytes, but for a segment that was still being written.
-//   - The source decides on nothing: only segments, snapshots and the columns file are
-//     copied, under keys that they can have.
-//   - A snapshot is verified as it is read, and again where it arrives. Its manifest
-//     comes last.
-//   - Compaction may rewrite the recording meanwhile, or between two calls: each exchange
-//     arrives, and a segment that is in a large one is not left beside it.
+//   - It may be interrupted and called again: copied objects stay, and are not copied twice. It never
+//     overwrites a key with other bytes, except for a segment that was still being written.
+//   - The source is not trusted: only segments, snapshots and the columns file are copied, and only under
+//     keys that they can have.
+//   - A snapshot is verified when it is read, and again after it was written. Its manifest is copied last.
+//   - Compaction may rewrite the recording meanwhile, or between two calls: each exchange is copied, and
+//     the target has no segment that is also in a large one.
 //
 // It imports snapshot, recording with its stores and archives, contract, x/sync and the
 // standard library.
@@ -42,27 +41,26 @@ import (
 	"github.com/tapedeck/tapedeck/snapshot"
 )
 
-// atOnce is how many objects are copied at the same time.
+// atOnce is the number of objects that are copied at the same time.
 const atOnce = 8
 
 // Summary counts what was copied.
 type Summary struct {
-	// Segments and Snapshots were copied; Bytes is their size, with all files of the
-	// snapshots.
+	// Segments and Snapshots count what was copied. Bytes is the size, with all files of the snapshots.
 	Segments, Snapshots int
 	Bytes               int64
-	// Known segments and snapshots were there already.
+	// Known counts segments and snapshots that were already in the target.
 	Known int
-	// Left are objects of the source that are neither, and were not copied.
+	// Left counts other objects of the source, which were not copied.
 	Left int
 }
 
-// To is where things are copied to.
+// To is the target of a copy.
 type To struct {
-	// Store takes them.
+	// Store is the store of the target.
 	Store store.Store
-	// Progress, if not nil, is called with the sum up to now after each change of it, by
-	// one goroutine at a time.
+	// Progress, if not nil, is called with the counts so far after each change, by one goroutine at a
+	// time.
 	Progress func(Summary)
 }
 
@@ -70,8 +68,8 @@ type To struct {
 func Archive(ctx context.Context, r io.Reader, to To) (Summary, error) {
 	c := &copier{To: to}
 	_, err := archive.Read(ctx, r, archive.DefaultLimits(), func(key recording.SegmentKey, size int64, content io.Reader) error {
-		if key.IsLarge() { // it could hide what other pods recorded
-			return fmt.Errorf("%s: no pod writes a segment that is called so", key)
+		if key.IsLarge() { // it could hide the segments of other pods
+			return fmt.Errorf("%s: found the name of a compacted segment, but pods don't write such segments", key)
 		}
 		return c.segment(ctx, key, size, content, true)
 	})
@@ -81,8 +79,8 @@ func Archive(ctx context.Context, r io.Reader, to To) (Summary, error) {
 	return c.sum, err
 }
 
-// Place copies the recording in a place, and its snapshots. Wanted, if not nil, chooses
-// segments by their keys, and no snapshot is copied.
+// Place copies the recording in a place, and its snapshots. If wanted is not nil, it selects segments by
+// their keys, and no snapshot is copied.
 func Place(ctx context.Context, from store.Store, to To, wanted func(recording.SegmentKey) bool) (Summary, error) {
 	c := &copier{To: to}
 	err := c.place(ctx, from, wanted)
@@ -92,9 +90,8 @@ func Place(ctx context.Context, from store.Store, to To, wanted func(recording.S
 	return c.sum, err
 }
 
-// Snapshot copies the snapshot with the id from the store of its place. If the digest is
-// not "", it is the pin that the snapshot must have. It returns the pinned reference,
-// without a place.
+// Snapshot copies the snapshot with the id from the store of its place. If the digest is not "", the
+// snapshot must have it. It returns the pinned reference, without a place.
 func Snapshot(ctx context.Context, from store.Store, id, digest string, to To) (contract.SnapshotRef, Summary, error) {
 	c := &copier{To: to}
 	ref, err := c.snapshot(ctx, from, id, digest)
@@ -109,7 +106,7 @@ type copier struct {
 	large large
 }
 
-// count changes the sum.
+// count changes the counts, and reports them.
 func (c *copier) count(change func(*Summary)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,13 +120,13 @@ func (c *copier) place(ctx context.Context, from store.Store, wanted func(record
 	if unfinished, err := read.IsUnfinished(ctx, from); err != nil {
 		return err
 	} else if unfinished {
-		return fmt.Errorf("the recording is unfinished: %s is there and %s is not: pull the one that it was made of, or write it anew", read.BeginMark, read.EndMark)
+		return fmt.Errorf("the recording is unfinished: it has %s but no %s; pull the recording that it was made from, or make it again", read.BeginMark, read.EndMark)
 	}
 	var snapshots []string
 	have, stop := iter.Pull2(c.Store.List(ctx, "cluster="))
 	defer stop()
 	there, err, ok := have()
-	if errors.Is(err, fs.ErrNotExist) { // the directory is not there yet
+	if errors.Is(err, fs.ErrNotExist) { // the directory doesn't exist yet
 		ok, err = false, nil
 	}
 	group, copying := errgroup.WithContext(ctx)
@@ -192,16 +189,16 @@ func manifestOf(key string) (id string, ok bool) {
 	return id, err == nil && ref.ID == id
 }
 
-// fetch copies a segment of a place. partThere reports whether what there was of it before it
-// was completed is where it goes.
+// fetch copies a segment of a place. partThere reports whether the target has an earlier, incomplete
+// copy of it.
 func (c *copier) fetch(ctx context.Context, from store.Store, key recording.SegmentKey, o store.Object, partThere bool) error {
 	r, err := from.Get(ctx, o.Key)
-	if key.Part && errors.Is(err, fs.ErrNotExist) { // it was completed since it was listed
+	if key.Part && errors.Is(err, fs.ErrNotExist) { // the segment was completed since it was listed
 		key.Part, partThere = false, true
 		o.Size = -1
 		r, err = from.Get(ctx, key.String())
 	}
-	if errors.Is(err, fs.ErrNotExist) { // it was compacted, or removed by age
+	if errors.Is(err, fs.ErrNotExist) { // the segment was compacted, or deleted by retention
 		return nil
 	}
 	if err != nil {
@@ -211,8 +208,8 @@ func (c *copier) fetch(ctx context.Context, from store.Store, key recording.Segm
 	return c.segment(ctx, key, o.Size, r, partThere)
 }
 
-// segment stores a segment. Its size is -1 if it is not known. If it is complete, it takes the
-// place of a part that may be there, as partMayBe tells: to ask costs a request each.
+// segment stores a segment. The size is -1 if it isn't known. A complete segment replaces an incomplete
+// copy. It looks for one only if partMayBe is true, because each look costs a request.
 func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int64, content io.Reader, partMayBe bool) error {
 	if key.Part {
 		known, err := c.hasMore(ctx, key, size)
@@ -228,7 +225,7 @@ func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int
 	if err != nil {
 		return err
 	}
-	_ = os.Remove(tmp.Name()) // Windows refuses
+	_ = os.Remove(tmp.Name()) // fails on Windows
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
 	n, err := io.Copy(tmp, content)
@@ -236,9 +233,9 @@ func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int
 		return fmt.Errorf("copy %s: %w", key, err)
 	}
 	if size >= 0 && n < size || !key.Part && size >= 0 && n != size {
-		return fmt.Errorf("copy %s: %d bytes arrived of %d", key, n, size)
+		return fmt.Errorf("copy %s: only %d of %d bytes arrived", key, n, size)
 	}
-	if key.Part { // a longer piece of the same segment takes the place of a shorter one
+	if key.Part { // a longer part of a segment replaces a shorter one
 		if err := c.Store.Delete(ctx, key.String()); err != nil {
 			return err
 		}
@@ -246,7 +243,7 @@ func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int
 	err = c.Store.Put(ctx, key.String(), tmp)
 	known := errors.Is(err, fs.ErrExist)
 	if known {
-		err = store.PutOnce(ctx, c.Store, key.String(), tmp) // which compares
+		err = store.PutOnce(ctx, c.Store, key.String(), tmp) // compares the bytes if the key exists
 	}
 	if err != nil {
 		return err
@@ -269,8 +266,8 @@ func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int
 	return nil
 }
 
-// hasMore reports whether the store has at least as much of a segment that was not
-// complete at the source.
+// hasMore reports whether the store has at least as many bytes of a segment as the source, where it is
+// incomplete.
 func (c *copier) hasMore(ctx context.Context, key recording.SegmentKey, size int64) (bool, error) {
 	whole := key
 	whole.Part = false
@@ -288,7 +285,7 @@ func (c *copier) hasMore(ctx context.Context, key recording.SegmentKey, size int
 	return false, nil
 }
 
-// columns puts the columns file to the root, unless there is one.
+// columns stores the columns file at the root, unless it is there.
 func (c *copier) columns(ctx context.Context) error {
 	err := c.Store.Put(ctx, columns.Name, bytes.NewReader(columns.File()))
 	if errors.Is(err, fs.ErrExist) {
@@ -312,7 +309,7 @@ func (c *copier) snapshot(ctx context.Context, from store.Store, id, digest stri
 		return contract.SnapshotRef{}, err
 	}
 	if _, err := snapshot.Verify(ctx, c.Store, id, s.Digest, nil); err != nil {
-		return contract.SnapshotRef{}, fmt.Errorf("what arrived is not what was sent: %w", err)
+		return contract.SnapshotRef{}, fmt.Errorf("the copy differs from the source: %w", err)
 	}
 	c.count(func(sum *Summary) { sum.Snapshots++ })
 	return ref, nil
