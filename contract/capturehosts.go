@@ -82,13 +82,13 @@ func ParseCaptureHosts(text string) ([]CaptureHost, error) {
 			hosts = append(hosts, CaptureHost{Name: name})
 		}
 		if slices.Contains(hosts[i].Ports, port) {
-			return nil, fmt.Errorf("%s:%d stands twice", name, port)
+			return nil, fmt.Errorf("%s:%d is listed twice", name, port)
 		}
 		hosts[i].Ports = append(hosts[i].Ports, port)
 		total++
 		switch {
 		case len(hosts) > MaxCaptureHosts:
-			return nil, fmt.Errorf("more than %d hosts: each needs a loopback address of its own, and there are no more", MaxCaptureHosts)
+			return nil, fmt.Errorf("more than %d hosts: each needs a separate loopback address, and there are no more", MaxCaptureHosts)
 		case total > MaxCapturePorts:
 			return nil, fmt.Errorf("more than %d ports of hosts: each needs a listener", MaxCapturePorts)
 		}
@@ -127,7 +127,7 @@ func parseCaptureHost(entry string) (name string, port int, err error) {
 	}
 	name, digits, found := strings.Cut(entry, ":")
 	if strings.Contains(entry, "/") {
-		return "", 0, fmt.Errorf("%s: it is a URL or a path", quoted(entry))
+		return "", 0, fmt.Errorf("%s is a URL or a path", quoted(entry))
 	}
 	if err := CheckCaptureHost(name); err != nil {
 		return "", 0, fmt.Errorf("%s: %w", quoted(entry), err)
@@ -136,7 +136,7 @@ func parseCaptureHost(entry string) (name string, port int, err error) {
 		return "", 0, fmt.Errorf("%s has no port", quoted(entry))
 	}
 	if port = parsePort(digits); port == 0 {
-		return "", 0, fmt.Errorf("%s: that is no port from 1 to 65535", quoted(entry))
+		return "", 0, fmt.Errorf("%s: the port is not a number from 1 to 65535", quoted(entry))
 	}
 	return strings.ToLower(name), port, nil
 }
@@ -161,7 +161,7 @@ func quoted(entry string) string {
 	return strconv.Quote(entry)
 }
 
-var errCaptureAddress = errors.New("it is an IP address, which no hosts file leads elsewhere")
+var errCaptureAddress = errors.New("it is an IP address, and programs don't look up addresses in a hosts file")
 
 // CheckCaptureHost rejects names that a hosts file can't, or must not, lead to the sidecar:
 // invalid DNS names, wildcards, IP addresses in any notation, and the pod's loopback. Letters
@@ -173,7 +173,7 @@ func CheckCaptureHost(name string) error {
 	case name == "":
 		return errors.New("it has no host")
 	case strings.Contains(name, "*"):
-		return errors.New("it has a wildcard, which no hosts file knows")
+		return errors.New("it has a wildcard, and hosts files have no wildcards")
 	case strings.HasSuffix(name, "."):
 		return errors.New("it ends in a dot")
 	case len(name) > maxDNSName:
@@ -185,7 +185,7 @@ func CheckCaptureHost(name string) error {
 	}
 	for _, label := range labels {
 		if !isLabel(label) {
-			return fmt.Errorf("it is no DNS name, whose labels have letters, digits, '-' and '_', 1 to %d bytes each, and neither begin nor end with '-'", maxLabel)
+			return fmt.Errorf("it is no DNS name: each label has 1 to %d letters, digits, '-' and '_', and does not begin or end with '-'", maxLabel)
 		}
 	}
 	return nil

@@ -158,9 +158,9 @@ func TestTheSecretOfTheCollectorsTokenIsChecked(t *testing.T) {
 // A sink that is none says what is allowed, and never a password.
 func TestSinksThatAreRefused(t *testing.T) {
 	for value, want := range map[string]string{
-		"s3://bucket/recordings":              "a pod writes to no bucket, because its service account would need rights to it",
-		"gs://bucket":                         "a pod writes to no bucket",
-		"azblob://container":                  "a pod writes to no bucket",
+		"s3://bucket/recordings":              "a pod can't write to a bucket, because its service account would need rights to it",
+		"gs://bucket":                         "a pod can't write to a bucket",
+		"azblob://container":                  "a pod can't write to a bucket",
 		"https://u:hush@collector.speedscale": "a user or a password",
 		"https://collector.speedscale/hush/x": "nothing else",
 		"https://Collector.speedscale":        "in lower case",

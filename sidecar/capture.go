@@ -22,8 +22,7 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
 
-// Capture records what a proxy's tap gives it. It implements
-// prometheus.Collector.
+// Capture records the traffic that a proxy's tap gives it. It implements prometheus.Collector.
 type Capture struct {
 	metric.Unchecked
 	decoders *decode.Decoders
@@ -33,19 +32,17 @@ type Capture struct {
 	roots    func() *x509.CertPool
 }
 
-// tapPart is the share of the memory for capture that the tap gets: one in
-// tapPart.
+// tapPart divides the memory for capture: the tap gets one tapPart-th of it.
 const tapPart = 4
 
-// Open opens the recording that cfg names. version is this program's.
-// Of cfg.Memory the tap takes a quarter, the queue an eighth, and what is being
-// put together the rest.
-// What the sink comes to is logged when it changes.
+// Open opens the recording in cfg.Sink. version is this program's version. Of cfg.Memory, the
+// tap takes a quarter, the queue an eighth, and exchanges that are being assembled the rest.
+// Open logs when the sink begins to fail and when it works again.
 func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
 	return open(cfg, version, log, func(o spool.Options) (*spool.Recorder, error) { return spool.Open(cfg.Sink, o) })
 }
 
-// open captures into a recorder, whatever is behind it.
+// open returns a Capture that writes to the recorder that the function returns.
 func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Options) (*spool.Recorder, error)) (*Capture, error) {
 	c := new(Capture)
 	o := options(cfg, log)
@@ -63,7 +60,7 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Opti
 	limits := framework.DefaultLimits()
 	limits.Memory, limits.Body = cfg.Memory/8*5, int(cfg.BodyLimit)
 	limits.Opaque = cfg.OpaqueBytes
-	if limits.Body == 0 { // nothing of what was said is wanted, in whatever protocol
+	if limits.Body == 0 { // no content is recorded, in any protocol
 		limits.Stream = 0
 	}
 	gaveUp := func(f *tap.Flow, why decode.Failure) {
@@ -77,7 +74,7 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Opti
 	return c, nil
 }
 
-// leftOut are the counters of a recording that the decoders have.
+// leftOut returns the counters of a recording that the decoders hold.
 func leftOut(d decode.Stats) recording.Counters {
 	return recording.Counters{
 		Dropped:    d.Ignored + d.Missed + d.Abandoned,
@@ -116,10 +113,10 @@ func options(cfg Config, log *slog.Logger) spool.Options {
 	}
 }
 
-// queueBytes is the queue's part of the memory for capture.
+// queueBytes returns the queue's part of the memory for capture.
 func queueBytes(memory int64) int { return max(1, int(memory/8)) }
 
-// tags are what the sidecar ecosystem puts on every record.
+// tags returns the tags that every record has.
 func tags(cfg Config, version string) (tags recording.Tags) {
 	for _, t := range []recording.Tag{
 		{Name: recording.TagCaptureMode, Value: "proxy"},
@@ -145,8 +142,8 @@ func tags(cfg Config, version string) (tags recording.Tags) {
 	return tags
 }
 
-// portTags returns the tag of the application's port for flows to it, where there are
-// several; nil where tags has it.
+// portTags returns a function with the tag of the application's port for a flow, if there are
+// several ports. It returns nil if tags has the only port.
 func portTags(cfg Config) func(*tap.Flow) recording.Tags {
 	if !cfg.Reverse || len(cfg.In) == 1 {
 		return nil
@@ -163,10 +160,10 @@ func portTags(cfg Config) func(*tap.Flow) recording.Tags {
 	}
 }
 
-// Open opens a reader for a flow; it is a tap.OpenFunc.
+// Open opens a reader for a flow. It is a tap.OpenFunc.
 func (c *Capture) Open(f *tap.Flow) tap.Reader { return c.decoders.Open(f) }
 
-// Close makes durable what was recorded. The tap must have been shut down.
+// Close writes all records to disk. The tap must have been shut down.
 func (c *Capture) Close(ctx context.Context) error {
 	if err := c.recorder.Close(ctx); err != nil {
 		return fmt.Errorf("close recording: %w", err)
@@ -238,7 +235,7 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	metric.Gauge(ch, descSinkUp, number(up))
 }
 
-// number is 1 for yes and 0 for no.
+// number returns 1 for true and 0 for false.
 func number(yes bool) int {
 	if yes {
 		return 1

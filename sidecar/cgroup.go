@@ -11,22 +11,22 @@ import (
 	"strings"
 )
 
-// cgroup is where the kernel counts the process's memory, of either version:
+// cgroup reads the files in which the kernel counts the process's memory, in either version:
 //
 //	v1  memory.limit_in_bytes  memory.usage_in_bytes  memory.kmem.tcp.usage_in_bytes  memory.stat
 //	v2  memory.max             memory.current                                         memory.stat
 type cgroup struct {
 	root  fs.FS
-	dir   string // of the files, in root
+	dir   string // directory of the files, in root
 	v2    bool
-	limit int64 // the lowest of the cgroup and those around it; 0: none
+	limit int64 // the lowest limit of the cgroup and its parents; 0: none
 }
 
-// errHidden says that there may be a limit, and that its files are not to be seen.
+// errHidden says that there may be a limit, but its files can't be read.
 var errHidden = errors.New("find the memory limit: the cgroup's files can't be read; another file system may be mounted over /sys")
 
-// openCgroup finds the cgroup that limits the process's memory; nil: nothing
-// does. root is the machine's root directory.
+// openCgroup returns the cgroup that limits the process's memory, or nil if there is no limit.
+// root is the machine's root directory.
 func openCgroup(root fs.FS) (*cgroup, error) {
 	own, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -37,7 +37,7 @@ func openCgroup(root fs.FS) (*cgroup, error) {
 		return nil, fmt.Errorf("find the memory limit: %w", err)
 	}
 	seen := false
-	for _, v2 := range []bool{false, true} { // where both are mounted, v1 has the memory
+	for _, v2 := range []bool{false, true} { // if both are mounted, v1 has the memory
 		top, dir, ok := locate(own, mounts, v2)
 		if !ok {
 			continue
@@ -59,9 +59,9 @@ func openCgroup(root fs.FS) (*cgroup, error) {
 	return nil, nil
 }
 
-// locate returns the mount point of the cgroup files that tell of memory, and
-// the process's directory in it. A container sees its own cgroup as the root of
-// the mount, whether or not its path is hidden from it.
+// locate returns the mount point of the cgroup files about memory, and the process's directory
+// in it. A container sees its own cgroup as the root of the mount, whether it sees the path of
+// the cgroup or not.
 func locate(own, mounts []byte, v2 bool) (top, dir string, ok bool) {
 	at, ok := pathOf(own, v2)
 	if !ok {
@@ -71,27 +71,28 @@ func locate(own, mounts []byte, v2 bool) (top, dir string, ok bool) {
 		// 35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 		before, after, _ := strings.Cut(lines.Text(), " - ")
 		about, kind := strings.Fields(before), strings.Fields(after)
-		if len(about) < 5 || len(kind) < 3 || !tellsOfMemory(kind[0], kind[2], v2) {
+		if len(about) < 5 || len(kind) < 3 || !hasMemory(kind[0], kind[2], v2) {
 			continue
 		}
 		top = strings.TrimPrefix(about[4], "/")
 		rest, below := strings.CutPrefix(at, strings.TrimSuffix(about[3], "/"))
 		if !below || rest != "" && rest[0] != '/' || strings.HasPrefix(at, "/..") {
-			rest = "" // as seen from elsewhere: what is mounted is the container's
+			rest = "" // the path is outside the mount, so the mount is the container's cgroup
 		}
 		return top, path.Join(top, rest), true
 	}
 	return "", "", false
 }
 
-func tellsOfMemory(kind, options string, v2 bool) bool {
+// hasMemory reports whether a mount of this kind has the files about memory.
+func hasMemory(kind, options string, v2 bool) bool {
 	if v2 {
 		return kind == "cgroup2"
 	}
 	return kind == "cgroup" && hasWord(options, "memory")
 }
 
-// pathOf returns the process's cgroup.
+// pathOf returns the path of the process's cgroup.
 func pathOf(own []byte, v2 bool) (string, bool) {
 	for lines := bufio.NewScanner(bytes.NewReader(own)); lines.Scan(); {
 		// 4:memory:/kubepods/pod1/container, or of version 2 0::/kubepods/…
@@ -112,12 +113,12 @@ func hasWord(list, word string) bool {
 	return false
 }
 
-// unlimited is what version 1 says, rounded to a page, where there is no limit.
+// unlimited is a lower bound of the number that version 1 shows if there is no limit.
 const unlimited = 1 << 60
 
-// lower lowers the limit to a directory's. Above memory.high the kernel slows the
-// process down so much that it may as well be killed. It reports whether the directory
-// is a cgroup's: the root of version 2 has no limits, but it has processes.
+// lower lowers the limit to that of a directory. memory.high counts as a limit, because above
+// it the kernel slows the process down so much that it is of no use. lower reports whether the
+// directory is a cgroup. The root of version 2 has no files with limits, but it lists processes.
 func (c *cgroup) lower(dir string) (seen bool) {
 	names := []string{"memory.limit_in_bytes"}
 	if c.v2 {
@@ -145,8 +146,8 @@ func (c *cgroup) number(file string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
-// used returns what the process holds that the kernel can't take away: all but
-// the page cache, of which it counts what is still to be written to the disk.
+// used returns how much memory of the process the kernel can't reclaim: all but the page cache,
+// of which it counts only the pages that are not yet written to the disk.
 func (c *cgroup) used() (int64, error) {
 	stat, err := fs.ReadFile(c.root, path.Join(c.dir, "memory.stat"))
 	if err != nil {
@@ -162,7 +163,7 @@ func (c *cgroup) used() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !c.v2 { // where it is counted, it is counted apart
+	if !c.v2 { // version 1 counts the memory of sockets separately, if at all
 		sockets, err := c.number(path.Join(c.dir, "memory.kmem.tcp.usage_in_bytes"))
 		if err == nil {
 			n += sockets

@@ -19,19 +19,19 @@ import (
 	"github.com/tapedeck/tapedeck/proxy"
 )
 
-// reread is how often the files are read. The kubelet takes up to a minute to bring
-// a change of a ConfigMap.
+// reread is how often the files are read. The kubelet takes up to a minute to update the files
+// of a ConfigMap.
 const reread = 2 * time.Second
 
-// chooser decides what is captured: by the settings of the environment, and by the
-// files of a directory, which take their place one by one.
+// chooser decides what is captured, from the settings in the environment and the files in a
+// directory. Each file overrides the setting with the same name.
 //
 //	environment ─▶ settings ─┐
 //	ConfigMap ──▶ files ─────┴─▶ filter ─▶ decoders
 //	                             capture ─▶ tap (paused)
 //
-// Files that can't be understood change nothing: the last valid settings stay in force. A file
-// that is gone leaves it to the environment again, and so does a directory.
+// If a file is invalid, nothing changes: the last valid settings apply. If a file, or the whole
+// directory, is removed, the settings in the environment apply again.
 type chooser struct {
 	settings map[string]string
 	dir      string
@@ -41,12 +41,12 @@ type chooser struct {
 	paused atomic.Bool
 	broken atomic.Bool
 
-	files map[string]string // as they are obeyed
-	wrong string            // what is wrong with those that aren't
+	files map[string]string // the files that apply
+	wrong string            // the error of the last files; "" if they apply
 }
 
-// newChooser returns a chooser that has decided for the first time. The settings
-// must be valid.
+// newChooser returns a chooser that has applied the settings and the files once. It returns an
+// error if the settings are invalid.
 func newChooser(cfg Config, log *slog.Logger, use func(*filter.Filter)) (*chooser, error) {
 	c := &chooser{settings: cfg.Choice, dir: cfg.ChoiceDir, log: log, use: use}
 	if err := c.obey(nil); err != nil {
@@ -56,7 +56,7 @@ func newChooser(cfg Config, log *slog.Logger, use func(*filter.Filter)) (*choose
 	return c, nil
 }
 
-// watch reads the files again and again until ctx ends.
+// watch reads the files at that interval until ctx ends.
 func (c *chooser) watch(ctx context.Context, every time.Duration) {
 	if c.dir == "" {
 		return
@@ -73,7 +73,7 @@ func (c *chooser) watch(ctx context.Context, every time.Duration) {
 	}
 }
 
-// read reads the files, and obeys them if they have changed.
+// read reads the files and applies them if they have changed.
 func (c *chooser) read() {
 	if c.dir == "" {
 		return
@@ -98,7 +98,7 @@ func (c *chooser) read() {
 	c.log.Info("the files that choose what to capture have been read", "directory", c.dir, "capturing", !c.paused.Load(), "sample", files["sample"])
 }
 
-// obey has the settings hold, with files in their place where there are any.
+// obey applies the settings, with files in place of those that have one.
 func (c *chooser) obey(files map[string]string) error {
 	settings := maps.Clone(c.settings)
 	if settings == nil {
@@ -115,12 +115,12 @@ func (c *chooser) obey(files map[string]string) error {
 	return nil
 }
 
-// maxFile bounds a file. What is longer is no setting.
+// maxFile is the maximum size of a file. A longer file is an error.
 const maxFile = 64 << 10
 
-// readFiles returns the contents of a directory's files by their names, those of
-// one moment: the kubelet writes a new directory, and then has the link ..data
-// point to it. A directory that isn't there has no files.
+// readFiles returns the contents of a directory's files by their names. All are from the same
+// version of a ConfigMap: the kubelet writes a new directory and then changes the link ..data to
+// it. If the directory does not exist, there are no files.
 func readFiles(dir string) (map[string]string, error) {
 	var err error
 	for range 5 { // it may change while it is read
@@ -167,7 +167,7 @@ func readAll(dir string) (map[string]string, error) {
 func readFile(name string) (string, error) {
 	if info, err := os.Stat(name); err != nil {
 		return "", err
-	} else if !info.Mode().IsRegular() { // to open a pipe would wait
+	} else if !info.Mode().IsRegular() { // opening a pipe would block
 		return "", fmt.Errorf("read %s: found no regular file, allowed: one of at most %d bytes", name, maxFile)
 	}
 	f, err := os.Open(name)

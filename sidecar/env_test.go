@@ -102,7 +102,7 @@ func TestWrongVariables(t *testing.T) {
 	for env1, want := range map[string]string{
 		"TAPEDECK_CAPTURE_HOSTS=redis":                                          `TAPEDECK_CAPTURE_HOSTS: "redis" has no port: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
 		"TAPEDECK_SINK=https://me:hunter2@collector":                            `TAPEDECK_SINK: place "https://…@collector": a user or a password; take them out: such a place needs no credentials`,
-		"TAPEDECK_CAPTURE_HOSTS=redis://:hunter2@redis:6379":                    `TAPEDECK_CAPTURE_HOSTS: "redis://…": it is a URL or a path: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
+		"TAPEDECK_CAPTURE_HOSTS=redis://:hunter2@redis:6379":                    `TAPEDECK_CAPTURE_HOSTS: "redis://…" is a URL or a path: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
 		"TAPEDECK_CAPTURE_HOSTS=redis:80":                                       `TAPEDECK_CAPTURE_HOSTS: redis:80: that port is the application's, which could not listen on it`,
 		"TAPEDECK_CAPTURE_HOSTS=redis:6379 PROXY_TYPE=reverse":                  `TAPEDECK_CAPTURE_HOSTS: the forward proxy captures hosts, and PROXY_TYPE turns it off`,
 		"TAPEDECK_UPSTREAM_READY=mock:4141 ALL_PROXY=mock":                      `TAPEDECK_UPSTREAM_READY="mock:4141": it is no URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`,
@@ -140,7 +140,7 @@ func TestWrongVariables(t *testing.T) {
 		"TAPEDECK_DRAIN=soon":                                                   `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
 		"TAPEDECK_SINK=http://collector:4310":                                   `TAPEDECK_SINK="http://collector:4310": plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
 		"TAPEDECK_SINK=http://127.0.0.1.nip.io":                                 `TAPEDECK_SINK="http://127.0.0.1.nip.io": plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
-		"TAPEDECK_SINK=s3://bucket":                                             `TAPEDECK_SINK: a pod writes to no bucket, because its service account would need rights to it: want file:///directory, or https:// or http:// of a collector`,
+		"TAPEDECK_SINK=s3://bucket":                                             `TAPEDECK_SINK: a pod can't write to a bucket, because its service account would need rights to it: want file:///directory, or the https:// or http:// URL of a collector`,
 	} {
 		t.Run(env1, func(t *testing.T) {
 			_, err := FromEnv(env(strings.Fields(env1)...))

@@ -16,9 +16,9 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Wait asks the sidecar in this pod for its health until it is healthy, for as
-// long as patience; 0 asks once. It serves exec probes: Istio rewrites HTTP
-// probes, and the agent that it points them at starts after this container.
+// Wait requests the health of the sidecar in this pod until it is healthy, and gives up after
+// patience; with 0 it makes one request. It is for exec probes, because Istio rewrites HTTP
+// probes to its agent, which starts after this container.
 func Wait(ctx context.Context, patience time.Duration) error {
 	var own []string
 	for _, host := range []string{"127.0.0.1", "::1"} { // one of them may not exist
@@ -27,10 +27,10 @@ func Wait(ctx context.Context, patience time.Duration) error {
 	return wait(ctx, patience, own)
 }
 
-// WaitFor waits like Wait until a GET of a URL is answered with status 200.
+// WaitFor waits like Wait until a GET of a URL returns status 200.
 func WaitFor(ctx context.Context, patience time.Duration, address string) error {
 	if err := checkHealthURL(address); err != nil {
-		if strings.ContainsAny(address, "@?") { // there may be a password in it
+		if strings.ContainsAny(address, "@?") { // it may have a password
 			return err
 		}
 		return fmt.Errorf("%q: %w", address, err)
@@ -38,7 +38,7 @@ func WaitFor(ctx context.Context, patience time.Duration, address string) error 
 	return wait(ctx, patience, []string{address})
 }
 
-// checkHealthURL checks a URL that is asked for health. The error does not repeat it.
+// checkHealthURL checks a URL of a health endpoint. The error does not quote it.
 func checkHealthURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
@@ -56,7 +56,7 @@ func wait(ctx context.Context, patience time.Duration, urls []string) error {
 		if err == nil || patience == 0 {
 			return err
 		}
-		if last == nil || ctx.Err() == nil { // or else it says that the time is up
+		if last == nil || ctx.Err() == nil { // otherwise err only says that the time is up
 			last = err
 		}
 		select {
@@ -67,7 +67,7 @@ func wait(ctx context.Context, patience time.Duration, urls []string) error {
 	}
 }
 
-// healthy asks at the first of the URLs that answers.
+// healthy returns nil if the first URL that answers has status 200.
 func healthy(ctx context.Context, urls []string) error {
 	client := &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},

@@ -14,35 +14,34 @@ import (
 )
 
 const (
-	// logBytes bounds the lines that wait for the reader of the log: a few thousand
-	// connections that end at once.
+	// logBytes bounds the lines that wait to be written. A few thousand connections that
+	// end at the same time fit.
 	logBytes = 1 << 20
-	// logBufferKept is how large a buffer may be that is kept for the next lines.
+	// logBufferKept is the maximum size of a buffer that is kept for the next lines.
 	logBufferKept = 64 << 10
-	// logTime bounds how long the last lines may take when the sidecar stops. With
-	// the proxy's and the recording's time it stays below the 5 s by which a pod's
-	// grace period is longer than the drain.
+	// logTime bounds the time for the last lines when the sidecar stops. Together with the
+	// time of the proxy and the recording, it is less than the 5 s by which a pod's grace
+	// period is longer than the drain.
 	logTime = 250 * time.Millisecond
 )
 
 var descLogDropped = metric.Desc("log_lines_dropped_total", "Log lines that were dropped, because they were not read fast enough or could not be written.")
 
-// logQueue takes the lines of the log and never waits for who reads them:
+// logQueue queues the lines of the log. Write never waits for the reader of the log:
 //
 //	slog ──line──▶ logQueue (bounded) ──one goroutine──▶ stderr ──▶ kubelet, a terminal
 //
-// A line that does not fit is dropped and counted. When the reader goes on, a line
-// says how many there were. It implements io.Writer, one call a line, and
-// prometheus.Collector.
+// It drops and counts lines that do not fit. When it can write again, it writes a line with
+// their number. It implements io.Writer, with one call for each line, and prometheus.Collector.
 type logQueue struct {
 	metric.Unchecked
 	w io.Writer
 
 	mu      sync.Mutex
-	waiting []byte // lines
+	waiting []byte // lines that wait
 	writing int    // bytes of the lines that are being written
-	dropped int
-	told    int // of dropped, how many the log tells of
+	dropped int    // number of dropped lines
+	told    int    // dropped lines that the log has reported
 	closed  bool
 
 	wake  chan struct{}
@@ -92,13 +91,13 @@ func (q *logQueue) run() {
 			if cap(batch) > logBufferKept {
 				batch = nil
 			}
-			failed = err != nil // until there is more to say
+			failed = err != nil // then it tries again with the next line
 		}
 	}
 }
 
-// take returns the lines that wait, with spare in their place, and how many
-// dropped ones they tell of. last says that no more will come.
+// take returns the lines that wait, and how many dropped lines they report. It uses spare as the
+// buffer for the next lines. last says that no more will come.
 func (q *logQueue) take(spare []byte) (batch []byte, dropped int, last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -112,7 +111,7 @@ func (q *logQueue) take(spare []byte) (batch []byte, dropped int, last bool) {
 	return batch, dropped, q.closed
 }
 
-// wrote books what a write came to, and left.
+// wrote notes the result of a write. left has the lines that were not written.
 func (q *logQueue) wrote(left []byte, dropped int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,13 +122,13 @@ func (q *logQueue) wrote(left []byte, dropped int, err error) {
 	}
 	lost := bytes.Count(left, []byte("\n"))
 	if dropped > 0 {
-		lost-- // the line that tells of the others is not one of the log's
+		lost-- // the line that reports dropped ones does not count
 	}
 	q.dropped += lost
 }
 
-// close writes what waits and drops what comes. Once ctx is done it returns, and
-// the writer ends by itself if the reader lets it.
+// close writes the lines that wait, and drops new ones. It returns when all are written or ctx
+// ends. Then the goroutine ends once its write returns.
 func (q *logQueue) close(ctx context.Context) {
 	q.mu.Lock()
 	q.closed = true

@@ -17,8 +17,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/metric"
 )
 
-// fitInto makes a configuration fit the memory that the container may hold, see
-// [contract.DivideMemory]; 0: it has no limit.
+// fitInto makes a configuration fit the container's memory limit, see [contract.DivideMemory];
+// 0: no limit.
 func (c *Config) fitInto(limit int64) contract.Memory {
 	m := contract.DivideMemory(limit)
 	if m.Limit == 0 {
@@ -26,14 +26,14 @@ func (c *Config) fitInto(limit int64) contract.Memory {
 	}
 	c.Memory = min(c.Memory, m.Capture)
 	c.Config.Memory = proxy.Memory{Buffers: m.Buffers, Sockets: m.Sockets}
-	// An exchange has two bodies, which are a third longer in base64, and goes
-	// through the queue as a whole. One that is cut is better than none.
+	// An exchange has two bodies, which are a third longer in base64, and must fit into the
+	// queue as a whole. A truncated exchange is better than none.
 	c.BodyLimit = min(c.BodyLimit, int64(queueBytes(c.Memory))/3)
 	return m
 }
 
-// keepInMemory bounds a sink's directory that takes memory, such as an emptyDir of
-// medium Memory: the container pays for what is in it.
+// keepInMemory bounds a sink's directory that is in memory, such as an emptyDir of medium Memory,
+// because its files count as the container's memory.
 func (c *Config) keepInMemory(m contract.Memory) {
 	most := m.Limit / 8
 	if c.SinkSize == 0 || c.SinkSize > most {
@@ -41,12 +41,12 @@ func (c *Config) keepInMemory(m contract.Memory) {
 	}
 }
 
-// perProcessor is the memory that each processor costs beside its work: caches of
-// the allocator, a loop's buffers, a decoder's and an encoder's.
+// perProcessor is the memory that each processor needs: the allocator's caches, and the buffers
+// of a loop, a decoder and an encoder.
 const perProcessor = 16 << 20
 
-// limitRuntime has Go's runtime keep to its part, unless its own variables say
-// otherwise: a node may have a hundred processors, and each would take a share.
+// limitRuntime limits the heap of Go's runtime, and the number of processors that it uses, because
+// a node may have a hundred. The runtime's own variables override it.
 func limitRuntime(m contract.Memory, getenv func(string) string) {
 	if m.Limit == 0 {
 		return
@@ -59,39 +59,39 @@ func limitRuntime(m contract.Memory, getenv func(string) string) {
 	}
 }
 
-// thresholds say at which part of the limit, in per cent, each shortage begins.
-// It ends slack per cent lower.
+// thresholds has the percentage of the limit at which each shortage begins. It ends slack
+// percentage points lower.
 var thresholds = [...]int64{proxy.ShedCapture: 78, proxy.HoldInbound: 86, proxy.HoldAll: 93}
 
 const (
 	slack = 10
-	// plenty is the part of the limit, in per cent, up to which there is plenty.
+	// plenty is the percentage of the limit below which the gauge reads the usage less often.
 	plenty = 55
-	// gaugeEvery is how often it is looked how much is used, where it isn't plenty.
+	// gaugeEvery is how often the gauge reads the usage at or above plenty.
 	gaugeEvery = 100 * time.Millisecond
-	// collectEvery is how often at most garbage is collected to find out what of
-	// it is.
+	// collectEvery is the minimum time between garbage collections that show how much of
+	// the usage is garbage.
 	collectEvery = time.Second
 )
 
-// gauge tells how short memory is. Most of the bounds are static; it is for what
-// they don't foresee. It implements prometheus.Collector.
+// gauge measures how short memory is. Most bounds of memory are static. The gauge is for usage
+// that they don't cover. It implements prometheus.Collector.
 type gauge struct {
 	metric.Unchecked
 	limit   int64
 	used    func() (int64, error)
-	collect func() // gives garbage back to the system
+	collect func() // collects garbage and returns its memory to the system
 	changed func(from, to proxy.Shortage, used int64)
 
 	short atomic.Int32 // a proxy.Shortage
-	last  atomic.Int64 // what was used
+	last  atomic.Int64 // the last usage
 	times [len(thresholds)]atomic.Int64
 
 	mu        sync.Mutex
 	collected time.Time
 }
 
-// Shortage tells how short memory is: now, or as it was found lately.
+// Shortage returns how short memory is: measured now, or at the last measurement.
 func (g *gauge) Shortage(now bool) proxy.Shortage {
 	if now {
 		g.look(time.Now())
@@ -99,8 +99,8 @@ func (g *gauge) Shortage(now bool) proxy.Shortage {
 	return proxy.Shortage(g.short.Load())
 }
 
-// watch looks from time to time, seldom while there is plenty, until stop is
-// called: while the sidecar drains, too.
+// watch measures at intervals, which are longer while there is plenty of memory, until stop is
+// called. It continues while the sidecar drains.
 func (g *gauge) watch(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var watching sync.WaitGroup
@@ -124,17 +124,17 @@ func (g *gauge) watch(ctx context.Context) (stop func()) {
 	return func() { cancel(); watching.Wait() }
 }
 
-// look finds out how short memory is.
+// look measures how short memory is.
 func (g *gauge) look(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	used, err := g.used()
 	if err != nil {
-		return // what was known last is the best guess
+		return // the last measurement is the best guess
 	}
 	was := g.Shortage(false)
 	is := g.judge(was, used)
-	if is > proxy.Enough && now.Sub(g.collected) >= collectEvery { // it may be garbage
+	if is > proxy.Enough && now.Sub(g.collected) >= collectEvery { // much of the usage may be garbage
 		g.collect()
 		g.collected = now
 		if after, err := g.used(); err == nil {
@@ -153,7 +153,7 @@ func (g *gauge) look(now time.Time) {
 	g.changed(was, is, used)
 }
 
-// judge returns how short memory is when so much is used.
+// judge returns how short memory is at that usage, if it was that short before.
 func (g *gauge) judge(was proxy.Shortage, used int64) (is proxy.Shortage) {
 	for s := proxy.ShedCapture; s <= proxy.HoldAll; s++ {
 		at := thresholds[s]
@@ -174,7 +174,7 @@ var (
 	descMemTimes = metric.Desc("memory_shortages_total", "Times that this was reduced because memory was short.", "gives")
 )
 
-// shortages name what gives way.
+// shortages has the names of the functions that are reduced.
 var shortages = [...]string{proxy.ShedCapture: "capture", proxy.HoldInbound: "inbound_connections", proxy.HoldAll: "outbound_connections"}
 
 // Collect implements prometheus.Collector.
@@ -191,11 +191,11 @@ func (g *gauge) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// limitRemedy says what bounds the process where its limit can't be found out.
+// limitRemedy says how to bound the process if its memory limit can't be read.
 const limitRemedy = "set GOMEMLIMIT to five eighths of the container's memory limit, such as 40MiB of 64Mi, or mount nothing over /sys/fs/cgroup"
 
-// confine finds the container's limit in the machine's root directory, makes the process and its configuration
-// fit it, and returns what watches that; nil: there is no limit.
+// confine reads the container's memory limit, makes the process and its configuration fit it, and
+// returns the gauge that watches it; nil: there is no limit. root is the machine's root directory.
 func confine(cfg *Config, root fs.FS, getenv func(string) string, log *slog.Logger) *gauge {
 	c, err := openCgroup(root)
 	if err != nil && getenv("GOMEMLIMIT") == "" {

@@ -10,10 +10,10 @@ import (
 	"github.com/tapedeck/tapedeck/proxy"
 )
 
-// redactKey reads the key for redaction. nil: the file has none that can be used, and
-// the recorder makes a random one, so a secret is never recorded and the pod never fails
-// for want of a key. It is read once: segments name the key of their process, so another
-// one counts from the next start on.
+// redactKey reads the redaction key. If the file has no usable key, it returns nil, and the
+// recorder makes a random one. So a secret is never recorded, and the pod never fails because a
+// key is missing. The key is read once, because segments name the key of their process. A new key
+// applies after the next start.
 func redactKey(file string, log *slog.Logger) []byte {
 	if file == "" {
 		return nil

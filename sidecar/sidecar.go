@@ -68,8 +68,8 @@ func Main(ctx context.Context, getenv func(string) string, version string, w io.
 	return Run(ctx, cfg, version, log, further...)
 }
 
-// Run runs a sidecar until ctx ends and its connections have drained. Its metrics
-// are served together with those of further.
+// Run runs a sidecar until ctx ends and its connections have drained. It serves its metrics
+// together with those of further.
 func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, further ...prometheus.Collector) error {
 	taken, err := Open(cfg, version, log)
 	if err != nil {
@@ -81,13 +81,13 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proxy.CloseTime)
 		defer cancel()
 		err := taken.Close(ctx)
-		if err != nil { // no failure of the pod's
+		if err != nil { // the pod does not fail because of it
 			log.Error("the end of the recording is lost", proxy.LogError, err)
 		}
 		if cfg.Recorded != nil {
 			cfg.Recorded(taken.recorder.Stats())
 		}
-		if err == nil { // or else the disk may not answer
+		if err == nil { // otherwise the disk may not answer, so the shipper gets no more time
 			ctx, cancel = context.WithTimeout(podTime, cfg.Drain+proxy.StopTime)
 			defer cancel()
 		}
@@ -110,7 +110,7 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	if cfg.Listening != nil {
 		cfg.Listening(p)
 	}
-	debug.FreeOSMemory() // what the start took, such as the trust files
+	debug.FreeOSMemory() // the memory that the start took, for example for the trust files
 	return p.Serve(ctx)
 }
 

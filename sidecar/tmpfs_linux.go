@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inMemory reports whether files in dir, which may not exist yet, take memory.
+// inMemory reports whether files in dir are in memory. If dir does not exist yet, it looks at the
+// nearest parent that does.
 func inMemory(dir string) bool {
 	for {
 		var s unix.Statfs_t

@@ -2,5 +2,5 @@
 
 package sidecar
 
-// inMemory is not known on this system, which has no cgroups either.
+// inMemory returns false: this system has no cgroups that would count the memory.
 func inMemory(string) bool { return false }

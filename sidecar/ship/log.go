@@ -2,11 +2,12 @@ package ship
 
 import "github.com/tapedeck/tapedeck/internal/oneline"
 
-// maxError bounds what the log says of an error, in bytes: it may quote what a server sent.
+// maxError is the maximum length of an error in the log, in bytes, because it may quote bytes that
+// a server sent.
 const maxError = 500
 
-// collectorFailed notes that the collector has not taken a segment, and logs it once it is certain
-// that this is no passing failure, or somebody must do something about it.
+// collectorFailed logs that the collector has not accepted a segment, once the failure lasts, or at
+// once if somebody has to fix something.
 func (s *Shipper) collectorFailed(v verdict) {
 	kept := v.fate == fateKept
 	if s.failures < failingAfter && !kept || s.logged != "" && (s.logged == v.reason || !kept) {
@@ -19,7 +20,7 @@ func (s *Shipper) collectorFailed(v verdict) {
 		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
 }
 
-// collectorWorks notes that the collector has answered as it should.
+// collectorWorks notes that the collector has given a valid answer.
 func (s *Shipper) collectorWorks() {
 	s.failures = 0
 	if s.logged == "" {
@@ -30,15 +31,15 @@ func (s *Shipper) collectorWorks() {
 	s.log.Info("recordings reach the collector again", "collector", s.o.Collector.String(), "segments", left.Segments, "bytes", left.Bytes)
 }
 
-// setLogged notes which failure that lasts was logged. The goroutine alone calls it, so it may
-// read the reason without the lock.
+// setLogged sets the reason of the lasting failure that was logged. Only the shipper's goroutine
+// calls it, so that goroutine may read the reason without the lock.
 func (s *Shipper) setLogged(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logged = reason
 }
 
-// warnOnce logs the first failure of a kind that is a segment's own.
+// warnOnce logs the first failure with a reason that concerns a single segment.
 func (s *Shipper) warnOnce(reason, what string, err error) {
 	if s.warned[reason] {
 		return

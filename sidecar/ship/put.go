@@ -22,7 +22,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// newClient returns what calls the collector: over one connection, by HTTP/1.1, directly.
+// newClient returns the client for the collector. It uses one connection, HTTP/1.1, and no proxy.
 func newClient(o Options) *http.Client {
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	dial := o.dial
@@ -30,7 +30,7 @@ func newClient(o Options) *http.Client {
 		dial = dialer.DialContext
 	}
 	t := &http.Transport{
-		Proxy:                  nil, // those of the environment are the application's
+		Proxy:                  nil, // the variables in the environment are the application's
 		DialContext:            dial,
 		MaxConnsPerHost:        1,
 		IdleConnTimeout:        10 * time.Second, // a segment comes every five minutes
@@ -66,8 +66,8 @@ func newClient(o Options) *http.Client {
 	}
 }
 
-// timeFor is how long an attempt may take: a while for the collector, which may wait two
-// minutes for its store, and a second for so many bytes.
+// timeFor bounds the time of an attempt: a grace period, because a collector may wait two minutes
+// for its store, and a second for each so many bytes.
 type timeFor struct {
 	grace time.Duration
 	bytes int64
@@ -75,7 +75,7 @@ type timeFor struct {
 
 var (
 	patience     = timeFor{3 * time.Minute, 64 << 10}
-	lastPatience = timeFor{5 * time.Second, 256 << 10} // while the pod is to end
+	lastPatience = timeFor{5 * time.Second, 256 << 10} // while the pod ends
 )
 
 func (t timeFor) of(size int64) time.Duration {
@@ -137,7 +137,7 @@ func (s *Shipper) put(ctx context.Context, key string, body *io.SectionReader, d
 		return io.NopCloser(io.NewSectionReader(body, 0, body.Size())), nil
 	}
 	req.Header.Set("Content-Type", contract.SegmentType)
-	req.Header.Set("Expect", "100-continue") // who refuses a segment need not be sent it
+	req.Header.Set("Expect", "100-continue") // so that a collector can reject a segment before it is sent
 	req.Header.Set("User-Agent", contract.Container)
 	req.Header.Set(contract.HeaderContract, strconv.Itoa(contract.Version))
 	req.Header.Set(contract.HeaderDigest, "sha-256=:"+base64.StdEncoding.EncodeToString(digest)+":")
@@ -156,7 +156,7 @@ func (s *Shipper) put(ctx context.Context, key string, body *io.SectionReader, d
 func read(resp *http.Response) verdict {
 	// The rest of a short answer is read, so that the connection can be used again.
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
-	isCollector := resp.Header.Get(contract.HeaderContract) != "" // many a server says 200 to everything
+	isCollector := resp.Header.Get(contract.HeaderContract) != "" // other servers may answer 200 to everything
 	if isCollector && (resp.StatusCode == http.StatusCreated || resp.StatusCode == http.StatusOK) {
 		return verdict{fate: fateStored}
 	}
@@ -170,8 +170,8 @@ func read(resp *http.Response) verdict {
 	return verdict{fateRetried, reasonAnswer, fmt.Errorf("%.100q answered %.100q", server, resp.Status), after}
 }
 
-// retryAfter reads a header Retry-After, in seconds or as a date (RFC 9110, section
-// 10.2.3); 0 if there is none.
+// retryAfter parses a header Retry-After, in seconds or as a date (RFC 9110, section 10.2.3). It
+// returns 0 if there is none.
 func retryAfter(text string, now time.Time) time.Duration {
 	if n, err := strconv.Atoi(text); err == nil && n > 0 {
 		return time.Duration(min(n, 1<<20)) * time.Second

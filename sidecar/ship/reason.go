@@ -6,25 +6,25 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// fate is what becomes of a segment after an attempt.
+// fate says what the shipper does with a segment after an attempt.
 type fate uint8
 
 const (
-	fateStored   fate = iota // it is stored, now or before
-	fateRetried              // the collector may take it soon
-	fateKept                 // the collector takes nothing until somebody mends something
-	fateHeld                 // the collector does not take this one until then
-	fateSetAside             // it will never be taken
-	fateGone                 // it is not there any more: it made room for others
+	fateStored   fate = iota // the collector has it, from this attempt or an earlier one
+	fateRetried              // the collector may accept it soon
+	fateKept                 // the collector accepts no segment until somebody fixes something
+	fateHeld                 // the same, but only for this segment
+	fateSetAside             // the collector will never accept it
+	fateGone                 // its file was removed to make room for others
 )
 
-// String says what a fate means, for the page on the sidecar.
+// String describes the fate for the page about the sidecar.
 func (f fate) String() string {
 	return [...]string{
 		fateStored:   "is removed",
 		fateRetried:  "is sent again, after a minute at most",
 		fateKept:     "is sent again, after five minutes at most, and so are the others",
-		fateHeld:     "is sent again after five minutes at most, the others as before",
+		fateHeld:     "is sent again, after five minutes at most; the others are not affected",
 		fateSetAside: "is set aside",
 		fateGone:     "is gone",
 	}[f]
@@ -33,17 +33,17 @@ func (f fate) String() string {
 // verdict is the outcome of an attempt.
 type verdict struct {
 	fate   fate
-	reason string // "" if it is stored or gone
+	reason string // "" if the segment is stored or gone
 	err    error
-	after  time.Duration // for how long the collector asks to be left alone
+	after  time.Duration // the pause that the collector asks for
 }
 
-// fateOf returns what a refusal means for the segment.
+// fateOf returns the fate of a segment after a refusal.
 func fateOf(r contract.Refusal) fate {
 	switch {
 	case r.Fate == contract.SetAside:
 		return fateSetAside
-	case r.Code == contract.RefusedOtherBytes: // the others are not concerned
+	case r.Code == contract.RefusedOtherBytes: // it does not affect other segments
 		return fateHeld
 	case r.Fate == contract.Kept:
 		return fateKept
@@ -51,7 +51,7 @@ func fateOf(r contract.Refusal) fate {
 	return fateRetried
 }
 
-// Reasons beside the codes of [contract.Refusals].
+// The sidecar's own reasons, in addition to the codes of [contract.Refusals].
 const (
 	reasonUnreachable = "unreachable"
 	reasonSlow        = "slow"
@@ -59,23 +59,23 @@ const (
 	reasonSpool       = "spool_failed"
 )
 
-// Reason is why a segment was not stored.
+// Reason is a reason why a segment was not stored.
 type Reason struct {
-	// Code names it, in the metrics and in the log.
+	// Code is its name in the metrics and in the log.
 	Code string
-	// Then is what becomes of the segment: the end of a sentence that begins with it.
+	// Then completes the sentence "The segment …" with what the sidecar does.
 	Then string
-	// Doc says what it means, and what to do.
+	// Doc says what the reason means and what to do.
 	Doc string
 }
 
-// Reasons lists them, in the order in which they are documented: the sidecar's own, and then
-// the collector's.
+// Reasons lists all reasons, in the order in which they are documented: the sidecar's own, and
+// then the collector's.
 func Reasons() []Reason {
 	all := []Reason{
-		{reasonUnreachable, fateRetried.String(), "No connection, or one that broke. Check the collector's pods, its Service, and what must let the sidecar through: NetworkPolicy, AuthorizationPolicy, egress rules."},
-		{reasonSlow, fateRetried.String(), "No answer in time: 3 minutes, and 1 s more for each 64 KiB. Check the collector's load and its store."},
-		{reasonAnswer, fateRetried.String(), "What answered is no collector: a proxy, Envoy on behalf of a collector that is down, or another server at that address."},
+		{reasonUnreachable, fateRetried.String(), "The sidecar can't connect, or the connection broke. Check the collector's pods, its Service, and the rules that must allow the connection: NetworkPolicy, AuthorizationPolicy, egress rules."},
+		{reasonSlow, fateRetried.String(), "The collector did not answer within 3 minutes plus 1 s for each 64 KiB. Check its load and its store."},
+		{reasonAnswer, fateRetried.String(), "The answer is not a collector's. It may be from a proxy, from Envoy for a collector that is down, or from another server at that address."},
 		{reasonSpool, fateHeld.String(), "The pod's directory can't be read or written."},
 	}
 	for _, r := range contract.Refusals() {
@@ -84,7 +84,7 @@ func Reasons() []Reason {
 	return all
 }
 
-// remedy says what a reason means, and what to do.
+// remedy returns the Doc of a reason.
 func remedy(code string) string {
 	for _, r := range Reasons() {
 		if r.Code == code {

@@ -44,69 +44,68 @@ import (
 type Options struct {
 	// Dir is the spool: the directory in which segments wait.
 	Dir spool.Dir
-	// Collector is where they go.
+	// Collector is the collector that gets them.
 	Collector contract.Place
-	// Token returns the namespace's token, or "" if there is none yet. It is asked before
-	// each attempt. nil: there is none.
+	// Token returns the namespace's token, or "" if there is none yet. It is called before
+	// each attempt. nil: no token.
 	Token func() (string, error)
-	// Roots returns what the collector's certificate is verified against. It is asked
-	// before each connection. nil: the system's.
+	// Roots returns the roots that verify the collector's certificate. It is called before
+	// each connection. nil: the system's roots.
 	Roots func() *x509.CertPool
-	// Log gets a line when shipping begins to fail and when it works again. nil: nobody
-	// is told.
+	// Log gets a line when shipping begins to fail and when it works again. nil: no log.
 	Log *slog.Logger
 
 	dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
 }
 
 const (
-	// firstPause is how long the collector is left alone after a failure. Each further one
-	// doubles it, up to mostPause, or up to keptPause if somebody has to mend something.
+	// firstPause is the pause after a failure (backoff). Each further failure doubles it, up
+	// to mostPause, or up to keptPause if somebody has to fix something.
 	firstPause = time.Second
 	mostPause  = time.Minute
 	keptPause  = 5 * time.Minute
-	// lookEvery is how often the spool is looked through while nothing happens, for
-	// segments of other processes.
+	// lookEvery is how often the spool is listed while nothing happens, to find segments of
+	// other processes.
 	lookEvery = time.Minute
-	// triesBehind is after how many failures a segment lets others go first: the reason may
-	// be the segment's, and must not keep the others.
+	// triesBehind is the number of failures after which a segment is sent after the others,
+	// so that a failure of one segment does not delay them.
 	triesBehind = 3
-	// failingAfter is after how many failures in a row shipping counts as failing.
+	// failingAfter is the number of failures in a row after which shipping counts as failing.
 	failingAfter = 3
 )
 
-// Shipper ships segments. New makes one; Start is called once, and Close once after that, by
-// the same goroutine or in that order. Wake and Stats may be called by any, at any time.
+// Shipper ships segments. Call Start once, and then Close once. Wake and Stats may be called at
+// any time, from any goroutine.
 type Shipper struct {
 	o      Options
 	log    *slog.Logger
-	url    string // in front of the key
+	url    string // the URL to which a key is appended
 	client *http.Client
 
 	wake    chan struct{} // there is a new segment
 	started bool
 	ended   chan struct{}
-	work    context.Context // of all attempts
+	work    context.Context // the context of all attempts
 	abort   context.CancelFunc
-	closing context.Context // done once the last attempts are to be made
+	closing context.Context // ends when Close is called
 	close   context.CancelFunc
 
-	// Of the goroutine alone:
-	waiting  []spool.Segment // complete ones, the newest first
-	stale    bool            // waiting may lack some
+	// Only the goroutine uses these:
+	waiting  []spool.Segment // complete segments, the newest first
+	stale    bool            // waiting may lack segments
 	troubles map[string]trouble
-	failures int             // in a row that are the collector's
-	stalled  bool            // the collector has not answered, although the pod is to end
-	warned   map[string]bool // reasons that were logged by warnOnce
+	failures int             // failures of the collector in a row
+	stalled  bool            // the collector has not answered while the pod ends
+	warned   map[string]bool // reasons that warnOnce has logged
 
 	mu     sync.Mutex
 	stats  Stats
-	logged string // the reason that was logged for a failure that lasts; "" if none does
+	logged string // the reason that was logged for a lasting failure; "" if there is none
 }
 
-// trouble is how often sending a segment has failed, and when it may be tried again.
+// trouble says how often sending a segment has failed, and when the next attempt may be made.
 type trouble struct {
-	failures int       // that are the collector's
+	failures int       // failures of the collector
 	until    time.Time // zero: at any time
 }
 
@@ -145,8 +144,9 @@ func (s *Shipper) Start() {
 	go s.run()
 }
 
-// Close ships what waits, without pauses, and ends. If the collector does not answer, it
-// makes one attempt. Once ctx ends it returns at once. It logs what stays.
+// Close ships the segments that wait, without the usual pauses, and ends the goroutine. If the
+// collector does not answer, it makes one attempt. When ctx ends, it aborts. It logs how many
+// segments stay.
 func (s *Shipper) Close(ctx context.Context) {
 	s.close()
 	if !s.started {
@@ -176,8 +176,8 @@ func (s *Shipper) run() {
 	s.finish()
 }
 
-// wait waits for a pause to pass, for a new segment, or for the end. After a failure of the
-// collector's, a new segment is no reason to end the pause.
+// wait waits until the pause has passed, there is a new segment, or Close is called. After a
+// failure of the collector, a new segment does not end the pause.
 func (s *Shipper) wait(pause time.Duration) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -196,7 +196,7 @@ func (s *Shipper) wait(pause time.Duration) {
 	}
 }
 
-// next tries one segment, and returns how long to wait until the next; 0: not at all.
+// next tries to send one segment, and returns how long to wait before the next; 0: no wait.
 func (s *Shipper) next() time.Duration {
 	select {
 	case <-s.wake:
@@ -218,9 +218,9 @@ func (s *Shipper) next() time.Duration {
 	return s.book(seg, v)
 }
 
-// finish ships what there is, as long as that works: the pod is to end. A collector that
-// was failing before, or does not answer, gets one attempt; one that has worked gets
-// three.
+// finish ships the segments that wait, as long as that works, because the pod ends. It makes one
+// attempt if the collector was failing before, or does not answer. Otherwise it gives up after
+// three failures in a row.
 func (s *Shipper) finish() {
 	tries := 3
 	if s.logged != "" {
@@ -247,8 +247,7 @@ func (s *Shipper) finish() {
 	}
 }
 
-// book does with a segment what its verdict says, and returns for how long the collector
-// is left alone.
+// book handles a segment according to its verdict, and returns the pause before the next attempt.
 func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
 	answered := v.fate == fateStored || v.reason != reasonSpool && (v.fate == fateHeld || v.fate == fateSetAside)
 	v = s.settle(seg, v)
@@ -268,8 +267,8 @@ func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
 	return 0
 }
 
-// settle removes the file of a segment, or sets it aside, as its verdict says. If that fails,
-// the segment stays and will be sent again: the verdict that it returns says so.
+// settle removes the file of a segment, or sets it aside, according to its verdict. If that fails,
+// it returns the verdict that the segment stays and is sent again.
 func (s *Shipper) settle(seg spool.Segment, v verdict) verdict {
 	var err error
 	switch v.fate {
@@ -284,7 +283,7 @@ func (s *Shipper) settle(seg spool.Segment, v verdict) verdict {
 	return v
 }
 
-// count counts a verdict, and forgets a segment that waits no more.
+// count counts a verdict, and drops a segment that no longer waits.
 func (s *Shipper) count(seg spool.Segment, v verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -309,10 +308,10 @@ func (s *Shipper) count(seg spool.Segment, v verdict) {
 	}
 }
 
-// leaveAlone notes a failure that is the collector's, and returns for how long it is left
-// alone: longer with each failure in a row, or as long as it asks for.
+// leaveAlone notes a failure of the collector and returns the pause: longer with each failure in a
+// row, or as long as the collector asks for.
 func (s *Shipper) leaveAlone(seg spool.Segment, v verdict) time.Duration {
-	if seg.Name != "" { // "": the directory could not be listed
+	if seg.Name != "" { // it is "" if the directory could not be listed
 		t := s.troubles[seg.Name]
 		t.failures++
 		s.troubles[seg.Name] = t
@@ -331,6 +330,6 @@ func pause(n int, most time.Duration) time.Duration {
 	return jittered(min(most, firstPause<<min(n-1, 16)))
 }
 
-// jittered returns a part of d, by chance from the half to all of it, so that the pods of a
-// cluster don't come together.
+// jittered returns a random time between half of d and d, so that the pods of a cluster don't
+// retry at the same time.
 func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }

@@ -7,27 +7,29 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Stats counts what a shipper has done, and what waits.
+// Stats counts the segments that a shipper has sent and those that wait.
 type Stats struct {
-	// Shipped segments are stored, as the collector says; ShippedBytes is their size.
+	// Shipped is the number of segments that the collector has stored; ShippedBytes is their
+	// size.
 	Shipped, ShippedBytes uint64
 	// Failures counts attempts that did not store a segment, by the code of a [Reason].
 	Failures map[string]uint64
-	// SetAside segments can't be read, or will never be taken.
+	// SetAside is the number of segments that can't be read, or that the collector will
+	// never accept.
 	SetAside uint64
-	// Adopted segments were left by a killed process, and completed. Empty ones had no
-	// whole record.
+	// Adopted is the number of segments of killed processes that were completed, and Empty
+	// of those that were removed because they had no complete record.
 	Adopted, Empty uint64
-	// Segments wait in the spool; Bytes is their size.
+	// Segments is the number of segments that wait in the spool; Bytes is their size.
 	Segments int
 	Bytes    int64
-	// Oldest is when the oldest of them was begun; zero if none waits.
+	// Oldest is when the oldest of them began; zero if none waits.
 	Oldest time.Time
-	// Last is when the collector last said that it has stored a segment; zero: it never did.
+	// Last is when the collector last confirmed a segment; zero: it never did.
 	Last time.Time
-	// LastFailure is the last attempt that stored nothing; its Err is nil if there was none.
+	// LastFailure is the last failed attempt; its Err is nil if there was none.
 	LastFailure Failure
-	// Failing tells that the collector takes nothing.
+	// Failing says that shipping has failed for some time.
 	Failing bool
 }
 
@@ -39,8 +41,8 @@ type Failure struct {
 	Err    error
 }
 
-// Stats returns the counts as of now. What waits is looked up in the directory: an attempt
-// may take minutes, and segments are completed meanwhile.
+// Stats returns the current counts. It lists the directory to count the segments that wait,
+// because more may have been completed since the last attempt, which may take minutes.
 func (s *Shipper) Stats() Stats {
 	s.mu.Lock()
 	stats := s.stats
@@ -49,7 +51,7 @@ func (s *Shipper) Stats() Stats {
 	s.mu.Unlock()
 
 	found, err := s.o.Dir.Segments()
-	if err != nil { // the shipper's own look counts that as a failure
+	if err != nil { // the shipper's goroutine gets the same error and counts it
 		return stats
 	}
 	all := waiting(found)

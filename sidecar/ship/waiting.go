@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// look lists what waits, after it has completed what a killed process left.
+// look completes the segments of killed processes, and lists the segments that wait.
 func (s *Shipper) look() verdict {
 	adopted, err := s.o.Dir.Adopt()
 	found, e := s.o.Dir.Segments()
@@ -25,8 +25,8 @@ func (s *Shipper) look() verdict {
 		}
 	}
 	s.troubles = troubles
-	if err != nil { // others can be sent all the same
-		s.warnOnce(reasonSpool, "what a killed process left can't be completed yet", err)
+	if err != nil { // the other segments can still be sent
+		s.warnOnce(reasonSpool, "a segment of a killed process can't be completed yet", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,10 +39,10 @@ func (s *Shipper) look() verdict {
 	return verdict{}
 }
 
-// waiting returns those of the spool's segments that are to be sent, the newest first.
+// waiting returns the segments of the spool that have to be sent, the newest first.
 //
-// One that is being completed has two names. It is sent once the other is gone: what is left
-// of it under that name must not be taken for another segment later.
+// A segment that is being completed has two names. It is sent only after the other name is gone,
+// so that a file with that name is not taken for another segment later.
 func waiting(found []spool.Segment) (all []spool.Segment) {
 	open := map[string]bool{}
 	for _, f := range found {
@@ -58,10 +58,10 @@ func waiting(found []spool.Segment) (all []spool.Segment) {
 	return all
 }
 
-// choose returns the segment to be tried next: the newest, and then older ones. A process
-// numbers its segments, so once the newest is stored, each older one that never arrives
-// shows as a gap, even if the pod is deleted. Nobody has to send a list of what there is.
-// Segments that have failed often let others go first.
+// choose returns the segment to send next: the newest first. A process numbers its segments, so
+// once the newest is stored, each missing older one shows as a gap, even if the pod is deleted.
+// So the shipper need not send a list of its segments. Segments that have failed often come after
+// the others.
 func (s *Shipper) choose(now time.Time) (spool.Segment, bool) {
 	best, least := -1, 0
 	for i, seg := range s.waiting {
