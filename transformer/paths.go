@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,7 +66,29 @@ func childIndex(seq *yaml.Node, id string) int {
 			return i
 		}
 	}
+	if id == "" {
+		return onceNameless(seq)
+	}
 	return -1
+}
+
+// laterIdentities are the fields that did not identify items in records of earlier versions.
+var laterIdentities = []string{"metadata", "devicePath", "number", "key", "ip", "topologyKey"}
+
+// onceNameless returns the index of the item that earlier versions recorded with an empty
+// identity, such as a port of a ServiceEntry without a name. It returns -1 for several such
+// items, since the record does not say which one it means.
+func onceNameless(seq *yaml.Node) int {
+	found := -1
+	for i, item := range seq.Content {
+		if field, _ := nodes.Identity(item); slices.Contains(laterIdentities, field) {
+			if found >= 0 {
+				return -1
+			}
+			found = i
+		}
+	}
+	return found
 }
 
 func removeChild(parent *yaml.Node, id string) {
