@@ -1,6 +1,6 @@
-// Package collector_test holds the collector's manifests to what the code says: the ports,
-// the image and labels of package contract, and the hosts that each overlay opens, which
-// `go test ./deploy/collector -update` writes.
+// Package collector_test compares the collector's manifests with the code: the ports, the image and the
+// labels of package contract, and the hosts that each overlay opens. `go test ./deploy/collector
+// -update` writes the files with the hosts.
 package collector_test
 
 import (
@@ -25,10 +25,10 @@ import (
 
 var update = flag.Bool("update", false, "write the hosts of the overlays")
 
-// namespace is the collector's.
+// namespace is the namespace of the collector.
 const namespace = "speedscale"
 
-// store is what one overlay stores in.
+// store is the store of one overlay.
 type store struct {
 	overlay string
 	// settings of store.yaml, as it is and otherwise.
@@ -36,7 +36,7 @@ type store struct {
 	place            func(map[string]string) string
 }
 
-// hosts are those that a client of the store calls.
+// hosts returns the hosts that a client of the store calls.
 func (s store) hosts(settings map[string]string) []transformer.External {
 	place, err := contract.ParsePlace(s.place(settings))
 	if err != nil {
@@ -49,7 +49,7 @@ func (s store) hosts(settings map[string]string) []transformer.External {
 	return out
 }
 
-// stores are the overlays.
+// stores lists the overlays.
 var stores = []store{
 	{
 		overlay:  "s3",
@@ -73,7 +73,7 @@ var stores = []store{
 	},
 }
 
-// egress is what the collector's Sidecar lists: istiod and the hosts, each by itself.
+// egress returns the hosts of the collector's Sidecar: istiod, and each host of the store.
 func egress(open []transformer.External) []string {
 	out := []string{"istio-system/*"}
 	for _, x := range open {
@@ -185,8 +185,8 @@ func TestStoreSettingsReachEveryPlace(t *testing.T) {
 	}
 }
 
-// TestTheManifestsAgreeWithTheContract compares what the manifests say with what renders
-// and sidecars go by.
+// TestTheManifestsAgreeWithTheContract compares the manifests with the contract, which renders and
+// sidecars use.
 func TestTheManifestsAgreeWithTheContract(t *testing.T) {
 	for _, dir := range []string{"base", "overlays/s3", "overlays/gcs", "overlays/azure"} {
 		t.Run(dir, func(t *testing.T) {
@@ -218,8 +218,8 @@ func TestTheManifestsAgreeWithTheContract(t *testing.T) {
 	}
 }
 
-// TestTheComponentOfIstioInitLowersPodSecurity takes the component over an overlay: what is
-// enforced is lower, and what is warned of is not.
+// TestTheComponentOfIstioInitLowersPodSecurity adds the component to an overlay. The enforced level is
+// lower, the level of warnings is not.
 func TestTheComponentOfIstioInitLowersPodSecurity(t *testing.T) {
 	dir := copyTree(t)
 	text := "resources: [../overlays/s3]\ncomponents: [../components/istio-init]\n"
@@ -263,7 +263,7 @@ func build(t *testing.T, dir string) ([]*yaml.RNode, string) {
 	return objects, string(text)
 }
 
-// at returns what stands at "KIND/NAME PATH".
+// at returns the value at "KIND/NAME PATH".
 func at(t *testing.T, objects []*yaml.RNode, where string) any {
 	t.Helper()
 	object, path, _ := strings.Cut(where, " ")

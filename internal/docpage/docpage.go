@@ -1,11 +1,11 @@
-// Package docpage keeps tables of hand-written pages equal to the tables in the code.
-// It is for tests alone. A table stands between two marks:
+// Package docpage keeps tables of hand-written pages equal to the tables in the code. Only tests use it.
+// A table is between two marks:
 //
 //	<!-- NAME -->
 //	| … |
 //	<!-- /NAME -->
 //
-// It imports the standard library and go-cmp, and nothing of this module.
+// It imports the standard library and go-cmp.
 package docpage
 
 import (
@@ -40,8 +40,8 @@ func Fill(page string, tables map[string]string) (string, error) {
 	return text, nil
 }
 
-// Tables fails the test if a table of the page is not what it is to be, or writes the page
-// if update is set.
+// Tables fails the test if a table of the page differs from the table in the code. If update is set, it
+// writes the page instead.
 func Tables(t *testing.T, page string, update bool, tables map[string]string) {
 	t.Helper()
 	want, err := Fill(page, tables)
@@ -51,7 +51,7 @@ func Tables(t *testing.T, page string, update bool, tables map[string]string) {
 	Is(t, page, update, want)
 }
 
-// Is fails the test if the file is not what it is to be, or writes it if update is set.
+// Is fails the test if the file differs from the text. If update is set, it writes the file instead.
 func Is(t *testing.T, name string, update bool, want string) {
 	t.Helper()
 	if update {
@@ -69,9 +69,9 @@ func Is(t *testing.T, name string, update bool, want string) {
 	}
 }
 
-// Structs writes a table for each exported struct of a source file, from the comments and
-// the JSON tags of its fields, under the title that titles has. Each needs a title, which
-// may be "", and each field a comment.
+// Structs writes a table for each exported struct of a source file, from the comments and the JSON tags
+// of its fields, under the title in titles. Each struct needs a title, which may be "", and each field a
+// comment.
 func Structs(t *testing.T, source string, titles map[string]string) string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)
@@ -111,11 +111,11 @@ func Structs(t *testing.T, source string, titles map[string]string) string {
 	return out.String()
 }
 
-// types names the types that have a name of their own.
+// types has the JSON types of named types.
 var types = map[string]string{"int": "integer", "int64": "integer", "uint64": "integer", "bool": "boolean", "string": "string",
 	"UUID": "base64", "Tags": "object of strings", "Headers": "object of lists of strings"}
 
-// jsonType names what a field is in JSON.
+// jsonType returns the JSON type of a field.
 func jsonType(e ast.Expr, options string) string {
 	switch x := e.(type) {
 	case *ast.ArrayType:
@@ -147,7 +147,7 @@ func jsonType(e ast.Expr, options string) string {
 	return "object"
 }
 
-// nameOf is the name of a type, "" if it has none.
+// nameOf returns the name of a type, "" if it has none.
 func nameOf(e ast.Expr) string {
 	if name, ok := e.(*ast.Ident); ok {
 		return name.Name

@@ -1,4 +1,4 @@
-// Package fakedns is the DNS of a test: it leads names to addresses.
+// Package fakedns is a DNS server for tests, which resolves names to IPv4 addresses.
 //
 //	net.Dial("tcp", "postgres.db:5432") ─▶ net.DefaultResolver ─▶ here ─▶ 127.0.0.1
 //
@@ -18,14 +18,14 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Use makes names, in lower case and without a final dot, lead to IPv4 addresses for
-// whoever uses net's default resolver, until the test ends. There are no other names but
-// those of the hosts file. Tests that use it can't run in parallel.
+// Use makes net's default resolver resolve the names to IPv4 addresses until the test ends. The names
+// are in lower case and have no final dot. Only they and those of the hosts file exist. Tests that use it
+// can't run in parallel.
 func Use(t testing.TB, names map[string]string) {
 	var serving sync.WaitGroup
 	before := net.DefaultResolver
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		client, server := net.Pipe() // no packets, so messages come as over TCP
+		client, server := net.Pipe() // a stream, so messages have lengths as over TCP
 		serving.Go(func() {
 			defer server.Close()
 			serve(server, names)

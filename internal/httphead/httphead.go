@@ -1,13 +1,13 @@
-// Package httphead finds the end of a head of HTTP/1, for readers that see it grow.
+// Package httphead finds the end of an HTTP/1 head, for readers that get it in pieces.
 //
-// It imports the standard library alone.
+// It imports only the standard library.
 package httphead
 
 import "bytes"
 
-// End returns where the empty line behind the fields ends, and -1 if it has not come yet. It looks
-// from a place on, so that the caller needn't look again at bytes that came before. A line may end
-// without CR (RFC 9112 section 2.2).
+// End returns where the empty line behind the fields ends, and -1 if it is not there yet. The search
+// begins at from, so that a caller needn't search earlier bytes again. A line may end without CR (RFC
+// 9112, section 2.2).
 func End(p []byte, from int) int {
 	for {
 		i := bytes.IndexByte(p[from:], '\n')

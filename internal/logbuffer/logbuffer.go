@@ -1,7 +1,6 @@
-// Package logbuffer has a buffer that tests read while a process or a logger still writes
-// into it.
+// Package logbuffer has a buffer that tests read while a process or a logger still writes to it.
 //
-// It imports the standard library alone.
+// It imports only the standard library.
 package logbuffer
 
 import (
@@ -9,8 +8,8 @@ import (
 	"sync"
 )
 
-// Buffer keeps what is written, without a bound. The zero value is empty. It is safe for
-// concurrent use.
+// Buffer keeps all written bytes, without a bound. The zero value is empty. It is safe for concurrent
+// use.
 type Buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -23,7 +22,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// String returns what was written until now.
+// String returns the bytes that were written so far.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

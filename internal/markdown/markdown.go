@@ -1,9 +1,9 @@
-// Package markdown reads the pages of the documentation for the tests that check them: blocks
-// of code, code in running text, links and headings. It is for tests alone.
+// Package markdown reads the pages of the documentation for the tests that check them: blocks of code,
+// code in running text, links and headings. Only tests use it.
 //
 // A fence's language says how a block is checked; CONTRIBUTING.md has the rules for writers.
 //
-// It imports the standard library and nothing of this module.
+// It imports only the standard library.
 package markdown
 
 import (

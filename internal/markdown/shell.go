@@ -140,16 +140,16 @@ func (e Example) Merge(got []string) []string {
 	return out
 }
 
-// Commands splits a shell text into simple commands, each into words. It knows quotes,
-// comments, here-documents, substitutions and the operators between commands. It drops
-// redirections and what assigns variables before a command. It expands nothing.
+// Commands splits a shell text into simple commands, and these into words. It supports quotes, comments,
+// here-documents, substitutions and the operators between commands. It drops redirections, and
+// assignments before a command. It expands nothing.
 func Commands(text string) [][]string {
 	var (
 		all   [][]string
 		words []string
 		word  strings.Builder
 		in    bool   // a word has begun
-		skip  bool   // the next word is where output goes
+		skip  bool   // the next word is the target of a redirection
 		ends  string // the word that ends a here-document
 		runes = []rune(text)
 	)

@@ -6,15 +6,15 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// identities is the table of the fields that identify an item of a list, the first one
-// that an item has. They are the keys by which Kubernetes merges lists (the markers
-// +listMapKey and +patchMergeKey of its API types), and those of Istio's lists.
+// identities is the table of the fields that identify an item of a list. The first field that an item
+// has counts. They are the keys by which Kubernetes merges lists (the markers +listMapKey and
+// +patchMergeKey of its API types), and those of Istio's lists.
 //
-// A path or a port comes before a name if items of the list may share the name: a volume
-// can be mounted twice. Otherwise the name comes first, as it stays if the rest is edited.
+// A path or a port comes before a name if items of the list may share the name, as a volume that is
+// mounted twice. Otherwise the name comes first, because it stays when other fields are edited.
 var identities = []struct {
 	field string
-	first bool // the field is a list, whose first item counts
+	first bool // the field is a list, and its first item counts
 }{
 	{field: "mountPath"},     // volumeMounts
 	{field: "devicePath"},    // volumeDevices
@@ -28,9 +28,9 @@ var identities = []struct {
 	{"hosts", true},          // egress listeners of a Sidecar
 }
 
-// Identity returns the field that identifies an item of a list, and its value: two empty
-// strings if the item is no mapping or has no such field. That of an object is its metadata,
-// and the value has its type and namespace, as far as the object says them.
+// Identity returns the field that identifies an item of a list, and its value. It returns two empty
+// strings if the item isn't a mapping or has no such field. For an object the field is its metadata, and
+// the value includes its type and namespace, if it has them.
 func Identity(item *yaml.Node) (field, value string) {
 	if item == nil || item.Kind != yaml.MappingNode {
 		return "", ""
@@ -65,8 +65,8 @@ func objectID(object *yaml.Node, name string) string {
 	return strings.Join(parts, "/")
 }
 
-// ID returns what identifies an item in a path: the value of a scalar, or that of the
-// item's identity.
+// ID returns the text that identifies an item in a path: the value of a scalar, or that of the item's
+// identity.
 func ID(item *yaml.Node) string {
 	if item.Kind == yaml.ScalarNode {
 		return item.Value

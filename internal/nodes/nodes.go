@@ -1,8 +1,8 @@
 // Package nodes reads, builds and identifies YAML nodes, for the packages that render
 // manifests.
 //
-// Reading tolerates everything: a missing key, or a value of another kind, gives nil or
-// nothing. A render does not reject what the API server will reject.
+// Reading never fails: a missing key, or a value of another kind, gives nil or an empty result. A render
+// leaves it to the API server to reject such manifests.
 //
 // It imports kyaml's yaml package and the standard library.
 package nodes
@@ -104,7 +104,7 @@ func Named(seq *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// Set gives a key of a mapping a value.
+// Set sets the value of a key in a mapping.
 func Set(m *yaml.Node, key string, value *yaml.Node) {
 	if i := KeyIndex(m, key); i >= 0 {
 		m.Content[i+1] = value

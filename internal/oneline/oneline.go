@@ -1,6 +1,6 @@
-// Package oneline makes text of other programs fit for a log, an error or an answer.
+// Package oneline makes foreign text safe for a log, an error or an answer.
 //
-// It imports the standard library alone.
+// It imports only the standard library.
 package oneline
 
 import (
@@ -8,9 +8,9 @@ import (
 	"unicode"
 )
 
-// Text returns the first max bytes of a text as one line. White space becomes a blank, what
-// can't be printed U+FFFD, and … stands for what was cut off. It takes no more memory than
-// what it returns.
+// Text returns the first max bytes of a text as one line. White space becomes a blank, and characters
+// that can't be printed become U+FFFD. A text that was cut ends with …. It takes no more memory than the
+// result.
 func Text(text string, max int) string {
 	cut := len(text) > max
 	if cut {

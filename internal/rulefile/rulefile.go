@@ -1,5 +1,5 @@
-// Package rulefile reads what files of rules have in common: the frame with apiVersion,
-// kind and a list of rules, mappings without unknown keys, and patterns.
+// Package rulefile reads the common parts of files of rules: the frame with apiVersion, kind and a list
+// of rules, mappings without unknown keys, and patterns.
 //
 //	apiVersion: tapedeck.dev/v1alpha1
 //	kind: MatchRules
@@ -20,17 +20,17 @@ import (
 )
 
 const (
-	// maxFile is how long a file of rules may be.
+	// maxFile is how many bytes a file of rules may have.
 	maxFile = 1 << 20
 	// maxRules is how many rules it may have.
 	maxRules = 1000
 )
 
-// Parse reads a file of rules of a version and kind, and gives each rule to read, with its
-// number, from 1. Errors begin with the file.
+// Parse reads a file of rules of a version and kind. It calls read with each rule and its number, from 1.
+// Errors begin with the file.
 func Parse(file string, data []byte, apiVersion, kind string, read func(n *yaml.Node, number int) error) error {
 	if len(data) > maxFile {
-		return fmt.Errorf("%s: %d bytes, at most %d are allowed", file, len(data), maxFile)
+		return fmt.Errorf("%s: the file has %d bytes; at most %d are allowed", file, len(data), maxFile)
 	}
 	var root yaml.Node
 	err := yaml.Unmarshal(data, &root)
@@ -45,7 +45,7 @@ func Parse(file string, data []byte, apiVersion, kind string, read func(n *yaml.
 
 func parse(root *yaml.Node, apiVersion, kind string, read func(n *yaml.Node, number int) error) error {
 	if root.Kind != yaml.DocumentNode || len(root.Content) == 0 {
-		return fmt.Errorf("empty; want apiVersion: %s, kind: %s and rules", apiVersion, kind)
+		return fmt.Errorf("the file is empty; want apiVersion: %s, kind: %s and rules", apiVersion, kind)
 	}
 	top := root.Content[0]
 	var rules *yaml.Node
@@ -70,10 +70,10 @@ func parse(root *yaml.Node, apiVersion, kind string, read func(n *yaml.Node, num
 		}
 	}
 	if rules == nil || rules.Kind != yaml.SequenceNode {
-		return fmt.Errorf("line %d: want rules, a list", top.Line)
+		return fmt.Errorf("line %d: want a list of rules under rules", top.Line)
 	}
 	if len(rules.Content) > maxRules {
-		return fmt.Errorf("line %d: %d rules, at most %d are allowed", rules.Line, len(rules.Content), maxRules)
+		return fmt.Errorf("line %d: found %d rules; at most %d are allowed", rules.Line, len(rules.Content), maxRules)
 	}
 	for i, n := range rules.Content {
 		if err := read(n, i+1); err != nil {
@@ -103,7 +103,7 @@ func Schema(apiVersion, kind string, properties map[string]any, does []any) map[
 	}
 }
 
-// Mapping walks a mapping's keys. Unknown ones and ones that stand twice are errors.
+// Mapping reads the keys of a mapping. Unknown and repeated keys are errors.
 func Mapping(n *yaml.Node, what string, allowed []string, f func(key string, value *yaml.Node) error) error {
 	if n.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: want %s to be a mapping with %s", n.Line, what, strings.Join(allowed, ", "))
@@ -115,7 +115,7 @@ func Mapping(n *yaml.Node, what string, allowed []string, f func(key string, val
 			return fmt.Errorf("line %d: unknown key %q in %s; allowed are %s", key.Line, key.Value, what, strings.Join(allowed, ", "))
 		}
 		if seen[key.Value] {
-			return fmt.Errorf("line %d: the key %q stands twice in %s", key.Line, key.Value, what)
+			return fmt.Errorf("line %d: the key %q is repeated in %s", key.Line, key.Value, what)
 		}
 		seen[key.Value] = true
 		if err := f(key.Value, value); err != nil {
@@ -143,7 +143,7 @@ func List(n *yaml.Node, key string) ([]string, error) {
 		return []string{text}, nil
 	}
 	if len(n.Content) == 0 {
-		return nil, fmt.Errorf("line %d: %s: an empty list; want one or more texts", n.Line, key)
+		return nil, fmt.Errorf("line %d: %s: found an empty list, want one or more texts", n.Line, key)
 	}
 	var all []string
 	for _, c := range n.Content {
@@ -156,8 +156,8 @@ func List(n *yaml.Node, key string) ([]string, error) {
 	return all, nil
 }
 
-// Glob matches a text with a pattern in which `*` stands for any characters. Its cost is
-// the product of their lengths at most.
+// Glob matches a text with a pattern in which `*` matches any characters. Its cost is at most the
+// product of their lengths.
 func Glob(pattern, s string) bool {
 	star, mark := -1, 0
 	p, i := 0, 0

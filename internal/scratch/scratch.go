@@ -1,16 +1,15 @@
-// Package scratch keeps records in a temporary file that goes with the process, for commands
-// whose recording does not fit into memory.
+// Package scratch keeps records in a temporary file that is gone when the process ends, for commands
+// whose recording doesn't fit into memory.
 //
 //	record ─▶ Writer.Add ─▶ offset        Writer.Finish ─▶ File.ReadAt(offset)
 //
 // It promises:
 //
-//   - The file has no name where a file in use can be removed, so nothing is left behind.
-//   - It is readable by its owner alone.
-//   - It is bounded, because a disk that fills up hurts more than a command that does not
-//     start.
+//   - On systems where a file in use can be removed, the file has no name, so it is never left behind.
+//   - Only its owner can read it.
+//   - Its size is bounded, because a full disk does more harm than a command that fails.
 //
-// It imports the standard library alone.
+// It imports only the standard library.
 package scratch
 
 import (
@@ -23,11 +22,10 @@ import (
 // ErrFull is wrapped by the error of a file that has reached its bound.
 var ErrFull = errors.New("the file is full")
 
-// chunk is how much is written at once.
+// chunk is how many bytes are written at a time.
 const chunk = 1 << 20
 
-// Writer makes a file. It is safe for concurrent use; what is added is in the file after
-// Finish.
+// Writer writes a file. It is safe for concurrent use. All records are in the file after Finish.
 type Writer struct {
 	what  string
 	limit int64
@@ -39,15 +37,15 @@ type Writer struct {
 	err  error
 }
 
-// File is the file, once everything is in it. It is safe for concurrent use.
+// File is a finished file. It is safe for concurrent use.
 type File struct {
 	*os.File
 	// Size is how many bytes it has.
 	Size int64
 }
 
-// Create makes a file in dir, or in the system's directory for such files if that is "". It
-// takes up to limit bytes; 0: any number. Errors say what it is for, as `recorded answers`.
+// Create makes a file in dir, or in the system's directory for temporary files if dir is "". The file may
+// have limit bytes, or any number if that is 0. Errors name its content, such as `recorded answers`.
 func Create(dir, what string, limit int64) (*Writer, error) {
 	file, err := Nameless(dir, what)
 	if err != nil {
@@ -56,14 +54,14 @@ func Create(dir, what string, limit int64) (*Writer, error) {
 	return &Writer{what: what, limit: limit, file: file}, nil
 }
 
-// Nameless makes a file as Create does, without a bound, for what comes in one piece. It goes
-// when it is closed.
+// Nameless makes a temporary file without a bound, for content that is written in one piece. The file is
+// gone when it is closed.
 func Nameless(dir, what string) (*os.File, error) {
 	file, err := os.CreateTemp(dir, "tapedeck-*")
 	if err != nil {
 		return nil, fmt.Errorf("make a file for %s: %w", what, err)
 	}
-	_ = os.Remove(file.Name()) // where a file in use can't be removed it stays
+	_ = os.Remove(file.Name()) // fails where a file in use can't be removed
 	return file, nil
 }
 
@@ -77,7 +75,7 @@ func (w *Writer) Add(record []byte) (offset int64, err error) {
 	}
 	offset = w.at + int64(len(w.buf))
 	if w.limit > 0 && offset+int64(len(record)) > w.limit {
-		w.err = fmt.Errorf("keep %s on disk: %w: it may have %d bytes", w.what, ErrFull, w.limit)
+		w.err = fmt.Errorf("keep %s on disk: %w; at most %d bytes are allowed", w.what, ErrFull, w.limit)
 		return 0, w.err
 	}
 	if w.buf = append(w.buf, record...); len(w.buf) >= chunk {
@@ -94,7 +92,7 @@ func (w *Writer) flush() {
 	w.buf = w.buf[:0]
 }
 
-// Finish returns the file. The writer is used up.
+// Finish returns the file. The writer can't be used after that.
 func (w *Writer) Finish() (*File, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,5 +107,5 @@ func (w *Writer) Finish() (*File, error) {
 	return &File{w.file, w.at}, nil
 }
 
-// Abandon gives the file up.
+// Abandon discards the file.
 func (w *Writer) Abandon() { _ = w.file.Close() }
