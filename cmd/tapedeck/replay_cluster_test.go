@@ -601,8 +601,8 @@ func TestObjectsOfAnotherRun(t *testing.T) {
 		object, want string
 		code         int
 	}{
-		"job/2": {"result-0.json", `runs/job/2/result-0.json: it is none of this run's: it is of the run "runs/job/1"`, report.Incomplete},
-		"job/3": {"report.json", `runs/job/3/report.json: it is none of this run's: it is of the run "runs/job/1"; another run uses this ID`, codeCannotRun},
+		"job/2": {"result-0.json", `runs/job/2/result-0.json: it is not of this run: it is of the run "runs/job/1"`, report.Incomplete},
+		"job/3": {"report.json", `runs/job/3/report.json: it is not of this run: it is of the run "runs/job/1"; another run uses this ID`, codeCannotRun},
 	} {
 		text, err := os.ReadFile(filepath.Join(place, "runs", "job", "1", one.object))
 		if err != nil {

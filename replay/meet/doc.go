@@ -13,47 +13,48 @@
 //
 // These are the objects:
 //
-//	progress-1-7    A sign of life of part 1, the seventh, which takes the place of the sixth.
+//	progress-1-7    The seventh sign of life of part 1. It replaces the sixth.
 //	shard-1.json    A marker: a process is ready to send part 1. shard-1-1.json is the marker
-//	                of another one, that came later.
-//	start.json      By index 0: when the run begins, and which process sends which part.
+//	                of a later process.
+//	start.json      Index 0 stores it: when the run begins, and which process sends which part.
 //	result-1.json   The report of part 1.
-//	failed-1.json   Why part 1 is not sent: its process failed before it had a result.
-//	report.json     By index 0: the report of the run. Its forms report.html, junit.xml and
-//	                summary.md follow.
+//	failed-1.json   Why nobody sends part 1: its process failed before it had a result.
+//	report.json     Index 0 stores it: the report of the run. It then stores the forms
+//	                report.html, junit.xml and summary.md.
 //
-// A caller may [Meeting.Keep] further objects there for its replacement.
+// With [Meeting.Keep] a caller stores further objects there for its replacement.
 //
 // If something goes wrong, a part is handled as follows:
 //
-//	its process is told to end       It takes its marker away. The process that takes its
-//	before start.json                place stores another one, and the run waits for it.
-//	its process dies                 The process that takes its place is named by start.json,
-//	before start.json                if it is ready by then. Else see the next line.
-//	its process dies after it        Nobody sends the part again. The process that takes its
-//	                                 place stores a partial result, once the part has given
-//	                                 no sign of life for the timeout and its grace.
-//	nobody takes its place           Index 0 waits as long, and the part is lost.
-//	its process fails                failed-1.json: nobody waits for the part, which is lost.
+//	its process gets SIGTERM         It deletes its marker. Its replacement stores another
+//	before start.json                one, and the run waits for the replacement.
+//	its process dies                 start.json names its replacement, if that is ready by
+//	before start.json                then. Otherwise see the next line.
+//	its process dies                 Nobody sends the part again. The replacement stores a
+//	after start.json                 partial result when the part has given no sign of life
+//	                                 for the timeout and its grace.
+//	it has no replacement            Index 0 waits as long. Then the part is lost.
+//	its process fails                It stores failed-1.json. Nobody waits for the part,
+//	                                 which is lost.
 //	it has two processes             start.json names one of them. The other one waits for
 //	                                 the result.
-//	it comes after start.json        Its process stores a partial result without a request.
-//	index 0 dies                     The process that takes its place goes on from the
-//	                                 objects that there are.
-//	index 0 fails, or never comes    The others fail: at once, or when no part has given a
-//	before start.json                sign of life for as long.
+//	it comes after start.json        Its process sends nothing, and stores a partial result.
+//	index 0 dies                     Its replacement continues from the stored objects.
+//	index 0 fails                    The others fail at once.
+//	before start.json
+//	index 0 never comes              The others fail when no part has given a sign of life
+//	                                 for the timeout and its grace.
 //
 // The package promises:
 //
-//   - A part is sent by one process at most, whatever the number of pods that a Job had for
-//     it: a process sends only if start.json, which is stored once, names it.
-//   - Each step may be repeated, by the same process or by one that takes its place, and a
-//     process may die at each.
-//   - Whoever waits waits as long as there is progress, and for the timeout after it. A part
-//     that is lost makes the report incomplete.
-//   - A place that fails is asked again, for the timeout at most.
-//   - Objects are foreign: they are bounded, and those of another run, or damaged ones, count
-//     as such.
+//   - At most one process sends a part, however many pods a Job had for it: a process sends
+//     only if start.json names it, and start.json is stored once.
+//   - A process may die at any step. The same process or its replacement may repeat each step.
+//   - A process waits while there is progress, and for the timeout after it. A lost part makes
+//     the report incomplete.
+//   - If a place fails, the process tries again, for the timeout at most.
+//   - Objects are foreign. Their size is bounded, and the process rejects damaged ones and
+//     those of another run.
 //
 // It imports replay/report, recording/store and the standard library.
 package meet

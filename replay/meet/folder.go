@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// listed is what a run's folder has.
+// listed has the objects of a run's folder.
 type listed struct {
 	names map[string]bool
 	parts []partState
 }
 
-// partState is what there is of a part.
+// partState says which objects a part has.
 type partState struct {
-	markers  map[int]time.Time // when attempts were stored
+	markers  map[int]time.Time // when each was stored, by attempt
 	progress int               // the highest number of a sign of life; -1 if there is none
 	result   bool
-	failed   bool // a process has given it up
+	failed   bool // a process has stored why it failed
 }
 
-// news tells whether a part has something that it had not.
+// news tells whether a part has an object that it did not have before.
 func (p *partState) news(before *partState) bool {
 	return p.progress > before.progress || len(p.markers) > len(before.markers) || p.result && !before.result
 }
@@ -37,10 +37,10 @@ func (m *Meeting) list(ctx context.Context) (*listed, error) {
 		}
 		n := 0
 		for o, err := range m.o.Store.List(ctx, m.key("")) {
-			if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
+			if errors.Is(err, fs.ErrNotExist) { // the first file makes the directory
 				break
 			}
-			if err != nil && strings.HasPrefix(o.Key, m.key("")) { // one entry, such as a link out of the place
+			if err != nil && strings.HasPrefix(o.Key, m.key("")) { // about one entry, such as a link that leaves the place
 				m.tell(o.Key, err)
 				continue
 			}
@@ -76,7 +76,7 @@ func (l *listed) add(name string, modified time.Time) {
 	}
 }
 
-// wait tells for how long nothing has come from a part.
+// wait measures for how long each part has stored nothing.
 type wait struct {
 	last  *listed
 	since []time.Time
@@ -90,8 +90,8 @@ func (m *Meeting) newWait() *wait {
 	return w
 }
 
-// look returns the parts that are wanted and still worth waiting for: something came from
-// them within the patience.
+// look returns the wanted parts that stored something within the patience. The others are not
+// worth waiting for.
 func (w *wait) look(all *listed, patience time.Duration, wanted func(index int) bool) (missing []int) {
 	for i := range all.parts {
 		if w.last != nil && all.parts[i].news(&w.last.parts[i]) {

@@ -5,7 +5,7 @@ import (
 	"context"
 )
 
-// Alive says that there is progress. It does not wait for the place.
+// Alive reports progress. It does not wait for the place.
 func (m *Meeting) Alive() {
 	select {
 	case m.beat <- struct{}{}:
@@ -13,8 +13,8 @@ func (m *Meeting) Alive() {
 	}
 }
 
-// beating gives signs of life while there is progress, the first of which has a number. Each
-// takes the place of the one before.
+// beating stores a sign of life when there is progress. The first one has the given number, and
+// each replaces the one before.
 func (m *Meeting) beating(ctx context.Context, number int) {
 	defer close(m.ended)
 	every := min(maxBeat, m.o.Timeout/beats)
@@ -29,7 +29,7 @@ func (m *Meeting) beating(ctx context.Context, number int) {
 		once, cancel := context.WithTimeout(ctx, maxBeat)
 		err := m.o.Store.Put(once, m.key(name), bytes.NewReader([]byte(m.process+"\n")))
 		if err == nil && before != "" {
-			_ = m.o.Store.Delete(once, m.key(before)) // who may not delete leaves it
+			_ = m.o.Store.Delete(once, m.key(before)) // without the right to delete, it stays
 		}
 		cancel()
 		if err == nil {

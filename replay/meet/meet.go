@@ -17,57 +17,56 @@ type Options struct {
 	// Run is the folder of the run, as runs/JOB/UID.
 	Run string
 	report.Shard
-	// Settings is a digest of what all shards of the run have alike.
+	// Settings is a digest of the settings that all shards of the run must share.
 	Settings string
-	// Timeout is how long a shard is waited for that makes no progress, and how long a place
-	// is asked that fails.
+	// Timeout is how long to wait for a shard without progress, and how long to retry a place
+	// that fails.
 	Timeout time.Duration
-	// Say is called with what a person may want to know of a place that fails, or of objects
-	// that are none of the run's; nil: it is not.
+	// Say gets messages for people, about a place that fails or objects that are not the run's.
+	// It may be nil.
 	Say func(text string)
 	// Now is the process's clock; nil: time.Now.
 	Now func() time.Time
 }
 
 const (
-	// poll is how often the place is asked whether there is news.
+	// poll is the time between two looks at the place.
 	poll = time.Second
-	// ahead is how long before the start it is decided on: so that all find out in time.
+	// ahead is the time from storing start.json to the start, so that all shards read it in time.
 	ahead = 3 * time.Second
-	// beats is how many signs of life there are in a timeout, and maxBeat the longest time
-	// between two.
+	// beats is the number of signs of life in a timeout. maxBeat bounds the time between two.
 	beats   = 20
 	maxBeat = 30 * time.Second
-	// maxGrace bounds how much longer than the timeout a part is waited for, which ends by
-	// itself at the timeout and then reports.
+	// maxGrace bounds how much longer than the timeout to wait for a part: at the timeout its
+	// process ends by itself, and still has to report.
 	maxGrace = time.Minute
-	// maxAhead is how far ahead a start may be, by clocks that differ.
+	// maxAhead is how far ahead the start may be, because clocks differ.
 	maxAhead = time.Hour
-	// maxSpread is by how much clocks may differ without a word about it.
+	// maxSpread is how much clocks may differ before the report says so.
 	maxSpread = 2 * time.Second
 )
 
-// Meeting is one process's part in a run. Its methods are called one after the other, but for
-// Alive.
+// Meeting is the membership of a process in a run. Only Alive may be called while another
+// method runs.
 type Meeting struct {
 	o       Options
 	process string
-	// begun is what start.json says; nil: it is not known yet.
+	// begun is the content of start.json; nil before it was read.
 	begun *begin
-	// said has the objects of others that somebody was told of.
+	// said has the foreign objects that were reported already.
 	said map[string]bool
-	// marked is the object with this process's marker; "" if there is none.
+	// marked is the name of this process's marker; "" if it has stored none.
 	marked string
-	// markers are those that were read; nil is one that counts for nothing.
+	// markers are those that were read, by name; nil for one that is not the run's.
 	markers map[string]*marker
 
-	beat  chan struct{} // has one if there was progress
+	beat  chan struct{} // holds one element if there was progress
 	end   context.CancelFunc
 	ended chan struct{}
 }
 
-// patience is how long a part is waited for that gives no sign of life. A run with a short
-// timeout is not to wait for a minute beyond it.
+// patience is how long to wait for a part that gives no sign of life. With a short timeout,
+// the grace is short, too.
 func (m *Meeting) patience() time.Duration { return m.o.Timeout + min(m.o.Timeout, maxGrace) }
 
 // Join joins a run. The caller closes the meeting.
@@ -92,7 +91,7 @@ func Join(ctx context.Context, o Options) (*Meeting, error) {
 	return m, nil
 }
 
-// Close ends the signs of life.
+// Close stops the signs of life.
 func (m *Meeting) Close() {
 	m.end()
 	<-m.ended
@@ -100,14 +99,14 @@ func (m *Meeting) Close() {
 
 func (m *Meeting) key(name string) string { return m.o.Run + "/" + name }
 
-// Standing is how far a run is when a process joins it.
+// Standing says how far a run is when a process joins it.
 type Standing int
 
 // Standings.
 const (
-	// Open: the process may get ready to send its part.
+	// Open: the process may prepare to send its part.
 	Open Standing = iota
-	// Begun: the run began, and its part is another process's, or nobody's.
+	// Begun: the run began, and another process sends the part, or nobody does.
 	Begun
 	// Stored: its part has a result.
 	Stored
@@ -115,8 +114,8 @@ const (
 	Reported
 )
 
-// Standing tells how far the run is. A report, or a result of the part, that is not this run's
-// is an error: none can be stored in its place.
+// Standing returns how far the run is. If the report, or the result of the part, is not this
+// run's, it returns an error: objects are stored once, so nothing can replace it.
 func (m *Meeting) Standing(ctx context.Context) (Standing, error) {
 	all, err := m.list(ctx)
 	if err == nil && all.names[startName] {

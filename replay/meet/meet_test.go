@@ -640,19 +640,19 @@ func TestForeignObjects(t *testing.T) {
 		{"signs of life", "progress-1-4000000000", "", report.Passed, ""},
 		{"high signs of life", "progress-1-2000000000", "", report.Passed, ""},
 		{"something else", "index.html", "<p>", report.Passed, ""},
-		{"no start", "start.json", "[]", 0, "start.json: it is none of this run's"},
+		{"no start", "start.json", "[]", 0, "start.json: it is not of this run"},
 		{"the start of another run", "start.json", `{"run":"runs/other/1","of":3,"at":"2000-01-01T00:00:00Z"}`, 0, `it is of 3 shards of "runs/other/1"`},
 		{"a start in the future", "start.json", `{"run":"` + folder + `","of":3,"at":"2222-01-01T00:00:00Z"}`, 0, "the run begins "},
 		{"a start of nobody", "start.json", `{"run":"` + folder + `","of":3,"at":"2000-01-01T00:00:00Z","shards":{}}`, 0, "part 0 has neither a result nor a marker"},
 		{"no result", "result-1.json", "{}", report.Incomplete, ""},
 		{"the result of another part", "result-1.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","shard":{"index":2,"of":3}}`, report.Incomplete, ""},
 		{"the result of another run", "result-1.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
-		{"its own result of another run", "result-0.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":0,"of":3}}`, 0, `result-0.json: it is none of this run's: it is of the run "runs/other/1"`},
+		{"its own result of another run", "result-0.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":0,"of":3}}`, 0, `result-0.json: it is not of this run: it is of the run "runs/other/1"`},
 		{"the result of another recording", "result-1.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","source":{"sha256":"6f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
 		{"the result of a run with other settings", "result-1.json", `{"schemaVersion":1,"settings":"other","run":"` + folder + `","source":{"sha256":"5f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
 		{"the report of a run with other settings", "report.json", `{"schemaVersion":1,"settings":"other","run":"` + folder + `"}`, 0, "it is of a replay with other flags; give this one the same, or another ID"},
 		{"the report of another run", "report.json", `{"schemaVersion":1,"run":"runs/other/1"}`, 0, "another run uses this ID, so give this one another"},
-		{"no report", "report.json", "{}", 0, "report.json: it is none of this run's"},
+		{"no report", "report.json", "{}", 0, "report.json: it is not of this run"},
 		{"a report with a code of its own", "report.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","exitCode":77}`, 0, "its exit code is 77"},
 		{"a page", "report.html", "<p>", report.Passed, ""},
 		{"no reason", "failed-1.json", "{}", report.Incomplete, ""},
@@ -671,7 +671,7 @@ func TestForeignObjects(t *testing.T) {
 			}
 			p.wants(r, errs[:1], c.exitCode)
 			// Before the start, no process knows of another recording that it is not the run's.
-			if known := c.name != "the result of another recording"; c.object == "result-1.json" && (known && errs[1] == nil || p.sent[1] > 0 || len(r.Merged.Notes) == 0 || !strings.Contains(r.Merged.Notes[0], "result-1.json: it is none of this run's")) {
+			if known := c.name != "the result of another recording"; c.object == "result-1.json" && (known && errs[1] == nil || p.sent[1] > 0 || len(r.Merged.Notes) == 0 || !strings.Contains(r.Merged.Notes[0], "result-1.json: it is not of this run")) {
 				t.Errorf("part 1: %v, sent %v, notes %q", errs[1], p.sent, r.Merged.Notes)
 			}
 		})

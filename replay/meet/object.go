@@ -29,7 +29,7 @@ var forms = []struct{ name, form string }{{"report.html", "html"}, {"junit.xml",
 const (
 	// maxNote bounds an object other than a report.
 	maxNote = 4 << 20
-	// maxReason bounds why a part is not sent.
+	// maxReason bounds the text that says why nobody sends a part.
 	maxReason = 4 << 10
 	// maxReport bounds a report.
 	maxReport = 256 << 20
@@ -43,10 +43,9 @@ type marker struct {
 	Index   int    `json:"index"`
 	Of      int    `json:"of"`
 	Process string `json:"process"`
-	// Written is when, by the process's clock.
+	// Written is the time by the process's clock.
 	Written time.Time `json:"written"`
-	// Report is what the report of the part has in any case: whoever takes the place of the
-	// process reports that much.
+	// Report has the fields that are known before anything is sent. A replacement reports them.
 	Report *report.Report `json:"report"`
 }
 
@@ -54,15 +53,15 @@ type marker struct {
 type begin struct {
 	Run string `json:"run"`
 	Of  int    `json:"of"`
-	// At is when the run begins. It began before if there is one shard.
+	// At is when the run begins. With one shard it is not ahead.
 	At time.Time `json:"at"`
-	// SHA256 is the hash of the recording, as the results have it.
+	// SHA256 is the hash of the recording. The results have the same.
 	SHA256 string `json:"sha256,omitempty"`
-	// Shards are those that send, by index.
+	// Shards are the processes that send, by index.
 	Shards map[int]named `json:"shards"`
 	// Notes are for the report.
 	Notes []string `json:"notes,omitempty"`
-	// Prepared is what preparing the run gave.
+	// Prepared is the result of preparing the run.
 	Prepared string `json:"prepared,omitempty"`
 }
 
@@ -72,7 +71,7 @@ type named struct {
 	Marker  string `json:"marker"`
 }
 
-// failure says why a part is not sent.
+// failure says why nobody sends a part.
 type failure struct {
 	Run    string `json:"run"`
 	Index  int    `json:"index"`
@@ -113,10 +112,10 @@ func parseName(name string) (kind string, index, n int, ok bool) {
 	return kind, index, n, canonical == name
 }
 
-// errForeign is wrapped by errors about objects that are none of the run's.
-var errForeign = errors.New("it is none of this run's")
+// errForeign is wrapped by errors about objects that are not the run's.
+var errForeign = errors.New("it is not of this run")
 
-// get reads an object of at most so many bytes.
+// get reads an object. One with more than most bytes is an error.
 func (m *Meeting) get(ctx context.Context, name string, most int64) ([]byte, error) {
 	r, err := m.o.Store.Get(ctx, m.key(name))
 	if err != nil {
@@ -156,7 +155,7 @@ func (m *Meeting) marker(ctx context.Context, name string) (*marker, error) {
 	})
 }
 
-// report reads a report of the run: of a part, or of all.
+// report reads the report of a part, or the run's if part is below 0.
 func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Report, error) {
 	b, err := m.get(ctx, name, maxReport)
 	if err != nil {
@@ -182,7 +181,7 @@ func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Re
 	return r, nil
 }
 
-// stored is report, of a place that may fail.
+// stored is report with retries, because a place may fail.
 func (m *Meeting) stored(ctx context.Context, name string, part int) (r *report.Report, err error) {
 	err = m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
 		r, err = m.report(ctx, name, part)
@@ -191,8 +190,8 @@ func (m *Meeting) stored(ctx context.Context, name string, part int) (r *report.
 	return r, err
 }
 
-// result reads the result of this process's part. One that is not this run's is an error: the
-// part can't have another.
+// result checks the result of this process's part. If it is not this run's, that is an error:
+// it is stored once, so the part can't get another one.
 func (m *Meeting) result(ctx context.Context) error {
 	_, err := m.stored(ctx, resultName(m.o.Index), m.o.Index)
 	if errors.Is(err, errForeign) {
@@ -201,14 +200,14 @@ func (m *Meeting) result(ctx context.Context) error {
 	return err
 }
 
-// put stores an object, unless it is there. Other bytes under the key are an error.
+// put stores an object, unless it is stored already. Other bytes under its name are an error.
 func (m *Meeting) put(ctx context.Context, name string, body []byte) error {
 	return m.retried(ctx, "store", name, func(ctx context.Context) error {
 		return store.PutOnce(ctx, m.o.Store, m.key(name), bytes.NewReader(body))
 	})
 }
 
-// Keep stores an object for the process that takes this one's place, unless one before has.
+// Keep stores an object for this process's replacement, unless an earlier process stored one.
 func (m *Meeting) Keep(ctx context.Context, name string, body []byte) error {
 	err := m.put(ctx, name, body)
 	if errors.Is(err, fs.ErrExist) {
@@ -217,7 +216,7 @@ func (m *Meeting) Keep(ctx context.Context, name string, body []byte) error {
 	return err
 }
 
-// Kept returns what was kept under a name; nil if nothing was.
+// Kept returns the bytes that Keep stored under a name; nil if there are none.
 func (m *Meeting) Kept(ctx context.Context, name string) (body []byte, err error) {
 	err = m.retried(ctx, "read", name, func(ctx context.Context) error {
 		body, err = m.get(ctx, name, maxNote)

@@ -16,12 +16,12 @@ import (
 // ErrNoResult is wrapped by errors about parts that have no result of this run.
 var ErrNoResult = errors.New("there is no result")
 
-// Finish stores the report of the part. If another process has stored one, that is the
-// part's.
+// Finish stores the report of the part. If another process has stored one already, that one
+// counts.
 func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 	c := *r
 	c.Run, c.Settings, c.Shard = m.o.Run, m.o.Settings, &report.Shard{Index: m.o.Index, Of: m.o.Of}
-	c.Judge(nil) // what a report needs to be read again
+	c.Judge(nil) // or the report could not be read again
 	body, err := encodeReport(&c)
 	if err != nil {
 		return err
@@ -33,10 +33,9 @@ func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 	return m.result(ctx)
 }
 
-// Fail says that the part is not sent, and why, so that no shard waits for it. The first
-// reason counts. It is for a process that fails by itself: one that is told to end leaves the
-// part to the process that takes its place. The place may be what fails, so it does not try
-// for long.
+// Fail stores why nobody sends the part, so that no shard waits for it. The first reason counts.
+// It is for a process that fails by itself: one that gets SIGTERM leaves the part to its
+// replacement. The place itself may be failing, so Fail does not try for long.
 func (m *Meeting) Fail(ctx context.Context, reason error) error {
 	ctx, cancel := context.WithTimeout(ctx, failTime)
 	defer cancel()
@@ -54,8 +53,8 @@ func (m *Meeting) Fail(ctx context.Context, reason error) error {
 	return err
 }
 
-// reason reads why a part is not sent. An object that does not say it is a reason, too: whoever
-// can write it can write others.
+// reason reads why nobody sends a part. A malformed object counts as a reason, too: whoever can
+// write it can also write a valid one.
 func (m *Meeting) reason(ctx context.Context, index int) (string, error) {
 	name, f := failureName(index), new(failure)
 	err := m.retried(ctx, "read", name, func(ctx context.Context) error {
@@ -72,7 +71,7 @@ func (m *Meeting) reason(ctx context.Context, index int) (string, error) {
 	return fmt.Sprintf("part %d could not be sent: %s", index, f.Reason), err
 }
 
-// failed is the error of a part that is not sent.
+// failed returns the error about a part that nobody sends.
 func (m *Meeting) failed(ctx context.Context, index int) error {
 	reason, err := m.reason(ctx, index)
 	if err != nil {
@@ -81,8 +80,8 @@ func (m *Meeting) failed(ctx context.Context, index int) error {
 	return fmt.Errorf("%s: %s; remedy that, and give the run another ID", m.o.Run, reason)
 }
 
-// Succeed takes the place of the process that sends the part, or sent it: it waits for that
-// one's result, and stores a partial one if the process makes no progress for the timeout.
+// Succeed takes over from the process that sends the part, or sent it. It waits for that
+// process's result, and stores a partial one if the process makes no progress for the timeout.
 func (m *Meeting) Succeed(ctx context.Context) error {
 	w := m.newWait()
 	for {
@@ -109,7 +108,7 @@ func (m *Meeting) Succeed(ctx context.Context) error {
 // finishFor stores a result for a process that has none.
 func (m *Meeting) finishFor(ctx context.Context, by named, sends bool) error {
 	var names []string
-	for _, one := range m.begun.Shards { // any shard's marker says of which run it is
+	for _, one := range m.begun.Shards { // each marker has what the report needs to know of the run
 		names = append(names, one.Marker)
 	}
 	slices.Sort(names)
@@ -138,8 +137,8 @@ func (m *Meeting) finishFor(ctx context.Context, by named, sends bool) error {
 	return fmt.Errorf("%s: part %d has neither a result nor a marker that can be read", m.o.Run, m.o.Index)
 }
 
-// Collect waits for the results of all parts, those of lost ones excepted, and returns them
-// with what there is to know about the shards.
+// Collect waits for the results of all parts that are not lost. It returns them, and notes about
+// the shards for the report.
 func (m *Meeting) Collect(ctx context.Context) (results []*report.Report, notes []string, err error) {
 	if m.begun == nil {
 		if err := m.readStart(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -183,8 +182,8 @@ func (m *Meeting) Collect(ctx context.Context) (results []*report.Report, notes 
 	return results, notes, nil
 }
 
-// outcome is what became of a part: a report, or why there is none. If it has neither, that is
-// not known yet.
+// outcome is the report of a part, or why it is lost. The zero value means that it is not known
+// yet.
 type outcome struct {
 	report *report.Report
 	lost   string
@@ -208,7 +207,7 @@ func (m *Meeting) outcome(ctx context.Context, index int, p *partState) (end out
 	return end, err
 }
 
-// sends tells whether a process sends, or sent, a part.
+// sends tells whether any process sends or sent the part.
 func (m *Meeting) sends(index int) bool {
 	if m.begun == nil {
 		return true // it is not known
@@ -217,8 +216,8 @@ func (m *Meeting) sends(index int) bool {
 	return ok
 }
 
-// Publish stores the report of the run in all forms, and returns the one that counts: if a
-// process before had come so far, that is its report.
+// Publish stores the report of the run in all forms, and returns the one that counts: that of an
+// earlier process, if that stored one.
 func (m *Meeting) Publish(ctx context.Context, r *report.Report) (*report.Report, error) {
 	r.Run, r.Settings = m.o.Run, m.o.Settings
 	body, err := encodeReport(r)
@@ -234,8 +233,8 @@ func (m *Meeting) Publish(ctx context.Context, r *report.Report) (*report.Report
 	return r, m.putForms(ctx, r)
 }
 
-// Report returns the report of a run that is over. It stores those of its forms that the
-// process which stored the report did not come to.
+// Report returns the report of a run that is over. It stores the forms that are missing because
+// the process that stored the report ended too early.
 func (m *Meeting) Report(ctx context.Context) (r *report.Report, err error) {
 	if r, err = m.stored(ctx, ReportName, -1); err != nil {
 		return nil, err

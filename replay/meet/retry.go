@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	// attemptTime bounds one attempt to reach the place: a report may be large.
+	// attemptTime bounds one attempt. It is long because a report may be large.
 	attemptTime = 5 * time.Minute
 	// firstPause follows the first attempt that failed. Each pause is twice the one before,
 	// up to longestPause.
 	firstPause   = 500 * time.Millisecond
 	longestPause = 15 * time.Second
-	// deniedTime is how long a place may refuse: rights and identities take a moment to arrive,
-	// and wrong ones never do.
+	// deniedTime bounds the retries after a refusal: new rights and identities take a moment to
+	// take effect, but wrong ones never do.
 	deniedTime = time.Minute
-	// failTime is how long it is tried to store why a part fails.
+	// failTime bounds the attempts to store why a part failed.
 	failTime = 20 * time.Second
 )
 
-// retried does something with the place until it succeeds, the answer is final, or the place
-// has failed for the timeout.
+// retried calls do until it succeeds, its error is final, or the place has failed for the
+// timeout. what is a verb for the error.
 func (m *Meeting) retried(ctx context.Context, what, name string, do func(context.Context) error) error {
 	began := time.Now()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
@@ -49,7 +49,7 @@ func (m *Meeting) retried(ctx context.Context, what, name string, do func(contex
 	}
 }
 
-// final tells an answer from a failure of the place.
+// final tells that an error is an answer of the place, which trying again would not change.
 func final(err error) bool {
 	return errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errForeign)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// readStart reads what start.json says. A damaged one is an error: no shard can know when
-// the others begin.
+// readStart reads start.json. A damaged one is an error, because the shards could not begin
+// together.
 func (m *Meeting) readStart(ctx context.Context) error {
 	return m.retried(ctx, "read", startName, func(ctx context.Context) error {
 		b := new(begin)
@@ -34,12 +34,11 @@ func (m *Meeting) readStart(ctx context.Context) error {
 	})
 }
 
-// Start says that the process is ready, and waits for the start of the run. r has what is
-// known of the part's report already: what it was made of, and how many steps it has. mine
-// tells whether the process is the one that sends the part.
+// Start stores that the process is ready, and waits for the start of the run. r has the fields of
+// the part's report that are known already: its source and its number of steps. mine tells
+// whether this process sends the part.
 //
-// prepare is called by the process that starts the run, before it does. Prepared returns what
-// it gave.
+// The process that starts the run calls prepare before that. Prepared returns its result.
 func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(context.Context) (string, error)) (at time.Time, mine bool, err error) {
 	if err := m.mark(ctx, r); err != nil {
 		return at, false, err
@@ -58,7 +57,7 @@ func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(cont
 	return m.begun.At, m.begun.Shards[m.o.Index].Process == m.process, nil
 }
 
-// Prepared returns what preparing the run gave, in whichever process; "" before the run begins.
+// Prepared returns the result of prepare, whichever process called it; "" before the run begins.
 func (m *Meeting) Prepared() string {
 	if m.begun == nil {
 		return ""
@@ -66,8 +65,8 @@ func (m *Meeting) Prepared() string {
 	return m.begun.Prepared
 }
 
-// mark stores the marker, under the next name that is free. It has the time of the attempt
-// that succeeds, which is compared with the store's.
+// mark stores the marker under the next free name. Each attempt writes its own time, because
+// that is compared with the time at which the store got the marker.
 func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
 	header := *r
 	header.Run, header.Settings = m.o.Run, m.o.Settings
@@ -94,8 +93,8 @@ func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
 	})
 }
 
-// unmark takes the marker of a process away that was told to end, so that the run waits for
-// the one that takes its place. Who may not delete leaves it.
+// unmark deletes the marker, so that the run waits for the replacement of this process. Without
+// the right to delete, the marker stays.
 func (m *Meeting) unmark(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -104,7 +103,7 @@ func (m *Meeting) unmark(ctx context.Context) {
 	}
 }
 
-// maxAttempts bounds how many processes there may be for a part.
+// maxAttempts bounds the number of processes for a part.
 const maxAttempts = 1000
 
 // start waits for all shards and starts the run, unless another process did.
@@ -141,11 +140,11 @@ func (m *Meeting) start(ctx context.Context, prepare func(context.Context) (stri
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return m.readStart(ctx) // perhaps another's
+	return m.readStart(ctx) // another process may have stored it first
 }
 
-// same tells whether all shards read the same recording, and send it in the same way: else
-// their results could not be merged.
+// same returns an error unless all shards read the same recording and send it in the same way.
+// Otherwise their results could not be merged.
 func same(ready map[int]*readyShard) error {
 	var first *readyShard
 	for _, index := range slices.Sorted(maps.Keys(ready)) {
@@ -168,9 +167,9 @@ type readyShard struct {
 	ahead    time.Duration // of the process's clock before the first shard's, by the store's clock
 }
 
-// gather waits until a process for each part is ready. A part that has failed, or whose
-// processes make no progress for the timeout, is left out. If another process has started the
-// run, that is in m.begun.
+// gather waits until a process for each part is ready. It leaves out parts that have failed, or
+// that make no progress for the timeout. If another process has started the run, it sets m.begun
+// and returns nothing.
 func (m *Meeting) gather(ctx context.Context) (map[int]*readyShard, error) {
 	w := m.newWait()
 	for {
@@ -214,8 +213,8 @@ func (m *Meeting) gather(ctx context.Context) (map[int]*readyShard, error) {
 	}
 }
 
-// latest is the last process that is ready to send a part; nil if none is. Of the part that is
-// this process's, it is this one.
+// latest returns the last process that is ready to send a part, or nil. For the part of this
+// process it returns this process.
 func (m *Meeting) latest(ctx context.Context, index int, p *partState) (*readyShard, error) {
 	for _, attempt := range slices.Backward(slices.Sorted(maps.Keys(p.markers))) {
 		name := markerName(index, attempt)
@@ -243,7 +242,7 @@ func (m *Meeting) latest(ctx context.Context, index int, p *partState) (*readySh
 	return nil, nil
 }
 
-// tell tells once of an object that is none of the run's.
+// tell reports an object that is not the run's, once.
 func (m *Meeting) tell(name string, err error) {
 	if !m.said[name] {
 		m.said[name] = true
@@ -251,7 +250,7 @@ func (m *Meeting) tell(name string, err error) {
 	}
 }
 
-// awaitStart waits for the start of the run, as long as anybody makes progress.
+// awaitStart waits for the start of the run while any part makes progress.
 func (m *Meeting) awaitStart(ctx context.Context) error {
 	w := m.newWait()
 	for {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prepare prepares alive.
+// prepare sets the fields that alive needs.
 func (cn *conn) prepare(t *net.TCPConn) {
 	raw, err := t.SyscallConn()
 	if err != nil {
@@ -19,7 +19,7 @@ func (cn *conn) prepare(t *net.TCPConn) {
 	cn.raw = raw
 	cn.peek = func(fd uintptr) bool {
 		n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		// With TLS, bytes may be a ticket; without it, nobody has asked for them.
+		// With TLS, bytes may be a session ticket. Without TLS they are unexpected.
 		cn.gone = err == nil && (n == 0 || !secure) || err != nil && err != unix.EAGAIN && err != unix.EINTR
 		return true
 	}

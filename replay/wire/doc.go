@@ -7,21 +7,21 @@
 //
 // It promises:
 //
-//   - The request is as it was recorded: the method and the target of the request line,
+//   - It sends the request as recorded: the method and the target of the request line,
 //     fields with their duplicates in order, the body byte for byte, its framing (length or
 //     chunks) and trailers. [Append] lists the exceptions.
 //   - It connects to the target only: never to a recorded host, never through a proxy of
 //     the environment. It follows no redirect and removes no content coding.
-//   - A request is sent once. It is sent again only if a reused connection turns out to be
+//   - It sends a request once. It tries again only if a reused connection turns out to be
 //     closed, no byte of an answer came, and the request is idempotent (RFC 9110, section
 //     9.2.2).
 //   - The messages of a conversation keep their order: a message that the client sent after
 //     one of the server is sent after that one came.
 //   - Answers may be hostile: the heads, bodies and messages that are kept are bounded.
-//   - Time comes from package time alone, and connections from [Options.Dial] if it is set, so
-//     that everything runs in a bubble of testing/synctest.
+//   - It takes the time only from package time, and connections from [Options.Dial] if that is
+//     set, so that everything runs in a bubble of testing/synctest.
 //
-// HTTP/1.0, HTTP/1.1 and WebSocket are its own code; HTTP/2 and gRPC go through
+// HTTP/1.0, HTTP/1.1 and WebSocket are implemented here; HTTP/2 and gRPC use
 // golang.org/x/net/http2. The package imports contract, recording
 // and its coding, internal/httphead, and x/net.
 package wire

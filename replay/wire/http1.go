@@ -17,21 +17,21 @@ import (
 type conn struct {
 	net.Conn
 	c      *Client
-	buf    []byte // what was read and is not used yet is buf[r:w]
+	buf    []byte // buf[r:w] was read and not used yet
 	r, w   int
 	out    []byte
 	used   bool // by a request before
-	direct int  // how large a request may be that is written before the answer is read
+	direct int  // size up to which a request is written before the answer is read
 
-	ctx  context.Context // that closes it
+	ctx  context.Context // its end closes the connection
 	stop func() bool
 	peek func(fd uintptr) bool // see alive
 	raw  syscall.RawConn
 	gone bool
 
 	key   string // of a WebSocket's handshake
-	watch *watch // that ends the conversation; its deadlines are not the connection's
-	// of the request that is being sent:
+	watch *watch // ends the conversation; the connection then has no deadlines
+	// The following are of the request that is being sent.
 	f       *form
 	into    *Result
 	end     time.Time // when it must be over
@@ -43,7 +43,7 @@ type conn struct {
 }
 
 const (
-	// readSize is how much is read at once, unless a body is.
+	// readSize is the size of a read, except for bodies.
 	readSize = 4 << 10
 	// maxHead bounds the head of an answer, and its trailers.
 	maxHead = 1 << 20
@@ -69,7 +69,7 @@ func (c *Client) exchange(ctx context.Context, f *form, into *Result) error {
 	}
 }
 
-// isClosed tells whether an error says that the other side has closed the connection.
+// isClosed tells whether an error means that the target has closed the connection.
 func isClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
@@ -87,7 +87,7 @@ func (c *Client) conn(ctx context.Context, f *form, into *Result, fresh bool) (*
 		return cn, nil
 	}
 	if cn != nil {
-		cn.close() // and another one takes its place
+		cn.close() // a new one replaces it
 	}
 	var config *tls.Config
 	if c.secure {
@@ -103,7 +103,7 @@ func (c *Client) conn(ctx context.Context, f *form, into *Result, fresh bool) (*
 	return cn, nil
 }
 
-// wrap makes a connection one of HTTP/1.
+// wrap returns a connection for HTTP/1.
 func (c *Client) wrap(nc net.Conn) *conn {
 	cn := &conn{Conn: nc, c: c, buf: make([]byte, readSize), direct: readSize}
 	under := nc
@@ -111,7 +111,7 @@ func (c *Client) wrap(nc net.Conn) *conn {
 		under = t.NetConn()
 	}
 	if t, ok := under.(*net.TCPConn); ok {
-		cn.direct = 64 << 10 // the kernel takes as much
+		cn.direct = 64 << 10 // the kernel buffers this much
 		cn.prepare(t)
 	}
 	return cn
@@ -144,7 +144,7 @@ func (cn *conn) close() {
 }
 
 // ready prepares the connection for a request, and tells whether it can be used. The end of
-// ctx closes it. Most requests of a run have the same.
+// ctx closes it. Most requests of a run have the same ctx.
 func (cn *conn) ready(ctx context.Context, f *form) bool {
 	if cn.used && !f.has(idempotent) && !cn.alive() {
 		return false
@@ -188,8 +188,9 @@ func (cn *conn) exchange(f *form, into *Result) error {
 	return nil
 }
 
-// write sends the request. If that may have to wait for the answer to be read, it goes on
-// in the background; wait then ends it and tells whether all was sent.
+// write sends the request. A large body continues in the background, because the target may
+// read it only while its answer is read. wait then ends the write and tells whether all was
+// sent.
 func (cn *conn) write() (wait func() bool, err error) {
 	f := cn.f
 	cn.out = cn.head(cn.out[:0])
@@ -198,7 +199,7 @@ func (cn *conn) write() (wait func() bool, err error) {
 			return nil, err
 		}
 		if answered, err := cn.invited(); answered || err != nil {
-			cn.last = true // for the target may wait for the body
+			cn.last = true // the target may still wait for the body
 			return nil, err
 		}
 		cn.out = cn.out[:0]
@@ -217,7 +218,7 @@ func (cn *conn) write() (wait func() bool, err error) {
 		select {
 		case err := <-sent:
 			return err == nil
-		case <-grace.C: // the answer is complete, so the rest is not wanted
+		case <-grace.C: // the answer is complete, so the target does not want the rest
 			_ = cn.Conn.Close()
 			<-sent
 			return false
@@ -225,7 +226,7 @@ func (cn *conn) write() (wait func() bool, err error) {
 	}, nil
 }
 
-// upload writes what is large.
+// upload writes a large request.
 func (cn *conn) upload() error {
 	before, behind := cn.out, []byte(nil)
 	if cn.f.has(chunked) {
@@ -242,7 +243,7 @@ func (cn *conn) upload() error {
 				return err
 			}
 			part = part[n:]
-			_ = cn.SetDeadline(cn.within(cn.c.o.Timeout)) // it goes on
+			_ = cn.SetDeadline(cn.within(cn.c.o.Timeout)) // there is progress
 		}
 	}
 	return nil
@@ -251,7 +252,7 @@ func (cn *conn) upload() error {
 const (
 	// uploadSize is how much of a large body is written at once.
 	uploadSize = 256 << 10
-	// uploadGrace is how long the rest of it may take once the answer is complete.
+	// uploadGrace is how long the rest of a body may take after the answer is complete.
 	uploadGrace = 50 * time.Millisecond
 )
 
@@ -269,13 +270,13 @@ func (cn *conn) head(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// put is what stands in a place of the head.
+// put is a value for a place of the head.
 type put struct {
 	place
 	value string
 }
 
-// puts are those of the request, in the order of their places.
+// puts returns the values for the request's head, in the order of their places.
 func (cn *conn) puts() (all [3]put) {
 	f := cn.f
 	if cn.c.o.RewriteHost {
@@ -301,8 +302,8 @@ func (cn *conn) framed(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// invited waits until the target asks for the body or does not say anything. It tells
-// whether it gives another answer instead, which is still to be read.
+// invited waits until the target asks for the body, or has been silent for the patience. It
+// tells whether the target sends a final answer instead, which is not read yet.
 func (cn *conn) invited() (answered bool, err error) {
 	_ = cn.SetReadDeadline(time.Now().Add(min(patience, cn.c.o.Timeout)))
 	head, err := cn.peekHead()
@@ -314,10 +315,10 @@ func (cn *conn) invited() (answered bool, err error) {
 		return false, err
 	}
 	status, err := statusOf(head)
-	return err != nil || status/100 != 1, nil // an error comes again when the answer is read
+	return err != nil || status/100 != 1, nil // reading the answer returns the error
 }
 
-// fill reads more into the buffer. It is a sign of progress.
+// fill reads more into the buffer.
 func (cn *conn) fill() error {
 	if cn.r == cn.w {
 		cn.r, cn.w = 0, 0
@@ -335,8 +336,8 @@ func (cn *conn) fill() error {
 	return err
 }
 
-// receive reads some bytes, or fails. What came before is progress, so it may take as long
-// again, and as long as the recorded answer paused.
+// receive reads some bytes. Bytes that came before are progress, so each read may take the whole
+// timeout, and as long as the recorded answer paused besides.
 func (cn *conn) receive(p []byte) (int, error) {
 	if cn.reads++; cn.reads > 1 && cn.watch == nil {
 		_ = cn.SetReadDeadline(cn.within(cn.c.o.Timeout + cn.f.silence))
@@ -344,7 +345,7 @@ func (cn *conn) receive(p []byte) (int, error) {
 	for {
 		switch n, err := cn.Conn.Read(p); {
 		case n > 0:
-			return n, nil // an error comes again
+			return n, nil // the next read returns the error
 		case err != nil:
 			if errors.Is(err, os.ErrDeadlineExceeded) && cn.watch == nil && !time.Now().Before(cn.end) {
 				err = cn.c.tooLong()
@@ -354,7 +355,7 @@ func (cn *conn) receive(p []byte) (int, error) {
 	}
 }
 
-// within is the time until which something is to move.
+// within returns the deadline in d, but not after the end of the request.
 func (cn *conn) within(d time.Duration) time.Time {
 	if t := time.Now().Add(d); t.Before(cn.end) {
 		return t

@@ -21,7 +21,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// transport returns what speaks HTTP/2 with the target.
+// transport returns the HTTP/2 transport to the target.
 func (c *Client) transport() *http2.Transport {
 	return &http2.Transport{
 		AllowHTTP:          true,
@@ -48,20 +48,20 @@ func (c *Client) transport() *http2.Transport {
 	}
 }
 
-// connSet is the connections of HTTP/2: the transport closes those alone that are idle, and
-// takes one for busy while it waits for the target to confirm the end of a stream.
+// connSet has the connections of HTTP/2, to close all of them. The transport closes only idle
+// ones, and considers one busy while it waits for the target to confirm the end of a stream.
 type connSet struct {
 	mu  sync.Mutex
 	all map[*member]bool
-	// known is closed once a target that has not agreed to HTTP/2 has answered to it, or ended
-	// the connection; nil if it has agreed. refused tells that it answered with something else.
+	// known is nil if the target agreed to HTTP/2. Otherwise it is closed when the target has
+	// answered, or closed the connection. refused tells that the answer was not HTTP/2.
 	known   chan struct{}
 	once    sync.Once
 	refused atomic.Bool
 }
 
-// cause is why a request failed: the transport may have failed to write before it read that
-// the target speaks no HTTP/2.
+// cause returns why a request failed. The transport may have failed to write before it read
+// that the target does not speak HTTP/2.
 func (s *connSet) cause(ctx context.Context, err error) error {
 	var known *Error
 	if s.known == nil || errors.As(err, &known) { // such as that there is no connection
@@ -87,13 +87,13 @@ func (s *connSet) know(refused bool) {
 type member struct {
 	net.Conn
 	of *connSet
-	// read counts the first bytes of a target that has not agreed to HTTP/2, up to the one
-	// that tells whether it speaks that; -1: it does.
+	// read counts the first bytes of a target that has not agreed to HTTP/2, up to the byte
+	// that tells whether the target speaks it; -1 if it does.
 	read int
 }
 
-// settings is the type of the first frame that a server sends (RFC 9113, section 3.4), which
-// is its byte typeAt.
+// settings is the type of the first frame that a server sends (RFC 9113, section 3.4). The byte
+// at typeAt of a frame is its type.
 const settings, typeAt = 4, 3
 
 // Read implements net.Conn.
@@ -147,7 +147,7 @@ func (s *connSet) close() {
 	}
 }
 
-// errHTTP1 tells that a target speaks HTTP/1 alone.
+// errHTTP1 says that the target speaks only HTTP/1.
 var errHTTP1 = fail(Protocol, "the target does not speak HTTP/2: it did not agree to h2 in the TLS handshake, or answers without TLS in HTTP/1")
 
 // stream sends a request over HTTP/2.
@@ -214,9 +214,9 @@ func (c *Client) receive(resp *http.Response, f *form, into *Result, w *watch) e
 	}
 }
 
-// request makes a request for the transport of the head.
+// request returns the transport's form of a request.
 func (c *Client) request(ctx context.Context, f *form) *http.Request {
-	head := string(f.head) // the one copy that names and values are parts of
+	head := string(f.head) // one copy, of which names and values are parts
 	line, fields, _ := strings.Cut(head, "\r\n")
 	method, target, _ := strings.Cut(line, " ")
 	target = target[:strings.LastIndexByte(target, ' ')]
@@ -229,14 +229,14 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 	if f.host.n > 0 && !c.o.RewriteHost {
 		req.Host = head[f.host.at:f.host.end()]
 	}
-	if f.authority.n > 0 { // HTTP/2 has the path alone
+	if f.authority.n > 0 { // HTTP/2 has only the path
 		target = target[f.authority.end()-len(method)-1:]
 		if !strings.HasPrefix(target, "/") {
 			target = "/" + target
 		}
 	}
 	req.URL.Opaque = target
-	if strings.HasPrefix(target, "//") { // or it would be taken for a host
+	if strings.HasPrefix(target, "//") { // otherwise it would count as a host
 		req.URL.Opaque = "//" + req.Host + target
 	}
 	req.Header = headerOf(fields)
@@ -283,8 +283,8 @@ func headerOf(text string) http.Header {
 	return h
 }
 
-// head notes the head of an answer over HTTP/2. Its fields come in the order of their
-// names: that of different names is lost.
+// head notes the head of an answer over HTTP/2. Fields are sorted by name, because the
+// transport does not keep the order of different names.
 func (r *Result) head(resp *http.Response) error {
 	r.FirstByte = time.Now()
 	res := &r.http.Res
@@ -321,16 +321,16 @@ func (r *Result) header(h http.Header) error {
 	return nil
 }
 
-// watch ends a request on which nothing moves.
+// watch ends a request that makes no progress.
 type watch struct {
 	ctx            context.Context
 	parent         context.Context
 	cancel         context.CancelCauseFunc
 	timer          *time.Timer
 	limit, silence time.Duration
-	last           time.Time    // when it must be over
-	giveUp         *time.Timer  // which ends it as the recorded one ended, or nil
-	due            atomic.Int64 // nothing is to move before; in nanoseconds of Unix time
+	last           time.Time    // when the request must be over
+	giveUp         *time.Timer  // ends it when the recorded client gave up; may be nil
+	due            atomic.Int64 // no progress is expected before; in nanoseconds of Unix time
 }
 
 // watch begins to watch a request.
@@ -347,14 +347,14 @@ func (c *Client) watch(ctx context.Context, f *form) *watch {
 	return w
 }
 
-// moved tells that something did. From the first time on, pauses of the recorded answer
-// are allowed for.
+// moved reports progress. After the first call, the limit also allows for the pauses of the
+// recorded answer.
 func (w *watch) moved() {
 	next := w.limit + w.silence + max(0, time.Until(time.Unix(0, w.due.Load())))
 	w.timer.Reset(min(next, time.Until(w.last)))
 }
 
-// until tells that nothing may move until then.
+// until says that no progress is expected before t.
 func (w *watch) until(t time.Time) {
 	w.due.Store(t.UnixNano())
 	w.moved()
@@ -368,7 +368,7 @@ func (w *watch) end() {
 	w.cancel(nil)
 }
 
-// cause is why a request failed with an error of the transport.
+// cause returns why a request failed, for an error of the transport.
 func (w *watch) cause(err error) error {
 	var (
 		known  *Error
@@ -411,7 +411,7 @@ func (u *upload) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (u *upload) Close() error { return nil }
 
-// stop has the body end: what it refers to belongs to someone else again.
+// stop ends the body, because the caller reuses its memory.
 func (u *upload) stop() {
 	u.mu.Lock()
 	u.rest = nil

@@ -5,19 +5,20 @@ import (
 	"sync"
 )
 
-// pool keeps connections of HTTP/1 for the next request, the last one used first, so that
-// no more of them stay warm than are needed.
+// pool keeps connections of HTTP/1 for later requests. It returns the last used one first, so
+// that only as many stay in use as are needed.
 type pool struct {
 	mu      sync.Mutex
 	max     int
 	open    int // idle and busy ones
 	idle    []*conn
-	waiting []chan *conn // who gets the next one; nil is leave to open one
+	waiting []chan *conn // get the next connections; nil is the permission to open one
 	closed  bool
 }
 
-// get returns an idle connection, or nil: then the caller opens one, and calls done for it
-// in the end. It waits while there are too many.
+// get returns an idle connection, or nil. After nil the caller opens a connection, and calls done
+// when that is closed. get waits while max connections are open. With fresh it returns nil even
+// if one is idle.
 func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
@@ -27,7 +28,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 		p.mu.Unlock()
 		if fresh {
 			c.close()
-			return nil, nil // in its place
+			return nil, nil // the new one replaces it
 		}
 		return c, nil
 	}
@@ -48,7 +49,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 	}
 }
 
-// leave ends the wait for a turn. One that has come meanwhile goes to the next.
+// leave stops waiting. A connection that came meanwhile goes to the next waiter.
 func (p *pool) leave(turn chan *conn) {
 	p.mu.Lock()
 	for i, t := range p.waiting {
@@ -66,7 +67,7 @@ func (p *pool) leave(turn chan *conn) {
 	}
 }
 
-// put gives a connection back that can be used again.
+// put returns a connection that can be reused.
 func (p *pool) put(c *conn) {
 	p.mu.Lock()
 	switch {
@@ -100,7 +101,7 @@ func (p *pool) next() chan *conn {
 	return turn
 }
 
-// close closes what is idle, and later what is given back.
+// close closes idle connections, and makes put close the others.
 func (p *pool) close() {
 	p.mu.Lock()
 	idle := p.idle

@@ -11,20 +11,20 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Result is what came of a request. The zero value is ready; use it again for the next
-// request, which then needs no memory of its own. After [Client.Send] returned, it belongs
-// to the caller until the next Send.
+// Result is the result of a request. The zero value is ready. Reuse it for the next request,
+// which then allocates no memory. After [Client.Send] returned, it belongs to the caller until
+// the next Send.
 type Result struct {
-	// Sent is when the request was given to a connection, or when one began to be opened for
-	// it: all that follows is the target's time. FirstByte is when the first byte of the final answer
-	// came, zero if none did; Done is when all was over.
+	// Sent is when a connection got the request, or when opening one for it began: the time
+	// after it is the target's. FirstByte is when the first byte of the final answer came, zero
+	// if none did. Done is when the request was over.
 	Sent, FirstByte, Done time.Time
-	// Live is the live exchange. HTTP.Res is the answer, its trailers behind its fields;
-	// GRPC or WebSocket has the messages of the server. Of the request it has the method, the
-	// target, the version and the host, as recorded. Its tags say what was cut, which fields
-	// came behind the body, and how the body paused.
+	// Live is the live exchange. HTTP.Res is the answer, with its trailers after its fields.
+	// GRPC or WebSocket has the messages of the server. Of the request it has the recorded
+	// method, target, version and host. Its tags say what was cut, which fields came after the
+	// body, and when the body paused.
 	Live recording.Exchange
-	// BytesOut and BytesIn count bytes of bodies and messages, kept or not: no heads and no
+	// BytesOut and BytesIn count bytes of bodies and messages, kept or not, without heads and
 	// framing.
 	BytesOut, BytesIn int64
 	// Fail is the class of the error that Send returned.
@@ -33,12 +33,12 @@ type Result struct {
 	form  form
 	http  recording.HTTP
 	talk  recording.Conversation
-	body  []byte // of the answer, or the server's messages one behind the other
+	body  []byte // of the answer, or the server's messages one after the other
 	pace  []byte // text of the tag
 	marks int
-	moved time.Time // when some of the body came last
+	moved time.Time // when the last part of the body came
 	ends  []int     // of messages in body
-	over  bool      // more came than is kept
+	over  bool      // the body was larger than what is kept
 	http2 bool
 	names []string
 }
@@ -57,10 +57,10 @@ func (r *Result) reset() {
 	r.Live.HTTP = &r.http
 }
 
-// maxRoom is what a body leaves to the next one.
+// maxRoom bounds the memory that is kept for the next body.
 const maxRoom = 1 << 20
 
-// asked notes the request.
+// asked fills in the request.
 func (r *Result) asked(f *form) {
 	end := f.host.end()
 	if end == 0 {
@@ -78,7 +78,7 @@ func (r *Result) asked(f *form) {
 	}
 }
 
-// finish completes the result, whatever became of the request.
+// finish completes the result of a request, failed or not.
 func (r *Result) finish(ctx context.Context, err error) error {
 	r.Done = time.Now()
 	e := &r.Live
@@ -101,7 +101,7 @@ func (r *Result) finish(ctx context.Context, err error) error {
 	if len(r.pace) > 0 && r.talk.Part == 0 {
 		e.Tags.Set(recording.TagPace, string(r.pace))
 	}
-	if errors.Is(err, errLeft) { // as the recorded client did
+	if errors.Is(err, errLeft) { // the recorded client left, too
 		e.Tags.Set(recording.TagIncomplete, recording.CutOff)
 		if r.http2 {
 			e.Tags.Set(recording.TagIncomplete, recording.Reset)
@@ -133,7 +133,7 @@ func incomplete(r *Result) string {
 	return recording.CutOff
 }
 
-// messages gives the messages of the conversation their data.
+// messages sets the data of the conversation's messages.
 func (r *Result) messages() {
 	begin := 0
 	for i, end := range r.ends {
@@ -143,13 +143,13 @@ func (r *Result) messages() {
 }
 
 const (
-	// pause is how long nothing must have come for a mark in the tag responsePace.
+	// pause is the shortest silence that the tag responsePace marks.
 	pause = 5 * time.Millisecond
-	// maxMarks is how many it has.
+	// maxMarks bounds its marks.
 	maxMarks = 512
 )
 
-// flows notes when some of the body comes, before it is counted.
+// flows notes when a part of the body came. It is called before BytesIn counts the part.
 func (r *Result) flows(now time.Time) {
 	last := r.moved
 	if last.IsZero() {
@@ -166,13 +166,13 @@ func (r *Result) flows(now time.Time) {
 	r.pace = strconv.AppendInt(r.pace, now.Sub(r.Sent).Microseconds(), 10)
 }
 
-// grow makes room for some bytes behind the body.
+// grow makes room for more of the body.
 func (r *Result) grow() { r.body = slices.Grow(r.body, readSize) }
 
-// errLeft ends an answer whose recorded client went before its end.
+// errLeft ends an answer whose recorded client left before its end.
 var errLeft = errors.New("the client has gone")
 
-// enough returns errLeft if the client has what the recorded one had when it went.
+// enough returns errLeft if as much of the answer came as the recorded client got before it left.
 func (r *Result) enough(f *form) error {
 	if f.has(cancels) && f.kind == plain && r.BytesIn >= f.enough && r.http.Res.StatusCode/100 == 2 {
 		r.BytesIn = f.enough
@@ -201,7 +201,8 @@ func (r *Result) field(name, value string) error {
 	return nil
 }
 
-// trailers notes which fields came behind the body: those from number first on.
+// trailers sets the tag for the fields from index first on, which came after the body. Fields
+// that are announced need no tag.
 func (r *Result) trailers(first int) {
 	h := r.http.Res.Headers
 	var names []byte

@@ -8,21 +8,21 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A script is the client's side of a conversation, in order, and when the server spoke:
+// A script has the client's messages of a conversation, in order, and when the server's came:
 //
-//	when the client's side ended, and when all did: varints of microseconds, 0 if it isn't known
+//	when the client's side ended, and when both had: varints of microseconds, 0 if unknown
 //	the extensions that the recorded server agreed to, with the size before them
-//	per message: what it is (1 byte), when it came (varint of microseconds),
-//	             and of the client's its data, with the size before it
+//	per message: its flags (1 byte), when it came (varint of microseconds),
+//	             and for the client's the data, with the size before it
 
-// what a message is: its opcode in the lower four bits.
+// Flags of a message. The lower four bits are its opcode.
 const (
 	fromServer byte = 1 << (iota + 4)
 	compressed
 	more
 )
 
-// opcodes of WebSocket's frames; gRPC has no types.
+// opcodes are those of WebSocket frames. Messages of gRPC have no type.
 var opcodes = map[string]byte{"": 0, "continuation": 0, "text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}
 
 const (
@@ -64,7 +64,7 @@ func (w *writer) script(c *recording.Conversation) error {
 // extensions is the field in which both sides of a WebSocket agree to compression.
 const extensions = "Sec-Websocket-Extensions"
 
-// time writes microseconds, as far as a conversation can last.
+// time writes microseconds, up to the longest time of a conversation.
 func (w *writer) time(us int64) {
 	w.out = binary.AppendUvarint(w.out, uint64(min(max(0, us), maxTime.Microseconds())))
 }
@@ -76,35 +76,35 @@ func (w *writer) data(p []byte) {
 	w.out = append(binary.AppendUvarint(w.out, uint64(len(p))), p...)
 }
 
-// line is a message of the client and when it is to be sent.
+// line is a message of the client, and when to send it.
 type line struct {
 	what byte
 	data []byte
-	// after is how many messages of the server come first, and gap how long after the last
-	// of them, or after the beginning, it was recorded.
+	// after is the number of the server's messages before it. gap is the recorded time since
+	// the last of them, or since the beginning.
 	after int
 	gap   time.Duration
 }
 
-// script reads one.
+// script reads a script.
 type script struct {
 	rest   []byte
 	agreed []byte
-	lines  int           // of the client that are still to come
+	lines  int           // messages of the client that are left
 	heard  int           // messages of the server before the next of them
-	from   time.Duration // when the last of these came
+	from   time.Duration // when the last of the heard ones came
 	total  int           // messages of the server
 	// last is how long after the last message of the server, or after the beginning, the
 	// conversation ended.
 	last time.Duration
-	// closing is how many messages of the server came before the client's side ended, and
-	// gap how long after them that was.
+	// closing is the number of the server's messages before the client's side ended, and gap
+	// the time from the last of them to that end.
 	closing int
 	gap     time.Duration
-	stays   bool // the client's side did not end before the stream was given up
+	stays   bool // the client's side was open when the client cancelled the stream
 	closed  bool // the conversation has a close frame
-	pings   int  // of the server before the next message of the client
-	shutBy  bool // the server has sent its close frame before it
+	pings   int  // the server's, before the next message of the client
+	shutBy  bool // the server sent its close frame before the next message of the client
 }
 
 // open begins reading.
@@ -140,7 +140,7 @@ func (s *script) bytes() (p []byte) {
 	return p
 }
 
-// read reads one message of either side.
+// read reads the next message of either side.
 func (s *script) read() line {
 	l := line{what: s.rest[0]}
 	s.rest = s.rest[1:]

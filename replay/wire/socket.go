@@ -16,7 +16,7 @@ import (
 // socket holds a conversation over a WebSocket (RFC 6455).
 func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	var nonce [16]byte
-	_, _ = rand.Read(nonce[:]) // which does not fail
+	_, _ = rand.Read(nonce[:]) // never fails
 	key := base64.StdEncoding.EncodeToString(nonce[:])
 	cn, err := c.conn(ctx, f, into, true)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	t := c.talk(f, into, w)
 	s := &socketConn{talk: t, cn: cn, done: make(chan struct{})}
 	s.inflates = into.http.Res.Headers.Get(extensions) != string(t.agreed)
-	_ = cn.SetDeadline(time.Time{}) // for w watches
+	_ = cn.SetDeadline(time.Time{}) // w watches instead
 	cn.watch = w
 	go s.speak()
 	err = s.listen()
@@ -48,7 +48,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	_ = cn.Conn.Close()
 	<-s.done
 	into.talk.ClientBytes, into.BytesOut = s.bytes, s.bytes
-	if err != nil || w.ctx.Err() != nil { // which closed the connection
+	if err != nil || w.ctx.Err() != nil { // the end of w.ctx closes the connection
 		return w.cause(err)
 	}
 	return nil
@@ -60,17 +60,17 @@ type socketConn struct {
 	cn   *conn
 	done chan struct{} // closed when speak has ended
 
-	// inflates tells that the target has not agreed to the compression that was recorded, so
-	// that messages are sent without. What of one has come is in whole.
+	// inflates tells that the target has not agreed to the recorded compression, so that
+	// messages are sent uncompressed. whole has the fragments of the current message.
 	inflates bool
 	whole    line
 	plain    coding.Messages
 
-	write sync.Mutex // guards what follows, and writing
+	write sync.Mutex // guards the fields below, and writing
 	out   []byte
 	bytes int64 // of payload
 	shut  bool  // a close frame was sent, or the conversation ends without one
-	why   error // it ends so, nil if the recorded one did
+	why   error // the reason for that; nil if the recorded conversation ended so, too
 }
 
 // speak sends the client's frames.
@@ -87,7 +87,7 @@ func (s *socketConn) speak() {
 			break
 		}
 		switch op := l.what & 15; {
-		case op == opPong && s.pings > 0, op == opClose && s.shutBy: // listen answers
+		case op == opPong && s.pings > 0, op == opClose && s.shutBy: // listen sends these
 			continue
 		case s.inflates && l.what&compressed != 0:
 			var err error
@@ -100,7 +100,7 @@ func (s *socketConn) speak() {
 			}
 		}
 		if !s.wait(l.after, l.gap) || s.say(l) != nil {
-			return // and listen finds out why
+			return // listen returns the reason
 		}
 	}
 	if s.closed || !s.wait(s.total, s.last) {
@@ -117,7 +117,8 @@ func (s *socketConn) end(why error) {
 	_ = s.cn.Conn.Close()
 }
 
-// inflate adds a frame of a compressed message. With the last one it returns the message.
+// inflate adds a frame of a compressed message. For the last frame it returns the whole message,
+// uncompressed.
 func (s *socketConn) inflate(l line) (line, error) {
 	if l.what&15 != 0 {
 		s.whole = line{}
@@ -133,7 +134,7 @@ func (s *socketConn) inflate(l line) (line, error) {
 	return whole, err
 }
 
-// maxMessage bounds what is decompressed.
+// maxMessage bounds a decompressed message.
 const maxMessage = 64 << 20
 
 // say sends a frame.
@@ -149,7 +150,7 @@ func (s *socketConn) say(l line) error {
 	if l.what&more == 0 {
 		b[0] |= 0x80
 	}
-	if l.what&compressed != 0 && op != 0 { // the first frame speaks for the whole message
+	if l.what&compressed != 0 && op != 0 { // the first frame has the flag for the whole message
 		b[0] |= 0x40
 	}
 	switch n := len(l.data); {
@@ -176,7 +177,7 @@ func (s *socketConn) say(l line) error {
 // names of opcodes in recordings.
 var names = [16]string{0: "continuation", 1: "text", 2: "binary", opClose: "close", opPing: "ping", opPong: "pong"}
 
-// listen reads the server's frames, and answers those of the protocol.
+// listen reads the server's frames, and answers pings and close frames.
 func (s *socketConn) listen() error {
 	deflated := false
 	for {
@@ -219,7 +220,7 @@ func (s *socketConn) listen() error {
 		s.heard(m, fin && op < opClose)
 		switch op {
 		case opPing:
-			_ = s.say(line{what: opPong, data: data}) // an error comes again
+			_ = s.say(line{what: opPong, data: data}) // reading returns the error
 		case opClose:
 			_ = s.say(line{what: opClose, data: data[:min(2, len(data))]})
 			return nil
@@ -242,8 +243,8 @@ func (s *socketConn) read(p []byte) error {
 	return nil
 }
 
-// lost is the end of a conversation without a close frame: a success if the recorded one
-// had none either.
+// lost returns the error of a conversation that ended without a close frame: nil if the recorded
+// one had none either.
 func (s *socketConn) lost(err error) error {
 	s.write.Lock()
 	defer s.write.Unlock()

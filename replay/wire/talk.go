@@ -7,20 +7,20 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// talk is a conversation that is being held: the client's side follows the script and waits
-// for messages of the server, which another goroutine notes.
+// talk is a conversation in progress. The client's side follows the script and waits for the
+// server's messages, which another goroutine notes.
 type talk struct {
 	pace   float64
 	watch  *watch
-	into   *Result // of who notes the server's messages
+	into   *Result // used only by the goroutine that notes the server's messages
 	began  time.Time
 	max    int64
-	cancel bool          // give the call up at its end
-	bell   chan struct{} // rings when there is news
+	cancel bool          // cancel the call where the recorded client did
+	bell   chan struct{} // gets an element when a message came
 	over   chan struct{} // closed at the end
 
 	mu     sync.Mutex
-	script // refers to what belongs to someone else once ended is set
+	script // must not be read after ended is set, because the caller reuses its memory
 	ended  bool
 	times  []time.Duration // when the server's messages came, since began
 }
@@ -37,13 +37,13 @@ func (c *Client) talk(f *form, into *Result, w *watch) *talk {
 	return t
 }
 
-// giveUp ends the call when it was ended in the recording.
+// giveUp cancels the call when the recorded client did.
 func (t *talk) giveUp() {
 	t.watch.giveUp = time.AfterFunc(t.last, func() { t.watch.cancel(errLeft) })
 }
 
-// heard notes a frame or a message of the server, whose data ends the body. Of frames, the
-// last one of each message counts.
+// heard notes a frame or a message of the server. Its data is at the end of the body. counts tells
+// that it is a message, or the last frame of one.
 func (t *talk) heard(m recording.Message, counts bool) {
 	r := t.into
 	at := time.Since(t.began)
@@ -68,8 +68,8 @@ func (t *talk) heard(m recording.Message, counts bool) {
 	}
 }
 
-// wait waits until the server has said so many messages and the time has passed that was
-// recorded between that and what follows. It returns false if the conversation ends before.
+// wait waits until after messages of the server came, and then for the gap at the pace of the
+// replay. It returns false if the conversation ends before.
 func (t *talk) wait(after int, gap time.Duration) bool {
 	for {
 		t.mu.Lock()
@@ -99,7 +99,7 @@ func (t *talk) waitOver() {
 	}
 }
 
-// scaled is a recorded pause at the pace of the replay.
+// scaled returns a recorded pause at the pace of the replay.
 func (t *talk) scaled(d time.Duration) time.Duration {
 	if t.pace == 0 {
 		return 0
@@ -107,7 +107,7 @@ func (t *talk) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / t.pace)
 }
 
-// sleep returns false if the conversation ends before the time.
+// sleep waits until due. It returns false if the conversation ends before.
 func (t *talk) sleep(due time.Time) bool {
 	if d := time.Until(due); t.pace > 0 && d > 0 {
 		t.watch.until(due)
@@ -127,7 +127,7 @@ func (t *talk) sleep(due time.Time) bool {
 	}
 }
 
-// stop ends the conversation: from now on nobody reads the script.
+// stop ends the conversation. Afterwards nobody reads the script.
 func (t *talk) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
