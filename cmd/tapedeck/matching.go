@@ -15,22 +15,22 @@ import (
 	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
-// matchFlags say how exchanges are compared, for mock and replay.
+// matchFlags say how mock and replay compare exchanges.
 type matchFlags struct {
 	rules, descriptors, redactKey string
 }
 
 func (f *matchFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.rules, "rules", "", "`file` of rules for what is compared; see docs/matching.md")
-	fs.StringVar(&f.descriptors, "descriptors", "", "`file` with a FileDescriptorSet, to compare messages of gRPC by")
-	fs.StringVar(&f.redactKey, "redact-key", "", "`file` with the key that the recording was redacted under; without it, what is redacted is not compared")
+	fs.StringVar(&f.rules, "rules", "", "`file` with rules for the comparison; see docs/matching.md")
+	fs.StringVar(&f.descriptors, "descriptors", "", "`file` with a FileDescriptorSet, for comparing gRPC messages")
+	fs.StringVar(&f.redactKey, "redact-key", "", "`file` with the key that redacted the recording; without it, redacted values are not compared")
 }
 
-// matcher makes the matcher, the function by which it redacts exchanges, and that which makes
-// the token of a secret.
+// matcher returns the matcher, the function that redacts exchanges for it, and the function that
+// makes the token of a secret.
 func (f *matchFlags) matcher(key redactKey) (*match.Matcher, func(*recording.Exchange), func(string) string, error) {
 	redacts := redact.New(recording.Discard{}, redact.Options{Key: key.bytes})
-	o := match.Options{Redact: func(e *recording.Exchange) { _ = redacts.Write(e) }} // which discards it
+	o := match.Options{Redact: func(e *recording.Exchange) { _ = redacts.Write(e) }} // the writer discards it
 	if f.rules != "" {
 		text, err := os.ReadFile(f.rules)
 		if err == nil {
@@ -59,7 +59,7 @@ type redactKey struct {
 	given bool // by the user; else it is random
 }
 
-// key reads the key for redaction; without one it is random.
+// key reads the key for redaction. Without --redact-key it is random.
 func (f *matchFlags) key() (k redactKey, err error) {
 	if f.redactKey == "" {
 		k.bytes = make([]byte, 32)
@@ -77,8 +77,8 @@ func (f *matchFlags) key() (k redactKey, err error) {
 	return k, nil
 }
 
-// checkKeys makes sure that a key that was given is the recording's: with another one,
-// nothing redacted would match.
+// checkKeys returns an error if the user gave a key that is not the recording's. With another
+// key, no redacted value would match.
 func checkKeys(r *read.Report, key redactKey) error {
 	if !key.given {
 		return nil
@@ -86,7 +86,7 @@ func checkKeys(r *read.Report, key redactKey) error {
 	id := contract.RedactKeyID(key.bytes)
 	for _, c := range r.Tally.Last() {
 		if c.RedactKey != "" && c.RedactKey != id {
-			return fmt.Errorf("--redact-key has the id %s, and the recording was redacted under the key %s: give that one, or none", id, c.RedactKey)
+			return fmt.Errorf("--redact-key has the ID %s, but the recording was redacted with the key %s: give that key, or none", id, c.RedactKey)
 		}
 	}
 	return nil

@@ -37,7 +37,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// newMockCommand stands in for dependencies.
+// newMockCommand makes the command that stands in for dependencies.
 func newMockCommand() *cobra.Command {
 	var f mockFlags
 	cmd := &cobra.Command{
@@ -74,10 +74,10 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	fs.StringVar(&f.admin, "admin", "localhost:4141", "`address` for /healthz, /metrics, /receipt, /reset and /faults; with a command, any free port")
 	fs.BoolVar(&f.adminFaults, "admin-faults", false, "let everyone who reaches the admin address change the fault rules; the default is loopback only")
 	fs.StringArrayVar(&f.maps, "map", nil, "open a further port that answers for a server, as `LISTEN=[PROTOCOL://]HOST[:PORT]`")
-	fs.StringVar(&f.repeat, "repeat", string(order.Last), "answer when all recorded answers of a request were given: `last`, cycle or miss")
+	fs.StringVar(&f.repeat, "repeat", string(order.Last), "what to answer once all recorded answers of a request were given: the `last` one, cycle or miss")
 	fs.StringVar(&f.latency, "latency", "streams", "recorded delays to repeat: `none`, streams (between events and messages), recorded (also before answers), or a factor such as 0.5x")
 	fs.StringArrayVar(&f.faults, "fault", nil, "make answers fail, as `PATTERN:NAME=VALUE[,…]`; see docs/mock.md")
-	fs.Uint64Var(&f.seed, "seed", 1, "seed that decides which answers fail")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed of the random choice of answers that fail")
 	fs.StringArrayVar(&f.passthrough, "passthrough", nil, "connect to this `host` if the recording has no answer: HOST, HOST:PORT or *.HOST")
 	fs.StringVar(&f.record, "record", "", "record requests and answers, tagged with the verdict, in this `place`; a bucket gets them at the end")
 	f.matchFlags.register(fs)
@@ -85,7 +85,7 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	fs.BoolVar(&f.allowCut, "allow-cut", false, "serve answers that were recorded only in part")
 	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "serve a damaged or incomplete recording")
 	fs.BoolVar(&f.failOnMiss, "fail-on-miss", false, "exit with 4 if the recording had no answer for a request")
-	fs.StringVar(&f.receipt, "receipt", "", "write the receipt to this `file`, as JSON")
+	fs.StringVar(&f.receipt, "receipt", "", "write the receipt to this `file` as JSON")
 	fs.BoolVar(&f.explain, "explain", false, "print on standard error how each answer was chosen")
 	fs.StringVar(&f.direction, "direction", "out", "answer from `out`bound exchanges, as dependencies do, or from inbound ones, as the workload does")
 	fs.StringSliceVarP(&f.query.Namespaces, "namespace", "n", nil, "load only what was recorded in these `namespaces`")
@@ -99,12 +99,12 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	return cmd
 }
 
-// mockExitCodes describes them.
+// mockExitCodes describes the exit codes in the help.
 const mockExitCodes = `Exit codes: 0 success, 1 a fault rule never fired, 2 the mock could not run, 4 a
 request was a miss and --fail-on-miss is given, 6 the recording is damaged or
 incomplete, 100 only the command failed; its status is printed.`
 
-// placeAndPerhapsCommand wants PLACE, or PLACE -- COMMAND.
+// placeAndPerhapsCommand accepts PLACE, or PLACE -- COMMAND.
 func placeAndPerhapsCommand(cmd *cobra.Command, args []string) error {
 	if dash := cmd.ArgsLenAtDash(); dash == 1 && len(args) > 1 || dash < 0 && len(args) == 1 {
 		return nil
@@ -126,7 +126,7 @@ type mockFlags struct {
 	chosen                                  func(flag string) bool
 }
 
-// mockGrace is how long requests may take that are under way when the mock ends.
+// mockGrace bounds the time of requests that are under way when the mock ends.
 const mockGrace = time.Second
 
 func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err error) {
@@ -138,7 +138,7 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 		return err
 	}
 	if m.kept != nil {
-		defer m.kept.out.close(ctx) // of a run that never began
+		defer m.kept.out.close(ctx) // the run never began
 	}
 	defer m.end()
 	complete := func(r mock.Receipt) mock.Receipt {
@@ -175,13 +175,13 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 	return f.sumUp(cmd, complete(m.Receipt()), ran)
 }
 
-// settle gives back what loading took, and bounds what serving takes beside a large recording's
-// index.
+// settle returns the memory that loading took, and bounds the garbage of serving, which adds to
+// a large recording's index.
 func settle() { boundGarbage(64<<20, 10, 100) }
 
-// boundGarbage gives back memory that is free, and bounds how many bytes may wait for being
-// collected beside what is in use now, within percentages of that, unless GOGC says otherwise.
-// Go's default is 100 percent.
+// boundGarbage returns free memory to the system. Unless GOGC is set, it also bounds the bytes of
+// garbage before a collection, within percentages of the memory in use now. Go's default is 100
+// percent.
 func boundGarbage(bytes, least, most uint64) {
 	debug.FreeOSMemory()
 	if os.Getenv("GOGC") != "" {
@@ -200,10 +200,10 @@ func (f *mockFlags) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// options reads the flags that say how it answers.
+// options reads the flags that say how the mock answers.
 func (f *mockFlags) options(log *slog.Logger, wraps bool) (o mock.Options, err error) {
 	o = mock.Options{AllowCut: f.allowCut, RefreshDates: f.refreshDates, Grace: mockGrace, Log: log}
-	if wraps { // nobody needs to know the ports
+	if wraps { // only the command uses the ports, and it gets them in its environment
 		if !f.chosen("listen") {
 			f.listen = []string{"127.0.0.1:0"}
 		}
@@ -303,11 +303,11 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 		if lib, err = mock.Load(ctx, r.Exchanges(), lo); err != nil || r.Report().Count(read.Divided) == 0 {
 			break
 		}
-		lib.Close() // conversations came in pieces: sorted, which takes longer, they come whole
+		lib.Close() // conversations came in pieces; sorting takes longer, but gives whole ones
 	}
 	p.clear()
 	if errors.Is(err, mock.ErrEmpty) {
-		if damage := r.Report().Err(); damage != nil { // which may be why
+		if damage := r.Report().Err(); damage != nil { // which may be the cause
 			return nil, source, &codedError{codeIncomplete, fmt.Errorf("%s: %w; %w", place, err, damage)}
 		}
 		err = fmt.Errorf("%s: %w", place, err)
@@ -322,9 +322,9 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	return lib, source, nil
 }
 
-// wasRead notes in the source of a place, all of which was read, what was found and what its hash is. It
-// fails on damage and gaps unless they are allowed, and on a key that is not the recording's.
-// does says what the command does with what there is.
+// wasRead sets the findings and the hash of a source after the whole place was read. It returns
+// an error for damage and gaps unless they are allowed, and for a key that is not the
+// recording's. does is the verb of the command in that error.
 func wasRead(place string, source *mock.Source, r *read.Report, hashed *mock.Hashed, key redactKey, allowed bool, does string) error {
 	for _, found := range r.Findings() {
 		if read.Kinds()[found.Kind].Severity > read.Normal {
@@ -332,7 +332,7 @@ func wasRead(place string, source *mock.Source, r *read.Report, hashed *mock.Has
 		}
 	}
 	if err := r.Err(); err != nil && !allowed {
-		return &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete %s what there is", place, err, does)}
+		return &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete %s the rest", place, err, does)}
 	}
 	if source.SHA256 == "" {
 		source.SHA256 = hashed.Sum()
@@ -358,13 +358,13 @@ func sourceOf(ctx context.Context, name string) (read.Store, mock.Source, error)
 	return s, source, err
 }
 
-// kept is what is recorded, and where it goes.
+// kept records exchanges, and brings them to the place of --record.
 type kept struct {
 	*spool.Recorder
 	out *output
 }
 
-// sink opens the place for what is recorded; nil if nothing is.
+// sink opens the place of --record; it returns nil without the flag.
 func (f *mockFlags) sink(ctx context.Context, key redactKey) (*kept, error) {
 	if f.record == "" {
 		return nil, nil
@@ -382,7 +382,7 @@ func (f *mockFlags) sink(ctx context.Context, key redactKey) (*kept, error) {
 	return &kept{r, out}, nil
 }
 
-// finish writes what is still to be written, and brings it where it goes.
+// finish writes the exchanges that are still queued, and brings all to the place.
 func (k *kept) finish(ctx context.Context) error {
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
@@ -396,8 +396,8 @@ func (k *kept) finish(ctx context.Context) error {
 	return nil
 }
 
-// serveAdmin serves what is said about the mock. complete fills in what the mock does not
-// know of a receipt.
+// serveAdmin serves the admin address. complete fills in the fields of a receipt that the mock
+// doesn't have.
 func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, complete func(mock.Receipt) mock.Receipt, log *slog.Logger) (stop func(), at net.Addr, err error) {
 	listen, err := front.ParseListen(f.admin)
 	if err != nil {
@@ -432,7 +432,7 @@ func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, complete func(
 	if err != nil {
 		return nil, nil, fmt.Errorf("--admin: %w", err)
 	}
-	handler := http.NewCrossOriginProtection().Handler(mux) // a web page of somebody else's resets nothing
+	handler := http.NewCrossOriginProtection().Handler(mux) // web pages of other origins can't reset the mock
 	if a := l.Addr().(*net.TCPAddr); a.IP.IsLoopback() {
 		handler = address.OnLoopback(handler)
 	}
@@ -448,9 +448,9 @@ func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, complete func(
 	}, l.Addr(), nil
 }
 
-// mayChangeFaults lets requests over loopback pass, such as those of kubectl port-forward.
-// In a cluster others reach the admin port, too: the workload that is tested must not decide
-// what fails.
+// mayChangeFaults accepts requests over loopback, such as those of kubectl port-forward. In a
+// cluster others reach the admin port too, and the workload under test must not decide which
+// answers fail.
 func (f *mockFlags) mayChangeFaults(change http.HandlerFunc) http.Handler {
 	if f.adminFaults {
 		return change
@@ -458,7 +458,7 @@ func (f *mockFlags) mayChangeFaults(change http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		here, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 		if here == nil || !here.IP.IsLoopback() {
-			http.Error(w, "rules for faults are changed over loopback alone, as with kubectl port-forward: start the mock with --admin-faults to take them from anywhere", http.StatusForbidden)
+			http.Error(w, "fault rules can be changed over loopback only, as with kubectl port-forward; to allow it from anywhere, start the mock with --admin-faults", http.StatusForbidden)
 			return
 		}
 		address.OnLoopback(change).ServeHTTP(w, r)
@@ -472,7 +472,7 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// announce says where it is, to whoever has to know.
+// announce prints the addresses of the mock.
 func (f *mockFlags) announce(w io.Writer, m *standIn, admin net.Addr) {
 	fmt.Fprintf(w, "tapedeck: %d recorded exchanges; proxy http://%s (also SOCKS), CA %s, metrics http://%s/metrics\n",
 		m.lib.Len(), m.Addr(), filepath.Join(m.trust.Dir, filepath.Base(contract.CACert)), admin)
@@ -495,7 +495,7 @@ func (f *mockFlags) sumUp(cmd *cobra.Command, r mock.Receipt, ran *mock.Command)
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), r.String())
 	for _, rule := range unfired {
-		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: a rule for faults never fired, so nothing was tested by it: %s\n", rule)
+		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: a fault rule never fired, so it tested nothing: %s\n", rule)
 	}
 	if f.receipt != "" {
 		if err := writeReceipt(f.receipt, r); err != nil {
@@ -508,7 +508,7 @@ func (f *mockFlags) sumUp(cmd *cobra.Command, r mock.Receipt, ran *mock.Command)
 	return nil
 }
 
-// writeReceipt writes the receipt at once: a reader sees all of it or nothing.
+// writeReceipt writes the receipt in one step: a reader sees all of it or nothing.
 func writeReceipt(name string, r mock.Receipt) error {
 	if err := writeWhole(name, 0o644, func(w io.Writer) error { return writeJSON(w, r) }); err != nil {
 		return fmt.Errorf("--receipt: %w", err)

@@ -89,27 +89,27 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 	f.targetFlags.register(fs)
 	f.loadFlags.register(fs)
 	f.suppliedFlags.register(fs)
-	fs.StringVar(&f.only, "only", "", "`safe`: send only requests that change nothing, by their method")
-	fs.BoolVar(&f.noCompare, "no-compare", false, "do not compare answers")
-	fs.StringVar(&f.baseline, "baseline", "", "`URL` of a build that each request is sent to as well, or the report of an earlier replay, to tell what is new")
-	fs.BoolVar(&f.verifyFix, "verify-fix", false, "want recorded failures to be gone")
+	fs.StringVar(&f.only, "only", "", "`safe`: send only requests whose method changes nothing, such as GET")
+	fs.BoolVar(&f.noCompare, "no-compare", false, "don't compare answers")
+	fs.StringVar(&f.baseline, "baseline", "", "`URL` of another build, which gets each request too, or the file with an earlier replay's report; a difference that it shows too is not new")
+	fs.BoolVar(&f.verifyFix, "verify-fix", false, "check that requests which failed in the recording succeed now")
 	f.matchFlags.register(fs)
-	fs.StringArrayVar(&f.failIf, "fail-if", nil, "a `goal` that is missed if it holds, as \"latency.p95 > 100\" or \"latency.p50 > recorded + 20ms\"; may be repeated")
+	fs.StringArrayVar(&f.failIf, "fail-if", nil, "miss a `goal`, and fail, if this condition holds, such as \"latency.p95 > 100\" or \"latency.p50 > recorded + 20ms\"; may be repeated")
 
 	fs.BoolVar(&f.mocks, "mock", false, "mock the recorded dependencies, and run the command behind the mock")
-	fs.StringVar(&f.passthrough, "mock-passthrough", "", "`hosts` that are reached where the recording has no answer, separated by commas")
+	fs.StringVar(&f.passthrough, "mock-passthrough", "", "connect to these `hosts` if the recording has no answer; separated by commas")
 
-	fs.StringSliceVar(&f.query.Namespaces, "namespace", nil, "send only what was recorded in these `namespaces`")
-	fs.StringSliceVarP(&f.query.Workloads, "workload", "w", nil, "send only what these `workloads` received")
-	fs.StringSliceVar(&f.query.Clusters, "cluster", nil, "send only what was recorded in these `clusters`")
-	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "replay a recording that is damaged, or lacks something that was recorded")
+	fs.StringSliceVar(&f.query.Namespaces, "namespace", nil, "send only requests that were recorded in these `namespaces`")
+	fs.StringSliceVarP(&f.query.Workloads, "workload", "w", nil, "send only requests that these `workloads` received")
+	fs.StringSliceVar(&f.query.Clusters, "cluster", nil, "send only requests that were recorded in these `clusters`")
+	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "replay a damaged or incomplete recording")
 	f.clusterFlags.register(fs)
-	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded requests; the system's by default")
-	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "bound on that file's `size`")
+	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded requests; the default is the system's")
+	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "largest `size` of the file with recorded requests")
 	f.formFlags.register(fs)
 }
 
-// replayExitCodes describes them.
+// replayExitCodes describes the exit codes in the help.
 const replayExitCodes = `Exit codes: 0 passed, 1 a goal was missed, 2 the replay could not run, 3 new
 differences, 4 the mock had no answer for a request, 5 this machine was too slow, so
 the result is void, 6 the input is incomplete or credentials are missing. If several
@@ -136,14 +136,14 @@ type replayFlags struct {
 
 	reported *report.Report // nil: there is none yet
 	did      string         // what this process did, in words; "" if it did nothing yet
-	// verdictElsewhere tells that shard 0 has the verdict, and this one is another.
+	// verdictElsewhere means that this is not shard 0, which has the verdict.
 	verdictElsewhere bool
 }
 
-// asked is what flags and arguments ask for, read and checked.
+// asked has the flags and arguments, read and checked.
 type asked struct {
 	place   string
-	command []string // that is run; nil: none
+	command []string // to run; nil: none
 	to      []targetFlag
 	load    replay.Load
 	set     []carry.Setting
@@ -207,9 +207,9 @@ func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []
 	return f.finish(cmd, f.reported, l)
 }
 
-// sendPart loads the recording and sends this process's part of it, unless it finds that
-// nothing is left to send: then it loads nothing. The report is in f.reported, or where
-// shards meet.
+// sendPart loads the recording and sends this process's part of it. It loads nothing if
+// nothing is left to send. It puts the report into f.reported, or stores it where the shards
+// meet.
 func (f *replayFlags) sendPart(cmd *cobra.Command, g *generator, a *asked) (*loaded, error) {
 	if done, err := g.stand(cmd.Context()); err != nil || done {
 		return nil, err
@@ -223,8 +223,8 @@ func (f *replayFlags) sendPart(cmd *cobra.Command, g *generator, a *asked) (*loa
 	return l, err
 }
 
-// play sends what was loaded, and returns the report. Where shards meet, it stores the part's
-// result instead.
+// play sends the loaded requests, and returns the report. If shards meet, it stores the
+// result of its part instead.
 func (f *replayFlags) play(cmd *cobra.Command, g *generator, a *asked, l *loaded) (r *report.Report, err error) {
 	ctx := cmd.Context()
 	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: a.load, Set: a.set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Grace: f.timeout}
@@ -279,7 +279,7 @@ func (f *replayFlags) play(cmd *cobra.Command, g *generator, a *asked, l *loaded
 	return r, err
 }
 
-// send has the engine send, and shows how far it is.
+// send runs the engine, and shows its progress.
 func (f *replayFlags) send(cmd *cobra.Command, g *generator, o *replay.Options) (*report.Report, error) {
 	p := newProgress(cmd.ErrOrStderr())
 	if p.is() || g.log.w != nil {
@@ -299,8 +299,8 @@ type local struct {
 	app  *app     // nil: there is none
 }
 
-// startLocal starts the mock and the command, as far as they are asked for, and waits until
-// the targets listen. The caller stops what it returns, even beside an error.
+// startLocal starts the mock and the command if the flags ask for them, and waits until the
+// targets listen. The caller must stop the result, even if there is an error.
 func (f *replayFlags) startLocal(cmd *cobra.Command, a *asked, to *targets) (s local, err error) {
 	ctx := cmd.Context()
 	if f.mocks {
@@ -313,7 +313,7 @@ func (f *replayFlags) startLocal(cmd *cobra.Command, a *asked, to *targets) (s l
 	}
 	for _, t := range to.flags {
 		if isTaken(ctx, t.url) {
-			return s, fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", t.url.Host, a.command[0])
+			return s, fmt.Errorf("%s: another process listens on this address and would get the requests for %s: stop it, or let the command use another port and name that with --target", t.url.Host, a.command[0])
 		}
 	}
 	s.app = startApp(cmd, a.command, s.mock)
@@ -325,14 +325,14 @@ func (f *replayFlags) startLocal(cmd *cobra.Command, a *asked, to *targets) (s l
 	return s, nil
 }
 
-// tellEnd tells of a command that has ended already.
+// tellEnd reports a command that has ended already.
 func (s local) tellEnd(cmd *cobra.Command) {
 	if s.app != nil {
 		s.app.tellEnd(cmd)
 	}
 }
 
-// addMock ends the mock and adds what it did to the report.
+// addMock ends the mock and adds its counts to the report.
 func (s local) addMock(r *report.Report) {
 	if s.mock != nil {
 		s.mock.end()
@@ -349,7 +349,7 @@ func (s local) stop(ctx context.Context) {
 	}
 }
 
-// about fills in what a report is about.
+// about fills in the version, the target, the needs, the source and the baseline of a report.
 func (f *replayFlags) about(r *report.Report, l *loaded, o *replay.Options, needs []report.Need) {
 	r.Version, r.Target, r.BuildTag, r.Needs = buildVersion(), l.targets.String(), f.buildTag, needs
 	r.Source.Place, r.Source.SHA256, r.Source.Findings = l.source.Place, l.source.SHA256, l.source.Findings
@@ -361,11 +361,11 @@ func (f *replayFlags) about(r *report.Report, l *loaded, o *replay.Options, need
 	}
 }
 
-// calm lets garbage grow to four times what is in use, if that is no more than a bound: sending
-// makes little but garbage, and collecting it takes time that requests are sent late by.
+// calm lets the heap grow to five times the memory in use before a collection, within a bound.
+// Sending makes mostly garbage, and a collection delays requests.
 func calm() { boundGarbage(128<<20, 50, 400) }
 
-// thrifty keeps what waits for being collected small while a recording is loaded.
+// thrifty collects garbage early while a recording is loaded, to save memory.
 func thrifty() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
@@ -376,21 +376,21 @@ func thrifty() {
 func (f *replayFlags) check(command []string) error {
 	switch {
 	case f.mocks && len(command) == 0:
-		return errors.New("--mock: want a command that is run behind the mock, as in tapedeck replay PLACE --mock -- ./app")
+		return errors.New("--mock: want a command to run behind the mock, as in tapedeck replay PLACE --mock -- ./app")
 	case f.passthrough != "" && !f.mocks:
-		return errors.New("--mock-passthrough: it is for --mock, which is missing")
+		return errors.New("--mock-passthrough: it needs --mock")
 	case f.only != "" && f.only != "safe":
 		return fmt.Errorf("--only %q: want safe", f.only)
 	case !slices.Contains([]string{"stop", "leave-out", "send"}, f.withoutCredentials):
 		return fmt.Errorf("--without-credentials %q: want stop, leave-out or send", f.withoutCredentials)
 	case f.noCompare && (f.accept != "" || f.baseline != "" || f.verifyFix):
-		return errors.New("--no-compare: nothing is compared, so --accept, --baseline and --verify-fix have no meaning")
+		return errors.New("--no-compare: it can't be combined with --accept, --baseline and --verify-fix, which compare answers")
 	case f.responder != "" && f.mocks:
-		return errors.New("--responder and --mock: want one mock")
+		return errors.New("--responder and --mock: want one of them")
 	case f.accept != "" && f.shard+f.meet != "":
-		return errors.New("--accept: rules come from one process that sends all, without --shard and --meet")
+		return errors.New("--accept: want it without --shard and --meet, because only a process that sends all requests can write the rules")
 	case f.meet != "" && len(command) > 0:
-		return errors.New("--meet: it is for a target that all shards reach, and a command is run by each of them")
+		return errors.New("--meet: want it without a command: each shard would run its own, and all of them need one target")
 	case (f.certFile == "") != (f.keyFile == ""):
 		return errors.New("--tls-cert and --tls-key: want both or none")
 	case f.output != "none":

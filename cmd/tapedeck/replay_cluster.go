@@ -20,8 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// clusterFlags are those of a generator that runs in a cluster, perhaps as one of several
-// shards.
+// clusterFlags are the flags of a generator in a cluster, which may be one of several shards.
 type clusterFlags struct {
 	meet, id, shard string
 	progressTimeout time.Duration
@@ -41,37 +40,37 @@ const (
 )
 
 func (f *clusterFlags) register(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&f.slices, "slice", nil, "send only what has this `key` SERVICE:HOST:PORT, or a part that only one key has; may be repeated")
+	fs.StringArrayVar(&f.slices, "slice", nil, "send only exchanges with this `key`, SERVICE:HOST:PORT or a unique part of it; may be repeated")
 	fs.StringVar(&f.buildTag, "build-tag", "", "`text` that names the build in the report")
-	fs.StringVar(&f.shard, "shard", "", "send one part of the recording, `INDEX/OF`, as 0/3; other processes send the others")
-	fs.StringVar(&f.meet, "meet", "", "`place` where the shards meet and the report goes, below runs/RUN")
-	fs.StringVar(&f.id, "run", "", "`ID` of the run that the shards belong to, as JOB/UID")
-	fs.DurationVar(&f.progressTimeout, "progress-timeout", 0, "how long the run may make no progress, and whatever it waits for; 0: "+contract.DefaultReplayTimeout+" with --meet and for what it waits for, else any time")
-	fs.BoolVar(&f.waitForTarget, "wait-for-target", false, "wait until the target answers OPTIONS / with anything but 502, 503 or 504, for --progress-timeout at most")
-	fs.StringVar(&f.responder, "responder", "", "`URL` of the admin port of the mock that stands in for the target's dependencies: its receipt is in the report")
-	fs.StringVar(&f.envoy, "envoy", envoyNone, "the Envoy of this pod: `none`, wait for it and end it, or auto: so if one listens")
-	fs.StringVar(&f.terminationLog, "termination-log", "", "`file` for the summary, or the error, in at most 4096 bytes")
+	fs.StringVar(&f.shard, "shard", "", "send one part of the recording, `INDEX/OF` such as 0/3; other processes send the other parts")
+	fs.StringVar(&f.meet, "meet", "", "`place` where the shards meet and shard 0 writes the report, below runs/RUN")
+	fs.StringVar(&f.id, "run", "", "`ID` of the run that the shards belong to, as JOB/UID; needed with --meet")
+	fs.DurationVar(&f.progressTimeout, "progress-timeout", 0, "end the run after this `time` without progress, and each wait after this time; 0 means "+contract.DefaultReplayTimeout+" if the replay meets shards or waits for something, and no limit otherwise")
+	fs.BoolVar(&f.waitForTarget, "wait-for-target", false, "wait until the target answers OPTIONS / with a status other than 502, 503 and 504, for at most --progress-timeout")
+	fs.StringVar(&f.responder, "responder", "", "`URL` of the admin port of the mock of the target's dependencies; the report includes its receipt")
+	fs.StringVar(&f.envoy, "envoy", envoyNone, "the Envoy of this pod: `none` ignores it, wait waits for it and ends it afterwards, auto does the same if one listens within 3s")
+	fs.StringVar(&f.terminationLog, "termination-log", "", "`file` for the summary or the error, in at most 4096 bytes; with --meet, the default is "+contract.TerminationLog+" if that exists")
 }
 
-// gathering is what the flags of a cluster say.
+// gathering has the values of the flags of a cluster.
 type gathering struct {
 	place     contract.Place // without a scheme: shards do not meet
 	run       string
 	shard     report.Shard // of 1 at least
 	responder *url.URL     // nil: there is none
-	// timeout is how long the run may make no progress; 0: any time.
+	// timeout ends a run that makes no progress; 0: never.
 	timeout time.Duration
 }
 
-// meets tells whether the shards meet, and the report is stored where they do.
+// meets reports whether the shards meet. The report is stored where they do.
 func (g *gathering) meets() bool { return g.place.Scheme != "" }
 
-// ownFlags may differ between the shards of a run: they say where a process writes, whom it
-// waits for and how it reaches the place. Values of --set may be secret.
+// ownFlags may differ between the shards of a run. They say where a process writes, what it
+// waits for and how it reaches the place. The values of --set may be secret.
 var ownFlags = []string{"shard", "meet", "run", "set", "progress-timeout", "wait-for-target", "envoy", "termination-log", "temp-dir", "temp-size", "output", "report", "html", "junit", "markdown"}
 
-// alike is a digest of what all shards of a run have alike: else their results could not be
-// merged.
+// alike is a digest of the settings that must be the same in all shards of a run. Otherwise
+// their results could not be merged.
 func alike(fs *pflag.FlagSet, place string, set []string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n", place)
@@ -87,7 +86,8 @@ func alike(fs *pflag.FlagSet, place string, set []string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// runID is what --run takes: tapedeck report list looks for runs two folders deep.
+// runID matches the values of --run. They have two parts, because tapedeck report list looks
+// for runs two folders deep.
 var runID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // parse reads the flags.
@@ -120,7 +120,7 @@ func (f *clusterFlags) parse() (g gathering, err error) {
 	}
 	if f.responder != "" {
 		if g.responder, err = url.Parse(f.responder); err != nil || g.responder.Scheme != "http" && g.responder.Scheme != "https" || g.responder.Host == "" || strings.Trim(g.responder.Path, "/") != "" || g.responder.User != nil || strings.ContainsAny(f.responder, "?#") {
-			return g, fmt.Errorf("--responder: want a URL such as http://localhost:%d, without a user, a path, a query and a fragment", contract.ResponderAdminPort)
+			return g, fmt.Errorf("--responder: want a URL such as http://localhost:%d, without a user, a path, a query or a fragment", contract.ResponderAdminPort)
 		}
 	}
 	if g.timeout = f.progressTimeout; g.timeout == 0 && (f.meet != "" || f.waitForTarget || f.responder != "" || f.envoy != envoyNone) {
@@ -136,13 +136,13 @@ func (f *clusterFlags) parse() (g gathering, err error) {
 	return g, nil
 }
 
-// checkMeeting refuses places that shards can't write to.
+// checkMeeting rejects places that shards can't write to.
 func checkMeeting(p contract.Place) error {
 	if _, is, err := p.Snapshot(); err != nil || is {
 		return fmt.Errorf("%s: want the place, not a snapshot in it", p)
 	}
 	if p.IsCollector() {
-		return fmt.Errorf("%s: a collector takes no writes from commands; name the directory or the bucket that it stores in", p)
+		return fmt.Errorf("%s: commands can't write to a collector; name the directory or the bucket that it stores in", p)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -737,7 +738,7 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestEnvoyIsAwaitedAndEnded(t *testing.T) {
 	t.Parallel()
-	nobody, _ := reservedPort(t)
+	nobody := reservedPort(t)
 	say := func(string, ...any) {}
 	for _, c := range []struct {
 		mode  string
@@ -781,7 +782,26 @@ func TestEnvoyIsAwaitedAndEnded(t *testing.T) {
 	}
 }
 
-// The target is asked in the version of the first request, until it answers, whatever it says.
+// closingFirst closes the first connection, like the port of a target that is about to start.
+type closingFirst struct {
+	net.Listener
+	closed bool
+}
+
+func (l *closingFirst) Accept() (net.Conn, error) {
+	if !l.closed {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		conn.Close()
+		l.closed = true
+	}
+	return l.Listener.Accept()
+}
+
+// The replay asks the target in the version of the first request, until it answers with any status
+// that does not come from a gateway.
 func TestTheTargetIsAwaited(t *testing.T) {
 	t.Parallel()
 	file, requests := visits(t, 1)
@@ -796,20 +816,10 @@ func TestTheTargetIsAwaited(t *testing.T) {
 			c.ServeHTTP(w, r)
 		})
 		s := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
-		s.Listener.Close()
-		at, listen := reservedPort(t)
-		go func() {
-			time.Sleep(1500 * time.Millisecond) // so that it is asked in vain first
-			l, err := listen()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			s.Listener = l
-			s.Start()
-		}()
+		s.Listener = &closingFirst{Listener: s.Listener}
+		s.Start()
 		scheme := map[string]string{"HTTP/1.1": "http://", "HTTP/2.0": "h2c://"}[version]
-		codes, _, stderr := shards(1, file, "--target", scheme+at, "--wait-for-target", "--progress-timeout", "1m", "--no-compare", "--output", "none")
+		codes, _, stderr := shards(1, file, "--target", scheme+s.Listener.Addr().String(), "--wait-for-target", "--progress-timeout", "1m", "--no-compare", "--output", "none")
 		if codes[0] != 0 || c.count(version) != requests+1 || !strings.HasPrefix(c.got[0], version+" OPTIONS /") {
 			t.Errorf("%s: exit code %d, %q, %s", version, codes[0], c.got, stderr)
 		}

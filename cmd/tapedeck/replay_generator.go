@@ -14,16 +14,17 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// generator is a replay's process in a cluster: what it waits for, and whom it meets.
+// generator is the process of a replay in a cluster. It waits for Envoy, the responder and the
+// target, and meets the other shards.
 type generator struct {
 	gathering
 	f       *replayFlags
 	log     *phases
 	envoy   *envoy
 	alike   string        // a digest of the settings that all shards have
-	meeting *meet.Meeting // nil: it meets nobody
+	meeting *meet.Meeting // nil: no shards meet
 	mock    *responder    // nil: there is none
-	before  *report.Mock  // what the responder did before the run; nil: it is not known
+	before  *report.Mock  // what the responder did before the run; nil: unknown
 }
 
 func newGenerator(cmd *cobra.Command, f *replayFlags, with gathering, e *envoy) *generator {
@@ -37,7 +38,7 @@ func newGenerator(cmd *cobra.Command, f *replayFlags, with gathering, e *envoy) 
 	return g
 }
 
-// within bounds waiting for something by the progress timeout.
+// within returns a context that ends after the progress timeout.
 func (g *generator) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	if g.timeout == 0 {
 		return context.WithCancel(ctx)
@@ -69,7 +70,7 @@ func (g *generator) join(ctx context.Context) (close func(), err error) {
 	return close, nil
 }
 
-// alive is called while there is progress.
+// alive tells the other shards that there is progress.
 func (g *generator) alive() {
 	if g.meeting != nil {
 		g.meeting.Alive()
@@ -87,13 +88,13 @@ func (g *generator) await(ctx context.Context, o *replay.Options) error {
 		}
 	}
 	if g.f.waitForTarget {
-		g.log.say("waiting for the target: any answer to OPTIONS / but 502, 503 and 504")
+		g.log.say("waiting for the target to answer OPTIONS / with a status other than 502, 503 and 504")
 		return awaitTargets(waiting, o)
 	}
 	return nil
 }
 
-// options adds to the engine's options what a generator in a cluster needs.
+// options sets the engine's options for a generator in a cluster.
 func (g *generator) options(o *replay.Options) {
 	o.Shard, o.ProgressTimeout = g.shard, g.f.progressTimeout
 	if g.meeting == nil {
@@ -102,12 +103,12 @@ func (g *generator) options(o *replay.Options) {
 	o.ProgressTimeout, o.Alive = g.timeout, g.alive
 }
 
-// progress tells of requests.
+// progress sets the line that counts requests.
 func (g *generator) progress(elapsed time.Duration, c stats.Counts) {
 	g.log.now("sending for %s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
 }
 
-// header is what a report has before anything is sent.
+// header returns the report as it is before the first request is sent.
 func (g *generator) header(l *loaded, o *replay.Options, needs []report.Need) *report.Report {
 	r := &report.Report{Load: o.Load.Describe()}
 	_, steps := o.Part()
@@ -116,10 +117,10 @@ func (g *generator) header(l *loaded, o *replay.Options, needs []report.Need) *r
 	return r
 }
 
-// storing is how long a process that is told to end may take to store what it has.
+// storing bounds the time that a process takes to store its results after a signal.
 const storing = 20 * time.Second
 
-// lasting is the context for storing something, whether or not a signal has ended the run.
+// lasting returns a context for storing results, even after a signal has ended the run.
 func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	if ctx.Err() != nil {
 		return context.WithTimeout(context.WithoutCancel(ctx), storing)
@@ -127,8 +128,8 @@ func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }
 
-// stand does what a process does that comes late: it takes the place of another one, or finds
-// that all is done. done tells that nothing is to be sent.
+// stand handles a process that starts late, because it replaces another one or because all is
+// done. done means that there is nothing to send.
 func (g *generator) stand(ctx context.Context) (done bool, err error) {
 	if g.meeting == nil {
 		return false, nil
@@ -139,7 +140,7 @@ func (g *generator) stand(ctx context.Context) (done bool, err error) {
 	}
 	switch standing {
 	case meet.Begun:
-		return true, g.succeed(ctx, "part %d of the run was begun by another process", g.shard.Index)
+		return true, g.succeed(ctx, "another process began part %d of the run", g.shard.Index)
 	case meet.Stored:
 		g.did("part %d of the run has a result; this process sent nothing", g.shard.Index)
 		return true, nil
@@ -150,7 +151,7 @@ func (g *generator) stand(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
-// did tells of what this process did, which its last words repeat.
+// did logs what this process did. lastWords repeats it.
 func (g *generator) did(format string, args ...any) {
 	g.f.did = fmt.Sprintf(format, args...)
 	g.log.tell("%s", g.f.did)
@@ -163,14 +164,14 @@ func (g *generator) succeed(ctx context.Context, format string, args ...any) err
 	return g.meeting.Succeed(ctx)
 }
 
-// giveUp lets the other shards know that this one fails, and why, so that none waits for it.
-// One that is told to end leaves its part to the process that takes its place.
+// giveUp tells the other shards that this one fails, and why, so that none waits for it. After
+// a signal it tells them nothing: another process takes over the part.
 func (g *generator) giveUp(ctx context.Context, reason error) {
 	if g.meeting == nil || ctx.Err() != nil {
 		return
 	}
 	if err := g.meeting.Fail(ctx, reason); err != nil {
-		g.log.tell("the other shards wait for this one until --progress-timeout, since it could not let them know: %s", err)
+		g.log.tell("could not tell the other shards that this one failed, so they wait for --progress-timeout: %s", err)
 	}
 }
 
@@ -186,11 +187,11 @@ func (g *generator) send(ctx context.Context, header *report.Report, o *replay.O
 	}
 	g.log.say("sending")
 	late := time.Since(at)
-	if o.Start = at; late > 0 { // this one learned of it late, or clocks differ: its part is moved as a whole
+	if o.Start = at; late > 0 { // this shard learned of the start late, or clocks differ: move its whole part
 		o.Start = time.Now()
 	}
 	if late > tellLate {
-		g.log.tell("the run began %s ago by the clock of part 0", late.Round(time.Millisecond))
+		g.log.tell("the run began %s ago, by the clock of shard 0", late.Round(time.Millisecond))
 	}
 	r, err := run(o)
 	if err != nil {
@@ -203,11 +204,11 @@ func (g *generator) send(ctx context.Context, header *report.Report, o *replay.O
 	return g.meeting.Finish(end, r)
 }
 
-// tellLate is from which on it is told of that a shard begins late.
+// tellLate is the smallest delay of a shard's start that is logged.
 const tellLate = time.Second
 
-// conclude waits for the results of all parts, and returns the report of the run, which is
-// stored. Only index 0 does it.
+// conclude waits for the results of all parts, stores the report of the run and returns it.
+// Only shard 0 calls it.
 func (g *generator) conclude(ctx context.Context, goals []goal.Goal) (*report.Report, error) {
 	end, cancel := lasting(ctx)
 	defer cancel()

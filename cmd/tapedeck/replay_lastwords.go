@@ -10,10 +10,11 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// maxTermination is how much of a file Kubernetes shows with the state of a container.
+// maxTermination is the number of bytes of a termination log that Kubernetes shows with the
+// state of a container.
 const maxTermination = 4096
 
-// lastWords writes the summary of a report, or what failed, where Kubernetes shows it.
+// lastWords writes the summary of a report, or the error, to the termination log.
 func (f *replayFlags) lastWords(r *report.Report, failed error) error {
 	name := f.terminationLog
 	if name == "" {
@@ -38,11 +39,12 @@ func (f *replayFlags) lastWords(r *report.Report, failed error) error {
 			_ = form.Write(&text, r) // never fails
 		}
 	}
-	// Not under another name first: the file is mounted.
+	// The file is mounted, so it can't be replaced by a rename.
 	return os.WriteFile(name, []byte(wholeLines(text.String(), maxTermination)), 0o644)
 }
 
-// wholeLines keeps as many lines as fit; of a first line that is longer, its beginning.
+// wholeLines returns as many whole lines as fit, or the beginning of the first one if that
+// doesn't fit.
 func wholeLines(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -88,7 +88,6 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag,
 		o.Leave = replay.Unsafe
 	}
 	if !f.noCompare {
-		// The earlier report names endpoints, whose numbers are known when the plan is made.
 		l.compare = &replay.Comparison{Token: token, Hasher: compare.NewHasher(), Comparer: compare.New(compare.Options{Matcher: l.matcher, ForeignTokens: !key.given})}
 		o.Compare = l.compare
 	}
@@ -116,7 +115,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag,
 		if len(f.query.Namespaces)+len(f.query.Workloads)+len(f.query.Clusters)+len(f.slices) > 0 {
 			selected = " of what --namespace, --workload, --cluster and --slice select"
 		}
-		return nil, fmt.Errorf("%s: there is nothing to send: no inbound request was found%s%s", place, selected, leftOut(l.plan))
+		return nil, fmt.Errorf("%s: no inbound request was found%s, so there is nothing to send%s", place, selected, leftOut(l.plan))
 	}
 	if err := l.targets.check(l.plan); err != nil {
 		return nil, err
@@ -124,7 +123,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag,
 	return l, nil
 }
 
-// lively is a store that tells of each object that is read: loading makes progress.
+// lively is a store that calls alive for each object that is read, because loading is progress.
 type lively struct {
 	read.Store
 	alive func()
@@ -144,7 +143,7 @@ func leftOut(p *plan.Plan) string {
 	return fmt.Sprintf("; %d were left out, the first of them %s: %s", left.Count, left.Example, left.Reason)
 }
 
-// earlier takes the report of an earlier replay for the baseline.
+// earlier reads the report of an earlier replay as the baseline.
 func (f *replayFlags) earlier(l *loaded) error {
 	file, err := os.Open(f.baseline)
 	if err != nil {
@@ -156,7 +155,7 @@ func (f *replayFlags) earlier(l *loaded) error {
 		return fmt.Errorf("%s: %w", f.baseline, err)
 	}
 	if r.Source.SHA256 != l.source.SHA256 {
-		return fmt.Errorf("%s is the report of another recording (sha256:%s), and this one is sha256:%s: replay this one against the baseline first", f.baseline, r.Source.SHA256, l.source.SHA256)
+		return fmt.Errorf("%s is the report of another recording: it has sha256:%s, and this one sha256:%s; replay this one against the baseline first", f.baseline, r.Source.SHA256, l.source.SHA256)
 	}
 	observed, err := compare.DecodeObserved(r.Observed, l.plan.Endpoints)
 	if err != nil {
@@ -166,7 +165,7 @@ func (f *replayFlags) earlier(l *loaded) error {
 	return nil
 }
 
-// preflight lists what only the client has, and stops if it is missing.
+// preflight lists the secrets that only the client has, and stops if some are missing.
 func (f *replayFlags) preflight(cmd *cobra.Command, l *loaded, o *replay.Options) (all []report.Need, err error) {
 	missing := l.graph.Missing(o.Set)
 	lacks := map[string]bool{}
@@ -211,7 +210,7 @@ func (f *replayFlags) preflight(cmd *cobra.Command, l *loaded, o *replay.Options
 		return all, nil
 	}
 	w := cmd.ErrOrStderr()
-	fmt.Fprintln(w, "These requests need secrets that only their client has, and that are redacted in the recording:")
+	fmt.Fprintln(w, "These requests need secrets that only their client has; the recording has them redacted:")
 	for i, n := range missing {
 		if i == 20 {
 			fmt.Fprintf(w, "  and %d more\n", len(missing)-i)
@@ -219,5 +218,5 @@ func (f *replayFlags) preflight(cmd *cobra.Command, l *loaded, o *replay.Options
 		}
 		fmt.Fprintf(w, "  %-28s %s  needed %d×, first by %s\n", n.Place, n.Token, len(n.Steps), n.Endpoint)
 	}
-	return nil, &codedError{codeIncomplete, fmt.Errorf("credentials are missing: supply them, as with --set %s=env:NAME or --credentials FILE, or say --without-credentials leave-out or send", strings.TrimPrefix(missing[0].Place, "req."))}
+	return nil, &codedError{codeIncomplete, fmt.Errorf("credentials are missing: supply them, as with --set %s=env:NAME or --credentials FILE, or give --without-credentials leave-out or send", strings.TrimPrefix(missing[0].Place, "req."))}
 }

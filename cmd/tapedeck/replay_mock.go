@@ -10,12 +10,12 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// beforeName is the object with what the responder did before the run: once it is reset, it
-// does not know it any more.
+// beforeName is the object with the responder's receipt from before the run, which the
+// responder loses when it is reset.
 const beforeName = "mock-before.json"
 
-// reset has the responder begin anew. Its receipt from before the first reset counts, since
-// the target's start is in it. A receipt from before a later reset does not count: it belongs
+// reset resets the responder. Its receipt from before the first reset counts, because it
+// includes the target's start. A receipt from before a later reset does not count: it belongs
 // to an earlier process. reset returns the number of resets as text, "" without a responder.
 func (g *generator) reset(ctx context.Context) (resets string, err error) {
 	if g.mock == nil {
@@ -34,7 +34,7 @@ func (g *generator) reset(ctx context.Context) (resets string, err error) {
 	return strconv.FormatInt(r.Resets+1, 10), nil
 }
 
-// keepBefore keeps what the responder did before it is reset, in case the answer to that is
+// keepBefore keeps the responder's receipt before a reset, in case the answer to the reset is
 // lost, and stores it in case this process dies.
 func (g *generator) keepBefore(ctx context.Context) error {
 	r, err := g.mock.receipt(ctx)
@@ -52,7 +52,7 @@ func (g *generator) keepBefore(ctx context.Context) error {
 	return g.meeting.Keep(ctx, beforeName, text)
 }
 
-// findBefore finds what a process before has stored of it.
+// findBefore reads the receipt that an earlier process stored.
 func (g *generator) findBefore(ctx context.Context) error {
 	text, err := g.meeting.Kept(ctx, beforeName)
 	if err != nil || text == nil {
@@ -66,8 +66,8 @@ func (g *generator) findBefore(ctx context.Context) error {
 	return nil
 }
 
-// addMock adds what the responder did to the report. resets is how often it had been reset
-// when the run began: another number tells that its receipt is not of the whole run.
+// addMock adds the responder's receipt to the report. resets is the number of its resets when
+// the run began. If the number has changed, the receipt does not cover the whole run.
 func (g *generator) addMock(ctx context.Context, r *report.Report, resets string) {
 	if g.mock == nil {
 		return
@@ -77,7 +77,7 @@ func (g *generator) addMock(ctx context.Context, r *report.Report, resets string
 	}
 	if g.before == nil && g.meeting != nil {
 		if err := g.findBefore(ctx); err != nil {
-			lacks("it is not known what the target asked the responder for before the run: %s", err)
+			lacks("the responder's receipt from before the run can't be read: %s", err)
 		}
 	}
 	now, err := g.mock.receipt(ctx)
@@ -91,8 +91,8 @@ func (g *generator) addMock(ctx context.Context, r *report.Report, resets string
 	}
 	switch {
 	case now.Resets == 0:
-		lacks("the responder was started anew during the run: what it did before is not known")
+		lacks("the responder restarted during the run, and its earlier receipt is lost")
 	case strconv.FormatInt(now.Resets, 10) != resets:
-		lacks("somebody else reset the responder during the run, so that it is not known what it missed before: its receipt says resets: %d, want %s; let nobody but this run reach its admin port", now.Resets, cmp.Or(resets, "(unknown)"))
+		lacks("somebody else reset the responder during the run, so its earlier misses are not known: its receipt says resets: %d, want %s; let only this run reach its admin port", now.Resets, cmp.Or(resets, "(unknown)"))
 	}
 }

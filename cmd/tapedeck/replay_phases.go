@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// phases are lines on standard error that say how far a process is: one for each phase, and
-// one from time to time. A command that a person runs says nothing.
+// phases logs the progress of a process on standard error: a line for each phase, and one every
+// sayEvery. A command that a person runs logs nothing.
 type phases struct {
 	mu     sync.Mutex
 	w      io.Writer // nil: nobody reads it
@@ -17,7 +17,7 @@ type phases struct {
 	detail string // of the phase, as of now
 }
 
-// sayEvery is how often a phase that goes on is told of.
+// sayEvery is the time between two lines about the same phase.
 const sayEvery = 30 * time.Second
 
 // say begins a phase.
@@ -28,14 +28,14 @@ func (p *phases) say(format string, args ...any) {
 	p.write(p.phase)
 }
 
-// tell tells of something in a phase.
+// tell logs an event within a phase.
 func (p *phases) tell(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.write(fmt.Sprintf(format, args...))
 }
 
-// now sets what is told of the phase from time to time.
+// now sets the line that repeat logs.
 func (p *phases) now(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,7 +48,7 @@ func (p *phases) write(text string) {
 	}
 }
 
-// repeat tells of phases that go on, until it is stopped.
+// repeat logs the current phase every sayEvery, until stop is called.
 func (p *phases) repeat() (stop func()) {
 	ticker, end, ended := time.NewTicker(sayEvery), make(chan struct{}), make(chan struct{})
 	go func() {

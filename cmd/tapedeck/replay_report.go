@@ -13,19 +13,19 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// formFlags say where the report goes, and the rules that accept what is new.
+// formFlags name the files for the report, and for the rules that accept new differences.
 type formFlags struct {
 	output, report, html, junit, markdown string
 	accept                                string
 }
 
 func (f *formFlags) register(fs *pflag.FlagSet) {
-	fs.StringVarP(&f.output, "output", "o", "pretty", "form of the report on standard output: `pretty`, json, yaml, csv, or none")
+	fs.StringVarP(&f.output, "output", "o", "pretty", "format of the report on standard output: `pretty`, json, yaml, csv, or none")
 	fs.StringVar(&f.report, "report", "", "write the report as JSON to `file`")
-	fs.StringVar(&f.html, "html", "", "write it as one HTML page to `file`")
-	fs.StringVar(&f.junit, "junit", "", "write it as JUnit XML to `file`")
-	fs.StringVar(&f.markdown, "markdown", "", "write it as Markdown to `file`, such as $GITHUB_STEP_SUMMARY")
-	fs.StringVar(&f.accept, "accept", "", "write `file` with the rules that accept what is new")
+	fs.StringVar(&f.html, "html", "", "write the report as one HTML page to `file`")
+	fs.StringVar(&f.junit, "junit", "", "write the report as JUnit XML to `file`")
+	fs.StringVar(&f.markdown, "markdown", "", "write the report as Markdown to `file`, such as $GITHUB_STEP_SUMMARY")
+	fs.StringVar(&f.accept, "accept", "", "write rules that accept the new differences to `file`")
 }
 
 // written is a file that a replay writes. The rules of --accept have no form.
@@ -71,8 +71,8 @@ func (f *replayFlags) unfired(r *report.Report, l *loaded) {
 	}
 }
 
-// finish writes the report in all forms, and returns the exit code. A form that can't be
-// written does not keep the others from it.
+// finish writes the report in all forms, and returns the exit code. If one form can't be
+// written, it still writes the others.
 func (f *replayFlags) finish(cmd *cobra.Command, r *report.Report, l *loaded) error {
 	var failed []error
 	for _, one := range f.files() {
@@ -105,7 +105,7 @@ func (f *replayFlags) finish(cmd *cobra.Command, r *report.Report, l *loaded) er
 	return nil
 }
 
-// writeRules writes the rules that accept what is new.
+// writeRules writes the rules that accept the new differences.
 func (f *replayFlags) writeRules(cmd *cobra.Command, l *loaded) error {
 	rules, left, err := l.compare.Comparer.Finish().Accept(l.plan.Endpoints)
 	if err != nil {
@@ -117,7 +117,7 @@ func (f *replayFlags) writeRules(cmd *cobra.Command, l *loaded) error {
 	return writeWhole(f.accept, 0o644, func(w io.Writer) error { _, err := w.Write(rules); return err })
 }
 
-// writeReport writes a file at once or not at all.
+// writeReport writes a file in one step: it is whole or not there.
 func writeReport(name, form string, r *report.Report) error {
 	to, err := report.FormNamed(form)
 	if err != nil {

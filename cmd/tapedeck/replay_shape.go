@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/schedule"
 )
 
-// loadFlags say when what is sent, and how much at most.
+// loadFlags say when requests are sent, and how many at most.
 type loadFlags struct {
 	load        replay.Load // as far as its fields are flags
 	speed       string
@@ -25,22 +25,22 @@ type loadFlags struct {
 }
 
 func (f *loadFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.speed, "speed", "1", "divides recorded times and pauses by a `factor`, as 2 or 2x")
-	fs.IntVar(&f.load.Copies, "copies", 1, "how many copies of the recording are sent at the same time")
-	fs.Float64Var(&f.load.Rate, "rate", 0, "send so many requests per second, in recorded order")
-	fs.IntVarP(&f.load.Users, "users", "u", 0, "closed loop: so many `virtual users`, each going through the recording as fast as answers come")
-	fs.IntVar(&f.load.Sessions, "sessions", 0, "closed loop: so many recorded `sessions` at a time, with their pauses")
-	fs.StringArrayVar(&f.stages, "stage", nil, "a stage of the load, as `rate=50,for=30s,ramp=5s` or vus=10,for=1m; may be repeated")
-	fs.IntVarP(&f.load.Passes, "times", "n", 0, "go through the recording so many times; by default once")
-	fs.DurationVarP(&f.load.For, "for", "f", 0, "end after this `time`")
-	fs.Int64Var(&f.load.Requests, "requests", 0, "end after so many requests")
-	fs.IntVar(&f.maxInFlight, "max-in-flight", replay.DefaultInFlight, "bound on requests under way; what exceeds it is sent late, and counted")
-	fs.DurationVar(&f.maxLag, "max-lag", replay.DefaultLag, "how late one request in a hundred may be sent; else the result is void")
-	fs.Float64Var(&f.bounds.PerSecond, "max-rate", 5000, "refuse a load of more `requests per second`; 0: any")
-	fs.Int64Var(&f.bounds.Requests, "max-requests", 5_000_000, "refuse a load of more `requests`; 0: any")
+	fs.StringVar(&f.speed, "speed", "1", "divide recorded times and pauses by this `factor`, such as 2 or 0.5x")
+	fs.IntVar(&f.load.Copies, "copies", 1, "send this many copies of the recording at the same time")
+	fs.Float64Var(&f.load.Rate, "rate", 0, "send this many requests per second, in recorded order, instead of at recorded times")
+	fs.IntVarP(&f.load.Users, "users", "u", 0, "closed loop: this many `virtual users` each go through the recording as fast as answers come")
+	fs.IntVar(&f.load.Sessions, "sessions", 0, "closed loop: send this many recorded `sessions` at a time, with their pauses")
+	fs.StringArrayVar(&f.stages, "stage", nil, "a stage of the load, such as `rate=50,for=30s,ramp=5s` or vus=10,for=1m; may be repeated")
+	fs.IntVarP(&f.load.Passes, "times", "n", 0, "go through the recording this many times; 0 means once, or as often as --for or --requests allow")
+	fs.DurationVarP(&f.load.For, "for", "f", 0, "stop sending after this `time`")
+	fs.Int64Var(&f.load.Requests, "requests", 0, "stop after this many requests")
+	fs.IntVar(&f.maxInFlight, "max-in-flight", replay.DefaultInFlight, "most requests under way at a time; further ones are sent late, and counted")
+	fs.DurationVar(&f.maxLag, "max-lag", replay.DefaultLag, "the result is void if more than one request in a hundred is sent later than this `time`")
+	fs.Float64Var(&f.bounds.PerSecond, "max-rate", 5000, "reject a load of more `requests per second`; 0 means no limit")
+	fs.Int64Var(&f.bounds.Requests, "max-requests", 5_000_000, "reject a load of more `requests`; 0 means no limit")
 }
 
-// shape reads the flags. It checks the time that an answer, and a request, may take, too.
+// shape reads the flags. It also checks --timeout and --max-time.
 func (f *loadFlags) shape(timeout, maxTime time.Duration) (l replay.Load, err error) {
 	l = f.load
 	if l.Speed, err = strconv.ParseFloat(strings.TrimSuffix(f.speed, "x"), 64); err != nil || !(l.Speed >= 1e-6 && l.Speed <= 1e6) { // false for NaN
@@ -84,7 +84,7 @@ func (f *loadFlags) shape(timeout, maxTime time.Duration) (l replay.Load, err er
 	case ways > 1:
 		return l, errors.New("--rate, --users, --sessions and --stage: want one of them")
 	case l.Copies > 1 && ways > 0:
-		return l, errors.New("--copies: it multiplies recorded times, and is not for --rate, --users, --sessions and --stage")
+		return l, errors.New("--copies: it can't be combined with --rate, --users, --sessions and --stage, which don't send at recorded times")
 	}
 	for _, text := range f.stages {
 		unit, s, err := schedule.ParseStage(text)

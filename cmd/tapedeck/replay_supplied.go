@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/carry"
 )
 
-// suppliedFlags say which values requests carry that are not recorded.
+// suppliedFlags supply values that requests carry and the recording lacks.
 type suppliedFlags struct {
 	set                []string
 	credentials        []string
@@ -19,13 +19,13 @@ type suppliedFlags struct {
 }
 
 func (f *suppliedFlags) register(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&f.set, "set", nil, "a value for a place of requests, as `header.Authorization=env:TOKEN`; may be repeated")
-	fs.StringArrayVar(&f.credentials, "credentials", nil, "`file` with such values, one a line; may be repeated")
-	fs.StringVar(&f.withoutCredentials, "without-credentials", "stop", "what to do with requests whose credentials are missing: `stop`, leave-out or send")
-	fs.StringVar(&f.carryRules, "carry-rules", "", "`file` of rules for what is carried from answers to requests")
+	fs.StringArrayVar(&f.set, "set", nil, "set a part of each request to a value, such as `header.Authorization=env:TOKEN`; may be repeated")
+	fs.StringArrayVar(&f.credentials, "credentials", nil, "`file` with values as for --set, one on each line; may be repeated")
+	fs.StringVar(&f.withoutCredentials, "without-credentials", "stop", "if requests lack credentials: `stop`, leave-out those requests, or send them as recorded")
+	fs.StringVar(&f.carryRules, "carry-rules", "", "`file` with rules for values that requests carry from earlier answers")
 }
 
-// settings reads what the user supplies.
+// settings reads the values that the user supplies.
 func (f *suppliedFlags) settings() (all []carry.Setting, err error) {
 	add := func(where, line string) error {
 		one, err := carry.ParseSetting(line, os.LookupEnv)

@@ -35,32 +35,32 @@ type targetFlags struct {
 }
 
 func (f *targetFlags) register(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&f.target, "target", nil, "`URL` that requests are sent to, or PORT=URL for those captured at a port; may be repeated; by default the recorded port of localhost")
+	fs.StringArrayVar(&f.target, "target", nil, "`URL` to send requests to, or PORT=URL for those captured at a port; may be repeated; the default is the recorded port of localhost")
 	fs.BoolVar(&f.rewriteHost, "rewrite-host", false, "send the target's host as Host instead of the recorded one")
-	fs.StringVar(&f.caFile, "tls-ca", "", "`file` with the CAs that the target's certificate is verified by; the system's by default")
-	fs.StringVar(&f.serverName, "tls-server-name", "", "`name` that the target's certificate must have; the target's host by default")
+	fs.StringVar(&f.caFile, "tls-ca", "", "`file` with the CAs that verify the target's certificate; the default is the system's")
+	fs.StringVar(&f.serverName, "tls-server-name", "", "`name` that the target's certificate must have; the default is the target's host")
 	fs.StringVar(&f.certFile, "tls-cert", "", "`file` with the client's certificate")
-	fs.StringVar(&f.keyFile, "tls-key", "", "`file` with its key")
-	fs.DurationVar(&f.timeout, "timeout", wire.DefaultTimeout, "how long an answer may make no progress, and go on after --for")
-	fs.DurationVar(&f.maxTime, "max-time", wire.DefaultMaxTime, "how long a request may take in all, beside what the recorded one took")
+	fs.StringVar(&f.keyFile, "tls-key", "", "`file` with the key of the client's certificate")
+	fs.DurationVar(&f.timeout, "timeout", wire.DefaultTimeout, "longest `time` without progress of an answer, and for open answers after --for")
+	fs.DurationVar(&f.maxTime, "max-time", wire.DefaultMaxTime, "longest `time` of a request, in addition to the recorded duration")
 }
 
-// baselineURL tells a URL from the name of a file.
+// baselineURL parses a URL, and reports whether text is one and not the name of a file.
 func baselineURL(text string) (*url.URL, bool) {
 	u, err := url.Parse(text)
 	return u, err == nil && u.Scheme != "" && u.Host != ""
 }
 
-// targetFlag is a value of --target: a URL, perhaps for what was captured at one port.
+// targetFlag is a value of --target: a URL for all requests, or for those captured at one port.
 type targetFlag struct {
 	port string // "": any
 	url  *url.URL
 }
 
-// maxTargets is how many there may be: as many as a plan tells apart.
+// maxTargets is the number of targets that a plan can tell apart.
 const maxTargets = 255
 
-// parseTargets reads the values of --target. That for any port is the first.
+// parseTargets reads the values of --target. The target for any port comes first.
 func parseTargets(values []string) (all []targetFlag, err error) {
 	for _, value := range values {
 		t, text := targetFlag{}, value
@@ -78,7 +78,7 @@ func parseTargets(values []string) (all []targetFlag, err error) {
 			return nil, fmt.Errorf("--target: %w", err)
 		}
 		if slices.ContainsFunc(all, func(other targetFlag) bool { return other.port == t.port }) {
-			return nil, fmt.Errorf("--target %s: there is one for the same requests already: want one URL, and one PORT=URL for each port", value)
+			return nil, fmt.Errorf("--target %s: another --target is for the same requests: want at most one URL, and one PORT=URL for each port", value)
 		}
 		all = append(all, t)
 	}
@@ -97,13 +97,13 @@ func parseTargets(values []string) (all []targetFlag, err error) {
 	return all, nil
 }
 
-// targets are where requests go, by the ports at which they were captured.
+// targets maps the ports at which requests were captured to URLs.
 type targets struct {
 	flags   []targetFlag
 	unknown map[string]bool // ports that have no target
 }
 
-// number is that of the target of an exchange; it notes a port that has none.
+// number returns the number of an exchange's target. It notes a port that has no target.
 func (t *targets) number(e *recording.Exchange) uint8 {
 	port := capturedPort(e)
 	for i, f := range t.flags {
@@ -119,12 +119,12 @@ func (t *targets) number(e *recording.Exchange) uint8 {
 
 func capturedPort(e *recording.Exchange) string { return e.Tags.Get(recording.TagReverseProxyPort) }
 
-// check tells whether every request of the plan has a target. Without a flag, the target is
-// loopback at the port that the first one was captured at.
+// check returns an error if a request of the plan has no target. Without a flag, the target is
+// localhost, with the port at which the first request was captured.
 func (t *targets) check(p *plan.Plan) error {
 	if len(t.unknown) > 0 {
 		port := slices.Min(slices.Collect(maps.Keys(t.unknown)))
-		return fmt.Errorf("--target: requests were captured at port %s, for which there is no target: want --target %[1]s=URL, or --target URL for all other ports", cmp.Or(port, "(unknown)"))
+		return fmt.Errorf("--target: requests captured at port %s have no target: want --target %[1]s=URL, or --target URL for all other ports", cmp.Or(port, "(unknown)"))
 	}
 	if len(t.flags) > 0 {
 		return nil
@@ -186,7 +186,7 @@ func (f *targetFlags) client(target *url.URL, load replay.Load, run string) (*wi
 	return wire.New(wire.Options{Target: target, RewriteHost: f.rewriteHost, TLS: config, Timeout: f.timeout, MaxTime: f.maxTime, Run: run, Pace: pace})
 }
 
-// clients makes the clients of all targets, and that of a baseline, which close ends.
+// clients makes the clients of all targets and of a baseline. end closes them.
 func (f *replayFlags) clients(o *replay.Options, to *targets) (end func(), err error) {
 	var all []*wire.Client
 	end = func() {
@@ -218,8 +218,8 @@ func (f *replayFlags) clients(o *replay.Options, to *targets) (end func(), err e
 	return end, nil
 }
 
-// runID is the ID of the run in the header of each request: what ends the ID that its shards
-// have in common, if it can be one.
+// runID returns the ID of the run for the header of each request: the last part of --run if it
+// is a valid ID, and a random one otherwise.
 func (f *replayFlags) runID() string {
 	if id := path.Base(f.id); contract.IsReplayID(id) {
 		return id

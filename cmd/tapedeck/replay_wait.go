@@ -19,18 +19,18 @@ import (
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
-// envoy is the Envoy of this pod, as Istio's agent answers for it.
+// envoy is the Envoy of this pod. Istio's agent answers for it.
 type envoy struct {
 	ready, quit string // addresses
 	client      *http.Client
-	// seen tells that somebody listens, absent that nobody does.
+	// seen means that Envoy listens, and absent that it does not.
 	seen, absent bool
 }
 
 const (
-	// envoyLook is how long an Envoy may take until it listens, where there may be none.
+	// envoyLook is how long --envoy auto waits for an Envoy to listen.
 	envoyLook = 3 * time.Second
-	// envoyEnd is how long ending it is tried.
+	// envoyEnd is how long the replay tries to end it.
 	envoyEnd = 10 * time.Second
 )
 
@@ -38,8 +38,8 @@ func newEnvoy() *envoy {
 	return &envoy{ready: "127.0.0.1:15021", quit: "127.0.0.1:15020", client: directClient()}
 }
 
-// directClient asks without a proxy, whatever the environment says, follows no redirect and
-// keeps no connection.
+// directClient returns a client that uses no proxy, whatever the environment says, follows no
+// redirects and keeps no connections.
 func directClient() *http.Client {
 	return &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},
@@ -48,7 +48,7 @@ func directClient() *http.Client {
 	}
 }
 
-// await waits until Envoy is ready: nothing of this pod gets anywhere before.
+// await waits until Envoy is ready. Until then this pod has no network.
 func (e *envoy) await(ctx context.Context, mode string, say func(string, ...any)) error {
 	switch mode {
 	case envoyNone:
@@ -78,8 +78,8 @@ func (e *envoy) await(ctx context.Context, mode string, say func(string, ...any)
 	return nil
 }
 
-// end ends Envoy: a Job's pod with a classic sidecar would never end. Who failed before it was
-// waited for looks for it now.
+// end ends Envoy, because the pod of a Job with a classic sidecar would never end. A replay that
+// failed before it waited for Envoy looks for it now.
 func (e *envoy) end(ctx context.Context, mode string) error {
 	patience := map[string]time.Duration{envoyWait: envoyEnd, envoyAuto: envoyLook}[mode]
 	switch {
@@ -99,8 +99,8 @@ func (e *envoy) end(ctx context.Context, mode string) error {
 	return err
 }
 
-// every tries something again and again until it succeeds or the context ends. It returns the
-// last error that says more than that the time is up.
+// every calls try until it succeeds or the context ends. It returns the last error that says
+// more than that the time is up.
 func every(ctx context.Context, pause time.Duration, try func(context.Context) error) error {
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()
@@ -124,8 +124,8 @@ func every(ctx context.Context, pause time.Duration, try func(context.Context) e
 // maxReceipt bounds a receipt.
 const maxReceipt = 1 << 20
 
-// ask sends a request that must be answered with 200. The answer is decoded into v, unless it
-// is nil.
+// ask sends a request, and wants an answer with status 200. It decodes the answer into v unless
+// v is nil.
 func ask(ctx context.Context, client *http.Client, method, at string, v any) error {
 	req, err := http.NewRequestWithContext(ctx, method, at, nil)
 	if err != nil {
@@ -142,7 +142,7 @@ func ask(ctx context.Context, client *http.Client, method, at string, v any) err
 		err = fmt.Errorf("%s %s: %s", method, at, resp.Status)
 	case err != nil:
 	case len(body) > maxReceipt:
-		err = fmt.Errorf("%s %s: the answer is larger than %d bytes, the most that is read", method, at, maxReceipt)
+		err = fmt.Errorf("%s %s: the answer has more than %d bytes, the limit", method, at, maxReceipt)
 	case v != nil:
 		err = json.Unmarshal(body, v)
 	}
@@ -153,18 +153,18 @@ func ask(ctx context.Context, client *http.Client, method, at string, v any) err
 type responder struct {
 	url    *url.URL
 	client *http.Client
-	// patience is how long a question is asked again and again.
+	// patience bounds the retries of a request.
 	patience time.Duration
-	// replayed is the recording that is sent.
+	// replayed is the recording that the replay sends.
 	replayed mock.Source
 }
 
-// maxPatience bounds how long a responder that was ready is asked again and again.
+// maxPatience bounds the retries of requests to a responder that was ready.
 const maxPatience = 30 * time.Second
 
 func (r *responder) at(path string) string { return strings.TrimSuffix(r.url.String(), "/") + path }
 
-// await waits until the responder has loaded its recording, and looks which one that is.
+// await waits until the responder has loaded its recording, and checks which one that is.
 func (r *responder) await(ctx context.Context) error {
 	if err := every(ctx, time.Second, func(ctx context.Context) error { return ask(ctx, r.client, http.MethodGet, r.at("/healthz"), nil) }); err != nil {
 		return fmt.Errorf("--responder: it is not ready: %w", err)
@@ -173,22 +173,22 @@ func (r *responder) await(ctx context.Context) error {
 	return err
 }
 
-// receipt returns the receipt up to now.
+// receipt returns the current receipt.
 func (r *responder) receipt(ctx context.Context) (c mock.Receipt, err error) {
 	return r.tried(ctx, http.MethodGet, "/receipt")
 }
 
-// reset has the responder forget whom it answered. It returns the receipt up to now.
+// reset resets the responder, and returns its receipt up to then.
 func (r *responder) reset(ctx context.Context) (c mock.Receipt, err error) {
 	return r.tried(ctx, http.MethodPost, "/reset")
 }
 
-// tried asks for a receipt several times: a connection may break.
+// tried asks for a receipt, and retries because a connection may break.
 func (r *responder) tried(ctx context.Context, method, path string) (c mock.Receipt, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	err = every(ctx, time.Second, func(ctx context.Context) error {
-		c = mock.Receipt{} // not a mixture with that of an attempt before
+		c = mock.Receipt{} // drop the fields of an earlier attempt
 		return ask(ctx, r.client, method, r.at(path), &c)
 	})
 	if err == nil {
@@ -200,11 +200,12 @@ func (r *responder) tried(ctx context.Context, method, path string) (c mock.Rece
 	return c, nil
 }
 
-// check tells whether a receipt is one, by the recording that it names, and whether that is the
-// snapshot that is replayed. A place that is no snapshot has another hash in each direction.
+// check returns an error if a receipt names no recording, or another one than the snapshot that
+// is replayed. It compares only snapshots, because another place has a different hash for each
+// direction.
 func (r *responder) check(answers mock.Source) error {
 	if sum, err := hex.DecodeString(answers.SHA256); err != nil || len(sum) != sha256.Size {
-		return fmt.Errorf("%s is no responder: its receipt has no recording with a SHA-256; want the admin port of tapedeck mock", r.url)
+		return fmt.Errorf("%s is not a responder: its receipt names no recording with a SHA-256; want the admin port of tapedeck mock", r.url)
 	}
 	if pin := "@sha256:" + r.replayed.SHA256; strings.Contains(r.replayed.Place, pin) && answers.SHA256 != r.replayed.SHA256 {
 		return fmt.Errorf("it answers from another recording than the snapshot that is replayed: %.300q (sha256:%s), want %s; start it with that snapshot", answers.Place, answers.SHA256, r.replayed.Place)
@@ -212,8 +213,8 @@ func (r *responder) check(answers mock.Source) error {
 	return nil
 }
 
-// awaitTargets waits until each target answers a request, other than as a gateway in front of
-// one that does not listen yet.
+// awaitTargets waits until each target answers a request. Statuses 502 to 504 don't count, since
+// a gateway answers with them for a target that does not listen yet.
 func awaitTargets(ctx context.Context, o *replay.Options) error {
 	first := map[*wire.Client]int{}
 	for n, step := range o.Plan.Steps() {
@@ -242,7 +243,7 @@ func awaitTargets(ctx context.Context, o *replay.Options) error {
 				return err
 			}
 			if status := answer.Live.HTTP.Res.StatusCode; 502 <= status && status <= 504 {
-				return fmt.Errorf("it answers OPTIONS / with %d, as a gateway does that reaches nobody: want any other answer", status)
+				return fmt.Errorf("it answers OPTIONS / with %d, like a gateway that can't reach its upstream: want a status other than 502, 503 and 504", status)
 			}
 			return nil
 		}); err != nil {
@@ -252,9 +253,9 @@ func awaitTargets(ctx context.Context, o *replay.Options) error {
 	return nil
 }
 
-// probe is a request that changes nothing, to the host and in the version of a recorded one:
-// OPTIONS /, which RFC 9110 calls safe in section 9.2.1. OPTIONS * would
-// ask for less, but Envoy has no route for it, and answers itself.
+// probe returns a request that changes nothing, with the host and the version of a recorded one:
+// OPTIONS /, which RFC 9110 calls safe in section 9.2.1. It is not OPTIONS *, because Envoy has
+// no route for that, and answers itself.
 func probe(of *recording.Exchange) *recording.Exchange {
 	e := &recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, L7Protocol: of.L7Protocol, HTTP: &recording.HTTP{}}
 	req, was := &e.HTTP.Req, &of.HTTP.Req

@@ -10,10 +10,9 @@ import (
 	"testing"
 )
 
-// reservedPort returns an address of loopback at which nobody listens, and a function that listens
-// there. No other process is given the port until the test ends. A listener that is closed would leave
-// its port to the next process that asks for a free one.
-func reservedPort(t *testing.T) (address string, listen func() (net.Listener, error)) {
+// reservedPort returns a loopback address on which nobody listens. The system gives the port to no
+// other process until the test ends, as it would with the port of a closed listener.
+func reservedPort(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -29,10 +28,5 @@ func reservedPort(t *testing.T) (address string, listen func() (net.Listener, er
 	if err != nil {
 		t.Fatal(err)
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(at.(*syscall.SockaddrInet4).Port)), func() (net.Listener, error) {
-		if err := syscall.Listen(fd, syscall.SOMAXCONN); err != nil {
-			return nil, err
-		}
-		return net.FileListener(file)
-	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(at.(*syscall.SockaddrInet4).Port))
 }

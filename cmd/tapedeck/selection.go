@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/snapshot"
 )
 
-// selection is what flags select of a recording: by the filters of inspect, and by the
-// rules of contract's filter.
+// selection has the flags that select exchanges of a recording: the filters of inspect, and
+// rules of contract/filter.
 type selection struct {
 	cmd              *cobra.Command
 	inspect          inspect.Options
@@ -26,8 +26,8 @@ type selection struct {
 	names            []string // of the flags
 }
 
-// flagNames gives flags of inspect other names, where from and to are places; those that
-// are called "" show, and select nothing.
+// flagNames renames flags of inspect for commands whose from and to are places. It leaves out
+// those with the name "", which select nothing.
 var flagNames = map[string]string{"from": "from-time", "to": "to-time", "output": "", "show": "", "parts": ""}
 
 func (s *selection) register(cmd *cobra.Command) {
@@ -49,12 +49,12 @@ func (s *selection) register(cmd *cobra.Command) {
 	}
 	flags.StringVar(&s.include, "include", "", `only exchanges that match one of these rules, such as "in path=/cart*; out host=*.internal"`)
 	flags.StringVar(&s.exclude, "exclude", "", "leave out exchanges that match one of these rules")
-	flags.DurationVar(&s.longest, "longest", read.DefaultLongest, "longest exchange that is found for sure; longer ones may be missed")
-	flags.BoolVar(&s.allowDamaged, "allow-damaged", false, "read what is readable of a damaged recording")
+	flags.DurationVar(&s.longest, "longest", read.DefaultLongest, "find all exchanges up to this `duration`; longer ones may be missed")
+	flags.BoolVar(&s.allowDamaged, "allow-damaged", false, "read the readable parts of a damaged recording")
 	s.names = append(s.names, "include", "exclude", "longest", "allow-damaged")
 }
 
-// parse returns the selection, with times as of now.
+// parse returns the selection. Relative times count back from now.
 func (s *selection) parse(now time.Time) (sel snapshot.Selection, err error) {
 	f := s.inspect.Filter
 	if f.From != "" && s.inspect.Since != "" {
@@ -75,7 +75,7 @@ func (s *selection) parse(now time.Time) (sel snapshot.Selection, err error) {
 			sel.Asked[name] = f.Value.String()
 		}
 	}
-	delete(sel.Asked, "since") // it is said as of when
+	delete(sel.Asked, "since") // from-time has it as a time
 	for name, t := range map[string]time.Time{"from-time": q.From, "to-time": q.To} {
 		if !t.IsZero() {
 			sel.Asked[name] = t.UTC().Format(time.RFC3339Nano)

@@ -23,7 +23,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// standIn is a mock that serves.
+// standIn is a running mock.
 type standIn struct {
 	*mock.Mock
 	lib    *mock.Library
@@ -35,8 +35,8 @@ type standIn struct {
 	once   sync.Once
 }
 
-// start loads the recording and serves it until end. wraps says that a command is run behind
-// it.
+// start loads the recording and serves it until end. wraps means that a command runs behind the
+// mock.
 func (f *mockFlags) start(cmd *cobra.Command, place string, wraps bool, log *slog.Logger) (_ *standIn, err error) {
 	ctx := cmd.Context()
 	o, err := f.options(log, wraps)
@@ -71,7 +71,7 @@ func (f *mockFlags) start(cmd *cobra.Command, place string, wraps bool, log *slo
 	}
 	if s.Mock, err = mock.New(ctx, s.lib, o); err != nil {
 		if s.kept != nil {
-			_ = s.kept.out.close(ctx) // of a run that never began
+			_ = s.kept.out.close(ctx) // the run never began
 		}
 		return nil, err
 	}
@@ -115,15 +115,15 @@ func (f *replayFlags) startMock(cmd *cobra.Command, place string) (*standIn, err
 	}
 	s, err := mf.start(cmd, place, true, log)
 	if errors.Is(err, mock.ErrEmpty) {
-		err = fmt.Errorf("--mock: the recording has no outbound exchange, so there is nothing to mock: leave --mock out: %w", err)
+		err = fmt.Errorf("--mock: the recording has no outbound exchange, so there is nothing to mock; leave --mock out: %w", err)
 	}
 	return s, err
 }
 
-// maxMisses is how many misses a report names.
+// maxMisses is the number of misses that a report lists.
 const maxMisses = 20
 
-// summary is what a mock did, for the report.
+// summary converts a mock's receipt for the report.
 func summary(r mock.Receipt) *report.Mock {
 	m := &report.Mock{Served: r.Served, Masked: r.Masked, Missed: r.Missed, Passthrough: r.Passthrough, Escaped: r.Escaped, NeverUsed: int64(r.NeverUsed)}
 	for _, one := range r.Misses {
@@ -152,7 +152,7 @@ func startApp(cmd *cobra.Command, args []string, dependencies *standIn) *app {
 	if dependencies != nil {
 		env = wrap.Environment(dependencies.Addr().Port, dependencies.trust)
 	}
-	// A signal reaches the application, too, but need not end it.
+	// A signal reaches the application too, but may not end it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(cmd.Context()))
 	a := &app{args: args, cancel: cancel, kill: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
@@ -162,7 +162,8 @@ func startApp(cmd *cobra.Command, args []string, dependencies *standIn) *app {
 	return a
 }
 
-// stop ends the application and waits for that. Once a signal has ended ctx, a person waits.
+// stop ends the application and waits until it has ended. If a signal has ended ctx, a person
+// is waiting, so stop kills the application after appKill.
 func (a *app) stop(ctx context.Context) {
 	a.cancel()
 	select {
@@ -177,7 +178,7 @@ func (a *app) stop(ctx context.Context) {
 	<-a.ended
 }
 
-// tellEnd says that the application has ended by itself, which explains requests that failed.
+// tellEnd reports that the application has ended early, which explains failed requests.
 func (a *app) tellEnd(cmd *cobra.Command) {
 	select {
 	case <-a.ended:
@@ -188,13 +189,13 @@ func (a *app) tellEnd(cmd *cobra.Command) {
 	}
 }
 
-// appKill is how long the application may take to end when the replay was interrupted.
+// appKill bounds the time that the application takes to end after an interrupt.
 const appKill = 500 * time.Millisecond
 
-// appStart bounds how long the application may take until it listens.
+// appStart bounds the time until the application listens.
 const appStart = time.Minute
 
-// isTaken tells whether somebody listens where the application is to.
+// isTaken reports whether another process listens on the application's address.
 func isTaken(ctx context.Context, target *url.URL) bool {
 	conn, err := connect(ctx, target)
 	if err == nil {

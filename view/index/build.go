@@ -21,27 +21,27 @@ import (
 )
 
 const (
-	// maxBody is how many bytes of a body, once decoded, of the messages of one side, and of
-	// the headers of one side are searched.
+	// maxBody is the number of searched bytes of each of these: a decoded body, the messages of
+	// one side, and the headers of one side.
 	maxBody = 16 << 10
-	// maxHeld is how much of the JSON of exchanges is in memory while they are sorted.
+	// maxHeld bounds the JSON of exchanges in memory while they are sorted, in bytes.
 	maxHeld = 64 << 20
-	// batchBytes is how long the texts are that are handed on at a time.
+	// batchBytes is the length of the texts that one goroutine passes to the other at a time.
 	batchBytes = 256 << 10
-	// maxGroups bounds the endpoints of workloads and hosts that are told apart.
+	// maxGroups bounds the endpoints of workloads and hosts. Further ones count as one.
 	maxGroups = 1 << 18
 )
 
-// head says what is in an index.
+// head describes an index.
 type head struct {
-	// State identifies what the index was made of.
+	// State identifies the content of the recording that the index was made from.
 	State  string
 	Rows   int
 	Blocks int // of words
 	Groups [][4]uint32
 	Calls  []callKey
 	Report Report
-	// Check holds for what JSON doesn't: that this is all of it.
+	// Check shows that the JSON is complete.
 	Check string
 }
 
@@ -67,14 +67,14 @@ type builder struct {
 	buf    []byte
 }
 
-// batch is text that is handed on.
+// batch has the texts of some rows, for the goroutine that finds words.
 type batch struct {
-	first int // row
+	first int // number of the first row
 	text  []byte
-	ends  []int // of each row's
+	ends  []int // of each row's text
 }
 
-// build writes an index of what a reader reads.
+// build writes an index of the records of a reader.
 func build(ctx context.Context, w *writer, in *read.Reader, state, dir string, progress func(Progress), taken func() int) error {
 	b := &builder{ctx: ctx, w: w, groups: map[[4]uint32]uint32{}, keys: [][4]uint32{{}}}
 	defer b.coding.Close()
@@ -187,7 +187,7 @@ func build(ctx context.Context, w *writer, in *read.Reader, state, dir string, p
 	return w.add(ctx, kindHead, 0, text)
 }
 
-// progressRows is after how many rows progress is told.
+// progressRows is the number of rows between two reports of progress.
 const progressRows = 1 << 12
 
 // add adds a row.
@@ -199,7 +199,7 @@ func (b *builder) add(rec *read.Record) error {
 	n := len(b.values[0]) - 1
 	host := uint32(b.values[colHost][n])
 	if e.Direction == recording.In {
-		host = b.names.number(colHost, "") // it is the workload's own
+		host = b.names.number(colHost, "") // the host is the workload itself
 	}
 	key := [4]uint32{uint32(b.values[colDirection][n]), uint32(b.values[colWorkload][n]), host, uint32(b.values[colEndpoint][n])}
 	group, ok := b.groups[key]
@@ -246,8 +246,8 @@ func (b *builder) add(rec *read.Record) error {
 	return nil
 }
 
-// target is the path and the query of a request's target. A client of a proxy sends a whole URL, of
-// which the server sees these two.
+// target returns the path and the query of a request's target. A client of a proxy sends a whole
+// URL, but the server sees only these two.
 func target(uri string) string {
 	if strings.HasPrefix(uri, "/") {
 		return uri
@@ -290,7 +290,7 @@ func (b *builder) flushValues() error {
 	return nil
 }
 
-// flush writes what is left.
+// flush writes the rows that are in no part yet.
 func (b *builder) flush() error {
 	if b.rows%packRows != 0 {
 		if err := b.flushPack(); err != nil {
@@ -308,7 +308,7 @@ func (b *builder) flush() error {
 	return nil
 }
 
-// text appends what is searched of a record. NUL stands between what does not belong together.
+// text appends the searched texts of a record. NUL separates unrelated texts.
 func (b *builder) text(dst []byte, rec *read.Record) []byte {
 	field := func(s string) {
 		dst = append(append(dst, s...), 0)
@@ -342,7 +342,7 @@ func (b *builder) text(dst []byte, rec *read.Record) []byte {
 			}
 			var err error
 			if b.body, err = half.Decode(&b.coding, b.body[:0], maxBody); err != nil && len(b.body) == 0 {
-				b.body = append(b.body, clip(half.Body, maxBody)...) // as it was sent
+				b.body = append(b.body, clip(half.Body, maxBody)...) // not decoded
 			}
 			dst = appendText(dst, b.body)
 			if strings.HasPrefix(strings.ToLower(half.Headers.Get("Content-Type")), "application/x-www-form-urlencoded") {
@@ -373,12 +373,12 @@ func (b *builder) text(dst []byte, rec *read.Record) []byte {
 
 func clip[T string | []byte](s T, most int) T { return s[:min(len(s), most)] }
 
-// appendText appends what is text in data: all of it or, if it is binary, what looks like words.
+// appendText appends data if it is text. Of binary data it appends the parts that look like text.
 func appendText(dst, data []byte) []byte {
 	whole := len(data)
 	for n := 1; n < min(len(data)+1, utf8.UTFMax); n++ {
 		if last := data[len(data)-n:]; utf8.RuneStart(last[0]) {
-			if !utf8.FullRune(last) { // a limit cut a letter
+			if !utf8.FullRune(last) { // a limit cut a character
 				whole -= n
 			}
 			break
@@ -400,11 +400,11 @@ func appendText(dst, data []byte) []byte {
 	return dst
 }
 
-// jsonBlanks are the letters of JSON's escapes for characters that divide words.
+// jsonBlanks are the letters of JSON's escapes for characters that separate words.
 const jsonBlanks = "nrtbf"
 
-// appendJSON appends a text once more without the escapes of JSON, if it has some: otherwise the
-// word behind a line's end would begin with an n.
+// appendJSON appends a JSON text again with its escapes decoded, if it has any. Otherwise a word
+// after the escape \n would begin with an n.
 func appendJSON(dst, data []byte) []byte {
 	if bytes.IndexByte(data, '\\') < 0 || !looksLikeJSON(data) {
 		return dst
@@ -425,7 +425,7 @@ func appendJSON(dst, data []byte) []byte {
 			r, size := jsonRune(data[i:])
 			dst = utf8.AppendRune(dst, r)
 			i += size
-		default: // a mark that divides words anyhow
+		default: // separates words in either form
 			dst = append(dst, c, data[i+1])
 			i += 2
 			continue
@@ -438,14 +438,14 @@ func appendJSON(dst, data []byte) []byte {
 	return append(dst, 0)
 }
 
-// looksLikeJSON tells of a text whether it is JSON, or events that carry some.
+// looksLikeJSON reports whether a text is JSON, or server-sent events with JSON.
 func looksLikeJSON(data []byte) bool {
 	data = bytes.TrimLeft(data, " \t\r\n")
 	return len(data) > 0 && strings.IndexByte("{[\"", data[0]) >= 0 || bytes.HasPrefix(data, []byte("data:")) || bytes.Contains(data, []byte("\ndata:"))
 }
 
-// jsonRune reads an escape that begins with a backslash and u, or two that are one character.
-// Where it is none, it is a blank of that length.
+// jsonRune decodes an escape \uXXXX, or two that form a surrogate pair. It returns a blank for an
+// invalid escape.
 func jsonRune(data []byte) (r rune, size int) {
 	unit := func(data []byte) rune {
 		if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
@@ -468,15 +468,15 @@ func jsonRune(data []byte) (r rune, size int) {
 			}
 		}
 		return ' ', 6
-	case first == 0: // divides fields
+	case first == 0: // NUL would separate fields
 		return ' ', 6
 	}
 	return first, 6
 }
 
-// appendForm appends what a form says: a + stands for a blank, and % for a byte.
+// appendForm appends a decoded form: + becomes a blank, and %XX the byte.
 func appendForm(dst, data []byte) []byte {
-	if bytes.IndexByte(data, '%') < 0 { // otherwise it is the same words
+	if bytes.IndexByte(data, '%') < 0 { // without escapes, the words are the same
 		return dst
 	}
 	begin := len(dst)
@@ -499,5 +499,5 @@ func appendForm(dst, data []byte) []byte {
 	return append(dst, 0)
 }
 
-// minText is how many characters beside each other are a text in what is binary.
+// minText is the number of consecutive printable characters that count as text in binary data.
 const minText = 4

@@ -317,7 +317,7 @@ func TestSeveralMakeAnIndexAtOnce(t *testing.T) {
 func TestADiskThatIsFullIsAnErrorAndLeavesNothing(t *testing.T) {
 	if dir := os.Getenv("FULL_DISK"); dir != "" {
 		_, err := index.Open(context.Background(), index.Options{Dir: filepath.Join(dir, "cache")}, read.Query{}, source(t, filepath.Join(dir, "recording")))
-		if err == nil || !strings.Contains(err.Error(), "there is no room for it") {
+		if err == nil || !strings.Contains(err.Error(), "there is not enough space") {
 			t.Errorf("error %v", err)
 		}
 		return

@@ -9,34 +9,34 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A call is in a recording twice if both the caller's pod and the callee's pod were recorded. This
-// is the only place that decides which two records are one call; [Row.Other] gives the result to
-// everybody else. An inbound record is the other side of an outbound one if
+// A call is in a recording twice if both the caller's pod and the callee's pod were recorded. Only
+// this file decides which two records are one call. [Row.Other] has the result. An inbound record is the other side of an outbound one if
 //
 //   - their requests carry the same trace ID or request ID,
 //   - they have the same method and the same path with the query,
 //   - they are from different pods, and
 //   - the inbound one lies within the time of the outbound one, give or take clockSkew.
 //
-// A record has one other side at most. If several fit, it is the one whose middle and duration
-// differ least: the callee's time is in the middle of the caller's if the network takes as long
-// both ways. The duration tells the calls to and from a gateway apart, which lie in each other.
+// A record has at most one other side. If several fit, the one whose middle and duration differ
+// least is chosen. The callee's time is in the middle of the caller's if the network takes equally
+// long both ways. The duration distinguishes the calls to and from a gateway, one of which lies
+// within the other.
 
 const (
 	// clockSkew is how far two clocks may differ, in microseconds. Hosts that keep time by NTP
 	// differ by milliseconds.
 	clockSkew = int64(2_000_000)
-	// maxTried is how many outbound records are tried for an inbound one, the nearest first. More
-	// exist only where somebody uses one ID and one path again and again.
+	// maxTried is the number of outbound records that are tried for an inbound one, the nearest
+	// first. More candidates exist only if clients reuse one ID with one path very often.
 	maxTried = 64
-	// maxCalls bounds who calls whom.
+	// maxCalls bounds the different callKeys. Further ones count as one.
 	maxCalls = 1 << 17
 )
 
-// callKey is who calls whom.
+// callKey names the caller, the callee and the protocol of calls.
 type callKey struct{ From, To, Protocol string }
 
-// side is an exchange whose other side is looked for.
+// side is an exchange whose other side is to be found.
 type side struct {
 	request            sameRequest
 	start, middle, end int64
@@ -56,7 +56,7 @@ func (r sameRequest) compare(o sameRequest) int {
 	return cmp.Or(cmp.Compare(r.trace, o.trace), cmp.Compare(r.method, o.method), cmp.Compare(r.path, o.path))
 }
 
-// calls finds the other side of each exchange, and who calls whom, and writes both columns.
+// calls finds the other side and the callKey of each exchange, and writes both columns.
 func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 	progress(0, 2)
 	get := parts(b.w.get)
@@ -86,7 +86,7 @@ func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 		}
 		return n + "/" + w
 	}
-	// A host, or a peer, has the name of the workload that all matched calls lead to.
+	// A host or a peer gets the name of a workload if all its matched calls lead to that one.
 	hosts, peers := map[uint32]string{}, map[uint32]string{}
 	learn := func(known map[uint32]string, n uint32, workload string) {
 		if have, ok := known[n]; ok && have != workload {
@@ -140,7 +140,7 @@ func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 	return keys, b.ctx.Err()
 }
 
-// unknownSide is the name of a caller or a callee of whom nothing is known.
+// unknownSide is the name of an unknown caller or callee.
 const unknownSide = "unknown"
 
 // sum adds two numbers; the result is at most the largest number.
@@ -213,8 +213,9 @@ func pairUp(same []side, other []uint32) {
 	if len(callers) == 0 || len(callers) == len(same) {
 		return
 	}
-	// The callers without a callee are a list in the order of their middles: before and after have
-	// the place of the next one, from 1. Place 0 is the list's beginning, and last its end.
+	// The callers without a callee form a linked list, in the order of their middles. before and
+	// after have the positions of the neighbours, from 1. Position 0 is the beginning of the list,
+	// and last its end.
 	last := len(callers) + 1
 	before, after := make([]int, last+1), make([]int, last+1)
 	for i := range before {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// column is one value of all rows.
+// column identifies a column: one value of all rows.
 type column int
 
 const (
@@ -33,12 +33,12 @@ const (
 	colParent
 	colTrace
 	colPath  // of the request's target
-	colGroup // number of an endpoint of a workload or host
+	colGroup // index in head.Groups: an endpoint of a workload or host
 	colOther // the row of a call's other side, 0 for none
-	colCall  // number of who calls whom
+	colCall  // index in head.Calls
 	numColumns
 
-	numNamed = colEndpoint + 1 // those before have numbers of names
+	numNamed = colEndpoint + 1 // the columns before it have numbers of names
 )
 
 // Flags of a row.
@@ -48,14 +48,14 @@ const (
 	flagAnswered
 )
 
-// maxRows is how many rows an index has at most.
+// maxRows is the largest number of rows of an index.
 const maxRows = 1 << 31
 
-// chunkRows is how many rows a part of a column has.
+// chunkRows is the number of rows in a part of a column.
 const chunkRows = 1 << 16
 
-// appendValues writes a chunk of a column: how many bytes each value takes, the least one, and
-// by how much each is more.
+// appendValues encodes a chunk of a column: the number of bytes for each value, the least value,
+// and the difference of each value from that.
 func appendValues(dst []byte, values []int64) []byte {
 	least, most := slices.Min(values), slices.Max(values)
 	width := 8
@@ -86,10 +86,10 @@ func appendValues(dst []byte, values []int64) []byte {
 	return dst
 }
 
-// valuesHead is how long the part before the values is.
+// valuesHead is the length of the part before the values.
 const valuesHead = 9
 
-// chunk is a column's part as it is stored: each value is least and a number of width bytes.
+// chunk is a stored part of a column. Each value is least plus a number of width bytes.
 type chunk struct {
 	width int
 	least int64
@@ -125,7 +125,7 @@ func valueAt(data []byte, n, i int) (int64, error) {
 	return one[0], nil
 }
 
-// read reads as many values as dst has.
+// read fills dst with values.
 func (c chunk) read(dst []int64) {
 	switch c.width {
 	case 0:
@@ -161,11 +161,11 @@ func readValues(dst []int64, data []byte, n int) ([]int64, error) {
 	return dst[:n], nil
 }
 
-// parts is where parts are read from: a finished index, or one that is made.
+// parts reads parts of an index, finished or not.
 type parts func(ctx context.Context, k kind, n int) ([]byte, error)
 
 // each calls do with each chunk of some columns, and the number of its first row. The values are
-// lent.
+// valid only during the call.
 func (p parts) each(ctx context.Context, rows int, do func(first int, values [][]int64) error, columns ...column) error {
 	chunks, values := make([][]int64, len(columns)), make([][]int64, len(columns))
 	for i := range chunks {
@@ -194,7 +194,7 @@ func (p parts) numbers(ctx context.Context, rows int, c column, limit int) ([]ui
 	err := p.each(ctx, rows, func(first int, values [][]int64) error {
 		for i, v := range values[0] {
 			if v < 0 || v >= int64(limit) {
-				return fmt.Errorf("%w: %d in column %d, which ends before %d", errDamaged, v, c, limit)
+				return fmt.Errorf("%w: column %d has the number %d, want less than %d", errDamaged, c, v, limit)
 			}
 			all[first+i] = uint32(v)
 		}
@@ -223,7 +223,7 @@ func allOf(rows int) set {
 func (s set) has(i int) bool { return s[i/64]>>(i%64)&1 != 0 }
 func (s set) add(i int)      { s[i/64] |= 1 << (i % 64) }
 
-// and leaves what is in o, too, and or adds what is in o.
+// and removes the rows that are not in o, and or adds those in o.
 func (s set) and(o set) {
 	for i := range s {
 		s[i] &= o[i]
@@ -236,7 +236,7 @@ func (s set) or(o set) {
 	}
 }
 
-// addRange adds the rows from one to before another.
+// addRange adds the rows from from, up to but not including to.
 func (s set) addRange(from, to int) {
 	for ; from < to && from%64 != 0; from++ {
 		s.add(from)
@@ -256,9 +256,9 @@ func (s set) count() (n int64) {
 	return n
 }
 
-// keep leaves, of the rows first to first+n, those that keep wants.
+// keep removes those of the rows from first to before first+n for which keep returns false.
 func (s set) keep(first, n int, keep func(i int) bool) {
-	for at := first; at < first+n; at += 64 { // chunks begin with a word
+	for at := first; at < first+n; at += 64 { // first is a multiple of 64
 		for w := s[at/64]; w != 0; w &= w - 1 {
 			i := at + bits.TrailingZeros64(w)
 			if !keep(i - first) {
@@ -274,7 +274,7 @@ type names struct {
 	number map[string]uint32
 }
 
-// Bounds of the names of all columns together. Those that come later are one, others.
+// Bounds of the names of all columns together. Later names all become others.
 const (
 	maxNames     = 1 << 20
 	maxNameBytes = 64 << 20
@@ -331,7 +331,7 @@ func readTexts(data []byte) ([]string, error) {
 	return all, r.end()
 }
 
-// bytesReader reads numbers and texts. After an error all are zero.
+// bytesReader reads numbers and texts. After an error it returns zero values.
 type bytesReader struct {
 	data []byte
 	bad  bool
@@ -365,10 +365,10 @@ func (r *bytesReader) take(n uint64) []byte {
 
 func (r *bytesReader) text() string { return string(r.take(r.uvarint())) }
 
-// end tells whether all was well, and nothing is left.
+// end returns an error if reading failed or bytes are left.
 func (r *bytesReader) end() error {
 	if r.bad || len(r.data) > 0 {
-		return fmt.Errorf("%w: a part has an end that was not written", errDamaged)
+		return fmt.Errorf("%w: a part is too short or too long", errDamaged)
 	}
 	return nil
 }

@@ -16,12 +16,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// errMoved tells that an exchange is not where it was.
-var errMoved = errors.New("the exchange is not where it was")
+// errMoved means that an exchange is no longer where the index found it.
+var errMoved = errors.New("the exchange is no longer at this place")
 
-// Exchange returns the exchange of a row in full, a conversation with all its parts. It reads it
-// where it was: the segment up to there is decompressed. If it isn't there any more, as after
-// compaction, it is looked for in the whole recording. The error is [ErrGone] if it is nowhere.
+// Exchange returns the exchange of a row in full, and a conversation with all its parts. It reads
+// the exchange at the recorded offset, and decompresses the segment up to there. If the exchange
+// is no longer there, for example after compaction, it searches the whole recording. The error is
+// [ErrGone] if the recording no longer has the exchange.
 func (x *Index) Exchange(ctx context.Context, id int64) (*recording.Exchange, error) {
 	e, err := x.entry(ctx, id)
 	if err != nil {
@@ -35,13 +36,13 @@ func (x *Index) Exchange(ctx context.Context, id int64) (*recording.Exchange, er
 	return x.search(ctx, e)
 }
 
-// zstdMagic begins a segment that is compressed.
+// zstdMagic begins a compressed segment.
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
-// maxWindow is how far back zstd may look, as in reading a recording.
+// maxWindow bounds the window of zstd, as in recording/read.
 const maxWindow = 8 << 20
 
-// at reads the exchange where it was.
+// at reads the exchange at its recorded offset.
 func (x *Index) at(ctx context.Context, e *entry) (*recording.Exchange, error) {
 	f, err := x.stores[e.store].Get(ctx, e.key)
 	if err != nil {
@@ -62,7 +63,7 @@ func (x *Index) at(ctx context.Context, e *entry) (*recording.Exchange, error) {
 	if e.offset > recording.MaxSegment {
 		return nil, errMoved
 	}
-	// What isn't compressed needn't be read up to there.
+	// An uncompressed segment needn't be read up to the offset.
 	if file, ok := f.(io.Seeker); ok && plain == io.Reader(in) {
 		if _, err := file.Seek(e.offset, io.SeekStart); err != nil {
 			return nil, err
@@ -99,12 +100,12 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// is tells whether the exchange is that of the entry.
+// is reports whether the exchange is that of the entry.
 func (e *entry) is(other *recording.Exchange) bool {
 	return other.UUID == e.UUID && other.TS.Equal(e.Start) && text(other.Direction) == e.Direction && known(other.Pod()) == e.Pod && text(other.Host()) == e.Host
 }
 
-// search finds the exchange by reading what the recording has of its time.
+// search finds the exchange among those of the recording that began at its time.
 func (x *Index) search(ctx context.Context, e *entry) (*recording.Exchange, error) {
 	q := x.query
 	match := q.Match
@@ -119,11 +120,11 @@ func (x *Index) search(ctx context.Context, e *entry) (*recording.Exchange, erro
 		return nil, fmt.Errorf("%w: %w", gone, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for exchange %s again: %w", e.UUID, err)
+		return nil, fmt.Errorf("search for exchange %s: %w", e.UUID, err)
 	}
 	for found, err := range in.Exchanges() {
 		if err != nil {
-			err = fmt.Errorf("read exchange %s again: %w", e.UUID, err)
+			err = fmt.Errorf("read exchange %s: %w", e.UUID, err)
 		}
 		return found, err
 	}

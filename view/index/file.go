@@ -18,37 +18,36 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// kind is what a part of an index is of.
+// kind is the kind of a part of an index.
 type kind int64
 
 const (
 	kindHead  kind = iota // one: see head
 	kindRows              // packs of rows
 	kindPaths             // packs of paths in lower case
-	kindNames             // of a column: the names in it
+	kindNames             // the names in a column
 	kindFirst             // packs of the first terms of blocks of words
 	kindWords             // blocks of words
-	kindValue kind = 64   // and those behind it: columns
+	kindValue kind = 64   // and above: columns
 )
 
-// partBits is how many bits the number of a part of a kind has.
+// partBits is the number of bits of a part's number within its kind.
 const partBits = 40
 
 const (
-	// applicationID and schema tell an index from other files, and from those of other
+	// applicationID and schema distinguish an index from other files, and from indexes of other
 	// versions.
 	applicationID = 0x54444b56
 	schema        = 4
 	createTable   = "CREATE TABLE part (id INTEGER PRIMARY KEY, data BLOB NOT NULL)"
-	// checkBytes is how long the checksum is that ends the data of a part.
+	// checkBytes is the length of the checksum at the end of a part's data.
 	checkBytes = 4
 )
 
-// errDamaged is wrapped by the error of an index in which something is not as it was
-// written.
+// errDamaged means that the content of an index is not as it was written. Other errors wrap it.
 var errDamaged = errors.New("the index is damaged")
 
-// maxCached bounds the parts that are kept in memory.
+// maxCached bounds the parts in memory, in bytes.
 const maxCached = 96 << 20
 
 // file is an index on disk: numbered parts in a table of SQLite, each with a checksum.
@@ -60,7 +59,7 @@ type file struct {
 	size   int
 }
 
-// dsn opens a file with settings.
+// dsn returns the data source name for a file, a mode and pragmas.
 func dsn(name, mode string, pragmas ...string) string {
 	q := url.Values{"mode": {mode}}
 	if mode == "ro" {
@@ -76,7 +75,8 @@ func dsn(name, mode string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Path: name, RawQuery: q.Encode(), OmitHost: true}).String()
 }
 
-// openFile opens a finished index. The error is errDamaged if it is none of this version.
+// openFile opens a finished index. The error is errDamaged if the file is not an index of this
+// version.
 func openFile(ctx context.Context, name string) (*file, error) {
 	db, err := sql.Open("sqlite", dsn(name, "ro", "query_only(on)", "cell_size_check(on)"))
 	if err != nil {
@@ -91,7 +91,7 @@ func openFile(ctx context.Context, name string) (*file, error) {
 	return f, nil
 }
 
-// check tells whether a file is an index at all.
+// check returns an error if the file is not an index of this version.
 func (f *file) check(ctx context.Context) error {
 	for _, want := range []struct {
 		pragma string
@@ -118,7 +118,7 @@ func (f *file) check(ctx context.Context) error {
 
 func (f *file) close() error { return f.db.Close() }
 
-// part returns a part of the index. It is shared.
+// part returns a part of the index. Callers share it and must not change it.
 func (f *file) part(ctx context.Context, k kind, n int) ([]byte, error) {
 	id := int64(k)<<partBits | int64(n)
 	f.mu.Lock()
@@ -135,7 +135,7 @@ func (f *file) part(ctx context.Context, k kind, n int) ([]byte, error) {
 	}
 	end := len(data) - checkBytes
 	if end < 0 || binary.LittleEndian.Uint32(data[end:]) != checksum(id, data[:end]) {
-		return nil, fmt.Errorf("%w: part %d of %d is not as it was written", errDamaged, n, k)
+		return nil, fmt.Errorf("%w: part %d of %d has a wrong checksum", errDamaged, n, k)
 	}
 	data = data[:end:end]
 	f.mu.Lock()
@@ -186,7 +186,7 @@ func create(ctx context.Context, name string) (*writer, error) {
 	return w, nil
 }
 
-// add writes a part. The data can be used again.
+// add writes a part. The caller can reuse data.
 func (w *writer) add(ctx context.Context, k kind, n int, data []byte) error {
 	id := int64(k)<<partBits | int64(n)
 	w.buf = append(w.buf[:0], data...)
@@ -204,8 +204,8 @@ func (w *writer) get(ctx context.Context, k kind, n int) ([]byte, error) {
 	return data[:len(data)-checkBytes], nil
 }
 
-// finish gives the file its name and closes it. The file stays locked until it has its name:
-// without a lock another process may take it for what a killed one left behind.
+// finish renames the file to name and closes it. The file stays locked until then, because
+// another process could mistake an unlocked one for a file that a killed process left behind.
 func (w *writer) finish(file, name string) error {
 	w.insert.Close()
 	err := w.tx.Commit()
@@ -221,7 +221,7 @@ func (w *writer) close() {
 	w.db.Close()
 }
 
-// isFull tells that there is no room on the disk, or that the user may have no more.
+// isFull reports whether the disk is full, or the user's quota or limit is reached.
 func isFull(err error) bool {
 	var failed *sqlite.Error
 	if errors.As(err, &failed) {
@@ -230,7 +230,7 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, syscall.EDQUOT)
 }
 
-// isBusy tells that another process has a file locked.
+// isBusy reports whether another process has locked the file.
 func isBusy(err error) bool {
 	var failed *sqlite.Error
 	return errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY

@@ -12,10 +12,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// MaxLimit is how many rows a page may have.
+// MaxLimit is the largest number of rows of a page.
 const MaxLimit = 1000
 
-// A cursor has three parts: a byte that says whether the page lies behind or before a row, the number of
+// A cursor has three parts: a byte that says whether the page is after or before a row, the number of
 // the row, and a hash of the index, the filter and the order that the cursor belongs to.
 const (
 	cursorBytes = 1 + 4 + 8
@@ -23,7 +23,7 @@ const (
 	pageBefore  = 'p'
 )
 
-// cursorHash tells cursors of one index, filter and order from those of others.
+// cursorHash identifies the index, the filter and the order that a cursor belongs to.
 func (x *Index) cursorHash(f Filter, s Sort) uint64 {
 	f = f.normal()
 	return hash64(fmt.Sprintf("%s %+v %d %d %+v", x.head.State, f, f.From.UnixNano(), f.To.UnixNano(), s))
@@ -34,7 +34,7 @@ func makeCursor(side byte, row int, hash uint64) string {
 	return base64.RawURLEncoding.EncodeToString(binary.LittleEndian.AppendUint64(b, hash))
 }
 
-// readCursor returns what is in a cursor.
+// readCursor decodes a cursor.
 func readCursor(text string, rows int, hash uint64) (side byte, row int, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	bad := err != nil || len(b) != cursorBytes
@@ -48,9 +48,9 @@ func readCursor(text string, rows int, hash uint64) (side byte, row int, err err
 	return side, row, nil
 }
 
-// List returns a page of the rows that the filter selects, in the order of the sort: the first
-// one, or that which the cursor leads to. It has limit rows, of which there must be between 1
-// and [MaxLimit].
+// List returns a page of the rows that the filter selects, in the order of the sort: the page of
+// the cursor, or the first one without a cursor. A page has up to limit rows. limit must be from 1
+// to [MaxLimit].
 func (x *Index) List(ctx context.Context, f Filter, s Sort, cursor string, limit int) (*Page, error) {
 	s, err := s.normal()
 	if err != nil {
@@ -72,7 +72,7 @@ func (x *Index) List(ctx context.Context, f Filter, s Sort, cursor string, limit
 	}
 	back := side == pageBefore
 	rows, err := x.take(ctx, chosen.set, s.By, s.Descending != back, from, limit+1)
-	if back && err == nil && len(rows) <= limit { // the first page, which is full
+	if back && err == nil && len(rows) <= limit { // return the first page, and fill it
 		back, from = false, -1
 		rows, err = x.take(ctx, chosen.set, s.By, s.Descending, from, limit+1)
 	}
@@ -150,7 +150,7 @@ func (x *Index) Find(ctx context.Context, id recording.UUID) (*Row, error) {
 	return nil, fmt.Errorf("exchange %s: %w", id, ErrNotFound)
 }
 
-// hashed leaves the rows that have one of some hashes in one of some columns.
+// hashed keeps the rows that have a wanted hash in one of the columns.
 func (x *Index) hashed(ctx context.Context, s set, want map[int64]bool, columns ...column) error {
 	one, single := int64(0), len(want) == 1
 	for one = range want {
@@ -181,7 +181,7 @@ func (s set) rows() func(yield func(row int) bool) {
 	}
 }
 
-// micros is a duration of a column.
+// micros converts a duration of a column, within the range of time.Duration.
 func micros(us int64) time.Duration {
 	return time.Duration(min(max(us, 0), int64(1<<63-1)/int64(time.Microsecond))) * time.Microsecond
 }

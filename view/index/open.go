@@ -27,7 +27,7 @@ type Index struct {
 	query   read.Query
 	stores  []read.Store
 	name    string
-	own     string // a directory that goes with the index; "" for none
+	own     string // a directory that Close removes; "" for none
 
 	path   string
 	file   *file
@@ -43,20 +43,20 @@ type Index struct {
 }
 
 const (
-	// unused is how long an index is kept that nobody opens.
+	// unused is how long an index stays that nobody opens.
 	unused = 30 * 24 * time.Hour
-	// suffix ends the name of a finished index, and making begins that of one that is made.
+	// suffix ends the name of a finished index, and making begins the name of an unfinished one.
 	suffix = ".index"
 	making = "making-"
-	// young is how old a file must be to be taken for what a killed process left behind.
+	// young is the least age of an unfinished index that is taken for that of a killed process.
 	young = time.Minute
 )
 
-// Open returns the index of what a query selects in some places. It is made, which takes
-// longer than reading them, unless options.Dir has a finished one of the same places, query and
-// content. The caller closes it.
+// Open returns the index of the exchanges that a query selects in some places. If o.Dir has a
+// finished index of the same places, query and content, Open uses that. Otherwise it makes one,
+// which takes longer than reading the places. The caller must close the index.
 //
-// An index of a query with Match or Glance is not kept, for nobody can tell what those select.
+// Close deletes the index of a query with Match or Glance, because functions can't be compared.
 func Open(ctx context.Context, o Options, q read.Query, sources ...Source) (*Index, error) {
 	if q.Match != nil || q.Glance != nil {
 		o.Forget = true
@@ -105,7 +105,7 @@ func (x *Index) open(ctx context.Context, sources []Source) error {
 		if x.load(ctx, state) == nil {
 			if x.head.Report.whole() {
 				now := time.Now()
-				_ = os.Chtimes(x.path, now, now) // used
+				_ = os.Chtimes(x.path, now, now) // it was used
 				return nil
 			}
 			x.file.close()
@@ -124,7 +124,7 @@ func (x *Index) open(ctx context.Context, sources []Source) error {
 	return x.load(ctx, state)
 }
 
-// dir returns the directory that the index is in, which is made if it is missing.
+// dir returns the directory of the index, and makes it if it is missing.
 func (x *Index) dir() (string, error) {
 	if x.options.Forget {
 		var err error
@@ -137,14 +137,14 @@ func (x *Index) dir() (string, error) {
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("find the directory of caches: %w", dirError{err})
+			return "", fmt.Errorf("find the user's cache directory: %w", dirError{err})
 		}
 		dir = filepath.Join(cache, "tapedeck", "view")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the directory of indexes: %w", dirError{err})
 	}
-	// The names and the content tell what was recorded, so others may not even list them.
+	// The names and the content reveal what was recorded, so others may not even list them.
 	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return "", fmt.Errorf("keep others out of the directory of indexes: %w", dirError{err})
@@ -153,12 +153,12 @@ func (x *Index) dir() (string, error) {
 	return filepath.Abs(dir)
 }
 
-// dirError is an [ErrDir] that says what it was.
+// dirError is an [ErrDir] with its cause.
 type dirError struct{ error }
 
 func (e dirError) Unwrap() []error { return []error{ErrDir, e.error} }
 
-// identify returns what tells places and queries apart, and what tells apart what is in them.
+// identify returns a hash of the places and the query, and one that also covers the content.
 func identify(q read.Query, sources []Source, in *read.Reader) (place, state string) {
 	h := sha256.New()
 	for _, s := range sources {
@@ -180,7 +180,7 @@ func identify(q read.Query, sources []Source, in *read.Reader) (place, state str
 	return place, hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// make makes the index in a file that gets its name once all is in it.
+// make makes the index in a temporary file, and renames that when it is complete.
 func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state string, progress func(Progress), taken func() int) (err error) {
 	name := filepath.Join(dir, making+rand.Text())
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
@@ -194,7 +194,7 @@ func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state str
 			switch {
 			case ctx.Err() != nil:
 			case isFull(err):
-				err = fmt.Errorf("make it in %s: there is no room for it, which may be twice what the recording takes: %w", dir, err)
+				err = fmt.Errorf("make it in %s: there is not enough space; an index may need twice the size of the recording: %w", dir, err)
 			default:
 				err = fmt.Errorf("make it in %s: %w", dir, err)
 			}
@@ -219,7 +219,7 @@ func (x *Index) load(ctx context.Context, state string) error {
 	}
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
 		os.Remove(x.path)
-		return fmt.Errorf("%w: %s is no file of its user alone", errDamaged, x.path)
+		return fmt.Errorf("%w: %s is not a file that only its user can access", errDamaged, x.path)
 	}
 	if x.file, err = openFile(ctx, x.path); err == nil {
 		err = x.loadHead(ctx, state)
@@ -241,7 +241,7 @@ func (x *Index) loadHead(ctx context.Context, state string) error {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	if x.head.State != state || x.head.Rows < 0 || x.head.Rows > maxRows || x.head.Blocks < 0 {
-		return fmt.Errorf("%w: it is of another recording", errDamaged)
+		return fmt.Errorf("%w: it belongs to another recording", errDamaged)
 	}
 	x.rows = x.head.Rows
 	for c := range x.names {
@@ -271,16 +271,17 @@ func (x *Index) loadHead(ctx context.Context, state string) error {
 	return nil
 }
 
-// failed returns an error. If it is of a damaged index, that is not used again.
+// failed returns err. If the index is damaged, failed deletes it, so that it is not used again.
 func (x *Index) failed(err error) error {
 	if errors.Is(err, errDamaged) {
 		_ = os.Remove(x.path)
-		return fmt.Errorf("%w: open it again, and it is made anew", err)
+		return fmt.Errorf("%w: open the recording again to make a new one", err)
 	}
 	return err
 }
 
-// tidy removes indexes that nobody has used for long, and what killed processes left behind.
+// tidy removes indexes that nobody has used for a long time, and files that killed processes left
+// behind.
 func tidy(ctx context.Context, dir string, now time.Time) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -298,7 +299,7 @@ func tidy(ctx context.Context, dir string, now time.Time) {
 	}
 }
 
-// abandoned tells whether nobody has an index locked that is being made.
+// abandoned reports whether no process has a lock on an unfinished index.
 func abandoned(ctx context.Context, name string) bool {
 	db, err := sql.Open("sqlite", dsn(name, "rw", "busy_timeout(0)", "locking_mode(exclusive)"))
 	if err != nil {
@@ -310,7 +311,7 @@ func abandoned(ctx context.Context, name string) bool {
 	return err == nil || ctx.Err() == nil && !isBusy(err)
 }
 
-// replaced removes the indexes of the same place and query that stand for what it was before.
+// replaced removes the indexes of the same place and query with earlier content.
 func replaced(dir, place, but string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -324,14 +325,14 @@ func replaced(dir, place, but string) {
 // Name returns the names of the places.
 func (x *Index) Name() string { return x.name }
 
-// Report tells what of the recording could not be read, and what is missing, when the index was
-// made.
+// Report returns the findings about the recording from when the index was made: what could not be
+// read, and what is missing.
 func (x *Index) Report() *Report { return &x.head.Report }
 
 // parts reads the index's parts.
 func (x *Index) parts() parts { return x.file.part }
 
-// Close releases the index, and removes it from disk if it is to be forgotten.
+// Close releases the index, and deletes it if Options.Forget is set.
 func (x *Index) Close() error {
 	var err error
 	if x.file != nil {

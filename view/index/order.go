@@ -10,15 +10,16 @@ import (
 	"slices"
 )
 
-// orders are the columns that rows are sorted by. Rows are numbered in the order of their starts.
+// orders maps each order to the column with its values. ByStart needs none, because rows are
+// numbered in the order of their starts.
 var orders = map[Column]column{
 	ByStart: noColumn, ByDuration: colDuration, ByStatus: colStatus, ByMethod: colMethod, ByHost: colHost, ByPath: colPath, ByWorkload: colWorkload, BySize: colSize,
 }
 
-// noColumn is the column of an order that needs none.
+// noColumn means that an order needs no column.
 const noColumn column = -1
 
-// normal checks an order, and sets its default.
+// normal sets the default of an order, and checks it.
 func (s Sort) normal() (Sort, error) {
 	s.By = cmp.Or(s.By, ByStart)
 	if _, ok := orders[s.By]; !ok {
@@ -27,13 +28,13 @@ func (s Sort) normal() (Sort, error) {
 	return s, nil
 }
 
-// maxKey is how many bytes of a path it is sorted by.
+// maxKey is the number of bytes of a path that count for the order.
 const maxKey = 128
 
-// sortKey is what a row is sorted by. Equal rows come in the order of their numbers.
+// sortKey is the key that a row is sorted by. Equal rows come in the order of their numbers.
 type sortKey struct {
 	value int64
-	text  []byte // decides where value doesn't
+	text  []byte // decides if the values are equal
 	row   int
 }
 
@@ -41,8 +42,8 @@ func (k sortKey) compare(o sortKey) int {
 	return cmp.Or(cmp.Compare(k.value, o.value), bytes.Compare(k.text, o.text), cmp.Compare(k.row, o.row))
 }
 
-// pathKey is the key of a path in lower case. Most paths differ in their first bytes, which are
-// compared as a number.
+// pathKey returns the key of a path in lower case. Most paths differ in their first bytes, so these
+// are compared as a number.
 func pathKey(path []byte, row int) sortKey {
 	var begin [8]byte
 	path = path[:min(len(path), maxKey)]
@@ -88,8 +89,8 @@ func (x *Index) keys(ctx context.Context, s set, by Column, do func(sortKey)) er
 	}, c)
 }
 
-// ranks returns the place of each name of a column among all of them. Names that differ in case have
-// the same place.
+// ranks returns the position of each name of a column among the sorted names. Names that differ in case have
+// the same position.
 func (x *Index) ranks(c column) []int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -112,8 +113,8 @@ func (x *Index) ranks(c column) []int64 {
 	return ranks
 }
 
-// take returns the first n rows of a set behind a row, which need not be in the set; from -1 on, all
-// rows are behind it. Down reverses the order.
+// take returns the first n rows of a set that come after the row from, which need not be in the
+// set. If from is -1, it begins with the first row. down reverses the order.
 func (x *Index) take(ctx context.Context, s set, by Column, down bool, from, n int) ([]int, error) {
 	compare := sortKey.compare
 	if down {
@@ -129,7 +130,7 @@ func (x *Index) take(ctx context.Context, s set, by Column, down bool, from, n i
 		}
 		behind = func(k sortKey) bool { return compare(k, last) > 0 }
 	}
-	// The first ones are in best[:n], once it has been full; the rest are newer.
+	// Once full, best[:n] has the first n rows so far, and the rows after it are unsorted.
 	var best []sortKey
 	full := false
 	shorten := func() {
@@ -152,7 +153,7 @@ func (x *Index) take(ctx context.Context, s set, by Column, down bool, from, n i
 	return rows, err
 }
 
-// paths are those of some rows, in lower case.
+// paths has the paths of some rows, in lower case.
 type paths struct {
 	rows   int
 	starts []byte
@@ -167,11 +168,11 @@ func readPaths(data []byte, rows int) (paths, error) {
 	p := paths{rows, data[:head], data[head:]}
 	for i := range rows {
 		if p.at(i) > p.at(i+1) {
-			return paths{}, fmt.Errorf("%w: paths are in no order", errDamaged)
+			return paths{}, fmt.Errorf("%w: the ends of paths are not in order", errDamaged)
 		}
 	}
 	if p.at(0) != 0 || p.at(rows) != len(p.text) {
-		return paths{}, fmt.Errorf("%w: paths do not fill their part", errDamaged)
+		return paths{}, fmt.Errorf("%w: the paths don't fill their part", errDamaged)
 	}
 	return p, nil
 }
@@ -190,7 +191,7 @@ func (p *paths) contain(text []byte, found func(i int)) {
 			return
 		}
 		at += hit
-		// The row in which it begins.
+		// Find the row in which the match begins.
 		lo, hi := i, p.rows
 		for lo+1 < hi {
 			if mid := (lo + hi) / 2; p.at(mid) <= at {
@@ -200,7 +201,7 @@ func (p *paths) contain(text []byte, found func(i int)) {
 			}
 		}
 		i = lo
-		if at+len(text) > p.at(i+1) { // it ends in the next one
+		if at+len(text) > p.at(i+1) { // the match ends in the next row
 			at++
 			continue
 		}

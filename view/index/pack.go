@@ -9,8 +9,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// packRows is how many rows are compressed together, and pathRows of how many the paths stand
-// together.
+// packRows is the number of rows in a compressed pack, and pathRows the number of rows whose paths
+// are in one part.
 const (
 	packRows = 64
 	pathRows = 4 << 10
@@ -18,7 +18,7 @@ const (
 	maxPack = packRows * 16 * maxText
 )
 
-// place is where an exchange lies.
+// place is the place of an exchange in the recording.
 type place struct {
 	store  int
 	key    string
@@ -26,11 +26,11 @@ type place struct {
 	parts  int
 }
 
-// entry is what an index has of an exchange.
+// entry has the values of an exchange in the index.
 type entry struct {
 	Row
 	place
-	shared   string // what all who see the trace agree on
+	shared   string // the part of the trace's ID that is the same in all pods
 	answered bool
 }
 
@@ -56,7 +56,7 @@ func (e *entry) append(dst []byte) []byte {
 	return dst
 }
 
-// texts are those of an entry.
+// texts returns pointers to the texts of an entry, in their stored order.
 func (e *entry) texts() [16]*string {
 	return [...]*string{&e.Direction, &e.Protocol, &e.Cluster, &e.Namespace, &e.Workload, &e.Pod, &e.Peer, &e.Method, &e.Host, &e.Path, &e.Endpoint,
 		&e.ContentType, &e.Incomplete, &e.Trace, &e.shared, &e.key}
@@ -80,10 +80,10 @@ func (e *entry) read(r *bytesReader) {
 	}
 }
 
-// entries returns those with some numbers, in that order.
+// entries returns the entries of some rows, in the same order.
 func (x *Index) entries(ctx context.Context, rows []int) ([]entry, error) {
 	all := make([]entry, len(rows))
-	packs := map[int][]int{} // places in all
+	packs := map[int][]int{} // indexes in all
 	for i, row := range rows {
 		packs[row/packRows] = append(packs[row/packRows], i)
 	}

@@ -16,40 +16,44 @@ import (
 	"github.com/tapedeck/tapedeck/internal/scratch"
 )
 
-// The words of all rows are in blocks, in the order of their terms. An entry of a block is
+// The terms of all rows are in blocks, in their order. A block is a list of entries, each with
+// varints and bytes:
 //
-//	how many bytes it shares with the term before, how many follow, those
-//	how many bytes its rows take, those
+//	shared    length of the prefix that the term shares with the term before
+//	length    length of the rest of the term
+//	rest      the rest of the term
+//	size      length of the rows
+//	rows      the rows that have the term
 //
-// and its rows are gaps between numbers that count from 1, doubled; an odd one says that a
-// number follows of how many more rows come without a gap.
+// Rows are numbered from 1. Each row is stored as twice its distance from the row before. If
+// consecutive rows follow it, that number is odd, and the next number counts them.
 
 const (
-	// blockBytes is how long a block is, but for the last entry in it.
+	// blockBytes is the size at which a block ends. Its last entry may exceed that.
 	blockBytes = 32 << 10
-	// maxPairs and maxTerms bound what is held in memory of the words.
+	// maxPairs and maxTerms bound the pairs of term and row, and the terms, in memory.
 	maxPairs = 6 << 20
 	maxTerms = 400_000
-	// firstTerms is how many first terms of blocks stand together.
+	// firstTerms is the number of blocks whose first terms are in one part.
 	firstTerms = 1 << 14
 )
 
-// inverter brings words of rows into the order of their terms. It holds a part in memory, and
-// the rest in a temporary file.
+// inverter sorts the words of rows by term. It holds some in memory, and writes the others to a
+// temporary file, in sorted runs.
 type inverter struct {
 	tokens tokens
-	number map[string]uint32 // of terms
+	number map[string]uint32 // of each term
 	terms  []string
 	last   []uint32 // row of each term, from 1
 	pairs  []uint64 // term and row
 	arena  []byte
-	// fields are the terms of short texts that occur again and again, as headers do; seen has
-	// a part of the hash of those that occurred once.
+	// fields caches the terms of short texts that occur often, such as headers. seen has a part
+	// of the hash of each text that occurred once.
 	fields map[string][]uint32
 	seen   []uint16
 
 	file *scratch.Writer
-	ends []int64 // of runs
+	ends []int64 // of the runs in file
 	buf  []byte
 }
 
@@ -61,13 +65,13 @@ func newInverter(dir string) (*inverter, error) {
 	return &inverter{number: map[string]uint32{}, fields: map[string][]uint32{}, seen: make([]uint16, 1<<16), file: file}, nil
 }
 
-// Bounds of the texts whose terms are remembered.
+// maxField is the length of the longest text in fields, and maxFields the number of them.
 const (
 	maxField  = 256
 	maxFields = 1 << 14
 )
 
-// add adds the words of a row, which come in order.
+// add adds the words of a row. Rows must come in order.
 func (v *inverter) add(row int, text []byte) error {
 	for len(text) > 0 {
 		field, rest, _ := bytes.Cut(text, []byte{0})
@@ -127,10 +131,10 @@ func (v *inverter) term(term []byte) uint32 {
 	return n
 }
 
-// flush writes what is in memory as a run.
+// flush writes the terms in memory to the file, as a sorted run.
 func (v *inverter) flush() error {
 	type ordered struct {
-		begin uint64 // of the term: most differ in it
+		begin uint64 // first bytes of the term, in which most terms differ
 		n     uint32
 	}
 	order := make([]ordered, len(v.terms))
@@ -181,7 +185,7 @@ func (v *inverter) flush() error {
 	return nil
 }
 
-// appendRows writes rows, which are in order.
+// appendRows encodes rows, which must be in order.
 func appendRows(dst []byte, rows []uint32) []byte {
 	last := uint64(0)
 	for i := 0; i < len(rows); {
@@ -213,7 +217,7 @@ func addRows(s set, data []byte, rows int) error {
 		}
 		from := last + gap>>1
 		if to := from + n; r.bad || gap>>1 == 0 || from > uint64(rows) || n > uint64(rows) || to > uint64(rows) {
-			return fmt.Errorf("%w: a word is in a row that is not there", errDamaged)
+			return fmt.Errorf("%w: a word has a row that does not exist", errDamaged)
 		} else if last = to; n == 0 {
 			s.add(int(from - 1))
 		} else {
@@ -223,7 +227,7 @@ func addRows(s set, data []byte, rows int) error {
 	return nil
 }
 
-// run is a run that is read.
+// run reads a run, entry by entry.
 type run struct {
 	in      *bufio.Reader
 	number  int
@@ -273,7 +277,7 @@ func (h *runs) Pop() any {
 	return last
 }
 
-// finish writes the blocks.
+// finish merges the runs and writes the blocks.
 func (v *inverter) finish(ctx context.Context, w *writer, progress func(done, all int)) (blocks int, err error) {
 	if len(v.pairs) > 0 {
 		if err := v.flush(); err != nil {
@@ -292,7 +296,7 @@ func (v *inverter) finish(ctx context.Context, w *writer, progress func(done, al
 	for i, end := range ends {
 		r := &run{in: bufio.NewReaderSize(io.NewSectionReader(file, begin, end-begin), 128<<10), number: i}
 		if begin = end; r.next() != nil {
-			return 0, fmt.Errorf("read words again: run %d of %d is empty", i, len(ends))
+			return 0, fmt.Errorf("read back words: run %d of %d is empty", i, len(ends))
 		}
 		h = append(h, r)
 	}
@@ -305,7 +309,7 @@ func (v *inverter) finish(ctx context.Context, w *writer, progress func(done, al
 		last := uint64(0)
 		for len(h) > 0 && bytes.Equal(h[0].term, term) {
 			r := h[0]
-			// The first gap counts from 0; the rest stays.
+			// The first gap of a run counts from 0. The other gaps stay the same.
 			gap, n := binary.Uvarint(r.rows)
 			rows = binary.AppendUvarint(rows, (gap>>1-last)<<1|gap&1)
 			rows = append(rows, r.rows[n:]...)
@@ -315,7 +319,7 @@ func (v *inverter) finish(ctx context.Context, w *writer, progress func(done, al
 			case errors.Is(err, io.EOF):
 				heap.Pop(&h)
 			case err != nil:
-				return 0, fmt.Errorf("read words again: %w", err)
+				return 0, fmt.Errorf("read back words: %w", err)
 			default:
 				heap.Fix(&h, 0)
 			}
@@ -339,10 +343,10 @@ type blockWriter struct {
 	ctx    context.Context
 	w      *writer
 	block  []byte
-	term   []byte // the last one
-	firsts []string
+	term   []byte   // the last one added
+	firsts []string // first terms of blocks
 	blocks int
-	begun  bool // a block was, since this was last cleared
+	begun  bool // a block was written since finish last cleared this
 }
 
 func (b *blockWriter) add(term, rows []byte) error {
@@ -395,7 +399,8 @@ func (b *blockWriter) finish() error {
 	return nil
 }
 
-// term adds to a set the rows that have a term, or one that begins with it.
+// term adds the rows that have a term to a set. With prefix, it adds those with any term that
+// begins with it.
 func (x *Index) term(ctx context.Context, s set, term string, prefix bool) error {
 	n := sort.Search(len(x.firsts), func(i int) bool { return x.firsts[i] > term })
 	for n = max(0, n-1); n < len(x.firsts); n++ {
@@ -413,7 +418,7 @@ func (x *Index) term(ctx context.Context, s set, term string, prefix bool) error
 			rest := r.take(r.uvarint())
 			rows := r.take(r.uvarint())
 			if r.bad || shared > uint64(len(at)) {
-				return fmt.Errorf("%w: a block of words is none", errDamaged)
+				return fmt.Errorf("%w: a block of words can't be read", errDamaged)
 			}
 			at = append(at[:shared], rest...)
 			c := bytes.Compare(at, []byte(term))

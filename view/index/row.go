@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/carry"
 )
 
-// maxText is how many bytes of a text a row has.
+// maxText is the largest number of bytes of a text in a row.
 const maxText = 4 << 10
 
 // entryOf makes the entry of a record. It shares texts with the record.
@@ -54,8 +54,8 @@ func entryOf(rec *read.Record) entry {
 	return r
 }
 
-// durationOf is the time to the answer's last byte. The recording has it in milliseconds; the
-// time to the first byte, which it has in microseconds, says more of what took less than one.
+// durationOf returns the time to the answer's last byte. The recording has it in milliseconds. For
+// shorter exchanges, the time to the first byte is more exact, as that is in microseconds.
 func durationOf(e *recording.Exchange) time.Duration {
 	d := e.End()
 	if first, ok := e.ResponseStart(); ok && first > d && first-d < time.Millisecond {
@@ -64,10 +64,10 @@ func durationOf(e *recording.Exchange) time.Duration {
 	return d
 }
 
-// text is a text of a record as a row has it.
+// text cuts a text of a record to maxText.
 func text(s string) string { return clip(s, maxText) }
 
-// known is text for a name that the ecosystem's records always have.
+// known is text for a name that is Undefined in a record if it is unknown.
 func known(s string) string {
 	if s == recording.Undefined {
 		return ""
@@ -75,7 +75,7 @@ func known(s string) string {
 	return text(s)
 }
 
-// mediaType is the type that a value of Content-Type begins with.
+// mediaType returns the media type of a Content-Type, without its parameters.
 func mediaType(value string) string {
 	kind, _, _ := strings.Cut(value, ";")
 	return text(strings.ToLower(strings.TrimSpace(kind)))

@@ -18,10 +18,10 @@ type selection struct {
 	total int64
 }
 
-// maxSelections is how many selections are remembered.
+// maxSelections is the number of cached selections.
 const maxSelections = 32
 
-// normal is a filter as it is compared with others.
+// normal returns the filter in a form in which equal filters compare equal.
 func (f Filter) normal() Filter {
 	for _, t := range []*time.Time{&f.From, &f.To} {
 		if !t.IsZero() {
@@ -31,7 +31,7 @@ func (f Filter) normal() Filter {
 	return f
 }
 
-// selected returns the rows that a filter selects. They are shared.
+// selected returns the rows that a filter selects. Callers share the result and must not change it.
 func (x *Index) selected(ctx context.Context, f Filter) (*selection, error) {
 	f = f.normal()
 	x.mu.Lock()
@@ -110,13 +110,13 @@ func (x *Index) choose(ctx context.Context, f Filter) (set, error) {
 			return nil, err
 		}
 		if s.and(found); s.count() == 0 {
-			break // whatever else is searched
+			break // further items can't add rows
 		}
 	}
 	return s, ctx.Err()
 }
 
-// named leaves the rows whose name in a column is wanted.
+// named keeps the rows whose name in a column is wanted.
 func (x *Index) named(ctx context.Context, s set, c column, wanted func(name string) bool) error {
 	want, any := make([]bool, len(x.names[c])), false
 	for i, name := range x.names[c] {
@@ -133,8 +133,8 @@ func (x *Index) named(ctx context.Context, s set, c column, wanted func(name str
 	}, c)
 }
 
-// statusOf reads a status of a filter: the least and the most that it means. none: those without
-// an answer.
+// statusOf parses a filter's status, and returns its range. none selects exchanges without an
+// answer.
 func statusOf(text string) (least, most int64, none bool, err error) {
 	switch lower := strings.ToLower(text); {
 	case lower == "":
@@ -147,15 +147,15 @@ func statusOf(text string) (least, most int64, none bool, err error) {
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || n == 0 {
-		return 0, 0, false, fmt.Errorf("status %.40q: %w: want a code as 404, a class as 5xx, or %s", text, ErrFilter, noAnswer)
+		return 0, 0, false, fmt.Errorf("status %.40q: %w: want a code such as 404, a class such as 5xx, or %s", text, ErrFilter, noAnswer)
 	}
 	return int64(n), int64(n), false, nil
 }
 
-// noAnswer is the status of those that have none.
+// noAnswer is the status that selects exchanges without an answer.
 const noAnswer = "none"
 
-// numbered leaves the rows whose numbers are as the filter has them.
+// numbered keeps the rows whose status, flags and duration match the filter.
 func (x *Index) numbered(ctx context.Context, s set, f *Filter) error {
 	least, most, none, err := statusOf(f.Status)
 	if err != nil {
@@ -195,7 +195,7 @@ func (x *Index) numbered(ctx context.Context, s set, f *Filter) error {
 	return nil
 }
 
-// between leaves the rows of a time. Rows are in its order.
+// between keeps the rows that began in a time range. Rows are in the order of their starts.
 func (x *Index) between(ctx context.Context, s set, from, to time.Time) error {
 	var failed error
 	// first returns the first row that did not begin before t.
@@ -258,7 +258,7 @@ func (x *Index) calling(ctx context.Context, f Filter) (set, error) {
 	return s, err
 }
 
-// traced leaves the rows of a trace.
+// traced keeps the rows of a trace.
 func (x *Index) traced(ctx context.Context, s set, id string) error {
 	want := map[int64]bool{}
 	for _, c := range recording.Carriers() {
@@ -294,7 +294,7 @@ func (x *Index) eachPaths(ctx context.Context, do func(first int, p *paths)) err
 	return ctx.Err()
 }
 
-// containing adds the rows that have what a text asks for.
+// containing adds the rows that match an item of a search.
 func (x *Index) containing(ctx context.Context, s set, it *item) error {
 	if len(it.words) > 0 || it.prefix != "" {
 		words := allOf(x.rows)

@@ -10,15 +10,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// MaxSums is how many calls or endpoints are returned, and MaxFacets how many values of each
-// kind: those that most rows have.
+// MaxSums is the largest number of calls or endpoints that are returned, and MaxFacets the largest
+// number of values of each facet. The most frequent ones are returned.
 const (
 	MaxSums   = 5000
 	MaxFacets = 1000
 )
 
-// figures sums up the rows of a set by the number that they have in a column, which is less than
-// groups.
+// figures sums up the rows of a set, grouped by their number in a column. The numbers must be less
+// than groups.
 func (x *Index) figures(ctx context.Context, s set, c column, groups int) ([]Figures, error) {
 	of, err := x.parts().numbers(ctx, x.rows, c, max(1, groups))
 	if err != nil {
@@ -57,8 +57,8 @@ func (x *Index) figures(ctx context.Context, s set, c column, groups int) ([]Fig
 	return all, x.percentiles(ctx, replied, of, all, answered)
 }
 
-// percentiles sets the durations of groups, of the rows in a set. answered is how many of them each
-// group has.
+// percentiles sets the percentiles of each group's durations, from the rows in a set. answered is
+// the number of these rows in each group.
 func (x *Index) percentiles(ctx context.Context, s set, of []uint32, all []Figures, answered []int) error {
 	total := 0
 	groups := make([][]int64, len(all))
@@ -88,7 +88,7 @@ func (x *Index) percentiles(ctx context.Context, s set, of []uint32, all []Figur
 	return err
 }
 
-// nearest is the place of a percentile among n values in their order, by the nearest rank.
+// nearest returns the index of a percentile among n sorted values, by the nearest rank.
 func nearest(n, percent int) int { return max(1, (n*percent+99)/100) - 1 }
 
 // Calls sums up who calls whom among the exchanges that the filter selects. It returns those with the
@@ -119,8 +119,8 @@ func (x *Index) Calls(ctx context.Context, f Filter) ([]Call, error) {
 	return calls[:min(len(calls), MaxSums)], nil
 }
 
-// Endpoints sums up what was asked of each endpoint of a workload or a host, of what the filter
-// selects: those with most exchanges, up to [MaxSums]. Host is that of outbound exchanges.
+// Endpoints sums up the exchanges that the filter selects, by endpoint of a workload or a host. It
+// returns those with the most exchanges, up to [MaxSums]. Host is set for outbound exchanges only.
 func (x *Index) Endpoints(ctx context.Context, f Filter) ([]Endpoint, error) {
 	chosen, err := x.selected(ctx, f)
 	if err != nil {
@@ -207,11 +207,12 @@ func facetsOf(names []string, counts []int64) (all []Facet) {
 	return all[:min(len(all), MaxFacets)]
 }
 
-// MaxTrace is how many rows of a trace are returned: those nearest in time.
+// MaxTrace is the largest number of rows of a trace that are returned: those nearest in time.
 const MaxTrace = 5000
 
-// Trace returns the rows that can belong to the same trace as a row, in their order: those that
-// carry the same ID of a trace or a request, what caused them, what they caused, and so on.
+// Trace returns the rows that may belong to the same trace as a row, in their order. It starts with
+// the row, and repeatedly adds rows with the same trace ID or request ID, rows that caused a row
+// of the trace, and rows that one of them caused.
 func (x *Index) Trace(ctx context.Context, id int64) ([]Row, error) {
 	first, err := x.entry(ctx, id)
 	if err != nil {

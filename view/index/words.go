@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// maxWord is how many bytes of a word are looked at.
+	// maxWord is the number of bytes of a word that count.
 	maxWord = 64
-	// pairBytes is how long the term of a pair of words is.
+	// pairBytes is the length of the term of a pair of words.
 	pairBytes = 6
-	// pairMark begins it. No word has such a byte.
+	// pairMark is its first byte. No word contains this byte.
 	pairMark = 0xff
 )
 
@@ -21,13 +21,13 @@ type tokens struct {
 	term [pairBytes]byte
 }
 
-// Words are letters, digits and underscores, in lower case. In scripts that have no spaces,
-// each letter is one.
+// each calls word with each word of a text, and pair with a term for each two adjacent words. The
+// arguments are valid only during the call.
 //
-// each calls word with each word of a text, and pair with a term for each two that stand
-// beside each other. Both are lent. NUL divides texts that do not belong together.
+// A word consists of letters, digits and underscores, in lower case. In scripts without spaces,
+// each letter is a word. NUL separates unrelated texts: no pair spans it.
 func (t *tokens) each(text []byte, word, pair func(term []byte)) {
-	last, lastHash := false, uint32(0) // of the word before, if pairs are made of it
+	last, lastHash := false, uint32(0) // whether the word before can be in a pair, and its hash
 	t.word = t.word[:0]
 	flush := func() {
 		if len(t.word) == 0 {
@@ -92,8 +92,9 @@ func (t *tokens) pair(a, b uint32) {
 	t.term = [pairBytes]byte{pairMark, byte(h >> 56), byte(h >> 48), byte(h >> 40), byte(h >> 32), byte(h >> 24)}
 }
 
-// isIdentifier tells words that name one thing, as an order's number does. There are so many
-// that they have no pairs: where one occurs, the words beside it hardly make a difference.
+// isIdentifier reports whether a word looks like the name of one thing, such as an order number.
+// There are so many of these that they get no pairs. Their neighbours would hardly narrow a
+// search.
 func isIdentifier(word []byte) bool {
 	if len(word) < 5 {
 		return false
@@ -124,22 +125,21 @@ func hash64[T []byte | string](b T) uint64 {
 	return h
 }
 
-// fold makes texts alike that differ in case.
+// fold returns a text in lower case, for comparisons without regard to case.
 func fold(s string) string { return strings.ToLower(s) }
 
-// item is one thing that a text asks for.
+// item is one word or phrase of a search.
 type item struct {
-	text   string // as it is, in lower case: a part of the path or the host
+	text   string // the whole, in lower case; it may be a part of the path or the host
 	words  []string
 	pairs  []string
-	prefix string // of a word; "" for none
+	prefix string // the beginning of a word; "" for none
 }
 
-// maxItems is how many words or phrases a text may ask for. Those behind them are left out.
+// maxItems is the number of words and phrases of a search that count. Further ones are ignored.
 const maxItems = 32
 
-// parseText divides what is searched: words, and phrases in quotation marks. All of it is
-// data: there are no operators.
+// parseText divides a search into words, and phrases in quotation marks. There are no operators.
 func parseText(text string) (items []item) {
 	for len(items) < maxItems {
 		text = strings.TrimLeftFunc(text, unicode.IsSpace)
@@ -176,10 +176,10 @@ func newItem(text string, phrase bool) item {
 	if n := len(it.words); n > 0 && !phrase {
 		last, _ := utf8.DecodeLastRuneInString(text)
 		if last != '_' && !unicode.In(last, unicode.L, unicode.M, unicode.N) {
-			return it // it ends with a whole word
+			return it // the last word is whole
 		}
 		it.prefix = it.words[n-1]
-		// The last pair, if there is one, is of the word that goes on.
+		// The last pair, if there is one, has the unfinished word.
 		if it.words = it.words[:n-1]; n > 1 && !isIdentifier([]byte(it.words[n-2])) && !isIdentifier([]byte(it.prefix)) && len(it.pairs) > 0 {
 			it.pairs = it.pairs[:len(it.pairs)-1]
 		}

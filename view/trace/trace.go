@@ -25,7 +25,7 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// Link says how it is known what caused a call.
+// Link says how the cause of a call is known.
 type Link string
 
 // Links.
@@ -60,20 +60,20 @@ type Span struct {
 // that one.
 func (s *Span) Row() *index.Row { return cmp.Or(s.Caller, s.Callee) }
 
-// Failed tells whether either side saw the call fail.
+// Failed reports whether either side saw the call fail.
 func (s *Span) Failed() bool {
 	return s.Caller != nil && s.Caller.Failed || s.Callee != nil && s.Callee.Failed
 }
 
 // Trace is a tree of spans.
 type Trace struct {
-	// Spans are in the order in which they are shown: each before those that it caused, and
-	// those by their starts.
+	// Spans are in display order: each span comes before those that it caused, and spans with the
+	// same cause are in the order of their starts.
 	Spans []*Span
 	// Begin is the start of the earliest span, and Length the time from there to the last end.
 	Begin  time.Time
 	Length time.Duration
-	// Pods is how many pods recorded a part of it.
+	// Pods is the number of pods that recorded a part of the trace.
 	Pods int
 }
 
@@ -98,7 +98,7 @@ func Build(rows []index.Row) *Trace {
 	return b.trace(all)
 }
 
-// pod is where a row was recorded.
+// pod identifies the pod that recorded a row.
 type pod struct{ cluster, namespace, name string }
 
 func podOf(r *index.Row) pod { return pod{r.Cluster, r.Namespace, cmp.Or(r.Pod, r.Workload)} }
@@ -107,10 +107,10 @@ type builder struct {
 	spans   []*Span
 	callers map[int64]*Span          // by the caller's ID
 	inbound map[recording.UUID]*Span // by the callee's UUID
-	served  map[pod][]*Span          // that have a callee, by its pod, in the order of start
+	served  map[pod][]*Span          // spans with a callee, by its pod, in the order of start
 }
 
-// callee adds an inbound record: to the span of its caller if that is there, or else as a new span.
+// callee adds an inbound record to the span of its caller, or as a new span if there is none.
 func (b *builder) callee(r *index.Row) {
 	s := b.callers[r.Other]
 	if s == nil || s.Callee != nil {
@@ -155,7 +155,7 @@ func (b *builder) serving(out *index.Row) *Span {
 	return nil
 }
 
-// isBelow tells whether s is t, or was caused by it.
+// isBelow reports whether s is t, or t caused it directly or indirectly.
 func (s *Span) isBelow(t *Span) bool {
 	for ; s != nil; s = s.parent {
 		if s == t {
@@ -165,7 +165,7 @@ func (s *Span) isBelow(t *Span) bool {
 	return false
 }
 
-// trace lays the spans out in time and in order.
+// trace sets the times and the depths of the spans, and puts them in display order.
 func (b *builder) trace(rows []index.Row) *Trace {
 	t := &Trace{}
 	pods := map[pod]bool{}
@@ -182,12 +182,12 @@ func (b *builder) trace(rows []index.Row) *Trace {
 	if len(roots) == 0 {
 		return t
 	}
-	// Everything is placed on the clock of its root's pod first, and counted from the earliest
-	// start then.
+	// Times are first relative to the start of the first root, on the clock of each root's pod. In
+	// the end they are made relative to the earliest start.
 	base := roots[0].Row().Start
 	type placed struct {
 		span *Span
-		skew time.Duration // of the clock of the span's row
+		skew time.Duration // to add to the times of the span's row
 	}
 	order := func(a, b placed) int {
 		x, y := a.span.Row(), b.span.Row()
@@ -235,8 +235,8 @@ func (b *builder) trace(rows []index.Row) *Trace {
 	return t
 }
 
-// fit returns by how much the inner interval has to move to lie within the outer one, 0 if it
-// does; one that moves goes to the middle.
+// fit returns the distance by which the inner interval must move to be in the middle of the outer
+// one, or 0 if it lies within that already.
 func fit(outer, long, inner, short time.Duration) time.Duration {
 	if inner >= outer && inner+short <= outer+long {
 		return 0
