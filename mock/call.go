@@ -298,7 +298,7 @@ func (q *ask) grpcFault() {
 		q.out.status = q.effect.Status
 		return
 	}
-	q.grpcStatus(q.effect.GRPC, "injected by a rule for faults")
+	q.grpcStatus(q.effect.GRPC, "injected by a fault rule")
 }
 
 // grpcStatus ends a call with a status. Nothing of the answer has been sent yet.

@@ -125,7 +125,7 @@ func (m *Mock) admit(o front.Origin) error {
 		return nil
 	}
 	s.inject(e, tunnelTarget(o), recording.UUID{})
-	return errors.New("refused by a rule for faults")
+	return errors.New("refused by a fault rule")
 }
 
 // tunnelTarget returns the text that fault rules match for a connection; "" if the client

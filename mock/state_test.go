@@ -113,7 +113,7 @@ func TestResetLetsConversationsFinish(t *testing.T) {
 	}
 }
 
-// Resets, new rules for faults and receipts come at any time. No request fails for that,
+// Resets, new fault rules and receipts come at any time. No request fails for that,
 // and none is counted twice.
 func TestResetUnderLoad(t *testing.T) {
 	const clients, requests = 8, 100

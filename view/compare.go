@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// comparison is what compare.html shows: two recordings, endpoint by endpoint.
+// comparison is the data of compare.html: two recordings, endpoint by endpoint.
 type comparison struct {
 	controls
 	A, B    *item
@@ -23,15 +23,15 @@ type comparison struct {
 // pair is an endpoint in two recordings.
 type pair struct {
 	index.Endpoint
-	A, B       *index.Figures // nil: it has no such exchange
+	A, B       *index.Figures // nil: the recording has no such exchange
 	URLA, URLB string
 }
 
-// FailedA is how many of a hundred exchanges failed in A, and FailedB in B.
+// FailedA is the percentage of exchanges that failed in A, and FailedB in B.
 func (p *pair) FailedA() float64 { return percent(p.A.Failed, p.A.Count) }
 func (p *pair) FailedB() float64 { return percent(p.B.Failed, p.B.Count) }
 
-// Slower is by how many percent of A's the median of B is longer.
+// Slower is the percentage by which the median of B is longer than that of A.
 func (p *pair) Slower() float64 {
 	if p.A.P50 <= 0 {
 		return 0
@@ -74,7 +74,7 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request, _ *item) error 
 			if side == a {
 				p.A, p.URLA = &e.Figures, to
 			}
-			if side == b { // it may be a, too
+			if side == b { // a and b may be the same
 				p.B, p.URLB = &e.Figures, to
 			}
 		}
@@ -97,5 +97,5 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request, _ *item) error 
 	return s.render(w, r, "compare.html", data)
 }
 
-// compareURL is where two recordings are side by side.
+// compareURL returns the URL of the comparison of two recordings.
 func compareURL(a, b *item) string { return fmt.Sprintf("/compare/%d/%d", a.Number, b.Number) }

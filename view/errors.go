@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// pageError is an error with a status of HTTP, for people.
+// pageError is an error for people, with an HTTP status.
 type pageError struct {
 	status int
 	text   string
@@ -17,25 +17,25 @@ type pageError struct {
 
 func (e *pageError) Error() string { return e.text }
 
-// notFound says that there is no such thing.
+// notFound returns an error with status 404.
 func notFound(format string, args ...any) error {
 	return &pageError{http.StatusNotFound, fmt.Sprintf(format, args...)}
 }
 
-// badRequest says what is wrong with what was asked for.
+// badRequest returns an error with status 400.
 func badRequest(format string, args ...any) error {
 	return &pageError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// failure is what error.html shows.
+// failure is the data of error.html.
 type failure struct {
 	Status int
 	Name   string // of the status
 	Text   string
-	URL    string // that a person may follow nevertheless, "" for none
+	URL    string // a link that a person may follow nevertheless, "" for none
 }
 
-// fail answers with a page that says what went wrong.
+// fail answers with a page that shows the error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var page *pageError
 	var wait notReady
@@ -57,7 +57,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		page = &pageError{http.StatusBadRequest, err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
 		page = &pageError{http.StatusServiceUnavailable, "the answer took too long; use a narrower filter"}
-	case r.Context().Err() != nil: // nobody waits for it
+	case r.Context().Err() != nil: // the client is gone, or the server stops
 		page = &pageError{http.StatusServiceUnavailable, "the server is shutting down"}
 	default:
 		page = &pageError{http.StatusInternalServerError, err.Error()}
@@ -70,7 +70,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.writeOr500(w, r, page.status, "error.html", failure{page.status, http.StatusText(page.status), page.text, visit.url})
 }
 
-// writeOr500 is write for pages that tell about an error.
+// writeOr500 writes a page about an error. If that fails, it answers with status 500.
 func (s *Server) writeOr500(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	if err := s.write(w, r, status, name, data); err != nil {
 		s.log.Error("page", "path", r.URL.Path, "err", err)

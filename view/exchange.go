@@ -16,35 +16,35 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// shownExchange is what exchange.html shows.
+// shownExchange is the data of exchange.html.
 type shownExchange struct {
 	Item *item
 	Row  *index.Row
 	*show.Exchange
-	// List is the URL of the table that led here, Previous and Next are its exchanges beside
-	// this one; "" where there is none.
+	// List is the URL of the table that led here. Previous and Next are the URLs of the exchanges
+	// before and after this one in it; "" for none.
 	List, Previous, Next string
-	Similar              string // URL of the table of all of the same endpoint
+	Similar              string // URL of the table of exchanges with the same endpoint
 	Curl                 *curlCommand
 	Messages             *messages // nil unless it is a conversation
 }
 
-// curlCommand is the command that sends the request again.
+// curlCommand is the curl command that sends the request again.
 type curlCommand struct {
 	Command string
-	Rows    int      // lines that it takes
-	Losses  []string // what it does not send
-	Why     string   // why there is none
+	Rows    int      // lines to show
+	Losses  []string // parts of the request that it does not send
+	Why     string   // why there is no command
 }
 
-// messages are a page of those of a conversation.
+// messages is a page of a conversation's messages.
 type messages struct {
 	Said                  []show.Said
 	First, Last           int // numbers, from 1
 	Previous, Next, Start string
 }
 
-// messagesPerPage is how many of a conversation a page has.
+// messagesPerPage is the number of messages on a page.
 const messagesPerPage = 50
 
 // exchange shows one exchange in full.
@@ -102,7 +102,7 @@ func curlOf(e *recording.Exchange) *curlCommand {
 	return &curlCommand{Command: text, Rows: min(strings.Count(text, "\n")+1, 20), Losses: losses}
 }
 
-// messagesOf returns the page of a conversation that the query asks for.
+// messagesOf returns the page of a conversation that the query names.
 func messagesOf(c *show.Conversation, path string, q url.Values) (*messages, error) {
 	from := 0
 	if text := q.Get("message"); text != "" {
@@ -128,11 +128,11 @@ func messagesOf(c *show.Conversation, path string, q url.Values) (*messages, err
 	return m, nil
 }
 
-// trail is where an exchange is in the table that led to it.
+// trail has the URLs of the table that led to an exchange, and of the exchanges before and after it.
 type trail struct{ list, previous, next string }
 
-// trail finds the exchanges beside one in the table, which the query describes as that of the
-// table does. An exchange that isn't there has none beside it.
+// trail finds the exchanges before and after one in the table. The query is that of the table. An
+// exchange that isn't in the table has neither.
 func (it *item) trail(ctx context.Context, q url.Values, id int64) (t trail, err error) {
 	f, wrong := parseFilter(q)
 	order, err := parseSort(q)
@@ -191,7 +191,7 @@ func (it *item) trail(ctx context.Context, q url.Values, id int64) (t trail, err
 	return t, err
 }
 
-// withCursor is a query with a cursor, unless that is "".
+// withCursor returns a copy of a query with a cursor, unless that is "".
 func withCursor(q url.Values, cursor string) url.Values {
 	all := url.Values{}
 	for name, values := range q {
@@ -203,7 +203,7 @@ func withCursor(q url.Values, cursor string) url.Values {
 	return all
 }
 
-// byUUID leads to the exchange with a UUID.
+// byUUID redirects to the exchange with a UUID.
 func (s *Server) byUUID(w http.ResponseWriter, r *http.Request, it *item) error {
 	id, err := recording.ParseUUID(r.PathValue("uuid"))
 	if err != nil {
@@ -217,7 +217,7 @@ func (s *Server) byUUID(w http.ResponseWriter, r *http.Request, it *item) error 
 	return nil
 }
 
-// body answers with what the recording has of a body, as it was sent.
+// body answers with the recorded bytes of a body, which are not decoded.
 func (s *Server) body(w http.ResponseWriter, r *http.Request, it *item) error {
 	side := r.PathValue("side")
 	half, ok := map[string]func(*recording.Exchange) recording.Half{"request": (*recording.Exchange).Request, "response": (*recording.Exchange).Response}[side]
@@ -245,7 +245,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, it *item) error
 	return attach(w, fmt.Sprintf("exchange-%d-message-%d.bin", row.ID, n), c.Data(n))
 }
 
-// asJSON answers with the exchange as a recording has it.
+// asJSON answers with the exchange in the format of a recording.
 func (s *Server) asJSON(w http.ResponseWriter, r *http.Request, it *item) error {
 	row, e, err := it.exchange(r)
 	if err != nil {
@@ -254,7 +254,7 @@ func (s *Server) asJSON(w http.ResponseWriter, r *http.Request, it *item) error 
 	return attach(w, fmt.Sprintf("exchange-%d.jsonl", row.ID), append(e.AppendJSON(nil), '\n'))
 }
 
-// attach answers with a file to keep, which no browser shows.
+// attach answers with a file that browsers download and don't show.
 func attach(w http.ResponseWriter, name string, content []byte) error {
 	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	send(w, http.StatusOK, "application/octet-stream", content)

@@ -15,11 +15,11 @@ import (
 // filterField is a part of a filter: a parameter of the URL, and a field of the form.
 type filterField struct {
 	Name, Label string
-	get         func(*index.Filter) string // "" unless it selects
+	get         func(*index.Filter) string // "" if the field is not set
 	set         func(*index.Filter, string) error
 }
 
-// filterFields are all of them, in the order of the form.
+// filterFields lists all fields, in the order of the form.
 var filterFields = []filterField{
 	text("q", "Search", func(f *index.Filter) *string { return &f.Text }),
 	choice("direction", "Direction", func(f *index.Filter) *string { return &f.Direction }, recording.In, recording.Out),
@@ -42,8 +42,8 @@ var filterFields = []filterField{
 	text("trace", "Trace", func(f *index.Filter) *string { return &f.Trace }),
 }
 
-// maxValue bounds a value of a filter, in bytes: a workload with its namespace, each of them as
-// long as a text of a row can be.
+// maxValue bounds a value of a filter, in bytes. A workload with its namespace fits, even if each is
+// as long as a text of a row can be.
 const maxValue = 9 << 10
 
 func text(name, label string, of func(*index.Filter) *string) filterField {
@@ -109,7 +109,7 @@ func setSlower(f *index.Filter, v string) error {
 	return nil
 }
 
-// durationText writes a time as ParseDuration reads it; "" if there is none.
+// durationText formats a duration for ParseDuration; "" for 0.
 func durationText(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -117,11 +117,11 @@ func durationText(d time.Duration) string {
 	return d.String()
 }
 
-// filterErrors are what is wrong with values, by the field's name.
+// filterErrors has the errors in values, by the field's name.
 type filterErrors map[string]string
 
-// parseFilter reads a filter out of a query. Values that are wrong select nothing, and are
-// among the errors.
+// parseFilter reads a filter from a query. It ignores invalid values, and returns an error for
+// each.
 func parseFilter(q url.Values) (f index.Filter, wrong filterErrors) {
 	wrong = filterErrors{}
 	for _, field := range filterFields {
@@ -160,7 +160,7 @@ func withQuery(to string, q url.Values) string {
 	return to + "?" + q.Encode()
 }
 
-// Exchanges returns the URL of the table of those exchanges that a filter selects.
+// Exchanges returns the URL of the table of the exchanges that a filter selects.
 func (it *item) Exchanges(f index.Filter) string { return withQuery(it.URL(""), filterQuery(f)) }
 
 // Exchange returns the URL of one exchange.
@@ -168,11 +168,11 @@ func (it *item) Exchange(id int64) string {
 	return it.URL("exchanges/" + strconv.FormatInt(id, 10))
 }
 
-// chip is a filter that is active, and where the table is without it.
+// chip is an active part of a filter, and the URL of the table without it.
 type chip struct{ Label, Value, Without string }
 
-// chips lists what of a filter is active. page is the URL of the table, and kept what else
-// its query has.
+// chips lists the active parts of a filter. page is the URL of the table, and kept the other
+// parameters of its query.
 func chips(page string, f index.Filter, kept url.Values) (all []chip) {
 	for _, field := range filterFields {
 		v := field.get(&f)

@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/show"
 )
 
-// functions are what templates call, all of them on texts and numbers of a recording.
+// functions are the functions of templates. They format texts and numbers of a recording.
 var functions = template.FuncMap{
 	"visible":  clean.Text,
 	"short":    short,
@@ -34,26 +34,26 @@ var functions = template.FuncMap{
 	},
 }
 
-// fieldTable is a table of fields with what it is called.
+// fieldTable is a table of fields with a caption.
 type fieldTable struct {
 	Caption string
 	Fields  []show.Field
 }
 
-// messageView is a request or an answer, and where its body can be had.
+// messageView is a request or an answer, and the URL of its body.
 type messageView struct {
 	Caption  string
 	Message  *show.Message
 	Download string
 }
 
-// links are those of Markdown.
+// links matches links of Markdown.
 var links = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 
-// plain is a sentence of the documentation without its Markdown.
+// plain removes Markdown from a sentence of the documentation.
 func plain(s string) string { return strings.ReplaceAll(links.ReplaceAllString(s, "$1"), "`", "") }
 
-// short is a text in which all is visible, and at most n characters of it.
+// short makes all characters of a text visible, and cuts it to n characters.
 func short(n int, s string) string {
 	cut := len(s) > 4*n
 	if cut {
@@ -69,14 +69,14 @@ func short(n int, s string) string {
 	return string(v)
 }
 
-// duration writes a time with three digits, as 1.23 ms.
+// duration formats a duration with three digits, such as 1.23 ms.
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "-" + duration(-d)
 	case d == 0:
 		return "0"
-	case d < 999500*time.Nanosecond: // or else it would be 1000 µs
+	case d < 999500*time.Nanosecond: // rounds to less than 1000 µs
 		return digits(float64(d)/float64(time.Microsecond)) + " µs"
 	case d < 999500*time.Microsecond:
 		return digits(float64(d)/float64(time.Millisecond)) + " ms"
@@ -86,7 +86,7 @@ func duration(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// size writes a number of bytes with three digits, as 1.23 kB.
+// size formats a number of bytes with three digits, such as 1.23 kB.
 func size(n int64) string {
 	v := float64(n)
 	for _, unit := range []string{"B", "kB", "MB", "GB", "TB"} {
@@ -98,7 +98,7 @@ func size(n int64) string {
 	return digits(v) + " PB"
 }
 
-// rate writes a number per second with three digits.
+// rate formats a number per second with three digits.
 func rate(v float64) string {
 	if v < 0.01 && v > 0 {
 		return "<0.01"
@@ -106,7 +106,7 @@ func rate(v float64) string {
 	return digits(max(0, v))
 }
 
-// digits writes a number that is not negative with three digits, and no zeros behind the point.
+// digits formats a non-negative number with three digits, and no trailing zeros after the point.
 func digits(v float64) string {
 	decimals := 2
 	switch {
@@ -122,7 +122,7 @@ func digits(v float64) string {
 	return s
 }
 
-// number groups the digits of a number, as 1,234,567.
+// number groups the digits of a number, such as 1,234,567.
 func number[T int | int64](n T) string {
 	s := fmt.Sprint(n)
 	sign := ""

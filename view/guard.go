@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// policy is the Content-Security-Policy of all pages but those that have one of their own.
+// policy is the default Content-Security-Policy of pages.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// headers are those of every answer.
+// headers are the headers of every answer.
 var headers = [][2]string{
 	{"Content-Security-Policy", policy},
 	{"Cross-Origin-Opener-Policy", "same-origin"},
@@ -32,11 +32,11 @@ const (
 	pageTime  = time.Minute
 )
 
-// guard lets only those requests through that people and the pages themselves make.
+// guard rejects requests that neither people nor the pages themselves make.
 //
-// A page of another site can have a browser send requests here, and with a name of its own
-// that it has resolve to loopback, it could read the answers: the Host tells. Sec-Fetch-Site
-// and Origin tell what other sites asked for by our own name.
+// A page of another site can make a browser send requests to this server. If the site's name
+// resolves to loopback, the page could even read the answers (DNS rebinding), so guard checks the
+// Host. Other sites can also use the server's own name; Sec-Fetch-Site and Origin show that.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, h := range headers {
@@ -46,7 +46,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			switch p := recover(); p {
 			case nil:
 			case http.ErrAbortHandler:
-				panic(p) // which net/http expects
+				panic(p) // net/http expects this
 			default:
 				s.log.Error("a page failed", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 				s.fail(w, r, &pageError{http.StatusInternalServerError, "an internal error of Tapedeck; standard error has the details"})
@@ -60,12 +60,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// allow tells why a request is refused, nil if it is not.
+// allow returns an error if the server must reject a request.
 func (s *Server) allow(r *http.Request) error {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	switch {
 	case r.URL.Scheme != "" || r.URL.Host != "" || r.URL.User != nil:
-		return &pageError{http.StatusBadRequest, "the request has a URL instead of a path, as for a proxy: this server is no proxy"}
+		return &pageError{http.StatusBadRequest, "the request has a URL instead of a path, but this server is not a proxy"}
 	case !isHost(r.Host, local):
 		return &pageError{http.StatusMisdirectedRequest, "the address has another host or port: want localhost, 127.0.0.1 or [::1], with the port of this server"}
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -84,14 +84,14 @@ func (s *Server) allow(r *http.Request) error {
 	return nil
 }
 
-// visitError answers a link of another site that searches: a person must follow it once more.
-// Otherwise that site could have this server search as often as it likes, and learn from the
-// time that takes what is recorded.
+// visitError is the error for a link of another site that searches. A person must confirm it by
+// following the link on the error page. Otherwise the site could start any number of searches, and
+// learn from their duration what is recorded.
 type visitError struct{ url string }
 
 func (visitError) Error() string { return "a page of another site links to this search" }
 
-// cleaned is a path without empty segments and dots.
+// cleaned returns a path without empty segments and dots.
 func cleaned(p string) string {
 	c := path.Clean(p)
 	if strings.HasSuffix(p, "/") && c != "/" {
@@ -100,8 +100,8 @@ func cleaned(p string) string {
 	return c
 }
 
-// isHost tells whether a Host is a name of loopback with the port that the connection came
-// to; local is nil where there is no connection, as in a test, and any port is right then.
+// isHost reports whether a Host names loopback, with the port of the connection. Without a
+// connection, as in a test, local is nil and any port is allowed.
 func isHost(host string, local net.Addr) bool {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
@@ -117,7 +117,7 @@ func isHost(host string, local net.Addr) bool {
 	return err == nil && ip.Zone() == "" && ip.IsLoopback()
 }
 
-// foreign tells whether the request comes from a page of another site, as far as the browser says.
+// foreign reports whether the browser says that the request comes from a page of another site.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
@@ -126,7 +126,7 @@ func foreign(r *http.Request) bool {
 	return true
 }
 
-// isVisit tells whether a link was followed, in a window of its own.
+// isVisit reports whether somebody followed a link, and not a frame or a script.
 func isVisit(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// Index is a searchable recording, as [index.Index] is.
+// Index is a searchable recording. [index.Index] implements it.
 type Index interface {
 	List(ctx context.Context, f index.Filter, s index.Sort, cursor string, limit int) (*index.Page, error)
 	Row(ctx context.Context, id int64) (*index.Row, error)
@@ -27,19 +27,20 @@ type Index interface {
 	Close() error
 }
 
-// Item is one thing that is shown: exactly one of Open, Report and Receipt is set.
+// Item is a recording, a report or a receipt to show. Exactly one of Open, Report and Receipt is
+// set.
 type Item struct {
-	// Name is what the user called it, without credentials.
+	// Name is the name that the user gave, without credentials.
 	Name string
-	// Open makes a recording searchable. It calls progress, from one goroutine, as it goes on.
+	// Open makes a recording searchable. It calls progress repeatedly, from one goroutine.
 	Open func(ctx context.Context, progress func(index.Progress)) (Index, error)
-	// Report is that of a replay.
+	// Report is the report of a replay.
 	Report *report.Report
-	// Receipt is that of a mock.
+	// Receipt is the receipt of a mock.
 	Receipt *mock.Receipt
 }
 
-// kind is what an item is, in a word for people.
+// kind is the kind of an item, as a word for people.
 type kind string
 
 const (
@@ -48,22 +49,22 @@ const (
 	aReceipt   kind = "receipt"
 )
 
-// item is an Item, and how far it is.
+// item is an Item with its state.
 type item struct {
 	Item
 	Number int
 	Kind   kind
 
-	// index is nil until ready is closed, and of what is no recording.
+	// index is nil until ready is closed. It stays nil for reports and receipts.
 	index Index
 	ready chan struct{}
 
 	valuesLock sync.Mutex
-	valuesKept map[string][]string // that the form offers
+	valuesKept map[string][]string // values that the form offers
 
 	progress atomic.Pointer[index.Progress]
 	failed   atomic.Pointer[error]
-	shown    chan struct{} // is closed when a page said why it failed
+	shown    chan struct{} // closed after a page has shown the failure
 	showOnce sync.Once
 }
 
@@ -88,17 +89,17 @@ func newItem(number int, i Item) (*item, error) {
 	return it, nil
 }
 
-// URL returns the URL of a page of the item, as "calls" or "" for its first one.
+// URL returns the URL of a page of the item, such as "calls", or "" for its first page.
 func (it *item) URL(page string) string { return "/" + strconv.Itoa(it.Number) + "/" + page }
 
-// IsRecording tells whether the item has exchanges.
+// IsRecording reports whether the item is a recording.
 func (it *item) IsRecording() bool { return it.Kind == aRecording }
 
-// IsReady tells whether the item can be shown, Failed whether it never will be.
+// IsReady reports whether the item can be shown. Failed reports whether it could not be read.
 func (it *item) IsReady() bool { return it.isReady() }
 func (it *item) Failed() bool  { return it.failure() != nil }
 
-// build opens the recording, if it is one.
+// build opens the item if it is a recording.
 func (it *item) build(ctx context.Context) error {
 	if it.Open == nil {
 		return nil
@@ -113,7 +114,7 @@ func (it *item) build(ctx context.Context) error {
 	return nil
 }
 
-// isReady tells whether it can be shown; index may be used then.
+// isReady reports whether the item can be shown. Then index is set.
 func (it *item) isReady() bool {
 	select {
 	case <-it.ready:
@@ -123,7 +124,7 @@ func (it *item) isReady() bool {
 	}
 }
 
-// failure says why it can't be shown, nil unless that is so.
+// failure returns the error of reading the item, or nil.
 func (it *item) failure() error {
 	if err := it.failed.Load(); err != nil {
 		return *err
@@ -131,7 +132,7 @@ func (it *item) failure() error {
 	return nil
 }
 
-// showFailure notes that a page said so.
+// showFailure notes that a page has shown the failure.
 func (it *item) showFailure() { it.showOnce.Do(func() { close(it.shown) }) }
 
 func (it *item) close() error {
@@ -141,12 +142,12 @@ func (it *item) close() error {
 	return it.index.Close()
 }
 
-// notReady says that an item is still being read, or can't be.
+// notReady is the error for an item that is still being read, or could not be read.
 type notReady struct{ it *item }
 
-func (n notReady) Error() string { return n.it.Name + " is not read yet" }
+func (n notReady) Error() string { return n.it.Name + " is not ready yet" }
 
-// recordingNumbered returns the item of that number, which must be a recording that is ready.
+// recordingNumbered returns the recording with a number. It returns an error if that is not ready.
 func (s *Server) recordingNumbered(number string) (*item, error) {
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 || n > len(s.items) || !s.items[n-1].IsRecording() {

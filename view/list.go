@@ -14,10 +14,10 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// rowsPerPage is how many exchanges a page of the table has.
+// rowsPerPage is the number of exchanges on a page of the table.
 const rowsPerPage = 100
 
-// listed is what list.html shows.
+// listed is the data of list.html.
 type listed struct {
 	Item     *item
 	Form     form
@@ -28,13 +28,13 @@ type listed struct {
 	Rows     []listedRow
 	Total    int64
 	Took     time.Duration
-	// Day is when all rows began, nil if they did so on several days.
+	// Day is the day on which all rows began, nil if there are several.
 	Day                   *time.Time
-	First, Previous, Next string // URLs, "" where there is none
+	First, Previous, Next string // URLs, "" for none
 	Findings              []read.Finding
 }
 
-// listedRow is a row, and where it leads.
+// listedRow is a row, and the URL of its exchange.
 type listedRow struct {
 	index.Row
 	URL string
@@ -89,7 +89,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, it *item) error {
 	return s.render(w, r, "list.html", data)
 }
 
-// withoutEmpty is a query without parameters that have no value.
+// withoutEmpty returns a query without its empty parameters.
 func withoutEmpty(q url.Values) url.Values {
 	short := url.Values{}
 	for name, values := range q {
@@ -100,12 +100,12 @@ func withoutEmpty(q url.Values) url.Values {
 	return short
 }
 
-// form is the form that filters.
+// form is the form for a filter.
 type form struct {
 	First, More []formField
-	Open        bool // whether More shows
+	Open        bool // More is open
 	Wrong       bool
-	Hidden      [][2]string // what stays as it is
+	Hidden      [][2]string // names and values of hidden fields
 }
 
 // formField is a field of the form.
@@ -119,10 +119,10 @@ type option struct {
 	Chosen       bool
 }
 
-// firstFields is how many of the fields always show.
+// firstFields is the number of fields that are always visible.
 const firstFields = 6
 
-// fieldKinds are the kinds of fields other than texts, and hints what a value looks like.
+// fieldKinds has the kinds of the fields that are not texts, and fieldHints examples of values.
 var (
 	fieldKinds = map[string]string{"q": "search", "direction": "select", "method": "select", "protocol": "select", "workload": "select", "namespace": "select", "status": "select", "problems": "checkbox"}
 	fieldHints = map[string]string{
@@ -131,7 +131,7 @@ var (
 	}
 )
 
-// form makes the form as it was sent.
+// form makes the form with the values that were sent.
 func (it *item) form(ctx context.Context, q url.Values, wrong filterErrors, order index.Sort) (form, error) {
 	values, err := it.values(ctx)
 	if err != nil {
@@ -157,7 +157,8 @@ func (it *item) form(ctx context.Context, q url.Values, wrong filterErrors, orde
 	return fm, nil
 }
 
-// options are those of a select: all, the values there are, and the one that is chosen.
+// options returns the options of a select: any, the values, and the chosen value if it is not among
+// them.
 func options(values []string, chosen string) []option {
 	all := []option{{"", "any", chosen == ""}}
 	known := chosen == ""
@@ -172,10 +173,10 @@ func options(values []string, chosen string) []option {
 	return all
 }
 
-// maxValues bounds how many values a select has.
+// maxValues bounds the values of a select.
 const maxValues = 500
 
-// values are those of the recording, by the field's name.
+// values returns the values of the recording, by the field's name.
 func (it *item) values(ctx context.Context) (map[string][]string, error) {
 	it.valuesLock.Lock()
 	defer it.valuesLock.Unlock()
@@ -212,7 +213,7 @@ func groups(f index.Facets) []group {
 	}
 }
 
-// facet is a group of values by which the table can be narrowed down.
+// facet is a group of links that narrow down the table.
 type facet struct {
 	Label string
 	Links []facetLink
@@ -225,10 +226,11 @@ type facetLink struct {
 	URL   string
 }
 
-// maxFacets bounds how many values of each are shown.
+// maxFacets bounds the links of a facet.
 const maxFacets = 8
 
-// facets counts the values of what the filter selects, where there are several.
+// facets counts the values of the exchanges that the filter selects. It leaves out groups with a
+// single value.
 func (it *item) facets(ctx context.Context, f index.Filter, order index.Sort) (all []facet, err error) {
 	found, err := it.index.Facets(ctx, f)
 	if err != nil {

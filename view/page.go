@@ -14,10 +14,10 @@ import (
 //go:embed *.html style.css app.js icon.svg
 var files embed.FS
 
-// shared are the templates that all pages use, the first one being that of a page.
+// shared are the templates that all pages use. The first one frames a page.
 var shared = []string{"layout.html", "parts.html"}
 
-// pages are the templates of all pages, by their file's name.
+// pages has the templates of all pages, by the file's name.
 type pages map[string]*template.Template
 
 func parsePages() (pages, error) {
@@ -36,11 +36,11 @@ func parsePages() (pages, error) {
 	return p, nil
 }
 
-// frame is what layout.html shows around a page's data.
+// frame is the data of layout.html.
 type frame struct {
 	Data    any
 	Items   []*item
-	Item    *item // nil of a page of no single item
+	Item    *item // nil if the page is not about one item
 	Tab     string
 	Tabs    []tab
 	Version string
@@ -51,13 +51,13 @@ type tab struct {
 	Here      bool
 }
 
-// render answers with a page: the template of that name, given the data, in the layout.
+// render answers with a page: the named template with the data, in the layout.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, data any) error {
 	return s.write(w, r, http.StatusOK, name, data)
 }
 
-// write is render with a status. The page is put together first, so that an error can still
-// become a page of its own.
+// write is render with a status. It executes the whole template before it answers, so that it can
+// still answer with an error page.
 func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, name string, data any) error {
 	q := requestOf(r)
 	f := frame{Data: data, Items: s.items, Item: q.item, Tab: q.tab, Version: s.version}
@@ -86,22 +86,22 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, name 
 
 const htmlType = "text/html; charset=utf-8"
 
-// send answers with content of a type. net/http leaves the content out where HEAD asks.
+// send answers with content of a type. For HEAD, net/http leaves the content out.
 func send(w http.ResponseWriter, status int, contentType string, content []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(status)
-	_, _ = w.Write(content) // an error says that nobody reads it
+	_, _ = w.Write(content) // an error means that the client is gone
 }
 
-// statics are the files that pages use, and their types.
+// statics maps the files that pages use to their types.
 var statics = map[string]string{
 	"style.css": "text/css; charset=utf-8",
 	"app.js":    "text/javascript; charset=utf-8",
 	"icon.svg":  "image/svg+xml",
 }
 
-// static answers with such a file.
+// static answers with a file of statics.
 func (s *Server) static(w http.ResponseWriter, r *http.Request, _ *item) error {
 	name := r.PathValue("file")
 	kind, ok := statics[name]

@@ -6,15 +6,15 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// waiting is what progress.html shows.
+// waiting is the data of progress.html.
 type waiting struct {
 	Item     *item
-	Progress *index.Progress // nil before there is any
-	Failure  string          // why the item can't be read, "" unless that is so
+	Progress *index.Progress // nil before the first progress
+	Failure  string          // why the item can't be read, "" if it can
 }
 
-// progress answers in place of a page of an item that is being read, or can't be. The
-// browser asks again, until the page itself comes.
+// progress answers instead of a page while the item is being read, or if it could not be read. The
+// browser reloads the page until the item is ready.
 func (s *Server) progress(w http.ResponseWriter, r *http.Request, it *item) {
 	page, status := waiting{Item: it, Progress: it.progress.Load()}, http.StatusOK
 	if err := it.failure(); err != nil {

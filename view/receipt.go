@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/mock/fault"
 )
 
-// shownReceipt is what receipt.html shows. Lists are bounded; the others are counted.
+// shownReceipt is the data of receipt.html. Its lists are bounded, with a count of the rest.
 type shownReceipt struct {
 	Item *item
 	*mock.Receipt
@@ -32,13 +32,13 @@ type tile struct {
 	Bad   bool
 }
 
-// list is the beginning of a list, and how many more there are.
+// list is the beginning of a list, and the number of further elements.
 type list[T any] struct {
 	First []T
 	More  int
 }
 
-// maxListed bounds what a page shows of a list of a receipt.
+// maxListed bounds the elements of a list on the page.
 const maxListed = 500
 
 func listOf[T any](all []T) list[T] {
@@ -86,7 +86,7 @@ func (s *Server) receipt(w http.ResponseWriter, r *http.Request, it *item) error
 	return s.render(w, r, "receipt.html", data)
 }
 
-// endpointsOf are the endpoints, those with misses first.
+// endpointsOf returns the endpoints, those with misses first.
 func endpointsOf(c *mock.Receipt) []mock.Count {
 	all := slices.Clone(c.Endpoints)
 	slices.SortStableFunc(all, func(a, b mock.Count) int {
@@ -101,7 +101,7 @@ func endpointsOf(c *mock.Receipt) []mock.Count {
 	return all
 }
 
-// problemsOf says in sentences what is not as it should be.
+// problemsOf describes the problems of a run in sentences.
 func problemsOf(c *mock.Receipt) (all []string) {
 	add := func(is bool, text string) {
 		if is {
@@ -113,10 +113,10 @@ func problemsOf(c *mock.Receipt) (all []string) {
 		add(n > 1, number(n)+" "+many)
 	}
 	some(c.Missed, "request was missed: the recording has no answer to it.", "requests were missed: the recording has no answer to them.")
-	some(c.Escaped, "connection went for a host that is not listed for passthrough, and was refused.", "connections went for hosts that are not listed for passthrough, and were refused.")
-	some(c.Distrusted, "connection was ended by a client that does not trust the CA of this run.", "connections were ended by clients that do not trust the CA of this run.")
-	some(c.Unfinished, "request was given up by its client.", "requests were given up by their clients.")
-	some(int64(len(c.UnfiredFaults())), "rule for faults never fired.", "rules for faults never fired.")
-	add(c.Served+c.Missed+c.Passthrough == 0, "Nobody asked for anything. Does the application use the proxy variables, or an address of the mock?")
+	some(c.Escaped, "connection to a host that is not listed for passthrough was rejected.", "connections to hosts that are not listed for passthrough were rejected.")
+	some(c.Distrusted, "connection failed because its client does not trust the CA of this run.", "connections failed because their clients do not trust the CA of this run.")
+	some(c.Unfinished, "request was cancelled by its client.", "requests were cancelled by their clients.")
+	some(int64(len(c.UnfiredFaults())), "fault rule never fired.", "fault rules never fired.")
+	add(c.Served+c.Missed+c.Passthrough == 0, "The mock got no requests. Does the application use the proxy variables, or an address of the mock?")
 	return all
 }

@@ -7,8 +7,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// report shows a replay's report: the page that the report's own HTML form is, which has a
-// style of its own and no script.
+// report answers with the HTML form of a replay's report, which has its own style and no script.
 func (s *Server) report(w http.ResponseWriter, _ *http.Request, it *item) error {
 	home := ""
 	if len(s.items) > 1 {

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// handler answers a request for a page of an item; it is nil for pages of no single item.
-// An error becomes a page that says so, see fail.
+// handler answers a request for a page. it is nil for pages that are not about one item. The server
+// shows an error as a page, see fail.
 type handler func(w http.ResponseWriter, r *http.Request, it *item) error
 
 // route is a page.
 type route struct {
-	// kinds are those of items that have the page; nil: it is a page of no single item.
+	// kinds are the kinds of items that have the page; nil if it is not about one item.
 	kinds []kind
-	// pattern is that of a ServeMux, below the item's number if it is a page of items.
+	// pattern is a pattern of ServeMux, below the item's number if the page is about an item.
 	pattern string
 	// tab is the name of the tab that is marked in the navigation.
 	tab    string
 	handle handler
-	// own has the page refuse links from other sites.
+	// own rejects links from other sites.
 	own bool
 }
 
@@ -53,8 +53,8 @@ func (s *Server) routes() []route {
 	}
 }
 
-// mux returns the handler of all routes. Items are in the patterns by their numbers, so that
-// patterns of different pages are never about the same path.
+// mux returns the handler of all routes. Patterns have the items' numbers, so that no two of them
+// match the same path.
 func (s *Server) mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", s.page(route{handle: func(_ http.ResponseWriter, r *http.Request, _ *item) error {
@@ -77,7 +77,7 @@ func (s *Server) mux() http.Handler {
 	return mux
 }
 
-// request is what pages know of the request, in its context.
+// request is the value in the context of a request.
 type request struct {
 	item *item
 	tab  string

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// Options say what a server shows.
+// Options configure a server.
 type Options struct {
-	// Items are what is shown, at least one. Their pages are numbered in this order, from 1.
+	// Items are the items to show, at least one. Their pages are numbered in this order, from 1.
 	Items []Item
-	// Version of Tapedeck, for the foot of the pages; "" if it isn't known.
+	// Version is that of Tapedeck, for the footer of the pages; "" if it is unknown.
 	Version string
-	// Log gets what goes wrong with single requests; nil: nobody does.
+	// Log gets the errors of single requests; with nil they are discarded.
 	Log *slog.Logger
 }
 
@@ -62,12 +62,12 @@ const (
 	idleTime    = time.Minute
 	maxHeader   = 64 << 10
 	drainTime   = 500 * time.Millisecond
-	failureTime = 3 * time.Second // for a browser to see why an item could not be read
+	failureTime = 3 * time.Second // for a browser to show why an item could not be read
 )
 
-// Serve reads the items, and serves them meanwhile and until ctx ends, which is no error. It
-// fails at once if l does not listen on loopback. If an item can't be read, it fails too,
-// once a browser has shown that or had the time to. It closes l and what the items opened.
+// Serve reads the items, and serves their pages until ctx ends, which is not an error. If l does
+// not listen on loopback, it fails at once. If an item can't be read, it fails after a browser has
+// shown the error, or after 3 seconds. It closes l and all indexes.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if err := onLoopback(l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
@@ -103,7 +103,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	drained, stop := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer stop()
 	if server.Shutdown(drained) != nil {
-		_ = server.Close() // what goes on is cut off
+		_ = server.Close() // cuts off the remaining requests
 	}
 	if built != nil {
 		<-built
@@ -114,7 +114,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// build reads the items, one after the other: each uses all processors.
+// build reads the items one after the other, because each uses all processors.
 func (s *Server) build(ctx context.Context) error {
 	for _, it := range s.items {
 		if err := it.build(ctx); err != nil {
@@ -124,7 +124,7 @@ func (s *Server) build(ctx context.Context) error {
 	return nil
 }
 
-// showFailure waits until a browser has got the page that says what failed.
+// showFailure waits until a browser has loaded the page with the failure, or failureTime is over.
 func (s *Server) showFailure(ctx context.Context) {
 	timer := time.NewTimer(failureTime)
 	defer timer.Stop()
@@ -141,8 +141,8 @@ func (s *Server) showFailure(ctx context.Context) {
 	}
 }
 
-// Listen listens on an address of loopback, as localhost:0. Any other is an error before anybody
-// can connect.
+// Listen listens on an address of loopback, such as localhost:0. It returns an error for any other
+// address, and does not listen on it.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	a, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -158,7 +158,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// onLoopback refuses addresses that others reach.
+// onLoopback returns an error for addresses that others can reach.
 func onLoopback(a net.Addr) error {
 	if tcp, ok := a.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
 		return fmt.Errorf("listen on %s: view listens only on loopback; want an address such as localhost:4170", a)

@@ -6,12 +6,12 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// column is one of the table.
+// column is a column of the table.
 type column struct {
 	Label string
 	Class string       // of its cells
 	by    index.Column // "" if the table can't be sorted by it
-	// down has the largest come first when a person sorts by it first.
+	// down makes the first click on the heading sort in descending order.
 	down bool
 }
 
@@ -27,15 +27,15 @@ var columns = []column{
 	{"Notes", "notes", "", false},
 }
 
-// heading is a column's head.
+// heading is the heading of a column.
 type heading struct {
 	Label, Class string
-	URL          string // sorts by it; "" if that can't be
-	Sorted       string // value of aria-sort; "" if the table is sorted by another one
-	Says         string // what the link does
+	URL          string // of the table sorted by the column; "" if that is not possible
+	Sorted       string // value of aria-sort; "" if the table is sorted by another column
+	Says         string // description of the link
 }
 
-// parseSort reads an order out of a query.
+// parseSort reads an order from a query.
 func parseSort(q url.Values) (s index.Sort, err error) {
 	s = index.Sort{By: index.ByStart, Descending: q.Get("desc") == "1"}
 	by := q.Get("sort")
@@ -62,7 +62,7 @@ func sortQuery(q url.Values, s index.Sort) url.Values {
 	return q
 }
 
-// headings are the heads of all columns, of a table that is in this order.
+// headings returns the headings of all columns, for a table in the order s.
 func headings(page string, f index.Filter, s index.Sort) (all []heading) {
 	for _, c := range columns {
 		h := heading{Label: c.Label, Class: c.Class}

@@ -11,21 +11,21 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// maxSums is how many rows a table of sums shows.
+// maxSums is the number of rows that a table of sums shows.
 const maxSums = 1000
 
-// summary is what summary.html shows: figures of groups of exchanges.
+// summary is the data of summary.html: figures of groups of exchanges.
 type summary struct {
 	controls
 	Item  *item
 	Title string
-	About string   // a sentence on what a row is
-	Names []string // of what a group has in common
+	About string   // sentences about the rows
+	Names []string // names of the values that a group has in common
 	Sums  []sum
 	More  int // sums that are not shown
 }
 
-// controls are what a table of figures is filtered and sorted by.
+// controls filter and sort a table of figures.
 type controls struct {
 	Chips    []chip
 	Clear    string // URL without any filter
@@ -46,7 +46,7 @@ func newControls(page string, f index.Filter, by figure) controls {
 	return c
 }
 
-// first returns the rows that a table of figures shows, and how many it doesn't show.
+// first returns the rows that a table of figures shows, and the number of the others.
 func first[T any](all []T) (shown []T, more int) {
 	n := min(len(all), maxSums)
 	return all[:n], len(all) - n
@@ -54,13 +54,12 @@ func first[T any](all []T) (shown []T, more int) {
 
 // sum is a group of exchanges.
 type sum struct {
-	Names []string // what its exchanges have in common, as summary.Names
-	URL   string   // leads to the exchanges
+	Names []string // values that its exchanges have in common, in the order of summary.Names
+	URL   string   // of the table of its exchanges
 	index.Figures
-	Busiest float64 // its part of the group with the most exchanges, from 0 to 100
 }
 
-// FailedPercent is how many of a hundred exchanges failed.
+// FailedPercent is the percentage of exchanges that failed.
 func (s *sum) FailedPercent() float64 { return percent(s.Failed, s.Count) }
 
 func percent(part, all int64) float64 {
@@ -114,7 +113,7 @@ func (s *Server) calls(w http.ResponseWriter, r *http.Request, it *item) error {
 	})
 }
 
-// endpoints shows what was asked of each endpoint.
+// endpoints shows the figures of each endpoint.
 func (s *Server) endpoints(w http.ResponseWriter, r *http.Request, it *item) error {
 	data := summary{Item: it, Title: "Endpoints", Names: []string{"Workload", "Direction", "Host", "Endpoint"},
 		About: "A row is an endpoint: a method and a path, with variable segments masked."}
@@ -148,7 +147,7 @@ func endpointFilter(f index.Filter, e index.Endpoint) index.Filter {
 	return f
 }
 
-// summary answers with a table of sums, which sumUp makes of the exchanges that a filter selects.
+// summary answers with a table of sums. sumUp makes them from the exchanges that a filter selects.
 func (s *Server) summary(w http.ResponseWriter, r *http.Request, page string, data summary, sumUp func(index.Filter) ([]sum, error)) error {
 	it, q := data.Item, r.URL.Query()
 	f, by, err := summed(q)
@@ -166,7 +165,7 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request, page string, da
 	return s.render(w, r, "summary.html", data)
 }
 
-// summed reads a filter and an order of sums out of a query.
+// summed reads a filter and an order of sums from a query.
 func summed(q url.Values) (f index.Filter, by figure, err error) {
 	f, wrong := parseFilter(q)
 	for name, why := range wrong {

@@ -12,22 +12,22 @@ import (
 // Bounds of a waterfall.
 const (
 	maxSpans   = 2000
-	maxIndent  = 12  // steps; deeper calls are not moved further
+	maxIndent  = 12  // steps; deeper calls get the same indent
 	chartWidth = 1e4 // units of a bar's drawing
 	ticks      = 4
 )
 
-// waterfall is what waterfall.html shows.
+// waterfall is the data of waterfall.html.
 type waterfall struct {
 	Item  *item
 	Trace *trace.Trace
 	Spans []spanRow
 	More  int // spans that are not shown
 	Ticks []tick
-	// Root is what the request was, Width that of the drawings.
+	// Root is the first row. Width is the width of the drawings, in units.
 	Root  *index.Row
 	Width int
-	// Moved tells that times of a pod were moved, and Inferred that links were.
+	// Moved means that the times of a pod were moved, and Inferred that links were inferred.
 	Moved, Inferred bool
 }
 
@@ -36,10 +36,10 @@ type spanRow struct {
 	*trace.Span
 	Row    *index.Row
 	Indent int
-	Here   bool // it is the one that was asked for
-	// URL leads to the caller's record, CalleeURL to the callee's; "" where there is none.
+	Here   bool // the page was opened for this exchange
+	// URL is that of the caller's record, and CalleeURL of the callee's; "" for none.
 	URL, CalleeURL   string
-	Who              string // pod that called, or that served
+	Who              string // the calling workload; "" if its side was not recorded
 	Bar, CalleeBar   bar
 	HasBoth, HasSkew bool
 }
@@ -102,7 +102,7 @@ func (s *Server) waterfall(w http.ResponseWriter, r *http.Request, it *item) err
 	return s.render(w, r, "waterfall.html", data)
 }
 
-// nameOf is what a workload is called, with its namespace.
+// nameOf returns the workload of a row with its namespace, or the pod if the workload is unknown.
 func nameOf(r *index.Row) string {
 	switch {
 	case r.Workload == "":

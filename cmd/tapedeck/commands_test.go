@@ -55,7 +55,7 @@ var commandExits = map[string][]exit{
 	"tapedeck record": {{codeCannotRun, "it could not run"},
 		{codeIncomplete, "the recording is incomplete"},
 		{codeCommandFailed, "only the command failed; its own status is printed"}},
-	"tapedeck mock": {{codeUnfired, "a rule for faults never fired"},
+	"tapedeck mock": {{codeUnfired, "a fault rule never fired"},
 		{codeCannotRun, "it could not run"},
 		{codeMissed, "a request was a miss, and `--fail-on-miss` is given"},
 		{codeIncomplete, "the recording is damaged or incomplete"},

@@ -9,7 +9,7 @@ import (
 
 // Exit codes of the commands that judge or wrap a run. CI can tell them apart.
 const (
-	codeUnfired       = 1   // a rule for faults never fired
+	codeUnfired       = 1   // a fault rule never fired
 	codeCannotRun     = 2   // wrong flags, a port that is taken, a place that can't be read
 	codeMissed        = 4   // a request was answered by a miss
 	codeIncomplete    = 6   // the recording is damaged or incomplete

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A client on the network can't change the rules for faults, unless --admin-faults allows it.
+// A client on the network can't change the fault rules, unless --admin-faults allows it.
 // A web page can't do so over loopback, even if its name leads there.
 func TestWhoMayChangeFaults(t *testing.T) {
 	for _, c := range []struct {

@@ -339,7 +339,7 @@ func TestSomebodyElseResetsTheResponder(t *testing.T) {
 			args := append([]string{file, "--target", target.URL, "--responder", responder.URL, "--no-compare", "--output", "none", "--termination-log", filepath.Join(t.TempDir(), "log")}, flags...)
 			codes, _, stderr := shards(1, args...)
 			last, err := os.ReadFile(args[9])
-			if want := map[bool]string{false: "somebody else reset the responder during the run, so that it is not known what it missed before: its receipt says resets: 5, want 4", true: "the responder was started anew"}[anew]; err != nil || codes[0] != report.Incomplete || !strings.Contains(string(last), want) {
+			if want := map[bool]string{false: "somebody else reset the responder during the run, so its earlier misses are not known: its receipt says resets: 5, want 4", true: "the responder restarted during the run"}[anew]; err != nil || codes[0] != report.Incomplete || !strings.Contains(string(last), want) {
 				t.Errorf("%q, anew: %v: exit code %d, %v, %s, %s", flags, anew, codes[0], err, last, stderr)
 			}
 			if codes, _, _ := shards(1, args...); (len(flags) > 0) != (codes[0] == report.Incomplete) { // a later pod finds the verdict, a later run begins anew
@@ -400,11 +400,11 @@ func TestWhatIsNoResponder(t *testing.T) {
 	for _, c := range []struct{ name, answer, want string }{
 		{"the snapshot", receipt(digest), ""},
 		{"another one", receipt(other), `it answers from another recording than the snapshot that is replayed: "shop" (sha256:` + other + `), want ` + snapshot},
-		{"an empty object", "{}", "is no responder: its receipt has no recording with a SHA-256"},
-		{"another hash", receipt(digest[1:]), "is no responder"},
+		{"an empty object", "{}", "is not a responder: its receipt names no recording with a SHA-256"},
+		{"another hash", receipt(digest[1:]), "is not a responder"},
 		{"no object", "ok", "invalid character"},
 		{"nothing", "", "unexpected end of JSON"},
-		{"too much", strings.Repeat(" ", maxReceipt-1) + "{}", "the answer is larger than 1048576 bytes"},
+		{"too much", strings.Repeat(" ", maxReceipt-1) + "{}", "the answer has more than 1048576 bytes"},
 	} {
 		var resets atomic.Int64
 		c1 := &cart{valid: map[string]bool{}}
@@ -677,7 +677,7 @@ func TestTheTerminationLogOfAProcessThatSendsNothing(t *testing.T) {
 	for _, step := range []struct{ remove, want string }{
 		{"", "the run has a report; this process sent nothing\n"},
 		{"report.json", "part 1 of the run has a result; this process sent nothing\n"},
-		{"result-1.json", "part 1 of the run was begun by another process; this one sent nothing\n"},
+		{"result-1.json", "another process began part 1 of the run; this one sent nothing\n"},
 	} {
 		if step.remove != "" {
 			if err := os.Remove(filepath.Join(place, "runs", "job", "1", step.remove)); err != nil {

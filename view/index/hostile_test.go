@@ -105,8 +105,8 @@ func TestAWrongQuestionIsAnErrorThatSaysWhatIsAllowed(t *testing.T) {
 		want error
 		says string
 	}{
-		"status":                     {func() error { _, err := x.List(ctx, index.Filter{Status: "6oo"}, index.Sort{}, "", 5); return err }, index.ErrFilter, "a class as 5xx"},
-		"status 0":                   {func() error { _, err := x.Facets(ctx, index.Filter{Status: "0"}); return err }, index.ErrFilter, "a class as 5xx"},
+		"status":                     {func() error { _, err := x.List(ctx, index.Filter{Status: "6oo"}, index.Sort{}, "", 5); return err }, index.ErrFilter, "a class such as 5xx"},
+		"status 0":                   {func() error { _, err := x.Facets(ctx, index.Filter{Status: "0"}); return err }, index.ErrFilter, "a class such as 5xx"},
 		"sort":                       {func() error { _, err := x.List(ctx, index.Filter{}, index.Sort{By: "id; DROP"}, "", 5); return err }, index.ErrFilter, "start or one of duration"},
 		"limit":                      {func() error { _, err := x.List(ctx, index.Filter{}, index.Sort{}, "", 0); return err }, index.ErrFilter, "1 to 1000"},
 		"cursor":                     {func() error { _, err := x.List(ctx, index.Filter{}, index.Sort{}, "'", 5); return err }, index.ErrCursor, "first page"},
