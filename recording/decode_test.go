@@ -365,7 +365,7 @@ func TestForeignMembers(t *testing.T) {
 		t.Errorf("bodies: %s", got)
 	}
 	want := []string{"http.more: not kept", "netinfo.downstream.color: not kept", "grpc.messages[].x: not kept",
-		"location: stands more than once; the last one is kept", "streamSeqNum: stands more than once; the last one is kept"}
+		"location: occurs more than once; the last one is kept", "streamSeqNum: occurs more than once; the last one is kept"}
 	if diff := cmp.Diff(want, d.Losses()); diff != "" {
 		t.Error(diff)
 	}

@@ -101,7 +101,7 @@ func (d *Decoder) object(text []byte, to reflect.Value, path string) error {
 	return EachMember(text, MaxMembers, func(name string, raw []byte) error {
 		path := path + name
 		if seen[name] {
-			d.lose(path, "stands more than once; the last one is kept")
+			d.lose(path, "occurs more than once; the last one is kept")
 		}
 		seen[name] = true
 		field, quoted, ok := fieldOf(to, name)

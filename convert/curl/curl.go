@@ -3,13 +3,12 @@
 // It promises:
 //
 //   - The command sends the request as it was recorded, or a loss says what it doesn't send.
-//   - The command does what it shows, whatever is in the recording. Each word is quoted. curl finds
-//     none of its own signs in it: no file's name, no pattern of URLs, no option. It reads no
-//     configuration beside the command.
-//   - Nothing is lost when the command is copied from a page to a terminal: all of it is visible, and
-//     tabs, carriage returns and the like are written as escapes.
+//   - The command does what it shows, whatever is in the recording. Each word is quoted. curl does not
+//     take recorded text for a file name, a URL pattern or an option. It reads no configuration file.
+//   - The command survives copying from a page to a terminal: all of it is visible, and control
+//     characters such as tabs and carriage returns are escaped.
 //
-// Proxies that the environment names still count.
+// curl still uses the proxies that the environment names.
 //
 // It imports recording, recording/clean, convert/internal/web and the standard library.
 package curl
@@ -28,17 +27,18 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// maxArgument is how long a body may be in a command: Linux takes 128 KiB for an argument.
+// maxArgument is the largest body in a command, in bytes. Linux allows 128 KiB for an argument.
 const maxArgument = 100 << 10
 
 // Command is a call of curl.
 type Command struct {
-	input   string     // what curl is piped, as printf's %b reads it; "" for nothing
+	input   string     // piped to curl by printf %b; "" for nothing
 	options [][]string // each with its value
 }
 
-// New returns the command that sends an exchange's request. The losses say what of the request it
-// does not send. The error is a [recording.LeftOutError], which says why there is no command.
+// New returns the command that sends an exchange's request, and the parts of the request that the
+// command does not send. The error is a [recording.LeftOutError], with the reason why there is no
+// command.
 func New(e *recording.Exchange) (*Command, recording.LossList, error) {
 	var losses recording.LossList
 	q, err := web.NewRequest(e, &losses)
@@ -51,13 +51,13 @@ func New(e *recording.Exchange) (*Command, recording.LossList, error) {
 	_, user, host, target, _ := web.SplitURL(q.URL)
 	switch {
 	case len(q.Body) > maxArgument:
-		return left(fmt.Sprintf("a body of %d bytes; a command holds %d", len(q.Body), maxArgument))
+		return left(fmt.Sprintf("a body of %d bytes; a command holds at most %d", len(q.Body), maxArgument))
 	case isBinary(string(q.Body)):
 		return left("a binary body, which a command can't show")
 	case !isVisible(q.URL):
-		return left("a URL with signs that hide others")
+		return left("a URL with characters that are not visible")
 	case user != "":
-		return left("a URL with a user's name, of which curl makes a field")
+		return left("a URL with a user name, which curl sends as a field")
 	}
 	c := new(Command)
 	c.add("--globoff")
@@ -78,11 +78,11 @@ func New(e *recording.Exchange) (*Command, recording.LossList, error) {
 			value = strings.ReplaceAll(value, "\t", " ")
 		}
 		if !isVisible(value) {
-			losses.Add("request.headers", "one with signs that a command can't show, not kept")
+			losses.Add("request.headers", "a field has characters that are not visible, not kept")
 			continue
 		}
 		if value == "" {
-			c.add("--header", h.Name+";") // curl's sign for an empty field
+			c.add("--header", h.Name+";") // curl's syntax for an empty field
 		} else {
 			c.add("--header", h.Name+": "+value)
 		}
@@ -90,7 +90,7 @@ func New(e *recording.Exchange) (*Command, recording.LossList, error) {
 	if !keepsHost(q.URL, host) && q.Headers.Get("Host") == "" {
 		c.add("--header", "Host: "+host)
 	}
-	for _, name := range []string{"Accept", "User-Agent"} { // which curl adds
+	for _, name := range []string{"Accept", "User-Agent"} { // curl would add them
 		if q.Headers.Get(name) == "" {
 			c.add("--header", name+":")
 		}
@@ -117,7 +117,7 @@ func (c *Command) body(e *recording.Exchange, q web.Request, losses *recording.L
 		return
 	case q.Method == "HEAD":
 		if text != "" {
-			losses.Add("request.body", "curl sends none with HEAD")
+			losses.Add("request.body", "curl sends no body with HEAD")
 		}
 		return
 	case !isVisible(strings.ReplaceAll(text, "\n", "")):
@@ -126,12 +126,12 @@ func (c *Command) body(e *recording.Exchange, q web.Request, losses *recording.L
 	default:
 		c.add("--data-raw", text)
 	}
-	if q.Headers.Get("Content-Type") == "" { // or else curl says that it is a form
+	if q.Headers.Get("Content-Type") == "" { // otherwise curl declares a form
 		c.add("--header", "Content-Type:")
 	}
 }
 
-// versionOption has curl speak the recorded version of HTTP where it might take another one.
+// versionOption returns the option for the recorded HTTP version, if curl could choose another one.
 func versionOption(e *recording.Exchange) string {
 	tls := strings.HasPrefix(web.URL(e), "https://")
 	switch version := e.HTTP.Req.Version; {
@@ -147,16 +147,16 @@ func versionOption(e *recording.Exchange) string {
 	return ""
 }
 
-// plainURL is a URL of which curl sends the target as it is.
+// plainURL matches URLs whose target curl sends unchanged.
 var plainURL = regexp.MustCompile("^[A-Za-z0-9:/?\\[\\]@!$&'()*+,;=._~%{}|^`\"\\\\<>-]*$")
 
 func keepsTarget(url string) bool { return plainURL.MatchString(url) }
 
-// plainHost is a host that curl takes for a name.
+// plainHost matches hosts that curl takes for names.
 var plainHost = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
 
-// keepsHost tells whether curl sends the host of a URL as it is. It leaves out a port that is the
-// scheme's, and writes addresses in their usual form.
+// keepsHost reports whether curl sends the host of a URL unchanged. curl leaves out the scheme's
+// default port, and normalizes addresses.
 func keepsHost(url, host string) bool {
 	if name, port, ok := cutPort(host); ok {
 		standard := map[bool]string{false: "80", true: "443"}[strings.HasPrefix(url, "https:")]
@@ -192,7 +192,7 @@ func (c *Command) add(option ...string) { c.options = append(c.options, option) 
 // Line returns the command in one line, unless a body has several.
 func (c *Command) Line() string { return c.join(" ", " ") }
 
-// Lines returns the command with one option a line.
+// Lines returns the command with one option on each line.
 func (c *Command) Lines() string { return c.join("\n", " \\\n  ") }
 
 func (c *Command) join(behindPipe, separator string) string {
@@ -200,7 +200,7 @@ func (c *Command) join(behindPipe, separator string) string {
 	if c.input != "" {
 		b.WriteString("printf %b " + quote(c.input) + " |" + behindPipe)
 	}
-	b.WriteString("curl --disable") // first, or else it does not count
+	b.WriteString("curl --disable") // only counts as the first option
 	for _, option := range c.options {
 		b.WriteString(separator)
 		for i, word := range option {
@@ -213,15 +213,15 @@ func (c *Command) join(behindPipe, separator string) string {
 	return b.String()
 }
 
-// isBinary tells of a body whether it is no text.
+// isBinary reports whether a body is not text.
 func isBinary(text string) bool {
 	return !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n' })
 }
 
-// isVisible tells whether a text shows what it is, in one line.
+// isVisible reports whether a text is on one line and all its characters are visible.
 func isVisible(text string) bool { return clean.Text(text) == text }
 
-// escape writes a text as printf's %b reads it. What is not visible becomes octal digits.
+// escape escapes a text for printf's %b. It writes invisible characters in octal.
 func escape(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -243,7 +243,7 @@ func escape(text string) string {
 	return b.String()
 }
 
-// quote has a shell take a text as one word, as it is.
+// quote quotes a text for a shell, as one word.
 func quote(text string) string {
 	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == "" {
 		return text

@@ -66,7 +66,7 @@ func TestRecords(t *testing.T) {
 		{"an answer before a later request of its identity", ok + strings.Replace(get, "1795374900000000000", "1795374900050000000", 1), 2, `"incomplete":"bytes_lost"`, "request: is not in the file"},
 		{"an interim answer before the answer", get + strings.Replace(ok, "HTTP", "HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP", 1), 1, `"interim":"100" "statusCode":200 "bodyBase64":"aGk="`, ""},
 		{"an interim answer in a record", get + record("2 "+id+" 1795374900010000000 10000000", "HTTP/1.1 103 Early Hints\n\n") + ok, 1, `"interim":"103" "duration":40 "statusCode":200`, ""},
-		{"another request behind one", post("GET / HTTP/1.1\n\nGET /b HTTP/1.1\n\n"), 1, `"uri":"/" "bodyBase64"`, "no field says that it has a body, and 19 bytes are there"},
+		{"another request behind one", post("GET / HTTP/1.1\n\nGET /b HTTP/1.1\n\n"), 1, `"uri":"/" "bodyBase64"`, "no field declares a body, but 19 bytes are there"},
 		{"an identity of older versions", strings.ReplaceAll(get, id, strings.Repeat("ab", 20)), 1, `"goreplayId":"abababababababababababababababababababab"`, ""},
 		{"three fields in the head", strings.Replace(get, " 0\n", "\n", 1), 1, `"uri":"/a?b"`, ""},
 		{"a body with a separator's beginning", post("POST / HTTP/1.1\nContent-Length: 12\n\na\n🐵🙈b"), 1, `"bodyBase64":"YQ0K8J+QtfCfmYhi"`, ""},
@@ -74,11 +74,11 @@ func TestRecords(t *testing.T) {
 		{"chunks that end early", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\nFFFFFFFFFFFFFFF\nabc"), 1, `"bodyBase64":"YWJj"`, "has 3"},
 		{"chunks that lack the last one", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3\nabc\n"), 1, `"truncated":"true" "bodyBase64":"YWJj"`, "the chunks end early, after 3 bytes"},
 		{"an absurd chunk", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\nFFFFFFFFFFFFFFFFFFFFFFF\nabc"), 1, `"bodyBase64"`, "is not in chunks"},
-		{"an absurd length", post("POST / HTTP/1.1\nContent-Length: 9223372036854775807\n\nabc"), 1, `"bodyBase64":"YWJj" "requestBodySize":"9223372036854775807"`, "and 3 bytes are there"},
-		{"a length that is none", post("POST / HTTP/1.1\nContent-Length: 1e99\n\nabc"), 1, `"bodyBase64":"YWJj"`, "no field says"},
-		{"a line that is no field", post("GET / HTTP/1.1\nbroken\nA: b\n\n"), 1, `"A":["b"]`, "which is no field"},
+		{"an absurd length", post("POST / HTTP/1.1\nContent-Length: 9223372036854775807\n\nabc"), 1, `"bodyBase64":"YWJj" "requestBodySize":"9223372036854775807"`, "but 3 bytes are there"},
+		{"a length that is none", post("POST / HTTP/1.1\nContent-Length: 1e99\n\nabc"), 1, `"bodyBase64":"YWJj"`, "no field declares a body"},
+		{"a line that is no field", post("GET / HTTP/1.1\nbroken\nA: b\n\n"), 1, `"A":["b"]`, "which is not a field"},
 		{"a folded field", post("GET / HTTP/1.1\nA: b\n c\n\n"), 1, `"A":["b c"]`, "folded"},
-		{"no UTF-8", post("GET /\xff HTTP/1.1\nA: \xff\n\n"), 1, `"uri":"/` + "\ufffd", "no UTF-8"},
+		{"not UTF-8", post("GET /\xff HTTP/1.1\nA: \xff\n\n"), 1, `"uri":"/` + "\ufffd", "not UTF-8"},
 		{"a target of a proxy", post("GET https://a:8/x?y HTTP/1.1\n\n"), 1, `"uri":"https://a:8/x?y" "location":"/x" "network_address":"a:8"`, ""},
 		{"a last record without its line feed", strings.TrimSuffix(get, "\n"), 1, `"uri":"/a?b"`, ""},
 		{"a last record that is cut", get + ok[:30], 1, `"incomplete":"no_answer"`, "torn"},
@@ -146,7 +146,7 @@ func TestWhatIsWrittenIsHTTP(t *testing.T) {
 		{"a request of HTTP/2", make(func(*recording.HTTP, *recording.Exchange) {}), "POST / HTTP/1.1\nHost: shop\nContent-Length: 3\n\nabc", "written as HTTP/1.1"},
 		{"a length that is wrong", make(func(h *recording.HTTP, _ *recording.Exchange) {
 			h.Res.Headers = recording.Headers{{Name: "Content-Length", Value: "9"}}
-		}), "\nContent-Length: 3\n\nxyz", "Content-Length is that of the body"},
+		}), "\nContent-Length: 3\n\nxyz", "Content-Length is corrected to the length of the recorded body"},
 		{"two lengths", make(func(h *recording.HTTP, _ *recording.Exchange) {
 			h.Res.Headers = recording.Headers{{Name: "Content-Length", Value: "3"}, {Name: "Content-Length", Value: "9"}}
 		}), "200 OK\nContent-Length: 3\n\nxyz", ""},
@@ -156,18 +156,18 @@ func TestWhatIsWrittenIsHTTP(t *testing.T) {
 		}), "200 OK\nContent-Length: 3\n\nxyz", "Content-Encoding is left out"},
 		{"a field that smuggles another", make(func(h *recording.HTTP, _ *recording.Exchange) {
 			h.Req.Headers = recording.Headers{{Name: "A", Value: "1\r\nB: 2"}, {Name: "C:", Value: ""}}
-		}), "Host: shop\nContent-Length", "one that HTTP/1 can't have"},
-		{"a reason that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Res.StatusMessage = "200 a\r\nB: 2" }), "HTTP/1.1 200 OK\nContent-Length", "response.statusMessage: HTTP/1 can't have it"},
-		{"a target that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Req.URI = "/ HTTP/1.1\r\nB: 2" }), "", "a request line that is none"},
+		}), "Host: shop\nContent-Length", "a field is not valid in HTTP/1"},
+		{"a reason that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Res.StatusMessage = "200 a\r\nB: 2" }), "HTTP/1.1 200 OK\nContent-Length", "response.statusMessage: is not valid in HTTP/1"},
+		{"a target that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Req.URI = "/ HTTP/1.1\r\nB: 2" }), "", "a request line that is not valid"},
 		{"a separator in a request", make(func(h *recording.HTTP, _ *recording.Exchange) {
 			h.Req.Body = []byte("\n" + gor.Separator + "\n2 aa 1 1\nHTTP/1.1 200 OK")
 		}), "", "GoReplay's separator in it"},
 		{"a separator in an answer", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Res.Body = []byte("\n" + gor.Separator + "\n") }), "Content-Length: 3\n\nabc\n" + gor.Separator + "\n", "GoReplay's separator in it"},
-		{"a host that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Req.Host = "a\r\nB: 2" }), "HTTP/1.1\nContent-Length", "one that HTTP/1 can't have"},
+		{"a host that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Req.Host = "a\r\nB: 2" }), "HTTP/1.1\nContent-Length", "a field is not valid in HTTP/1"},
 		{"a separator in an answer alone", make(func(h *recording.HTTP, _ *recording.Exchange) {
 			h.Req, h.Res.Body = recording.HTTPRequest{}, []byte("\n"+gor.Separator+"\n")
 		}), "", "GoReplay's separator in it"},
-		{"no HTTP", &recording.Exchange{}, "", "no HTTP"},
+		{"no HTTP", &recording.Exchange{}, "", "not HTTP"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, said := write(t, c.e)

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// message is one of HTTP/1.
+// message is a message of HTTP/1.
 type message struct {
 	method, target string // of a request
 	version        string
@@ -18,11 +18,11 @@ type message struct {
 	interim        int // the status of the last interim answer before it
 	reason         string
 	headers        recording.Headers
-	trailers       string // names, with commas
+	trailers       string // names, separated by commas
 	body           []byte
 	size           int   // in memory, roughly
-	cut            int64 // how long the body was, if a part of it is missing
-	truncated      bool  // a part of the body is missing, and nothing says how long it was
+	cut            int64 // length of the whole body, if a part of it is missing
+	truncated      bool  // a part of the body is missing, and its length is unknown
 	losses         []string
 }
 
@@ -30,7 +30,7 @@ func (m *message) lose(format string, args ...any) {
 	m.losses = append(m.losses, fmt.Sprintf(format, args...))
 }
 
-// parse reads a message. What it returns refers to nothing of the text.
+// parse reads a message. The result does not share memory with the text.
 func parse(text []byte) (m message, err error) {
 	m.size = len(text)
 	rest := text
@@ -42,7 +42,7 @@ func parse(text []byte) (m message, err error) {
 		if m.headers, rest, err = m.fields(rest); err != nil {
 			return m, err
 		}
-		if !m.isInterim() || !bytes.HasPrefix(rest, []byte("HTTP/")) { // else the answer is behind it
+		if !m.isInterim() || !bytes.HasPrefix(rest, []byte("HTTP/")) { // otherwise the final answer follows
 			break
 		}
 		m.interim = m.status
@@ -52,12 +52,12 @@ func parse(text []byte) (m message, err error) {
 	case chunked(m.headers):
 		m.dechunk(rest)
 	case ok && n != int64(len(rest)) && len(rest) > 0:
-		m.lose("Content-Length is %d, and %d bytes are there; those are kept", n, len(rest))
+		m.lose("Content-Length is %d, but %d bytes are there; those are kept", n, len(rest))
 		if n > int64(len(rest)) {
 			m.cut = n
 		}
 	case !ok && m.status == 0 && len(rest) > 0:
-		m.lose("no field says that it has a body, and %d bytes are there; those are kept", len(rest))
+		m.lose("no field declares a body, but %d bytes are there; those are kept", len(rest))
 	}
 	if len(m.body) == 0 {
 		m.body = nil
@@ -65,7 +65,7 @@ func parse(text []byte) (m message, err error) {
 	return m, nil
 }
 
-// isInterim tells whether it is an answer behind which another one comes.
+// isInterim reports whether the message is an interim answer, which another one follows.
 func (m *message) isInterim() bool { return m.status >= 100 && m.status < 200 && m.status != 101 }
 
 // first reads the first line.
@@ -96,26 +96,26 @@ func (m *message) first(line []byte) error {
 	m.method, m.target, m.version = f[0], f[1], version
 	if strings.ToValidUTF8(m.target, "") != m.target {
 		m.target = strings.ToValidUTF8(m.target, "\ufffd")
-		m.lose("the target is no UTF-8; U+FFFD stands for what is none")
+		m.lose("the target is not UTF-8; U+FFFD replaces the invalid bytes")
 	}
 	return nil
 }
 
-// fields reads fields up to the empty line, or to the end.
+// fields reads fields up to an empty line or the end.
 func (m *message) fields(text []byte) (h recording.Headers, rest []byte, err error) {
 	for len(text) > 0 {
 		var line []byte
 		if line, text = cutLine(text); len(line) == 0 {
 			return h, text, nil
 		}
-		if (line[0] == ' ' || line[0] == '\t') && len(h) > 0 { // folded, as it was allowed once
+		if (line[0] == ' ' || line[0] == '\t') && len(h) > 0 { // obsolete line folding
 			h[len(h)-1].Value += " " + strings.ToValidUTF8(strings.Trim(string(line), " \t"), "\ufffd")
-			m.lose("a folded field is on one line")
+			m.lose("a folded field is joined to one line")
 			continue
 		}
 		name, value, ok := strings.Cut(string(line), ":")
 		if !ok || !web.IsToken(strings.TrimRight(name, " ")) {
-			m.lose("found %.40q, which is no field, not kept", line)
+			m.lose("found %.40q, which is not a field, not kept", line)
 			continue
 		}
 		if len(h) == recording.MaxHeaders {
@@ -124,14 +124,14 @@ func (m *message) fields(text []byte) (h recording.Headers, rest []byte, err err
 		value = strings.Trim(value, " \t")
 		if valid := strings.ToValidUTF8(value, "\ufffd"); valid != value {
 			value = valid
-			m.lose("a value of %.40s is no UTF-8; U+FFFD stands for what is none", name)
+			m.lose("a value of %.40s is not UTF-8; U+FFFD replaces the invalid bytes", name)
 		}
 		h = append(h, recording.Header{Name: web.Name(strings.TrimRight(name, " ")), Value: value})
 	}
 	return h, nil, nil
 }
 
-// cutLine cuts a line off, without its end.
+// cutLine cuts off the first line, and removes its line end.
 func cutLine(text []byte) (line, rest []byte) {
 	line, rest, _ = bytes.Cut(text, []byte("\n"))
 	return bytes.TrimSuffix(line, []byte("\r")), rest
@@ -156,8 +156,8 @@ func length(h recording.Headers) (int64, bool) {
 	return 0, false
 }
 
-// dechunk takes the body out of its chunks, as far as they are whole. GoReplay may have done
-// so before, or not: what doesn't begin with a chunk is the body.
+// dechunk joins the chunks of a body, up to the first incomplete one. GoReplay may have done so
+// before, so a text that doesn't begin with a chunk is the body itself.
 func (m *message) dechunk(text []byte) {
 	whole := text
 	var body []byte
@@ -196,7 +196,7 @@ func (m *message) trailing(text []byte) {
 		return
 	}
 	if len(rest) > 0 {
-		m.lose("%d bytes behind the last chunk, not kept", len(rest))
+		m.lose("%d bytes after the last chunk, not kept", len(rest))
 	}
 	var names []string
 	for _, one := range h {

@@ -17,23 +17,23 @@ import (
 
 // Bounds of what is read.
 const (
-	// MaxRecord is how long a record may be: as JSON its body takes a third more.
+	// MaxRecord is the largest size of a record, in bytes. As JSON its body takes a third more.
 	MaxRecord = recording.MaxLine / 2
-	// maxWaiting and maxWaitingBytes bound what waits: requests for their answers, and answers for
-	// their requests.
+	// maxWaiting and maxWaitingBytes bound the requests that wait for their answers, and the
+	// answers that wait for their requests.
 	maxWaiting      = 10_000
 	maxWaitingBytes = 64 << 20
-	// maxHead is how long a record's first line may be.
+	// maxHead is the largest length of a record's first line.
 	maxHead = 1 << 10
 )
 
-// tagID has an identity that is no UUID's beginning, as that of older versions.
+// tagID is the tag for an ID of GoReplay that doesn't fit into a UUID, such as one of older versions.
 const tagID = "goreplayId"
 
 // Reader reads exchanges from a file. It isn't safe for concurrent use.
 type Reader struct {
 	in      *bufio.Reader
-	n       int // of the record, from 1
+	n       int // number of the record, from 1
 	record  []byte
 	waiting map[string]*list.Element
 	order   list.List // of *half, the oldest first
@@ -48,10 +48,10 @@ type half struct {
 	e      *recording.Exchange // nil: an answer without its request
 	losses recording.LossList
 	size   int
-	other  *reply // the answer alone, or that of a replay, which holds if no recorded one comes
+	other  *reply // the answer without a request, or a replay's answer, used if no recorded one comes
 }
 
-// reply is an answer.
+// reply is an answer with the head of its record.
 type reply struct {
 	head
 	message
@@ -62,7 +62,7 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, 64<<10), waiting: map[string]*list.Element{}}
 }
 
-// Is tells by the beginning of a file whether it is one of GoReplay's.
+// Is reports whether a file with this beginning is one of GoReplay's.
 func Is(head []byte) bool {
 	line, _, ok := bytes.Cut(head, []byte("\n"))
 	if !ok {
@@ -72,9 +72,9 @@ func Is(head []byte) bool {
 	return err == nil
 }
 
-// Next reads the next exchange into e, overwriting all of it, and names what of it could not
-// be kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
-// [recording.LineError] and a [recording.LeftOutError], reading can go on.
+// Next reads the next exchange into e, which it overwrites, and returns what it could not keep. At
+// the end it returns [io.EOF], or [recording.ErrTorn] if the file ends early. After a
+// [recording.LineError] or a [recording.LeftOutError], the caller can continue.
 func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 	for {
 		if len(r.ready) > 0 {
@@ -131,7 +131,7 @@ func parseHead(line string) (h head, err error) {
 	return h, nil
 }
 
-// next puts the next record into record, without its separator.
+// next reads the next record into r.record, without its separator.
 func (r *Reader) next() error {
 	mark := []byte("\n" + Separator + "\n")
 	if r.record = r.record[:0]; cap(r.record) > 1<<20 {
@@ -162,7 +162,7 @@ func (r *Reader) next() error {
 	}
 }
 
-// last is what is behind the last separator: nothing, or a record that has none.
+// last handles the rest after the last separator: nothing, or a record without a separator.
 func (r *Reader) last() error {
 	if len(bytes.TrimSpace(r.record)) == 0 {
 		return io.EOF
@@ -174,7 +174,7 @@ func (r *Reader) last() error {
 	return recording.ErrTorn
 }
 
-// read reads a record, and finds out to what it belongs.
+// read reads a record, and joins it with the request or the answer that it belongs to.
 func (r *Reader) read() error {
 	if err := r.next(); err != nil {
 		return err
@@ -194,9 +194,9 @@ func (r *Reader) read() error {
 	m.size += 1 << 10
 	switch {
 	case h.kind == '1' && m.status != 0:
-		return bad(fmt.Errorf("an answer where a request is announced"))
+		return bad(fmt.Errorf("an answer, but the first line announces a request"))
 	case h.kind != '1' && m.status == 0:
-		return bad(fmt.Errorf("a request where an answer is announced"))
+		return bad(fmt.Errorf("a request, but the first line announces an answer"))
 	case h.kind == '1':
 		r.request(h, m)
 		return nil
@@ -204,14 +204,14 @@ func (r *Reader) read() error {
 	return r.reply(&reply{h, m})
 }
 
-// request takes a request, whose answer may have come before it.
+// request handles a request. Its answer may have come before it.
 func (r *Reader) request(h head, m message) {
 	var early *reply
 	if at := r.waiting[h.id]; at != nil {
 		if one := at.Value.(*half); one.e == nil && !one.other.ts.Before(h.ts) {
 			early = one.other
 			r.remove(at)
-		} else { // the identity comes again
+		} else { // another request has the same ID
 			r.alone(at)
 		}
 	}
@@ -221,10 +221,10 @@ func (r *Reader) request(h head, m message) {
 	}
 }
 
-// reply takes an answer. That of a replay waits for the recorded one, which may come behind it. So
-// does a recorded one for its request: it may come first where both are captured at once.
+// reply handles an answer. A replay's answer waits for the recorded one, which may come after it. A
+// recorded answer waits for its request, because it may come first if both are captured at once.
 func (r *Reader) reply(a *reply) error {
-	beside := &recording.LeftOutError{Where: fmt.Sprintf("record %d", r.n), What: "an answer of a replay, and the request has another one or is not in the file"}
+	beside := &recording.LeftOutError{Where: fmt.Sprintf("record %d", r.n), What: "an answer of a replay, but the request has another answer or is not in the file"}
 	at := r.waiting[a.id]
 	if at == nil || at.Value.(*half).e == nil {
 		if a.kind == '3' {
@@ -256,7 +256,7 @@ func (r *Reader) reply(a *reply) error {
 	return nil
 }
 
-// wait keeps a request until its answer comes.
+// wait adds a request to those that wait for their answers.
 func (r *Reader) wait(h head, m message) {
 	e := &recording.Exchange{MsgType: recording.MsgType, TS: h.ts, Direction: recording.In, UUID: uuid(h)}
 	q := &recording.HTTPRequest{}
@@ -290,21 +290,21 @@ func (r *Reader) wait(h head, m message) {
 	r.push(one)
 }
 
-// push has a half wait.
+// push adds a half to those that wait.
 func (r *Reader) push(h *half) {
 	r.waiting[h.id] = r.order.PushBack(h)
 	r.bytes += h.size
 	r.bound()
 }
 
-// bound lets the oldest go that there is no room for.
+// bound completes the oldest halves until the others are within the bounds.
 func (r *Reader) bound() {
 	for r.order.Len() > maxWaiting || r.bytes > maxWaitingBytes {
 		r.alone(r.order.Front())
 	}
 }
 
-// remove has a half wait no more.
+// remove removes a half from those that wait.
 func (r *Reader) remove(at *list.Element) *half {
 	h := r.order.Remove(at).(*half)
 	delete(r.waiting, h.id)
@@ -312,7 +312,7 @@ func (r *Reader) remove(at *list.Element) *half {
 	return h
 }
 
-// alone has a half wait no more: what it lacks did not come.
+// alone completes a half without its other side, which did not come.
 func (r *Reader) alone(at *list.Element) {
 	h := at.Value.(*half)
 	switch {
@@ -328,7 +328,7 @@ func (r *Reader) alone(at *list.Element) {
 	}
 }
 
-// answer ends a request's wait.
+// answer completes a request with its answer.
 func (r *Reader) answer(at *list.Element, a *reply) {
 	h := r.remove(at)
 	h.answer(a)
@@ -361,7 +361,7 @@ func (h *half) answer(a *reply) {
 	}
 }
 
-// cut notes that a body is not whole.
+// cut tags an exchange whose body is incomplete.
 func cut(e *recording.Exchange, m message, tag string) {
 	if m.cut > 0 || m.truncated {
 		e.Tags.Set(recording.TagTruncated, "true")
@@ -371,10 +371,10 @@ func cut(e *recording.Exchange, m message, tag string) {
 	}
 }
 
-// orphan is the exchange of an answer whose request is not in the file, or too far from it.
+// orphan makes an exchange of an answer whose request is not in the file, or too far from it.
 func orphan(a *reply) *half {
 	e := &recording.Exchange{MsgType: recording.MsgType, TS: a.ts, Direction: recording.In, UUID: uuid(a.head), L7Protocol: recording.HTTP1, HTTP: &recording.HTTP{}}
-	e.UUID[15] ^= 1 // the request may be there, and have waited too long
+	e.UUID[15] ^= 1 // the request may have its own exchange, if it waited too long
 	if start := a.ts.Add(-a.latency); a.latency < 24*time.Hour && start.Unix() >= 0 {
 		e.TS = start
 	}
@@ -389,11 +389,11 @@ func orphan(a *reply) *half {
 	return h
 }
 
-// uuid is the identity of an exchange: GoReplay's, and what its time makes of it.
+// uuid makes the UUID of an exchange from GoReplay's ID and the time.
 func uuid(h head) recording.UUID {
 	u := web.UUID([]byte("gor"), []byte(h.id), []byte(h.ts.Format(time.RFC3339Nano)))
 	if len(h.id) == 24 {
-		_, _ = hex.Decode(u[:12], []byte(h.id)) // it was decoded before
+		_, _ = hex.Decode(u[:12], []byte(h.id)) // parseHead has checked it
 	}
 	return u
 }

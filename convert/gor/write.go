@@ -25,17 +25,17 @@ type Writer struct {
 // NewWriter returns a writer. Close flushes it.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: bufio.NewWriterSize(w, 64<<10)} }
 
-// Close writes what is left. It doesn't close what it writes to.
+// Close flushes the writer. It doesn't close the underlying one.
 func (w *Writer) Close() error { return w.w.Flush() }
 
-// Write adds an exchange, and names what could not be written of it. One that no record can
-// be made of is a [recording.LeftOutError].
+// Write adds an exchange, and returns what it could not write of it. The error is a
+// [recording.LeftOutError] if the exchange can't be written as records.
 func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err error) {
 	left := func(why string) (recording.LossList, error) {
 		return nil, &recording.LeftOutError{Where: e.UUID.String(), What: why}
 	}
 	if e.HTTP == nil {
-		return left("no HTTP")
+		return left("not HTTP")
 	}
 	q := &e.HTTP.Req
 	target := cmp.Or(q.URI, q.URL, e.Location)
@@ -43,16 +43,16 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 	switch {
 	case isAlone:
 	case q.Method == "" || target == "":
-		return left("no request of HTTP")
+		return left("not an HTTP request")
 	case !web.IsToken(q.Method) || strings.ContainsAny(target, " \t\r\n\x00"):
-		return left("a request line that is none of HTTP/1")
+		return left("a request line that is not valid in HTTP/1")
 	}
 	if e.Conversation() != nil {
-		losses.Add("messages", "GoReplay has no conversations, not kept")
+		losses.Add("messages", "GoReplay has no conversations; not kept")
 	}
 	ns := e.TS.UnixNano()
 	if year := e.TS.Year(); year < 1970 || year > 2261 {
-		losses.Add("ts", "is beyond what GoReplay counts in nanoseconds; 0 stands for it")
+		losses.Add("ts", "is outside the range of GoReplay's nanoseconds; 0 replaces it")
 		ns = 0
 	}
 	id := identity(e)
@@ -78,7 +78,7 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 		reason := strings.TrimPrefix(strings.TrimPrefix(s.StatusMessage, strconv.Itoa(s.StatusCode)), " ")
 		if reason == "" || !web.IsValue(reason) {
 			if reason != "" {
-				losses.Add("response.statusMessage", "HTTP/1 can't have it, not kept")
+				losses.Add("response.statusMessage", "is not valid in HTTP/1, not kept")
 			}
 			reason = http.StatusText(s.StatusCode)
 		}
@@ -101,12 +101,12 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 	return losses, err
 }
 
-// bodiless tells whether an answer ends with its fields, whatever they say.
+// bodiless reports whether an answer has no body, whatever its fields say.
 func bodiless(method string, code int) bool {
 	return method == "HEAD" || code < 200 || code == 204 || code == 304
 }
 
-// identity is the exchange's, as GoReplay has it.
+// identity returns the exchange's ID in GoReplay's form.
 func identity(e *recording.Exchange) string {
 	if id := e.Tags.Get(tagID); id != "" && len(id) <= 64 && strings.Trim(id, "0123456789abcdefABCDEF") == "" {
 		return id
@@ -125,7 +125,7 @@ func version(text string, losses *recording.LossList) string {
 	return "1.1"
 }
 
-// message appends a message from its fields on. Its framing fits the body that is there.
+// message appends the fields and the body of a message. It corrects the framing to fit the body.
 func (w *Writer) message(side string, h recording.Half, may bool, losses *recording.LossList) {
 	body := web.BodyOf(h)
 	trailers := h.Trailers()
@@ -134,12 +134,12 @@ func (w *Writer) message(side string, h recording.Half, may bool, losses *record
 	for _, f := range h.Headers {
 		switch {
 		case !web.IsToken(f.Name) || !web.IsValue(f.Value):
-			losses.Add(side+".headers", "one that HTTP/1 can't have, not kept")
+			losses.Add(side+".headers", "a field is not valid in HTTP/1, not kept")
 			continue
 		case slices.Contains(trailers, f.Name):
 			continue
 		case body.Decoded && f.Name == "Content-Encoding":
-			losses.Add(side+".headers", "Content-Encoding is left out, as the recording has the body decoded")
+			losses.Add(side+".headers", "Content-Encoding is left out, because the recording has the decoded body")
 			continue
 		case f.Name == "Content-Length" && may:
 			if lengths++; lengths > 1 || isChunked {
@@ -148,7 +148,7 @@ func (w *Writer) message(side string, h recording.Half, may bool, losses *record
 			if n, ok := length(recording.Headers{f}); !ok || n != int64(len(body.Bytes)) {
 				f.Value = strconv.Itoa(len(body.Bytes))
 				if !body.Decoded {
-					losses.Add(side+".headers", "Content-Length is that of the body that is there")
+					losses.Add(side+".headers", "Content-Length is corrected to the length of the recorded body")
 				}
 			}
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// bodies takes the bodies.
+// bodies sets the bodies of the exchange.
 func (p *parser) bodies() {
 	e := p.e
 	e.HTTP.Req.Body = p.body("request.postData", p.req.text, p.req.encoding, cmp.Or(e.HTTP.Req.Headers.Get("Content-Type"), p.req.mime))
@@ -40,7 +40,7 @@ func (p *parser) bodies() {
 		}
 		outer := codings[len(codings)-1]
 		if (outer == "gzip" || outer == "zstd") && coding.Applied(outer, side.half.Body) {
-			continue // its bytes say so
+			continue // the body is still encoded
 		}
 		if decoded == "" {
 			decoded = side.name
@@ -53,14 +53,14 @@ func (p *parser) bodies() {
 	}
 }
 
-// body decodes a text. Some exporters say base64 where it is none.
+// body decodes a text. Some exporters declare base64 although the text is not.
 func (p *parser) body(path string, text *string, encoding, mimeType string) []byte {
 	if text == nil || *text == "" {
 		return nil
 	}
 	if encoding == "" && p.own == nil && strings.ContainsFunc(*text, func(c rune) bool { return c > unicode.MaxASCII }) {
 		if _, params, _ := mime.ParseMediaType(mimeType); params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
-			p.losses.Add(path+".text", fmt.Sprintf("is in UTF-8, as HAR has it, and was in %.20q", params["charset"]))
+			p.losses.Add(path+".text", fmt.Sprintf("is in UTF-8, as HAR demands, and was in %.20q", params["charset"]))
 		}
 	}
 	switch strings.ToLower(encoding) {
@@ -69,21 +69,21 @@ func (p *parser) body(path string, text *string, encoding, mimeType string) []by
 		if body, err := base64.StdEncoding.DecodeString(*text); err == nil {
 			return body
 		}
-		p.losses.Add(path+".encoding", "says base64, and the text is none; it is taken as it is")
+		p.losses.Add(path+".encoding", "says base64, but the text is not base64; it is kept as it is")
 	default:
-		p.losses.Add(path+".encoding", fmt.Sprintf("%.20q is not known; the text is taken as it is", encoding))
+		p.losses.Add(path+".encoding", fmt.Sprintf("%.20q is unknown; the text is kept as it is", encoding))
 	}
 	return []byte(*text)
 }
 
-// shown is a body as an entry has it.
+// shown is a body in an entry.
 type shown struct {
 	text, encoding string
-	size           int // of what is shown
-	exact          bool
+	size           int  // of the decoded body
+	exact          bool // the body was not decoded
 }
 
-// show makes a text of a body: without its codings, and as base64 where it is none.
+// show converts a body to text: it removes its codings, and uses base64 for binary bodies.
 func show(h recording.Half) shown {
 	body, exact := h.Body, true
 	if len(body) > 0 && len(h.Codings()) > 0 && !h.Decoded() {
@@ -97,7 +97,7 @@ func show(h recording.Half) shown {
 	return shown{base64.StdEncoding.EncodeToString(body), "base64", len(body), exact}
 }
 
-// size is how many bytes a body had on the wire, -1 if that is not known.
+// size returns the size of a body on the wire; -1 if it is unknown.
 func size(h recording.Half) int64 {
 	if h.Decoded() {
 		return -1

@@ -10,7 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// derived names what members say that follow from others, and do not.
+// derived checks members that should follow from others, such as cookies from headers. It reports
+// values that don't as losses.
 func (p *parser) derived() {
 	e := p.e
 	if p.req.nameless && p.own == nil {
@@ -25,7 +26,7 @@ func (p *parser) derived() {
 	}
 	for _, c := range p.req.cookies {
 		if !in[c] && !in[recording.Header{Name: c.Name, Value: strings.Trim(c.Value, `"`)}] && !in[recording.Header{Name: c.Name, Value: `"` + c.Value + `"`}] {
-			p.losses.Add("request.cookies", "has one that is in no field Cookie, not kept")
+			p.losses.Add("request.cookies", "has one that no field Cookie has, not kept")
 		}
 	}
 	set := map[string]bool{}
@@ -46,7 +47,7 @@ func (p *parser) derived() {
 	}
 }
 
-// requestCookies are those that a client sent.
+// requestCookies returns the cookies that a client sent.
 func requestCookies(h recording.Headers) (all recording.Headers) {
 	for line := range h.Values("Cookie") {
 		for one := range strings.SplitSeq(line, ";") {
@@ -58,7 +59,7 @@ func requestCookies(h recording.Headers) (all recording.Headers) {
 	return all
 }
 
-// responseCookies are the names and values of those that a server set.
+// responseCookies returns the names and values of the cookies that a server set.
 func responseCookies(h recording.Headers) (all recording.Headers) {
 	for line := range h.Values("Set-Cookie") {
 		first, _, _ := strings.Cut(line, ";")
@@ -88,7 +89,7 @@ func appendCookie(dst []byte, line string) []byte {
 	o := begin(dst)
 	o.text("name", name)
 	o.text("value", value)
-	last := map[string][]byte{} // of attributes that stand several times the last one holds
+	last := map[string][]byte{} // of several equal attributes, the last one counts
 	for one := range strings.SplitSeq(attributes, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(one), "=")
 		switch strings.ToLower(name) {
@@ -112,7 +113,7 @@ func appendCookie(dst []byte, line string) []byte {
 	return o.end()
 }
 
-// queryOf are the parameters of a query, decoded where that is possible.
+// queryOf returns the parameters of a query, decoded if possible.
 func queryOf(query string) (all recording.Headers) {
 	if query == "" {
 		return nil

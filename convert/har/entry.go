@@ -19,16 +19,16 @@ type parser struct {
 	e      *recording.Exchange
 	source string
 	losses recording.LossList
-	own    *recording.Exchange // of the member _rrpair
+	own    *recording.Exchange // from the member _rrpair
 
 	req struct {
 		method, url, version string
-		authority            string // HTTP/2's Host
+		authority            string // :authority, which HTTP/2 has for Host
 		nameless             bool   // a field has no name
 		cookies, query       recording.Headers
 		mime, encoding       string
 		text                 *string            // nil: there is none
-		post, kept           []recording.Member // what else is in postData, and in the request
+		post, kept           []recording.Member // other members of postData, and of the request
 	}
 	res struct {
 		status              float64
@@ -42,7 +42,7 @@ type parser struct {
 		kept                []recording.Member
 	}
 	serverIP  string
-	time      float64 // in milliseconds, -1 if it is not known
+	time      float64 // in milliseconds, -1 if unknown
 	timings   map[string]float64
 	kept      []recording.Member
 	webSocket json.RawMessage
@@ -68,7 +68,7 @@ func (p *parser) entry(raw []byte, n int) error {
 		return err
 	}
 	if !hasRequest {
-		return errors.New("no member request: want an entry of a HAR")
+		return errors.New("there is no member request: want an entry of a HAR")
 	}
 	p.kept = kept
 	p.timesOf(kept)
@@ -84,7 +84,7 @@ func (p *parser) entry(raw []byte, n int) error {
 	}
 	version := httpVersion(p.req.version)
 	if version == "" && p.req.version != "" && p.req.version != "unknown" {
-		p.losses.Add("request.httpVersion", fmt.Sprintf("%.20q is not known, not kept", p.req.version))
+		p.losses.Add("request.httpVersion", fmt.Sprintf("%.20q is unknown, not kept", p.req.version))
 	}
 	e.HTTP.Req.Version = cmp.Or(version, httpVersion(p.res.version))
 	if e.HTTP.Req.Version != httpVersion(p.res.version) && p.res.version != "" && p.res.version != "unknown" {
@@ -115,14 +115,14 @@ func (p *parser) entry(raw []byte, n int) error {
 	return nil
 }
 
-// server takes the server's address.
+// server sets the server's address.
 func (p *parser) server() {
 	e := p.e
 	if p.serverIP = strings.Trim(p.serverIP, "[]"); p.serverIP == "" {
 		return
 	}
 	if net.ParseIP(p.serverIP) == nil {
-		p.losses.Add("serverIPAddress", fmt.Sprintf("%.60q is no address, not kept", p.serverIP))
+		p.losses.Add("serverIPAddress", fmt.Sprintf("%.60q is not an address, not kept", p.serverIP))
 		return
 	}
 	e.NetInfo = &recording.NetInfo{StartTime: e.TS, Upstream: recording.Endpoint{IPAddress: p.serverIP}}

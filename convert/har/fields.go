@@ -9,8 +9,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// fieldsOf are the fields that a log shows, as an exchange has them: without HTTP/2's own, which
-// say again what other members do, and one for each line of those that Chromium's protocol joins.
+// fieldsOf converts the fields of a log to those of an exchange. It leaves out the pseudo-headers of
+// HTTP/2, which repeat other members, and splits fields that Chromium's protocol joins with line
+// feeds.
 func fieldsOf(shown recording.Headers) (h recording.Headers) {
 	for _, one := range shown {
 		switch one.Name {
@@ -24,7 +25,7 @@ func fieldsOf(shown recording.Headers) (h recording.Headers) {
 	return h
 }
 
-// isNameless tells whether a field has no name.
+// isNameless reports whether a field has no name.
 func isNameless(shown recording.Headers) bool {
 	return slices.ContainsFunc(shown, func(f recording.Header) bool { return f.Name == "" })
 }
@@ -43,7 +44,7 @@ func httpVersion(text string) string {
 	return ""
 }
 
-// version is HTTP's, as HAR has it.
+// version returns the HTTP version in HAR's form.
 func version(e *recording.Exchange) string {
 	return "HTTP/" + cmp.Or(e.HTTP.Req.Version, "1.1")
 }

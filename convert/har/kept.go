@@ -8,11 +8,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// extraMember is, in an exchange, what it can't say of an entry: an object with the entry's
-// members, and with those of its request and its response in objects of their names.
+// extraMember is the member of an exchange for the parts of an entry that it has no field for. It
+// is an object with members of the entry. Its objects request and response have those of the
+// request and the response.
 const extraMember = "har"
 
-// keepMembers puts what an exchange has no field for into the member har.
+// keepMembers puts the members that an exchange has no field for into the member har.
 func (p *parser) keepMembers() {
 	drop := func(all []recording.Member) []recording.Member {
 		return slices.DeleteFunc(all, func(m recording.Member) bool {
@@ -41,17 +42,17 @@ func (p *parser) keepMembers() {
 	}
 }
 
-// kept is what an exchange has of the entry that it was read from.
+// kept has the members that an exchange kept from its entry.
 type kept struct{ entry, request, response []recording.Member }
 
-// keptOf returns what of it an entry may have.
+// keptOf returns the kept members that may be written to an entry.
 func keptOf(e *recording.Exchange) (k kept) {
 	at := slices.IndexFunc(e.Extra, func(m recording.Member) bool { return m.Name == extraMember })
 	if at < 0 {
 		return k
 	}
 	read := func(text []byte, checks map[string]func([]byte) bool) (all []recording.Member) {
-		_ = recording.EachMember(text, recording.MaxMembers, func(name string, value []byte) error { // what is no object has none
+		_ = recording.EachMember(text, recording.MaxMembers, func(name string, value []byte) error { // a value that is not an object has no members
 			if may, known := checks[name]; !known || may != nil && may(value) {
 				all = append(all, recording.Member{Name: name, Value: value})
 			}
@@ -72,9 +73,9 @@ func keptOf(e *recording.Exchange) (k kept) {
 	return k
 }
 
-// The checks tell which members an entry may have of another one. Browsers refuse all of a log if
-// one value is of another type than they expect, so each name that they read has a check; nil for
-// those that the exchange says. Members of other names are written whatever they are.
+// The checks decide which kept members may be written. Browsers reject a whole log if one value has
+// another type than they expect, so each name that they read has a check. nil is for members that
+// the writer derives from the exchange. Members with other names are written without a check.
 var (
 	entryChecks = map[string]func([]byte) bool{
 		"request": isObject, "response": isObject,
@@ -100,7 +101,7 @@ func isNumber(value []byte) bool {
 func isText(value []byte) bool   { return bytes.HasPrefix(value, []byte(`"`)) }
 func isObject(value []byte) bool { return bytes.HasPrefix(value, []byte("{")) }
 
-// areTimings tells whether all timings are numbers, and those are there that HAR demands.
+// areTimings reports whether all timings are numbers, and the ones that HAR demands are there.
 func areTimings(value []byte) bool {
 	demanded := map[string]bool{"send": true, "wait": true, "receive": true}
 	numbers := true
@@ -112,7 +113,7 @@ func areTimings(value []byte) bool {
 	return err == nil && isObject(value) && numbers && len(demanded) == 0
 }
 
-// isInitiator tells whether Chromium can read a value as what caused a request.
+// isInitiator reports whether Chromium can read a value as the initiator of a request.
 func isInitiator(value []byte) bool {
 	type stack struct {
 		CallFrames []struct{ LineNumber, ColumnNumber float64 }
@@ -124,7 +125,8 @@ func isInitiator(value []byte) bool {
 	}{}) == nil
 }
 
-// take returns the member of a name, or otherwise, and leaves it out of all.
+// take removes the member with a name from all, and returns its value, or otherwise if there is
+// none.
 func take(all *[]recording.Member, name string, otherwise []byte) []byte {
 	at := slices.IndexFunc(*all, func(m recording.Member) bool { return m.Name == name })
 	if at < 0 {
@@ -135,7 +137,7 @@ func take(all *[]recording.Member, name string, otherwise []byte) []byte {
 	return value
 }
 
-// rest writes the members that nobody took.
+// rest writes the members that were not taken.
 func (o *object) rest(all []recording.Member) {
 	for _, m := range all {
 		o.raw(m.Name, m.Value)

@@ -12,15 +12,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// object reads the members of an object by their names, and returns the others. A field that
-// is nil is known, and follows from the rest.
+// object reads the members of an object for which fields has a function, and returns the unknown
+// ones. It ignores those whose function is nil, because they follow from others.
 func (p *parser) object(path string, raw []byte, fields map[string]func(raw []byte) error) ([]recording.Member, error) {
 	var others []recording.Member
 	seen := map[string]bool{}
 	err := recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
 		at := func() string { return strings.TrimPrefix(path+"."+name, ".") }
 		if seen[name] {
-			p.losses.Add(at(), "stands more than once; the last one is kept")
+			p.losses.Add(at(), "occurs more than once; the last one is kept")
 			others = slices.DeleteFunc(others, func(m recording.Member) bool { return m.Name == name })
 		}
 		seen[name] = true
@@ -43,7 +43,7 @@ func (p *parser) object(path string, raw []byte, fields map[string]func(raw []by
 	return others, err
 }
 
-// keep returns a value as a record keeps it, nil if it can't.
+// keep returns a value in the form that a record can keep, or nil if it can't.
 func (p *parser) keep(path func() string, raw []byte) json.RawMessage {
 	kept, why := web.Keep(raw)
 	if why != "" {
@@ -60,18 +60,18 @@ func (p *parser) text(path string, to *string) func([]byte) error {
 			return fmt.Errorf("found %.40s, want a text", raw)
 		}
 		if *to = plain; !exact {
-			p.losses.Add(path, "is not all Unicode; U+FFFD stands for the rest")
+			p.losses.Add(path, "is not all Unicode; U+FFFD replaces the rest")
 		}
 		return nil
 	}
 }
 
-// number reads a number; what is none, or beyond all reason, is a loss.
+// number reads a number into to. Other values, and absurdly large numbers, are losses.
 func (p *parser) number(path string, to *float64) func([]byte) error {
 	return func(raw []byte) error {
 		v, err := strconv.ParseFloat(strings.Trim(string(raw), `"`), 64)
 		if err != nil || math.IsNaN(v) || v > maxMillis*1e6 || v < -1e15 {
-			p.losses.Add(path, fmt.Sprintf("%.40s is no number that makes sense, not used", raw))
+			p.losses.Add(path, fmt.Sprintf("%.40s is not a plausible number, not used", raw))
 			return nil
 		}
 		*to = v
@@ -91,7 +91,7 @@ func (p *parser) pairs(path string, most int, to *recording.Headers) func([]byte
 	}
 }
 
-// pair reads a name and its value. There are so many that it does without tables.
+// pair reads a name and its value. It uses no map of fields, because logs have many pairs.
 func (p *parser) pair(path string, raw []byte) (one recording.Header, err error) {
 	var seen [2]bool
 	err = recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
@@ -109,7 +109,7 @@ func (p *parser) pair(path string, raw []byte) (one recording.Header, err error)
 			return nil
 		}
 		if seen[at] {
-			p.losses.Add(path+"."+name, "stands more than once; the last one is kept")
+			p.losses.Add(path+"."+name, "occurs more than once; the last one is kept")
 		}
 		seen[at] = true
 		if string(value) == "null" {

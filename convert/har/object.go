@@ -10,10 +10,10 @@ import (
 // object is a JSON object that is being written.
 type object struct {
 	dst  []byte
-	some bool // members are in it
+	some bool // it has members
 }
 
-// begin begins an object behind dst.
+// begin begins an object at the end of dst.
 func begin(dst []byte) object { return object{dst: append(dst, '{')} }
 
 // end ends the object, and returns dst with it.
@@ -59,7 +59,7 @@ func (o *object) pairs(name string, all recording.Headers) {
 	o.dst = append(o.dst, ']')
 }
 
-// millis is a time in milliseconds, as JSON.
+// millis formats a duration as a number of milliseconds in JSON.
 func millis(d time.Duration) []byte {
 	return strconv.AppendFloat(nil, float64(d.Nanoseconds())/1e6, 'f', -1, 64)
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// rrpair reads the record that a writer of ours left.
+// rrpair reads the record that Writer put into the entry.
 func (p *parser) rrpair(raw []byte) error {
 	var own recording.Exchange
 	var d recording.Decoder
 	if err := d.Decode(raw, &own); err != nil || own.MsgType != recording.MsgType {
-		p.losses.Add(ownMember, "is no RRPair, not kept")
+		p.losses.Add(ownMember, "is not an RRPair, not kept")
 		return nil
 	}
 	for _, loss := range d.Losses() {
@@ -24,8 +24,8 @@ func (p *parser) rrpair(raw []byte) error {
 	return nil
 }
 
-// merge makes the exchange the one that was written, with what the entry says now: somebody
-// may have changed it. Each part of the entry that shows something else than the record holds.
+// merge restores the exchange from the record, and applies changes that somebody made to the entry:
+// each part of the entry that differs from the record wins.
 func (p *parser) merge() {
 	e, own := p.e, p.own
 	if own.HTTP == nil {
@@ -34,7 +34,7 @@ func (p *parser) merge() {
 	q, s := &own.HTTP.Req, &own.HTTP.Res
 	for _, side := range []struct{ own, entry *recording.Headers }{{&q.Headers, &e.HTTP.Req.Headers}, {&s.Headers, &e.HTTP.Res.Headers}} {
 		if len(*side.own) == 0 || !slices.Equal(fieldsOf(*side.own), *side.entry) {
-			*side.own = *side.entry // which name the bodies' codings
+			*side.own = *side.entry // they name the bodies' codings
 		}
 	}
 	if !own.TS.Equal(e.TS) {
@@ -69,12 +69,12 @@ func (p *parser) merge() {
 	*e = *own
 }
 
-// mergeTimes has the times of the entry hold, if they are others than those of the record.
+// mergeTimes takes the times of the entry if they differ from those of the record.
 func (p *parser) mergeTimes(kept []recording.Member) {
 	shown := begin(nil)
 	appendTimes(&shown, p.own, &kept)
 	was := parser{}
-	members, _ := was.object("", shown.end(), nil) // it was just made
+	members, _ := was.object("", shown.end(), nil) // the object is valid
 	was.timesOf(members)
 	if was.time == p.time && maps.Equal(was.timings, p.timings) {
 		return
@@ -89,7 +89,7 @@ func (p *parser) mergeTimes(kept []recording.Member) {
 	}
 }
 
-// mergeServer does so with the server's address.
+// mergeServer takes the server's address of the entry if it differs from that of the record.
 func (p *parser) mergeServer() {
 	was := ""
 	if p.own.NetInfo != nil {
@@ -104,7 +104,7 @@ func (p *parser) mergeServer() {
 	}
 }
 
-// mergeMessages does so with the messages of a WebSocket.
+// mergeMessages takes the WebSocket messages of the entry if they differ from those of the record.
 func (p *parser) mergeMessages() {
 	own := p.own.WebSocket
 	if own == nil {
@@ -120,12 +120,12 @@ func (p *parser) mergeMessages() {
 	}
 }
 
-// current returns the body that the record holds beside the entry's, if the entry shows what
-// it is; nil if somebody changed that. A record holds none where the entry has it exactly.
+// current returns the record's body if the entry shows the same one, and nil if somebody changed
+// it. A record without a body means that the entry has the exact one.
 func (p *parser) current(own recording.Half, text *string, encoding string, entry []byte) []byte {
 	if len(own.Body) == 0 {
 		if len(entry) == 0 {
-			return []byte{} // neither has one
+			return []byte{} // there is none
 		}
 		return entry
 	}
@@ -135,7 +135,7 @@ func (p *parser) current(own recording.Half, text *string, encoding string, entr
 	return nil
 }
 
-// decoded notes that a body is without its codings, now that somebody has changed it.
+// decoded notes that a body is decoded, because somebody has changed it in the entry.
 func (p *parser) decoded(h recording.Half, side string) {
 	if len(h.Codings()) == 0 {
 		return
@@ -146,8 +146,8 @@ func (p *parser) decoded(h recording.Half, side string) {
 	p.own.Tags.Set(recording.TagDecoded, side)
 }
 
-// appendOwn appends the record without what the entry has of it: fields that would be read as they
-// are, and bodies that are exactly in it.
+// appendOwn appends the record. It leaves out fields that would be read back from the entry
+// unchanged, and bodies that the entry has exactly.
 func appendOwn(dst []byte, e *recording.Exchange, inRequest, inResponse bool) []byte {
 	own := *e
 	http := *e.HTTP

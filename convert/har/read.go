@@ -14,22 +14,22 @@ import (
 
 // Limits of an entry.
 const (
-	maxEntries = 100_000_000 // so that its number fits into what is said of it
-	// maxMillis is the longest time that is believed: a year.
+	maxEntries = 100_000_000 // so that errors show the whole number
+	// maxMillis is the longest plausible time: a year.
 	maxMillis = 366 * 24 * 3600 * 1000
 )
 
-// Reader reads the entries of a file, one after the other: of its log, or of several logs, one
-// behind the other. It holds one entry in memory. It isn't safe for concurrent use.
+// Reader reads the entries of a file one after the other. The file has one log, or several logs in
+// a row. The reader holds one entry in memory. It isn't safe for concurrent use.
 type Reader struct {
 	in      *budget
 	json    *json.Decoder
 	state   state
-	nested  int  // objects around the one that the log is in
-	logs    int  // that were read whole
-	log     bool // was found
-	listed  bool // are the log's entries
-	n       int  // of the entry, from 1
+	nested  int  // number of open objects outside the log
+	logs    int  // number of complete logs
+	log     bool // the member log was found
+	listed  bool // the log has entries
+	n       int  // number of the entry, from 1
 	source  string
 	pending recording.LossList // of the log
 }
@@ -49,9 +49,9 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: in, json: json.NewDecoder(in)}
 }
 
-// Next reads the next entry into e, overwriting all of it, and names what of it could not be
-// kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
-// [recording.LineError] and a [recording.LeftOutError], reading can go on.
+// Next reads the next entry into e, which it overwrites, and returns what it could not keep. At the
+// end it returns [io.EOF], or [recording.ErrTorn] if the file ends early. After a
+// [recording.LineError] or a [recording.LeftOutError], the caller can continue.
 func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 	for {
 		if r.state == entries && r.json.More() {
@@ -64,17 +64,17 @@ func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 		switch {
 		case err == nil:
 		case err == io.EOF && r.state == before && r.nested == 0 && r.logs > 0:
-			if r.state = ended; len(r.pending) > 0 { // no entry is left that would say it
+			if r.state = ended; len(r.pending) > 0 { // no entry is left to report it with
 				return nil, &recording.LeftOutError{Where: "log", What: strings.Join(r.pending, ", ")}
 			}
 		default:
 			r.state = ended
-			return nil, r.failed(fmt.Errorf("behind entry %d: %w", r.n, err))
+			return nil, r.failed(fmt.Errorf("after entry %d: %w", r.n, err))
 		}
 	}
 }
 
-// step goes on where no entry comes next.
+// step reads the next token outside an entry.
 func (r *Reader) step() error {
 	t, err := r.token()
 	if err != nil {
@@ -111,8 +111,8 @@ func (r *Reader) step() error {
 	return nil
 }
 
-// outside reads what is around a log: it may stand one object deeper, as some extractors
-// have it. Behind it comes the next log, if there is one.
+// outside reads a token outside a log. The log may be nested in another object, as some extractors
+// write it. Another log may follow it.
 func (r *Reader) outside(t json.Token) error {
 	switch t {
 	case json.Delim('{'):
@@ -121,7 +121,7 @@ func (r *Reader) outside(t json.Token) error {
 	case json.Delim('}'):
 		if r.nested--; r.nested == 0 {
 			if !r.log {
-				return errors.New("no member log: want a HAR")
+				return errors.New("there is no member log: want a HAR")
 			}
 			r.logs++
 			r.log = false
@@ -153,7 +153,7 @@ func (r *Reader) outside(t json.Token) error {
 	return err
 }
 
-// peekObject enters the object that comes next. What is none is read, and not kept.
+// peekObject enters the next value if it is an object, and skips it otherwise.
 func (r *Reader) peekObject() (raw json.RawMessage, err error) {
 	t, err := r.token()
 	if err != nil {
@@ -174,7 +174,7 @@ func (r *Reader) peekObject() (raw json.RawMessage, err error) {
 	return nil, err
 }
 
-// member takes a member of the log.
+// member handles a member of the log.
 func (r *Reader) member(name string, raw []byte) {
 	switch name {
 	case "version":
@@ -213,11 +213,12 @@ func (r *Reader) entry(e *recording.Exchange) (recording.LossList, error) {
 	case err != nil:
 		return nil, &recording.LineError{Err: fmt.Errorf("entry %d: %w", r.n, err)}
 	}
-	r.pending = nil // the entry says it
+	r.pending = nil // reported with this entry
 	return p.losses, nil
 }
 
-// failed tells a log that ends early, or is no JSON, from a file that can't be read.
+// failed returns the error for the caller: that of the file, or ErrTorn if the log ends early, or a
+// LineError for invalid JSON.
 func (r *Reader) failed(err error) error {
 	switch {
 	case r.in.failed != nil:
@@ -239,7 +240,7 @@ func (r *Reader) value() (raw json.RawMessage, err error) {
 	return raw, err
 }
 
-// budget bounds how much is read for one value: a decoder holds all of it.
+// budget bounds the bytes of one value, because the decoder holds all of them.
 type budget struct {
 	r      *bufio.Reader
 	left   int64

@@ -40,20 +40,20 @@ func (p *parser) request(raw []byte) (err error) {
 	return err
 }
 
-// params takes what postData has beside a text: the parameters, which become the body of a form
-// that has no text.
+// params handles the members of postData other than the text. Parameters become the body of a form
+// without a text.
 func (p *parser) params() {
 	for _, o := range p.req.post {
 		switch v := string(o.Value); {
 		case v == `""` || v == "[]" || v == "null":
 		case o.Name != "params" || !strings.HasPrefix(strings.ToLower(p.req.mime), formType):
-			if o.Name != "params" || len(p.e.HTTP.Req.Body) == 0 { // else the text has them
+			if o.Name != "params" || len(p.e.HTTP.Req.Body) == 0 { // otherwise the text has the parameters
 				p.losses.Add("request.postData."+o.Name, "not kept")
 			}
 		default:
 			var params recording.Headers
 			if p.pairs("request.postData.params", 100_000, &params)(o.Value) != nil {
-				p.losses.Add("request.postData.params", "is no list of names and values, not kept")
+				p.losses.Add("request.postData.params", "is not a list of names and values, not kept")
 			} else if len(p.e.HTTP.Req.Body) == 0 {
 				p.form(params)
 			} else if n := len(queryOf(string(p.e.HTTP.Req.Body))); len(params) > n {
@@ -65,7 +65,7 @@ func (p *parser) params() {
 
 const formType = "application/x-www-form-urlencoded"
 
-// missing names a body that was sent, and is not in the file.
+// missing reports a body that was sent and is not in the file.
 func (p *parser) missing() {
 	for _, m := range p.req.kept {
 		size := 0.0
@@ -78,7 +78,7 @@ func (p *parser) missing() {
 	}
 }
 
-// form makes the body of a form of its parameters.
+// form makes the body of a form from its parameters.
 func (p *parser) form(params recording.Headers) {
 	var b strings.Builder
 	for i, one := range params {
@@ -90,7 +90,7 @@ func (p *parser) form(params recording.Headers) {
 	p.e.HTTP.Req.Body = []byte(b.String())
 }
 
-// appendRequest appends the request, and tells whether its body is exactly in it.
+// appendRequest appends the request. exact means that it has the exact body.
 func appendRequest(dst []byte, e *recording.Exchange, url string, kept []recording.Member) (_ []byte, exact bool) {
 	q := &e.HTTP.Req
 	h := e.Request()
@@ -108,7 +108,7 @@ func appendRequest(dst []byte, e *recording.Exchange, url string, kept []recordi
 		o.key("postData")
 		post := begin(o.dst)
 		post.text("mimeType", kind)
-		var form recording.Headers // which Firefox and other readers show
+		var form recording.Headers // Firefox and other readers show these
 		if name, _, _ := mime.ParseMediaType(kind); name == formType && body.encoding == "" {
 			form = queryOf(strings.TrimSpace(body.text))
 		}
@@ -125,5 +125,5 @@ func appendRequest(dst []byte, e *recording.Exchange, url string, kept []recordi
 	return o.end(), body.exact
 }
 
-// method is the request's, as HAR has it.
+// method returns the method for an entry.
 func method(e *recording.Exchange) string { return cmp.Or(e.HTTP.Req.Method, "GET") }

@@ -42,12 +42,12 @@ func (p *parser) response(raw []byte) (err error) {
 	return err
 }
 
-// answer fills in what is known of the answer. Status 0 is none.
+// answer sets the status line of the exchange. Status 0 means that there is no answer.
 func (p *parser) answer() {
 	e, s := p.e, &p.e.HTTP.Res
 	code := int(p.res.status)
 	if float64(code) != p.res.status || code < 0 || code > 999 || code > 0 && code < 100 {
-		p.losses.Add("response.status", fmt.Sprintf("%v is no status, not kept", p.res.status))
+		p.losses.Add("response.status", fmt.Sprintf("%v is not a status, not kept", p.res.status))
 		code = 0
 	}
 	if code == 0 {
@@ -67,8 +67,8 @@ func (p *parser) answer() {
 	}
 }
 
-// appendResponse appends the answer, and tells whether its body is exactly in it. Without an
-// answer its status is 0, as browsers have it.
+// appendResponse appends the answer. exact means that it has the exact body. Without an answer, it
+// writes status 0, as browsers do.
 func appendResponse(dst []byte, e *recording.Exchange, kept []recording.Member) (_ []byte, exact bool) {
 	s := &e.HTTP.Res
 	h := e.Response()
@@ -105,13 +105,13 @@ func appendResponse(dst []byte, e *recording.Exchange, kept []recording.Member) 
 	return o.end(), body.exact
 }
 
-// reason is what stands behind the code of an answer's status.
+// reason returns the reason phrase of an answer.
 func reason(s *recording.HTTPResponse) string {
 	_, reason, _ := strings.Cut(s.StatusMessage, " ")
 	return reason
 }
 
-// noType is what Chromium writes as the media type of a body that has none.
+// noType is the media type that Chromium writes for a body without one.
 const noType = "x-unknown"
 
 func mimeType(s *recording.HTTPResponse) string {

@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// start reads when a request began. HAR has ISO 8601, of which RFC 3339 is only a part: exporters
-// write a zone without a colon, a time without seconds, or one without a zone.
+// start reads the start of a request. HAR allows ISO 8601, which is wider than RFC 3339: exporters
+// write zones without a colon, times without seconds, and times without a zone.
 func (p *parser) start(text string) (time.Time, error) {
 	norm := strings.ToUpper(text)
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00"} {
@@ -20,7 +20,7 @@ func (p *parser) start(text string) (time.Time, error) {
 			continue
 		}
 		if !strings.Contains(layout, "Z07") {
-			p.losses.Add("startedDateTime", "has no time zone; UTC stands for it")
+			p.losses.Add("startedDateTime", "has no time zone; UTC is assumed")
 		}
 		return ts.UTC(), nil
 	}
@@ -50,7 +50,7 @@ func (p *parser) timesOf(entry []recording.Member) {
 	}
 }
 
-// times takes how long the phases took.
+// times sets the duration of the exchange and of its phases.
 func (p *parser) times() {
 	e := p.e
 	at := func(names ...string) (sum float64) {
@@ -77,7 +77,7 @@ func (p *parser) times() {
 	e.Tags.Set(recording.TagResponseStart, strconv.FormatInt(int64(math.Round((sent+at("wait"))*1000)), 10))
 }
 
-// appendTimes writes how long an exchange took, and its phases.
+// appendTimes writes the duration of an exchange and of its phases.
 func appendTimes(o *object, e *recording.Exchange, kept *[]recording.Member) {
 	all := e.End()
 	sent, _ := e.RequestEnd()

@@ -15,13 +15,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// noHost stands for a host that no URL can have, and for one that nobody knows: RFC 6761 keeps its
-// domain for that.
+// noHost replaces an unknown host, and one that is not valid in a URL. RFC 6761 reserves the domain
+// invalid for such uses.
 const noHost = "unknown.invalid"
 
-// address is the URL of an exchange as an entry has it, "" if there is no request of HTTP with a
-// URL. bad is the host, if the URL can't have it, and noHost stands for it: Firefox refuses all of
-// a log for one URL that it can't parse.
+// address returns the URL of an exchange for an entry, or "" if the exchange is not an HTTP request
+// with a URL. If its host is not valid in a URL, address replaces it with noHost and returns it in
+// bad, because Firefox rejects a whole log for one URL that it can't parse.
 func address(e *recording.Exchange) (url, bad string) {
 	if url = web.URL(e); url == "" {
 		return addressless(e), ""
@@ -33,8 +33,8 @@ func address(e *recording.Exchange) (url, bad string) {
 	return scheme + "://" + noHost + target, host
 }
 
-// addressless is the URL of a request that has none of its own: a CONNECT, which names a host alone,
-// and one whose host is not known.
+// addressless makes a URL for a request without one: a CONNECT, which names only a host, or a
+// request whose host is unknown.
 func addressless(e *recording.Exchange) string {
 	if e.HTTP == nil {
 		return ""
@@ -54,8 +54,8 @@ func addressless(e *recording.Exchange) string {
 	return "http://" + noHost + target
 }
 
-// isHost tells whether a URL can have a host, perhaps with a port, by the URL Standard of WHATWG.
-// It is stricter in what nobody writes: percent-encoded hosts, and addresses such as 1.2 and 0x7f.1.
+// isHost reports whether a host, which may have a port, is valid by WHATWG's URL Standard. It is
+// stricter than that: it rejects percent-encoded hosts, and addresses such as 1.2 and 0x7f.1.
 func isHost(host string) bool {
 	name, port, _ := strings.Cut(host, ":")
 	if strings.HasPrefix(host, "[") {
@@ -76,7 +76,7 @@ func isHost(host string) bool {
 	return port == "" || err == nil
 }
 
-// isDomain tells whether a text is a domain, or an address of IPv4.
+// isDomain reports whether a text is a domain or an IPv4 address.
 func isDomain(name string) bool {
 	isOdd := func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune("#/:<>?@[\\]^|%", c) }
 	plain := strings.TrimSuffix(name, ".")
@@ -96,11 +96,12 @@ func isDomain(name string) bool {
 	return err == nil && utf8.ValidString(name) && !strings.Contains("."+strings.ToLower(plain)+"."+ascii+".", ".xn--.")
 }
 
-// splitURL splits the request's URL. One of another protocol than HTTP is a
-// [recording.LeftOutError]: browsers list what they load from extensions and from the page itself, too.
+// splitURL splits the request's URL. For schemes other than HTTP's the error is a
+// [recording.LeftOutError], because browsers also list what they load from extensions and from the
+// page itself.
 func (p *parser) splitURL(n int) (scheme, userinfo, host, target string, err error) {
 	url := p.req.url
-	if p.req.method == "CONNECT" && !strings.Contains(url, "://") { // which names a host and a port
+	if p.req.method == "CONNECT" && !strings.Contains(url, "://") { // CONNECT names a host and a port
 		url = "http://" + url
 	}
 	scheme, userinfo, host, target, ok := web.SplitURL(url)
@@ -112,12 +113,12 @@ func (p *parser) splitURL(n int) (scheme, userinfo, host, target string, err err
 	}
 	before, _, _ := strings.Cut(url, ":")
 	if before = strings.ToLower(before); !isHTTP(before) && (ok || isLocal(before)) {
-		return "", "", "", "", &recording.LeftOutError{Where: fmt.Sprintf("entry %d", n), What: fmt.Sprintf("request.url has the scheme %.20s, which is none of HTTP", before)}
+		return "", "", "", "", &recording.LeftOutError{Where: fmt.Sprintf("entry %d", n), What: fmt.Sprintf("request.url has the scheme %.20s, which is not HTTP", before)}
 	}
-	return "", "", "", "", fmt.Errorf("request.url is %.60q, want a whole URL", p.req.url)
+	return "", "", "", "", fmt.Errorf("request.url is %.60q, want an absolute URL", p.req.url)
 }
 
-// isHTTP tells whether requests of a URL's scheme are those of HTTP.
+// isHTTP reports whether requests for a scheme use HTTP.
 func isHTTP(scheme string) bool {
 	switch scheme {
 	case "http", "https", "ws", "wss":
@@ -126,7 +127,7 @@ func isHTTP(scheme string) bool {
 	return false
 }
 
-// isLocal tells whether a URL of the scheme needs no host, as nothing is sent for it.
+// isLocal reports whether URLs of a scheme need no host, because no request is sent for them.
 func isLocal(scheme string) bool {
 	switch scheme {
 	case "about", "blob", "data", "file", "filesystem", "javascript":

@@ -10,10 +10,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// opcodes of a WebSocket, by HAR's numbers.
+// opcodes maps the numbers in HAR to the names of a WebSocket's opcodes.
 var opcodes = map[float64]string{0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 
-// messages takes the messages of a WebSocket.
+// messages sets the messages of a WebSocket.
 func (p *parser) messages() error {
 	e := p.e
 	c := &recording.Conversation{Part: 1, Last: true}
@@ -33,17 +33,17 @@ func (p *parser) messages() error {
 		m := recording.Message{From: recording.Server, Type: opcodes[op], Data: []byte(data)}
 		if kind == "send" {
 			m.From = recording.Client
-		} else if kind != "receive" { // Chromium lists the connection's errors, too
+		} else if kind != "receive" { // Chromium also lists the connection's errors
 			p.losses.Add("_webSocketMessages[].type", fmt.Sprintf("%.20q is neither send nor receive; the message is not kept", kind))
 			return nil
 		}
 		if m.Type == "" {
-			p.losses.Add("_webSocketMessages[].opcode", fmt.Sprintf("%v is not known, not kept", op))
+			p.losses.Add("_webSocketMessages[].opcode", fmt.Sprintf("%v is unknown, not kept", op))
 		}
 		if op != 1 && data != "" {
 			if m.Data, err = base64.StdEncoding.DecodeString(data); err != nil {
 				m.Data = []byte(data)
-				p.losses.Add("_webSocketMessages[].data", "is no base64; it is taken as it is")
+				p.losses.Add("_webSocketMessages[].data", "is not base64; it is kept as it is")
 			}
 		}
 		if us := at*1e6 - float64(e.TS.UnixMicro()); us > 0 && us < maxMillis*1000 {
@@ -61,7 +61,7 @@ func (p *parser) messages() error {
 	return err
 }
 
-// appendFrames appends the messages of a WebSocket, as Chromium has them.
+// appendFrames appends the messages of a WebSocket in Chromium's form.
 func appendFrames(dst []byte, e *recording.Exchange) []byte {
 	dst = append(dst, '[')
 	for i, m := range e.WebSocket.Messages {

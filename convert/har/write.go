@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// ownMember has what an entry can't say of an exchange: its RRPair without fields, and with those
-// bodies alone that are compressed.
+// ownMember has the exchange's RRPair, for the parts that an entry has no place for. It leaves out
+// headers and bodies that the entry has exactly.
 const ownMember = "_rrpair"
 
 // Writer writes a log, one entry after the other. It isn't safe for concurrent use.
@@ -19,19 +19,19 @@ type Writer struct {
 	buf []byte
 }
 
-// NewWriter begins a log. version is the program's.
+// NewWriter begins a log. version is that of the program.
 func NewWriter(w io.Writer, version string) *Writer {
 	b := bufio.NewWriterSize(w, 64<<10)
 	head := append([]byte(`{"log":{"version":"1.2","creator":{"name":"tapedeck","version":`), recording.AppendString(nil, version)...)
-	_, _ = b.Write(append(head, `},"pages":[],"entries":[`...)) // Close has the error
+	_, _ = b.Write(append(head, `},"pages":[],"entries":[`...)) // Close returns the error
 	return &Writer{w: b}
 }
 
-// Write adds an exchange. One that no entry can be made of is a [recording.LeftOutError].
+// Write adds an exchange. The error is a [recording.LeftOutError] if it can't be written as an entry.
 func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err error) {
 	url, bad := address(e)
 	if url == "" {
-		return nil, &recording.LeftOutError{Where: e.UUID.String(), What: "no request of HTTP with a URL"}
+		return nil, &recording.LeftOutError{Where: e.UUID.String(), What: "not an HTTP request with a URL"}
 	}
 	w.buf = append(w.buf[:0], "\n"...)
 	if w.n > 0 {
@@ -39,14 +39,14 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 	}
 	w.n++
 	if bad != "" {
-		losses.Add("request.url", fmt.Sprintf("no URL can have the host %.60q; %s stands for it", bad, noHost))
+		losses.Add("request.url", fmt.Sprintf("the host %.60q is not valid in a URL; %s replaces it", bad, noHost))
 	}
 	w.buf = appendEntry(w.buf, e, url)
 	_, err = w.w.Write(w.buf)
 	return losses, err
 }
 
-// Close ends the log. It doesn't close what it writes to.
+// Close ends the log. It doesn't close the underlying writer.
 func (w *Writer) Close() error {
 	_, _ = w.w.WriteString("\n]}}\n")
 	return w.w.Flush()

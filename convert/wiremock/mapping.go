@@ -15,10 +15,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// mapping reads one.
+// mapping reads a mapping into an exchange.
 type mapping struct {
 	e      *recording.Exchange
-	n      int // in the file, from 1
+	n      int // number in the file, from 1
 	open   Opener
 	losses recording.LossList
 	extra  []recording.Member
@@ -29,8 +29,8 @@ type mapping struct {
 	priority           int64
 }
 
-// Priorities in WireMock: 1 is the highest, and a mapping without one has defaultPriority. Those beyond
-// maxPriority come together, the last.
+// Priorities in WireMock: 1 is the highest, and a mapping without one has defaultPriority. Priorities
+// above maxPriority count as maxPriority.
 const (
 	defaultPriority = 5
 	maxPriority     = 1_000_000
@@ -58,7 +58,7 @@ func (m *mapping) read(raw []byte) error {
 		if n, err := strconv.ParseInt(string(raw), 10, 32); err == nil {
 			m.priority = min(max(0, n), maxPriority)
 		} else {
-			m.losses.Add("priority", fmt.Sprintf("is no number; taken for %d", defaultPriority))
+			m.losses.Add("priority", fmt.Sprintf("is not a number; %d replaces it", defaultPriority))
 		}
 		return keepPriority(raw)
 	}
@@ -67,7 +67,7 @@ func (m *mapping) read(raw []byte) error {
 	}
 	switch {
 	case isMessage:
-		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", m.n), What: "a stub for messages of a WebSocket, which is no request with an answer"}
+		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", m.n), What: "a stub for WebSocket messages, which has no request and answer"}
 	case !hasRequest || !hasResponse:
 		return errors.New("want the members request and response")
 	}
@@ -80,7 +80,8 @@ func (m *mapping) read(raw []byte) error {
 		u = web.UUID([]byte("wiremock"), []byte(strconv.Itoa(m.n)), raw)
 	}
 	e.UUID, e.Direction = u, recording.Out
-	// Readers give exchanges in the order of their times: here by priority, then as in the file.
+	// Readers give exchanges in the order of their times, so the time encodes the priority and the
+	// position in the file.
 	e.TS = time.Unix(m.priority, int64(m.n)*1000).UTC()
 	e.Tags.Set(recording.TagSource, "wiremock")
 	if len(m.extra) > 0 {
@@ -96,7 +97,7 @@ func (m *mapping) read(raw []byte) error {
 	return nil
 }
 
-// finish puts the request's URL together.
+// finish sets the request's URL.
 func (m *mapping) finish() {
 	e := m.e
 	if len(m.query) > 0 {
@@ -109,7 +110,7 @@ func (m *mapping) finish() {
 	scheme := cmp.Or(m.scheme, "http")
 	host := m.host
 	if host == "" {
-		m.losses.Add("request.host", "any; localhost stands for it")
+		m.losses.Add("request.host", "any; localhost replaces it")
 		host = "localhost"
 	}
 	if m.port != "" {
@@ -125,13 +126,13 @@ func (m *mapping) finish() {
 
 type fields map[string]func(raw []byte) error
 
-// object reads the members of an object by their names. Others are losses.
+// object reads the members of an object by their names. Unknown members are losses.
 func (m *mapping) object(path string, raw []byte, f fields) error {
 	seen := map[string]bool{}
 	return recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
 		at := strings.TrimPrefix(path+"."+name, ".")
 		if seen[name] {
-			m.losses.Add(at, "stands more than once; the last one is kept")
+			m.losses.Add(at, "occurs more than once; the last one is kept")
 		}
 		seen[name] = true
 		read, ok := f[name]

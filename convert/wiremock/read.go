@@ -13,15 +13,15 @@ import (
 
 // Bounds of what is read.
 const (
-	// MaxFile is how large a file of mappings may be.
+	// MaxFile is the largest size of a file of mappings, in bytes.
 	MaxFile = recording.MaxLine
-	// MaxBody is how large a file in __files may be: base64 adds a third.
+	// MaxBody is the largest size of a file in __files, in bytes. Base64 adds a third.
 	MaxBody = recording.MaxLine / 2
-	// maxMappings is how many a file may have.
+	// maxMappings is the largest number of mappings in a file.
 	maxMappings = 100_000
 )
 
-// extraMember keeps of a mapping what an exchange has no field for.
+// extraMember is the member of an exchange for parts of a mapping that it has no field for.
 const extraMember = "wiremock"
 
 // Reader reads the mappings of one file. It isn't safe for concurrent use.
@@ -30,12 +30,12 @@ type Reader struct {
 	open    Opener
 	all     []json.RawMessage
 	started bool
-	n       int // of those that were read
+	n       int // number of mappings that were read
 	losses  recording.LossList
 }
 
-// Opener opens a file that a mapping refers to, by its path from the folder that mappings and
-// __files are in. The error wraps [fs.ErrNotExist] if there is none.
+// Opener opens a file that a mapping refers to. The path is relative to the folder of mappings and
+// __files. The error wraps [fs.ErrNotExist] if there is none.
 type Opener func(name string) (io.ReadCloser, error)
 
 // NewReader returns a reader of a file of mappings.
@@ -70,7 +70,7 @@ func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 	case err != nil:
 		return nil, &recording.LineError{Err: fmt.Errorf("mapping %d: %w", r.n, err)}
 	}
-	r.losses = nil // the mapping says them
+	r.losses = nil // reported with this mapping
 	return m.losses, nil
 }
 

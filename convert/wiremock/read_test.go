@@ -48,24 +48,24 @@ func TestMappings(t *testing.T) {
 		{"a template with exact parameters", mapping(`,"urlPathTemplate":"/a/{id}/{x}","pathParameters":{"id":{"equalTo":"1/2"},"x":{"equalTo":"y"}}`, ""), 1, `"uri":"/a/1%2F2/y"`, ""},
 		{"a template with a pattern", mapping(`,"urlPathTemplate":"/a/{id}","pathParameters":{"id":{"matches":"[0-9]+"}}`, ""), 1, `"uri":"/a/{id}"`, "request.pathParameters.id.matches: matches many values, not kept; request.urlPathTemplate: a template"},
 		{"cookies", mapping(url+`,"cookies":{"a":{"equalTo":"1"},"b":{"equalTo":"2"}}`, ""), 1, `"Cookie":["a=1; b=2"]`, ""},
-		{"no host and any method", `{"request":{"method":"ANY","url":"/"},"response":{}}`, 1, `"host":"localhost" "method":"GET" "statusCode":200`, "request.host: any; localhost stands for it"},
+		{"no host and any method", `{"request":{"method":"ANY","url":"/"},"response":{}}`, 1, `"host":"localhost" "method":"GET" "statusCode":200`, "request.host: any; localhost replaces it"},
 		{"JSON with numbers as they stand", mapping(url, `,"jsonBody":{"n": 12345678901234567890.10}`), 1, `"bodyBase64":"eyJuIjoxMjM0NTY3ODkwMTIzNDU2Nzg5MC4xMH0="`, ""},
 		{"base64", mapping(url, `,"base64Body":"AP8="`), 1, `"bodyBase64":"AP8="`, ""},
 		{"a file", mapping(url, `,"bodyFileName":"a/b.bin"`), 1, `"bodyBase64":"AP8="`, ""},
 		{"a file that isn't there", mapping(url, `,"bodyFileName":"none"`), 1, `"truncated":"true"`, "is not in __files"},
-		{"a file elsewhere", mapping(url, `,"bodyFileName":"../secret"`), 1, `"truncated":"true"`, "leads out of __files"},
-		{"a file at the root", mapping(url, `,"bodyFileName":"/secret"`), 1, `"truncated":"true"`, "leads out of __files"},
+		{"a file elsewhere", mapping(url, `,"bodyFileName":"../secret"`), 1, `"truncated":"true"`, "is outside __files"},
+		{"a file at the root", mapping(url, `,"bodyFileName":"/secret"`), 1, `"truncated":"true"`, "is outside __files"},
 		{"several fields of a name", mapping(url, `,"headers":{"x-a":["1","2"],"Content-Type":"text/plain"}`), 1, `"X-A":["1","2"] "contentType":"text/plain"`, ""},
 		{"a delay", mapping(url, `,"fixedDelayMilliseconds":500`), 1, `"duration":500 "responseStartUs":"500000"`, ""},
 		{"a fault", mapping(url, `,"fault":"EMPTY_RESPONSE"`), 1, `"uri"`, "response.fault: not kept"},
 		{"a scenario", strings.Replace(mapping(url, ""), "{", `{"scenarioName":"s","requiredScenarioState":"Started","newScenarioState":"t",`, 1), 1, `"wiremock":{"scenarioName":"s","requiredScenarioState":"Started","newScenarioState":"t"}`, "in the order of the file"},
 		{"several in a file", `{"mappings":[` + mapping(url, "") + "," + mapping(url, "") + `],"meta":{"total":2}}`, 2, `"uri"`, ""},
-		{"one that asks another server", mapping(url, `,"proxyBaseUrl":"http://x"`), 0, "", "mapping 1: a mapping that asks another server has no answer of its own"},
-		{"one for messages", `{"trigger":{},"actions":[]}`, 0, "", "a stub for messages"},
+		{"one that asks another server", mapping(url, `,"proxyBaseUrl":"http://x"`), 0, "", "mapping 1: the mapping forwards to another server and has no answer"},
+		{"one for messages", `{"trigger":{},"actions":[]}`, 0, "", "a stub for WebSocket messages"},
 		{"a wrong one among others", `{"mappings":[{"request":{}},7,` + mapping(url, "") + `]}`, 1, `"uri"`, "mapping 2: found \"7\""},
 		{"an absurd number", mapping(url, `,"fixedDelayMilliseconds":1e99`), 0, "", "want a number from 0"},
 		{"an absurd status", `{"request":{},"response":{"status":99999999999999999999}}`, 0, "", "want a number from 100 to 999"},
-		{"a member that stands twice", mapping(url+`,"url":"/c"`, ""), 1, `"uri":"/c"`, "request.url: stands more than once"},
+		{"a member that stands twice", mapping(url+`,"url":"/c"`, ""), 1, `"uri":"/c"`, "request.url: occurs more than once"},
 		{"too deep", mapping(url+`,"x":`+strings.Repeat("[", 20000)+strings.Repeat("]", 20000), ""), 0, "", "exceeded max depth"},
 		{"cut", mapping(url, "")[:50], 0, "", "torn"},
 	} {
@@ -104,7 +104,7 @@ func TestPriorities(t *testing.T) {
 	if got := strings.Join(order, " "); got != "6 3 9 1 4 5 7 8 2" {
 		t.Errorf("order %s", got)
 	}
-	if want := "priority: is no number; taken for 5"; !strings.Contains(strings.Join(said, "; "), want) {
+	if want := "priority: is not a number; 5 replaces it"; !strings.Contains(strings.Join(said, "; "), want) {
 		t.Errorf("said %q, want %q", said, want)
 	}
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// maxPath is how long a template and a parameter may be that are put together.
+// maxPath is the largest length of a path template, and of a parameter to insert into it.
 const maxPath = 8 << 10
 
-// request reads what the mapping answers.
+// request reads the request that the mapping matches.
 func (m *mapping) request(raw []byte) error {
 	q := &m.e.HTTP.Req
 	method := ""
@@ -26,7 +26,7 @@ func (m *mapping) request(raw []byte) error {
 			if exact, ok := literal(m.target); ok {
 				m.target = exact
 			} else {
-				m.losses.Add("request."+name, "a pattern, which stands as its text")
+				m.losses.Add("request."+name, "a pattern; its text is kept")
 			}
 			return err
 		}
@@ -70,25 +70,25 @@ func (m *mapping) request(raw []byte) error {
 	}
 	if template != "" {
 		for name, value := range inPath {
-			if len(template) > maxPath || len(value) > maxPath { // else a small file makes a huge path
+			if len(template) > maxPath || len(value) > maxPath { // a small file could make a huge path
 				break
 			}
 			template = strings.ReplaceAll(template, name, value)
 		}
 		if m.target = template; strings.Contains(template, "{") {
-			m.losses.Add("request.urlPathTemplate", "a template, which stands as its text")
+			m.losses.Add("request.urlPathTemplate", "a template; its text is kept")
 		}
 	}
 	if port > 0 {
 		m.port = strconv.FormatInt(port, 10)
 	}
 	if method == "" || method == "ANY" {
-		m.losses.Add("request.method", "any; GET stands for it")
+		m.losses.Add("request.method", "any; GET replaces it")
 		method = "GET"
 	}
 	q.Method = method
 	if m.target == "" {
-		m.losses.Add("request.url", "any; / stands for it")
+		m.losses.Add("request.url", "any; / replaces it")
 	}
 	if len(q.Headers) > recording.MaxHeaders {
 		return fmt.Errorf("more than %d fields", recording.MaxHeaders)
@@ -96,7 +96,7 @@ func (m *mapping) request(raw []byte) error {
 	return err
 }
 
-// literal returns the text that alone a pattern matches.
+// literal returns the only text that a pattern matches, if there is just one.
 func literal(pattern string) (string, bool) {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {
@@ -113,7 +113,7 @@ func literal(pattern string) (string, bool) {
 	return b.String(), true
 }
 
-// matchers reads matchers by name.
+// matchers reads an object of matchers, and calls exact with the name and value of exact ones.
 func (m *mapping) matchers(path string, exact func(name, value string)) func(raw []byte) error {
 	return func(raw []byte) error {
 		return recording.EachMember(raw, recording.MaxMembers, func(name string, raw []byte) error {
@@ -122,7 +122,7 @@ func (m *mapping) matchers(path string, exact func(name, value string)) func(raw
 	}
 }
 
-// matcher reads one matcher. One that demands a value gives it to exact.
+// matcher reads a matcher, and calls exact if it demands one value.
 func (m *mapping) matcher(path string, exact func(kind, value string)) func(raw []byte) error {
 	return func(raw []byte) error {
 		if bytes.HasPrefix(raw, []byte(`"`)) {
@@ -144,7 +144,7 @@ func (m *mapping) matcher(path string, exact func(kind, value string)) func(raw 
 				}
 				exact(kind, value)
 			case "caseInsensitive", "ignoreArrayOrder", "ignoreExtraElements":
-				m.losses.Add(path+"."+kind, "not kept: matching has rules of its own")
+				m.losses.Add(path+"."+kind, "not kept: matching has its own rules")
 			default:
 				m.losses.Add(path+"."+kind, "matches many values, not kept")
 			}
@@ -153,7 +153,7 @@ func (m *mapping) matcher(path string, exact func(kind, value string)) func(raw 
 	}
 }
 
-// body takes the body that a request must have.
+// body reads the body that a request must have.
 func (m *mapping) body(raw []byte) error {
 	return recording.EachElement(raw, recording.MaxMembers, func(raw []byte) error {
 		return m.matcher("request.bodyPatterns", func(kind, value string) {
@@ -161,7 +161,7 @@ func (m *mapping) body(raw []byte) error {
 			if kind == "binaryEqualTo" {
 				var err error
 				if body, err = base64.StdEncoding.DecodeString(value); err != nil {
-					m.losses.Add("request.bodyPatterns.binaryEqualTo", "is no base64, not kept")
+					m.losses.Add("request.bodyPatterns.binaryEqualTo", "is not base64, not kept")
 					return
 				}
 			}

@@ -65,12 +65,12 @@ func (m *mapping) response(raw []byte) error {
 		return err
 	}
 	if proxies {
-		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", m.n), What: "a mapping that asks another server has no answer of its own"}
+		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", m.n), What: "the mapping forwards to another server and has no answer"}
 	}
 	s.StatusCode, e.Status = int(status), strconv.FormatInt(status, 10)
 	s.StatusMessage = strings.TrimSpace(e.Status + " " + reason)
 	s.ContentType = s.Headers.Get("Content-Type")
-	if len(s.Body) > 0 && len(e.Response().Codings()) > 0 { // WireMock compresses by itself
+	if len(s.Body) > 0 && len(e.Response().Codings()) > 0 { // WireMock compresses the body itself
 		e.Tags.Set(recording.TagDecoded, "response")
 	}
 	if e.Duration = delay; delay > 0 {
@@ -80,7 +80,7 @@ func (m *mapping) response(raw []byte) error {
 	return nil
 }
 
-// header takes a field, of which there may be several.
+// header adds a field, which may have several values.
 func (m *mapping) header(name string, raw []byte) error {
 	h := &m.e.HTTP.Res.Headers
 	add := func(raw []byte) error {
@@ -97,8 +97,8 @@ func (m *mapping) header(name string, raw []byte) error {
 	return add(raw)
 }
 
-// file reads a body from the folder __files. It names a file that isn't there as a loss, for
-// mappings are moved around without theirs.
+// file reads a body from the folder __files. A missing file is a loss and not an error, because
+// mappings are often copied without their files.
 func (m *mapping) file(raw []byte) ([]byte, error) {
 	name := ""
 	if err := text(&name)(raw); err != nil {
@@ -110,7 +110,7 @@ func (m *mapping) file(raw []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, `\:`) {
-		return lose("leads out of __files, not read")
+		return lose("is outside __files, not read")
 	}
 	if strings.Contains(name, "{{") {
 		return lose("is a template, not read")
