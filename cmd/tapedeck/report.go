@@ -155,7 +155,7 @@ A shard whose report is missing is named, and the exit code is 6.`,
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	formFlag(cmd, &f.output, report.Forms())
-	cmd.Flags().StringArrayVar(&f.failIf, "fail-if", nil, "a `goal` that is missed if it holds, as \"latency.p95 > 100\" or \"latency.p50 > recorded + 20ms\"; replaces those of the shards; may be repeated")
+	cmd.Flags().StringArrayVar(&f.failIf, "fail-if", nil, "miss a `goal`, and fail, if this condition holds, such as \"latency.p95 > 100\" or \"latency.p50 > recorded + 20ms\"; replaces the goals of the shards; may be repeated")
 	cmd.Flags().BoolVar(&f.allowLost, "allow-lost", false, "a shard whose report is missing is named, but does not fail the merge")
 	return cmd
 }
