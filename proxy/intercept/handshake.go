@@ -9,10 +9,10 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// Open does the handshake with a server for a client that leaves TLS to the proxy,
-// as one does that asks for https in a request line. The server must prove that it
-// is name, as it must when TLS is intercepted, and is shown the same client
-// certificate if it asks. alpn is what will be spoken.
+// Open does the handshake with a server for a client that leaves TLS to the proxy, because it
+// asks for https in a request line. It verifies the server for name, and shows a client
+// certificate if the server asks, as when TLS is intercepted. alpn is the protocol that the
+// client will use.
 func Open(ctx context.Context, cfg *Config, server *pump.Conn, name, alpn string) (*pump.Conn, error) {
 	t := &tls.Config{
 		ServerName:    strings.TrimSuffix(name, "."),
@@ -38,15 +38,15 @@ func Open(ctx context.Context, cfg *Config, server *pump.Conn, name, alpn string
 	return pump.NewConn(c, nil), nil
 }
 
-// Peer says how to speak TLS to a server that was configured.
+// Peer says how to speak TLS to a configured server.
 type Peer struct {
-	// Name is the name that is verified, and the SNI where no client gives one.
+	// Name is the name that is verified, and the SNI if no client sends one.
 	Name string
-	// Roots verify it; nil: the system's.
+	// Roots verify the server; nil: the system's.
 	Roots *x509.CertPool
-	// Insecure: it is not verified.
+	// Insecure disables verification.
 	Insecure bool
-	// Unsure: it is not known whether it speaks TLS.
+	// Unsure says that the server may not speak TLS.
 	Unsure bool
 }
 
@@ -61,13 +61,13 @@ func Client(ctx context.Context, server *pump.Conn, alpn []string, peer *Peer) (
 	return pump.NewConn(c, nil), nil
 }
 
-// answering returns how a client is answered: with this certificate, and this ALPN
-// unless it is "".
+// answering returns the configuration for a client: this certificate, and this ALPN unless it
+// is "".
 func answering(cert *tls.Certificate, alpn string) *tls.Config {
 	cfg := &tls.Config{
 		Certificates:           []tls.Certificate{*cert},
 		MinVersion:             minVersion,
-		SessionTicketsDisabled: true, // would be good for one connection only
+		SessionTicketsDisabled: true, // a ticket would be valid for one connection only
 	}
 	if alpn != "" {
 		cfg.NextProtos = []string{alpn}
@@ -75,7 +75,7 @@ func answering(cert *tls.Certificate, alpn string) *tls.Config {
 	return cfg
 }
 
-// handshake does a handshake, for which the peer has HandshakeTimeout.
+// handshake does a handshake within HandshakeTimeout.
 func handshake(ctx context.Context, c *tls.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()

@@ -11,21 +11,21 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// Hello is what a client said in its first TLS message.
+// Hello holds a client's first TLS message.
 type Hello struct {
-	// SNI is the name that the client asks for, "" if it named none.
+	// SNI is the name that the client asks for, "" if there is none.
 	SNI string
-	// ALPN is the client's offer, in its order of preference.
+	// ALPN lists the protocols that the client offers, in its order of preference.
 	ALPN []string
-	// MinVersion and MaxVersion are the lowest and the highest version of TLS that
-	// it offers; 0 if it offers none that is known.
+	// MinVersion and MaxVersion are the lowest and the highest known version of TLS that the
+	// client offers; 0 if it offers none.
 	MinVersion, MaxVersion uint16
 
 	info *tls.ClientHelloInfo
 }
 
-// Supports returns why a connection of this client can't be taken apart with a
-// certificate, nil if it can.
+// Supports returns an error if a connection of this client can't be intercepted with a
+// certificate.
 func (h *Hello) Supports(c *tls.Certificate) error {
 	switch {
 	case h.MaxVersion < minVersion:
@@ -37,22 +37,22 @@ func (h *Hello) Supports(c *tls.Certificate) error {
 		return errors.New("the client offers no group for the key exchange that the sidecar speaks")
 	}
 	info := *h.info
-	info.ServerName = "" // whether the name is good is the client's to judge
+	info.ServerName = "" // the client checks the name itself
 	return info.SupportsCertificate(c)
 }
 
-// strict reports whether the client offers fewer versions than the sidecar would,
-// which may be why a server does not come to terms with it.
+// strict reports whether the client offers fewer versions than the sidecar would. That may be
+// the reason why a handshake with a server fails.
 func (h *Hello) strict() bool {
 	return h.MinVersion > minVersion || h.MaxVersion < tls.VersionTLS13
 }
 
-// groups are those for the key exchange that crypto/tls speaks by itself, with
-// or without a post-quantum partner.
+// groups lists the groups for the key exchange that crypto/tls supports by default, including
+// the post-quantum one.
 var groups = [...]tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519MLKEM768}
 
-// suites returns which of the cipher suites that the client offers are known
-// here and good. It is never nil, which crypto/tls would take for its own choice.
+// suites returns the cipher suites of the client that crypto/tls supports and that are secure.
+// It never returns nil, because crypto/tls would then use its own list.
 func (h *Hello) suites() []uint16 {
 	common := []uint16{}
 	for _, suite := range tls.CipherSuites() {
@@ -63,9 +63,9 @@ func (h *Hello) suites() []uint16 {
 	return common
 }
 
-// policy returns how to speak TLS to a server on the client's behalf: with its
-// SNI, its ALPN, its versions, and of its cipher suites and groups those that are
-// known here and good. The caller adds how the server is verified.
+// policy returns the configuration for a server on the client's behalf: with the client's SNI,
+// ALPN and versions, and with those of its cipher suites and groups that crypto/tls supports.
+// The caller adds how to verify the server.
 func (h *Hello) policy() *tls.Config {
 	return &tls.Config{
 		ServerName:       h.SNI,
@@ -76,14 +76,14 @@ func (h *Hello) policy() *tls.Config {
 		CurvePreferences: h.info.SupportedCurves,
 		// Some servers ask for a client certificate in the middle of a connection.
 		Renegotiation: tls.RenegotiateFreelyAsClient,
-		// The name that is verified may differ from the SNI, which may be none.
+		// The name that is verified may differ from the SNI, and there may be no SNI.
 		InsecureSkipVerify: true,
 	}
 }
 
-// permits returns why what was agreed with a server is nothing that the client
-// offered, nil if it is: crypto/tls can't be told which cipher suites of TLS 1.3
-// to offer.
+// permits returns an error if the cipher suite that a server chose is none that the client
+// offers. The check is needed because the cipher suites of TLS 1.3 can't be configured in
+// crypto/tls.
 func (h *Hello) permits(state tls.ConnectionState) error {
 	if !slices.Contains(h.info.CipherSuites, state.CipherSuite) {
 		return fmt.Errorf("the server chose %s, which the client does not offer", tls.CipherSuiteName(state.CipherSuite))
@@ -94,16 +94,15 @@ func (h *Hello) permits(state tls.ConnectionState) error {
 const (
 	recordHeader    = 5
 	recordHandshake = 22
-	// maxHello bounds a ClientHello; crypto/tls accepts handshake messages of
-	// 64 KiB, in records of their own.
+	// maxHello bounds a ClientHello. crypto/tls accepts handshake messages of 64 KiB, and
+	// their records have headers.
 	maxHello = 72 << 10
 )
 
-// ErrNotTLS says that a connection does not begin with a ClientHello.
+// ErrNotTLS is the error for a connection that does not begin with a ClientHello.
 var ErrNotTLS = errors.New("not TLS")
 
-// LooksLikeTLS reports whether bytes that were read so far may be the beginning
-// of a TLS handshake record.
+// LooksLikeTLS reports whether the bytes that were read so far may begin a TLS handshake record.
 func LooksLikeTLS(p []byte) bool {
 	want := [...]func(byte) bool{
 		func(b byte) bool { return b == recordHandshake },
@@ -119,9 +118,9 @@ func LooksLikeTLS(p []byte) bool {
 	return len(p) > 0
 }
 
-// PeekHello reads a ClientHello and puts it back, so that whoever reads c next
-// gets it again. Whatever the client sent instead is put back too, and the error
-// wraps ErrNotTLS. It waits no longer than timeout.
+// PeekHello reads a ClientHello and puts it back, so that the next read of c gets it again. If
+// the client sent something else, PeekHello puts that back, too, and the error wraps ErrNotTLS.
+// It waits for at most timeout.
 func PeekHello(c *pump.Conn, timeout time.Duration) (*Hello, error) {
 	_ = c.SetReadDeadline(time.Now().Add(timeout))
 	defer c.Resume()
@@ -142,7 +141,7 @@ func PeekHello(c *pump.Conn, timeout time.Duration) (*Hello, error) {
 
 var errSeen = errors.New("seen")
 
-// parseHello lets crypto/tls read the message, and stops it before it answers.
+// parseHello lets crypto/tls parse the message, and stops it before it answers.
 func parseHello(r net.Conn) (*Hello, error) {
 	var hello *Hello
 	err := tls.Server(r, &tls.Config{
@@ -166,8 +165,7 @@ func parseHello(r net.Conn) (*Hello, error) {
 	return hello, nil
 }
 
-// replay reads from a connection without using up what it reads, and writes
-// nowhere.
+// replay reads from a connection without consuming the bytes, and discards writes.
 type replay struct {
 	net.Conn // nil: nothing else is called
 	conn     *pump.Conn

@@ -44,30 +44,30 @@ import (
 const (
 	// HandshakeTimeout bounds each of the two handshakes.
 	HandshakeTimeout = 10 * time.Second
-	// minVersion is the oldest TLS that is spoken, to either side (RFC 8996). A
-	// client may demand a later one.
+	// minVersion is the lowest version of TLS on both sides (RFC 8996). A client may require
+	// a higher one.
 	minVersion = tls.VersionTLS12
 )
 
-// Outcome says what became of a connection.
+// Outcome is the result of TLS on a connection.
 type Outcome string
 
 // The outcomes.
 const (
-	Intercepted       Outcome = "intercepted"     // plaintext in between
-	Opened            Outcome = "opened"          // TLS begins here: the client asked for https in plaintext
+	Intercepted       Outcome = "intercepted"     // the proxy sees the plaintext
+	Opened            Outcome = "opened"          // the proxy began TLS, because the client asked for https in plaintext
 	PassedNotTLS      Outcome = "not_tls"         // untouched: it is no TLS
-	PassedClientTLS   Outcome = "client_tls"      // untouched: the client can't use a certificate of ours
-	PassedDistrust    Outcome = "client_distrust" // untouched: the client refused the certificate before
-	PassedUpstreamTLS Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
-	PassedClientCert  Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
-	PassedOtherName   Outcome = "other_name"      // untouched: the application has a certificate of its own for the name
-	PassedNoCert      Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
+	PassedClientTLS   Outcome = "client_tls"      // untouched: the client can't use our certificate
+	PassedDistrust    Outcome = "client_distrust" // untouched: clients have rejected the certificate before
+	PassedUpstreamTLS Outcome = "upstream_tls"    // untouched: the handshake with the upstream failed, now or before
+	PassedClientCert  Outcome = "client_cert"     // untouched: the upstream asks for a certificate that the client may have
+	PassedOtherName   Outcome = "other_name"      // untouched: the application has its own certificate for the name
+	PassedNoCert      Outcome = "no_certificate"  // untouched: there is no certificate for inbound TLS
 	PassedNoCA        Outcome = "ca_invalid"      // untouched: the CA has expired, or is not valid yet
-	Unverified        Outcome = "unverified"      // ended: upstream's certificate is not good
-	Refused           Outcome = "client_refused"  // ended: the client refused the certificate, or seems to have
-	BadName           Outcome = "bad_name"        // ended: the client asks for a name that no host can have
-	Failed            Outcome = "failed"          // ended: a peer went away
+	Unverified        Outcome = "unverified"      // closed: the upstream's certificate can't be verified
+	Refused           Outcome = "client_refused"  // closed: the client rejected the certificate, or seems to have
+	BadName           Outcome = "bad_name"        // closed: the client asks for a name that no host can have
+	Failed            Outcome = "failed"          // closed: a peer disconnected
 )
 
 // Outcomes lists them.
@@ -76,7 +76,7 @@ var Outcomes = [...]Outcome{
 	Unverified, Refused, BadName, Failed,
 }
 
-// Passed reports whether the bytes are to be pumped untouched.
+// Passed reports whether the bytes pass untouched.
 func (o Outcome) Passed() bool {
 	switch o {
 	case PassedNotTLS, PassedClientTLS, PassedDistrust, PassedUpstreamTLS, PassedClientCert, PassedOtherName, PassedNoCert, PassedNoCA:
@@ -85,25 +85,25 @@ func (o Outcome) Passed() bool {
 	return false
 }
 
-// Config is what an Interceptor is made from.
+// Config configures an Interceptor.
 type Config struct {
-	// Authority mints what clients are shown.
+	// Authority makes the certificates for clients.
 	Authority *ca.Authority
-	// Roots give what verifies upstreams; nil: the system's.
+	// Roots returns the roots that verify upstreams; nil: the system's.
 	Roots func() *x509.CertPool
-	// Certificate, if not nil, is asked for the client certificate that is
-	// shown to upstreams that ask for one. While it fails, there is none.
+	// Certificate, if not nil, returns the client certificate for upstreams that ask for
+	// one. While it fails, there is none.
 	Certificate func() (*tls.Certificate, error)
 }
 
-// Interceptor looks into outbound TLS. It is safe for concurrent use.
+// Interceptor decrypts outbound TLS. It is safe for concurrent use.
 type Interceptor struct {
 	cfg      Config
 	sessions tls.ClientSessionCache
 	bypass   bypassList
 }
 
-// New makes an interceptor.
+// New returns an interceptor.
 func New(cfg Config) *Interceptor {
 	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256)}
 }
@@ -111,27 +111,27 @@ func New(cfg Config) *Interceptor {
 // Minted returns how many leaf certificates have been made.
 func (i *Interceptor) Minted() int64 { return i.cfg.Authority.Minted() }
 
-// Result is what a connection became.
+// Result is the result for a connection.
 type Result struct {
 	Outcome Outcome
-	// Name is the SNI, or else the host that was asked for.
+	// Name is the SNI, or else the host that the client asked for.
 	Name string
-	// Endpoint is the name and the port: what is let through together.
+	// Endpoint is the name and the port, by which the bypass list has its entries.
 	Endpoint string
-	// Client and Server are the ends to pump between. When the connection has
-	// ended they are nil, and closed.
+	// Client and Server are the connections to pump between. They are nil if the
+	// connections were closed.
 	Client, Server *pump.Conn
-	// SNI and ALPN are what the client sent and upstream chose.
+	// SNI is the name that the client sent, and ALPN the protocol that the upstream chose.
 	SNI, ALPN string
-	// First says that an endpoint is let through, or fails, for the first time:
-	// the occasion to say so.
+	// First says that an endpoint is bypassed, or fails, for the first time. The caller logs
+	// it then.
 	First bool
 	// Err says why a connection was not intercepted.
 	Err error
 }
 
-// Do looks at a connection on which the client has begun to speak. server is
-// connected to host and port; redial connects there once more.
+// Do intercepts TLS on a connection on which the client has begun to send. server is connected to
+// host and port, and redial connects there again.
 func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host string, port int, redial func(context.Context) (*pump.Conn, error)) Result {
 	r := Result{Name: host, Client: client, Server: server}
 	hello, err := PeekHello(client, HandshakeTimeout)
@@ -151,7 +151,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		return r
 	}
 	cert := i.certificate()
-	if why := i.bypass.reason(r.Endpoint); why != "" && (why != PassedClientCert || cert == nil) { // which may have come since
+	if why := i.bypass.reason(r.Endpoint); why != "" && (why != PassedClientCert || cert == nil) { // there may be a certificate by now
 		r.Outcome = why
 		return r
 	}
@@ -159,7 +159,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	if err == nil {
 		err = hello.Supports(leaf)
 	}
-	if err != nil { // from the handshake with upstream on, there would be no way back
+	if err != nil { // this is checked before the handshake with the upstream, which can't be undone
 		r.Outcome, r.Err, r.First = PassedClientTLS, err, i.bypass.clientUnfit(r.Endpoint)
 		return r
 	}
@@ -170,7 +170,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		alert(client, unverified.Err)
 		r.First = i.bypass.unverified(r.Endpoint)
 		return r.end(Unverified, fmt.Errorf("verify %s: %w", r.Name, unverified.Err))
-	case asked && cert == nil: // err, if there is one, says that none was shown
+	case asked && cert == nil: // err, if not nil, is that no certificate was shown
 		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedClientCert
 	case err != nil:
 		r.Outcome = PassedUpstreamTLS
@@ -184,7 +184,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		switch {
 		case r.Outcome == PassedClientCert:
 			r.First = i.bypass.wantsClientCert(r.Endpoint)
-		case hello.strict() && !errors.Is(err, context.DeadlineExceeded): // others may come to terms
+		case hello.strict() && !errors.Is(err, context.DeadlineExceeded): // other clients may succeed
 			r.First = i.bypass.clientUnfit(r.Endpoint)
 		default:
 			r.First = i.bypass.upstreamFailed(r.Endpoint)
@@ -208,15 +208,15 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	return r
 }
 
-// pinMoment is how soon a client hangs up that has looked at the certificate
-// after the handshake and found it not to be the one it knows.
+// pinMoment is the time after the handshake within which a client with a pinned certificate
+// disconnects if it finds another one.
 const pinMoment = time.Second
 
-// Ended is told when a connection to an endpoint that was intercepted is over,
-// how many bytes of plaintext the client sent and how long it lasted. If the
-// endpoint is let through from now on, it returns why: clients that pin may finish
-// the handshake and go (Refused), and upstream may have asked for a client
-// certificate when it saw the request (PassedClientCert).
+// Ended must be called when an intercepted connection to an endpoint has ended. sent is how many
+// bytes of plaintext the client sent, and lasted is how long the connection lasted. If the
+// endpoint is bypassed from now on, Ended returns why: a client with a pinned certificate may
+// have disconnected after the handshake (Refused), or the upstream may have asked for a client
+// certificate when it got the request (PassedClientCert).
 func (i *Interceptor) Ended(endpoint string, sent int64, lasted time.Duration) Outcome {
 	i.bypass.closed(endpoint)
 	switch {
@@ -241,15 +241,14 @@ func (r Result) end(o Outcome, err error) Result {
 	return r
 }
 
-// misnamed refuses a client that asks for a name that no host can have.
+// misnamed rejects a client that asks for a name that no host can have.
 func (r Result) misnamed(err error) Result {
 	sendAlert(r.Client, 112) // unrecognized_name (RFC 6066 section 3)
 	return r.end(BadName, fmt.Errorf("the client's SNI: %w", err))
 }
 
-// upstream does the handshake with the server as the client would have done
-// it, showing cert, which may be nil. asked says that the server asked for a
-// client certificate.
+// upstream does the handshake with the server as the client would have done it, with the client
+// certificate cert, which may be nil. asked says that the server asked for a client certificate.
 func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *Hello, r Result, cert *tls.Certificate) (c *tls.Conn, asked bool, err error) {
 	agreed := false
 	cfg := hello.policy()
@@ -272,7 +271,7 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 	return c, asked, err
 }
 
-// certificate is what upstreams are shown that ask; nil: nothing.
+// certificate returns the client certificate for upstreams, nil if there is none.
 func (i *Interceptor) certificate() *tls.Certificate {
 	if i.cfg.Certificate == nil {
 		return nil
@@ -314,30 +313,29 @@ func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, leaf *t
 	return c, err
 }
 
-// badRecordMAC is what crypto/tls says of a record that it can't decrypt. In a
-// handshake of TLS 1.3 that is an alert in plaintext: OpenSSL encrypts only once
-// it has accepted the certificate. TCP does not garble what else there is.
+// badRecordMAC is the error of crypto/tls for a record that it can't decrypt. In a handshake of
+// TLS 1.3, such a record is an alert in plaintext: OpenSSL encrypts only after it has accepted the
+// certificate. There is no other cause, because TCP does not corrupt records.
 const badRecordMAC = tls.AlertError(20)
 
 var errPlainAlert = errors.New("the client refused the certificate, in plaintext as OpenSSL does")
 
-// distrustAlerts are what clients send that do not like a certificate: bad,
-// unsupported, revoked, expired or unknown certificate, unknown CA, access
-// denied. crypto/tls gives alerts from TCP a type of its own, with the same text.
+// distrustAlerts lists the alerts of clients that reject a certificate: bad, unsupported, revoked,
+// expired or unknown certificate, unknown CA, access denied. crypto/tls uses another type for
+// alerts that it receives over TCP, with the same text.
 var distrustAlerts = [...]tls.AlertError{42, 43, 44, 45, 46, 48, 49}
 
-// verdict is what a failed handshake tells of what the client thinks of the
-// certificate.
+// verdict says whether a failed handshake shows that the client rejects the certificate.
 type verdict int
 
 const (
-	nothing  verdict = iota // it was ended from here
-	silence                 // the client went away or waits: it may not like it
-	alerted                 // it sent an alert that need not be about it
-	distrust                // it said so, or the two can't agree on a way to speak
+	nothing  verdict = iota // the proxy ended the handshake
+	silence                 // the client disconnected or did not answer, so it may reject the certificate
+	alerted                 // the client sent an alert that may have another reason
+	distrust                // the client rejects the certificate, or the two sides can't agree on TLS
 )
 
-// judge judges by how a handshake with a client failed.
+// judge returns the verdict for the error of a handshake with a client.
 func judge(err error) verdict {
 	var said *net.OpError
 	switch {
@@ -351,17 +349,18 @@ func judge(err error) verdict {
 				return distrust
 			}
 		}
-		return alerted // handshake_failure, for one, is OpenSSL's when the application's own check says no
+		return alerted // for example, OpenSSL sends handshake_failure when the application's own check fails
 	}
 	return distrust
 }
 
-// wentAway reports whether a handshake failed because the peer closed.
+// wentAway reports whether a handshake failed because the peer closed the connection.
 func wentAway(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// alert tells the client, which has had no answer yet, why there will be none.
+// alert sends the client, which has not been answered yet, an alert with the reason why the
+// connection fails.
 func alert(client *pump.Conn, reason error) {
 	code := byte(46) // certificate_unknown
 	var invalid x509.CertificateInvalidError
@@ -376,11 +375,11 @@ func alert(client *pump.Conn, reason error) {
 	sendAlert(client, code)
 }
 
-// sendAlert sends a fatal alert (RFC 8446 section 6), in plaintext, to a client
-// that has had no answer yet.
+// sendAlert sends a fatal alert (RFC 8446 section 6), in plaintext, to a client that has not been
+// answered yet.
 func sendAlert(client *pump.Conn, code byte) {
 	_ = client.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = client.Write([]byte{21, 3, 3, 0, 2, 2, code})
-	// What the client sent is read already; closing now does not reset it.
+	// The client's bytes have been read, so closing does not reset the connection.
 	_ = client.CloseWrite()
 }

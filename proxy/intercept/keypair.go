@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// recheck is how often a certificate's files are looked at.
+// recheck is how often a certificate's files are checked for changes.
 const recheck = 10 * time.Second
 
-// KeyPair returns a function that gives the certificate in two PEM files, and
-// reads them again when they have changed. A change that can't be read leaves
-// the old one in use: the files are replaced one after the other. Files that
-// can't be read at first are the error, and read when they can be.
+// KeyPair returns a function that returns the certificate in two PEM files, and reads them again
+// when they have changed. If the changed files can't be read, the old certificate stays in use,
+// because the files may be replaced one after the other. If the files can't be read at first,
+// KeyPair also returns an error, and the function tries again later.
 func KeyPair(cert, key string) (get func() (*tls.Certificate, error), err error) {
 	k := &keyPair{cert: cert, key: key}
 	return k.get, k.load(time.Now())
@@ -24,8 +24,8 @@ type keyPair struct {
 	cert, key string
 
 	mu      sync.Mutex
-	pair    *tls.Certificate // nil until one could be read
-	err     error            // why not
+	pair    *tls.Certificate // nil until the files could be read
+	err     error            // the last error
 	stamp   [2]time.Time
 	checked time.Time
 }

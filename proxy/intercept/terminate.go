@@ -23,29 +23,29 @@ import (
 //	   │◀── TLS_IN's certificate ─│
 //	   │══ plaintext ═════════════╪═════════════ plaintext ════│
 //
-// Where that would break the application, its TLS passes untouched on a fresh
-// connection: where it asks for client certificates, does not agree to what the
-// client offers, or has a certificate for the client's SNI that TLS_IN has not.
-// It is safe for concurrent use.
+// If that would break the application, the client's TLS passes untouched on a new connection:
+// if the application asks for client certificates, rejects what the client offers, or has a
+// certificate for an SNI that TLS_IN's certificate is not valid for. It is safe for concurrent
+// use.
 type Terminator struct {
 	// Certificate is called for every handshake. While it fails, TLS passes
 	// untouched.
 	Certificate func() (*tls.Certificate, error)
 
-	bypass bypassList // by SNI: the application may decide by it
+	bypass bypassList // by SNI, because the application may decide by it
 
 	mu     sync.Mutex
 	said   map[Outcome]bool
 	secure bool       // the application is known to speak TLS
-	plain  history    // it answered something else
-	silent bypassList // by SNI: it gave no answer
+	plain  history    // it has answered a handshake with something else
+	silent bypassList // by SNI: it has not answered
 }
 
-// Do ends TLS on a connection on which the client has begun to speak; what is
-// not TLS passes untouched. server is connected to the application, and redial
-// connects to it once more. Where the application speaks TLS, its handshake comes
-// first. Where it does not, the client gets HTTP/1.1 if it offers that, or else
-// what it likes best, which the application must then understand without TLS.
+// Do terminates TLS on a connection on which the client has begun to send. Other protocols pass
+// untouched. server is connected to the application, and redial connects to it again. If the
+// application speaks TLS, its handshake comes first. Otherwise the client gets the ALPN
+// HTTP/1.1 if it offers that, or else its first choice, which the application must then speak
+// without TLS.
 func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Peer, redial func(context.Context) (*pump.Conn, error)) Result {
 	r := Result{Outcome: PassedNotTLS, Client: client, Server: server}
 	hello, err := PeekHello(client, HandshakeTimeout)
@@ -88,7 +88,7 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 		r.Outcome, r.Err = PassedClientCert, errors.New("the application asks for a client certificate")
 	case err != nil:
 		r.Outcome, r.Err = PassedUpstreamTLS, err
-		if errors.Is(err, context.DeadlineExceeded) { // another reason may be the client's, who shall not be able to blind us
+		if errors.Is(err, context.DeadlineExceeded) { // the client may cause another error, and must not be able to bypass capture
 			t.bypass.upstreamFailed(hello.SNI)
 		}
 	case !good(cert, hello.SNI) && goodLeaf(up.ConnectionState().PeerCertificates[0], hello.SNI):
@@ -113,11 +113,11 @@ func (t *Terminator) isPlain(sni string) bool {
 	return !t.secure && (t.plain.reason() != "" || t.silent.reason(sni) != "")
 }
 
-// provesPlain reports whether an application that the handshake ended with in err
-// is to be taken for one that speaks no TLS: it answered something else, or it has
-// never answered and went away or was silent. That is remembered for a while,
-// because the application sees each try as garbage; silence, which the client may
-// be the reason for, only for its SNI and once it has happened twice.
+// provesPlain reports whether a handshake that ended with err shows that the application speaks
+// no TLS: it answered something else, or it disconnected or did not answer and has never spoken
+// TLS. The result is remembered for a while, because the application receives each attempt as
+// garbage. A missing answer may be due to the client, so it is remembered only for the SNI, and
+// only once it has happened twice.
 func (t *Terminator) provesPlain(sni string, err error, asked bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -137,8 +137,8 @@ func (t *Terminator) provesPlain(sni string, err error, asked bool) bool {
 	return false
 }
 
-// first reports whether something became of a connection for the first time. A
-// client chooses the SNI, so it is said once, and not once for each name.
+// first reports whether an outcome occurs for the first time. It is reported once, and not for
+// each SNI, because clients choose the SNI.
 func (t *Terminator) first(o Outcome) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,9 +152,9 @@ func (t *Terminator) first(o Outcome) bool {
 	return true
 }
 
-// application does the handshake with the application as the client would have
-// done it. asked says that the application asked for a client certificate. Should
-// it ask in the middle of the connection, later ones pass untouched.
+// application does the handshake with the application as the client would have done it. asked
+// says that the application asked for a client certificate. If it asks in the middle of the
+// connection, later connections pass untouched.
 func (t *Terminator) application(ctx context.Context, server *pump.Conn, hello *Hello, app *Peer) (c *tls.Conn, asked bool, err error) {
 	cfg := hello.policy()
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
@@ -177,7 +177,7 @@ func (t *Terminator) application(ctx context.Context, server *pump.Conn, hello *
 	return c, asked, err
 }
 
-// good reports whether clients that ask for a name will find a certificate good.
+// good reports whether a certificate is valid now for a name.
 func good(cert *tls.Certificate, name string) bool {
 	leaf := cert.Leaf
 	if leaf == nil {
@@ -194,7 +194,7 @@ func goodLeaf(leaf *x509.Certificate, name string) bool {
 	return !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) && (name == "" || leaf.VerifyHostname(name) == nil)
 }
 
-// terminate does the handshake with the client, which is promised r.ALPN.
+// terminate does the handshake with the client, with r.ALPN.
 func (r Result) terminate(ctx context.Context, cert *tls.Certificate) Result {
 	down := tls.Server(r.Client, answering(cert, r.ALPN))
 	if err := handshake(ctx, down); err != nil {

@@ -21,21 +21,20 @@ const (
 	maxFields = 256
 )
 
-// badRequest is what a client is refused for: a status and a sentence. The
-// sentence goes to the log, too, so it quotes nothing of the message: what can't
-// be parsed may hold a token anywhere.
+// badRequest is the reason why a request is rejected. It goes to the client and to the log, so it
+// quotes nothing of the message, which may have a token at any place if it can't be parsed.
 type badRequest struct {
 	status int
 	reason string
-	method string // of the request, "" where it is not known
-	many   bool   // too many fields are the reason
+	method string // the request's method, "" if it is not known
+	many   bool   // the reason is that there are too many fields
 }
 
 func refuseWith(status int, reason string) *badRequest {
 	return &badRequest{status: status, reason: reason}
 }
 
-// about notes the method of the request that err is about.
+// about adds the method of the request to err.
 func about(method string, err error) error {
 	var bad *badRequest
 	if errors.As(err, &bad) {
@@ -50,7 +49,7 @@ func bad(format string, args ...any) error {
 	return refuseWith(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
 
-// field is a header line: name and value, and the line as it was sent.
+// field is a header field: its name and value, and its line as it was sent.
 type field struct{ name, value, line []byte }
 
 func (f field) is(name string) bool {
@@ -60,43 +59,43 @@ func (f field) is(name string) bool {
 // request is a parsed head. It points into the reader's buffer.
 type request struct {
 	method, target string
-	minor          int // of HTTP/1.x
+	minor          int // minor version of HTTP/1.x
 	fields         []field
 	body           framing
-	// hostless says that the client has not said which host it means but in the
-	// target; host is what the server is then told.
+	// hostless says that only the target names the host. Then host is the Host field that
+	// the server gets.
 	hostless bool
 	host     string
 	private  bool // see Target
-	// long says that the head does not fit into a buffer, or has too many fields: the
-	// others are not known yet. authority is what the target says of the host.
+	// long says that the head does not fit into a buffer, or has too many fields, so that not
+	// all fields are known yet. authority is the host and port in the target.
 	long      bool
 	authority string
-	// recoded says that Transfer-Encoding named what is no coding: the server
-	// is told the codings alone.
+	// recoded says that Transfer-Encoding had names that are no codings. The server gets only
+	// the codings.
 	recoded bool
 }
 
-// Target is where a request goes.
+// Target is the destination of a request.
 type Target struct {
 	Host string
 	Port int
-	// TLS is to be spoken with it.
+	// TLS says that the proxy speaks TLS to it.
 	TLS bool
-	// Private: the request's Host field names a cloud's metadata server, wherever
-	// it goes. Neither it nor its answer is for the record.
+	// Private says that the request's Host field names a cloud's metadata server, whatever
+	// its destination. The request and its answer must not be recorded.
 	Private bool
 }
 
 // framing says how a body ends (RFC 9112 section 6).
 type framing struct {
 	chunked bool
-	close   bool  // ends with the connection; responses only
+	close   bool  // the body ends with the connection; only in responses
 	length  int64 // otherwise
 }
 
-// parseRequest parses a head strictly: what two parsers could read in two ways
-// is refused, for one of them is behind us (RFC 9112 section 11.2).
+// parseRequest parses a head strictly. It rejects heads that two parsers could read differently,
+// because the server has another parser (RFC 9112 section 11.2).
 func parseRequest(head []byte) (*request, error) {
 	q, rest, err := parseLine(head)
 	if err != nil {
@@ -138,7 +137,7 @@ func parseLine(head []byte) (q *request, rest []byte, err error) {
 	return q, rest, nil
 }
 
-// check judges the fields that decide on a request.
+// check checks the fields that decide where the request goes and how it ends.
 func (q *request) check() error {
 	hosts := q.all("Host")
 	if len(hosts) > 1 || len(hosts) == 0 && q.minor == 1 {
@@ -152,7 +151,7 @@ func (q *request) check() error {
 	return q.frame()
 }
 
-// parseFields parses header or trailer lines up to the empty one.
+// parseFields parses header or trailer lines up to the empty line.
 func parseFields(p []byte) ([]field, error) {
 	fields := make([]field, 0, min(bytes.Count(p, []byte("\n")), maxFields))
 	for len(p) > 0 {
@@ -197,7 +196,7 @@ func values(fields []field, name string) (all []string) {
 	return all
 }
 
-// frame finds out how the body ends.
+// frame determines how the body ends.
 func (q *request) frame() error {
 	coding, length := q.all("Transfer-Encoding"), q.all("Content-Length")
 	if len(coding) > 1 || len(length) > 1 {
@@ -231,12 +230,11 @@ func parseLength(v string) (int64, error) {
 	return int64(n), nil
 }
 
-// upgrades reports whether the connection may change its protocol.
+// upgrades reports whether the request asks to change the protocol.
 func (q *request) upgrades() bool { return len(q.all("Upgrade")) > 0 }
 
-// schemes are those of targets in absolute-form, what is meant when they name no
-// port, and whether TLS is to be spoken with the host. Clients that do not know
-// CONNECT send https so.
+// schemes has the schemes of targets in absolute-form, with the default port and whether the proxy
+// speaks TLS to the host. Clients that do not use CONNECT send https in this way.
 var schemes = map[string]struct {
 	port string
 	tls  bool
@@ -247,8 +245,8 @@ var schemes = map[string]struct {
 	"wss":   {"443", true},
 }
 
-// destination parses an absolute-form target and returns, besides where to go,
-// the origin-form that the server is to see.
+// destination parses a target in absolute-form. It returns the destination, and the target in
+// origin-form for the server.
 func (q *request) destination() (t Target, origin string, err error) {
 	name, rest, ok := strings.Cut(q.target, "://")
 	if !ok {
@@ -282,8 +280,8 @@ func (q *request) destination() (t Target, origin string, err error) {
 	return t, origin, err
 }
 
-// parseAuthority parses host:port; port is the default. An IPv6 address stands
-// in brackets: without them, its last group may be meant as a port.
+// parseAuthority parses host:port. port is the default port. An IPv6 address must have brackets,
+// because its last group may otherwise be a port.
 func parseAuthority(s, port string) (t Target, err error) {
 	host, bracketed := s, strings.HasPrefix(s, "[")
 	if h, p, err := net.SplitHostPort(s); err == nil {
@@ -307,13 +305,13 @@ func parseAuthority(s, port string) (t Target, err error) {
 	return Target{Host: host, Port: int(n)}, nil
 }
 
-// hopByHop are the fields that are for this proxy and go no further. Connection
-// and what it names go on: a client's connection is mirrored by one connection
-// to the server, and both ends mean the same.
+// hopByHop lists the fields that are for this proxy and are not forwarded. Connection and the
+// fields that it names are forwarded, because each client connection has one connection to the
+// server, for which they mean the same.
 var hopByHop = []string{"Proxy-Connection", "Proxy-Authorization", "Proxy-Authenticate"}
 
-// write appends the head as the next hop is to see it: everything else in the
-// order, case and spacing in which the client sent it.
+// write appends the head for the next hop. It keeps the order, case and spacing of the fields that
+// it forwards.
 func (q *request) write(p []byte, target string, extra ...string) []byte {
 	p = q.appendFields(q.appendLine(p, target))
 	for _, line := range extra {
@@ -328,7 +326,7 @@ func (q *request) appendLine(p []byte, target string) []byte {
 	return append(append(p, " HTTP/1."...), byte('0'+q.minor), '\r', '\n')
 }
 
-// appendFields appends the fields that go further.
+// appendFields appends the fields that are forwarded.
 func (q *request) appendFields(p []byte) []byte {
 	if q.host != "" {
 		p = append(append(append(p, "Host: "...), q.host...), "\r\n"...)

@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// deciding are the fields that decide where a request goes, how it ends and what
+// deciding lists the fields that decide where a request goes, how it ends, and which protocol
 // follows it.
 var deciding = []string{"Host", "Content-Length", "Transfer-Encoding", "Upgrade"}
 
@@ -37,9 +37,9 @@ func responseFate(name []byte) fate {
 	return passed
 }
 
-// parseLong parses of a long head what must be known before it is passed on: the
-// line, and Host, if that is among the first fields. It returns how long the line is.
-// Who does not say soon which host it means may mean a metadata server.
+// parseLong parses the parts of a long head that are needed before the proxy forwards it: the first
+// line, and Host if it is among the first fields. used is the length of the line. If Host comes
+// later, it may name a metadata server, so the request counts as private.
 func parseLong(head []byte) (q *request, used int, err error) {
 	q, rest, err := parseLine(head)
 	if err != nil {
@@ -60,9 +60,9 @@ func parseLong(head []byte) (q *request, used int, err error) {
 	return q, len(head) - len(rest), nil
 }
 
-// readLong reads what is still to come of a long head and judges it. emit is given
-// what passes, and then what is still to be written: the held fields and the empty
-// line, with more lines between them on the way to a proxy.
+// readLong reads the rest of a long head and checks it. It calls emit with the bytes that are
+// forwarded, and the last time with the fields that were held back. After those, emit writes further
+// lines for a proxy, and the empty line.
 func (q *request) readLong(in *reader, emit func(p []byte, last bool) error) error {
 	h := longHead{fate: requestFate}
 	var out []byte
@@ -96,9 +96,9 @@ func (q *request) readLong(in *reader, emit func(p []byte, last bool) error) err
 	return emit(q.appendFields(out), true)
 }
 
-// long forwards a request with a long head, once it is connected to where that goes.
-// No other request is sent before it is answered: whether it asks for an upgrade is
-// known only when the server may have answered already.
+// long forwards a request with a long head, once the session is connected to its destination. No
+// other request is sent before its answer, because the server may have answered before it is known
+// whether the request asks for an upgrade.
 func (s *session) long(q *request, origin string) (done bool, err error) {
 	x := newUpgrade(q.method)
 	x.asked.Store(false)
@@ -118,10 +118,10 @@ func (s *session) long(q *request, origin string) (done bool, err error) {
 	return s.upgraded(x)
 }
 
-// askLong passes a long head on.
+// askLong forwards a long head.
 func (s *session) askLong(q *request, origin string) error {
 	_ = s.client.SetReadDeadline(time.Now().Add(headTime))
-	interrupt := func() { // again, for a deadline takes it back
+	interrupt := func() { // setting a deadline undoes an interrupt, so it is repeated
 		if s.up.ended() {
 			s.client.Interrupt()
 		}
@@ -154,8 +154,8 @@ func (s *session) askLong(q *request, origin string) error {
 	})
 }
 
-// longAnswer passes on a long head of an answer, of which the first line has been
-// read, and returns what it says of the body.
+// longAnswer forwards a long head of an answer whose first line has been read. It returns how the
+// body is framed.
 func (u *upstreamConn) longAnswer(line []byte, method string) (*response, error) {
 	line = slices.Clone(line)
 	u.in.use(len(line))
@@ -182,7 +182,7 @@ func (u *upstreamConn) longAnswer(line []byte, method string) (*response, error)
 			}
 			continue
 		}
-		// What was held back is a head of its own.
+		// The fields that were held back are parsed as a separate head.
 		head := slices.Clone(line)
 		for _, f := range h.held {
 			head = append(head, f.line...)
@@ -195,7 +195,7 @@ func (u *upstreamConn) longAnswer(line []byte, method string) (*response, error)
 	}
 }
 
-// skipLong reads the rest of a long head that goes no further.
+// skipLong reads the rest of a long head that is not forwarded.
 func (s *session) skipLong(q *request) error {
 	_ = s.client.SetReadDeadline(time.Now().Add(headTime))
 	defer s.client.Resume()

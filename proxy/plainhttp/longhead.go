@@ -10,43 +10,44 @@ import (
 )
 
 const (
-	// maxName bounds a field's name in a long head, and maxHeld the fields that are
-	// held back there, all together: a Host has 255 bytes, and a length a few. Nothing
-	// else bounds what all connections hold of them.
+	// maxName is the maximum length of a field's name in a long head, and maxHeld the maximum
+	// size of all fields that are held back: a Host has 255 bytes, and a length a few. Nothing
+	// else bounds the memory for them over all connections.
 	maxName = 4 << 10
 	maxHeld = 2 << 10
-	// manyHeld bounds how many are held back: the rules allow one of each.
+	// manyHeld is the maximum number of fields that are held back. A valid head has one of
+	// each.
 	manyHeld = 16
-	// longStep is how much of a long head passes at a time.
+	// longStep is the maximum number of bytes of a long head that are read at a time.
 	longStep = 4 << 10
 )
 
-// longHead passes a head on that is longer than a buffer, or has more fields than
-// are kept, piece by piece:
+// longHead forwards a head in pieces if it is longer than a buffer, or has more fields than are
+// kept:
 //
 //	X-A: …  X-B: …  Host: …  X-C: …  Content-Length: 3  <empty>
 //	  │       │        ╎       │             ╎              │
 //	  ▼       ▼        ╎       ▼             ╎              ▼
 //	X-A: …  X-B: …     ╎     X-C: …   then   Host: …  Content-Length: 3  <empty>
 //
-// The fields that decide on the message are held back to the end and judged
-// together, as those of a head in one piece are. Until then the receiver has no
-// whole head, so what is wrong may still be refused. It holds no more than the
-// constants say. The zero value is at the beginning of the first field.
+// It holds back the fields that decide about the message until the end, and they are checked
+// together, as in a head in one piece. Until then the receiver has no complete head, so the message
+// can still be rejected. The constants bound what it holds. The zero value is at the beginning of
+// the first field.
 type longHead struct {
-	lenient bool                   // as parseResponse is, or else as parseRequest
-	fate    func(name []byte) fate // of a field
+	lenient bool                   // parse as parseResponse does, and not as parseRequest
+	fate    func(name []byte) fate // returns the fate of a field
 
 	state headState
-	cr    bool // a CR came that may end the line
-	mode  fate // of the field that the line belongs to
+	cr    bool // the last byte was a CR, which may end the line
+	mode  fate // the fate of the current field
 	name  []byte
-	value []byte // if it is held
+	value []byte // the value, if the field is held back
 	held  []field
-	size  int // of held
+	size  int // size of held
 }
 
-// fate is what becomes of a field.
+// fate says how a field is treated.
 type fate uint8
 
 const (
@@ -61,14 +62,14 @@ const (
 	firstLine headState = iota // no field yet
 	lineStart
 	inName
-	inFold // the white space at the beginning of a line
+	inFold // whitespace at the beginning of a line
 	inValue
 	headOver
 )
 
-// take appends what can be passed on of the bytes that were read next, of which it
-// uses n. done says that the head has ended: then the held fields and the empty line
-// are still to be written.
+// take parses the next bytes. It appends those that can be forwarded to out, and returns how many
+// bytes of p it has used. done says that the head has ended. Then the caller must still write the
+// held fields and the empty line.
 func (h *longHead) take(out, p []byte) (_ []byte, n int, done bool, err error) {
 	for n < len(p) && err == nil && h.state != headOver {
 		var m int
@@ -89,7 +90,7 @@ func (h *longHead) take(out, p []byte) (_ []byte, n int, done bool, err error) {
 	return out, n, h.state == headOver, err
 }
 
-// begin takes the first byte of a line, if that says what the line is.
+// begin parses the first byte of a line.
 func (h *longHead) begin(out []byte, c byte) (_ []byte, n int, err error) {
 	switch {
 	case c == '\n' && (h.cr || h.lenient):
@@ -110,12 +111,12 @@ func (h *longHead) begin(out []byte, c byte) (_ []byte, n int, err error) {
 	case !h.lenient || h.state == firstLine:
 		return out, 0, bad("a field that is folded over lines")
 	}
-	h.state = inFold // RFC 9112 section 5.2: a space in its place
+	h.state = inFold // a space replaces the fold (RFC 9112 section 5.2)
 	out, err = h.put(out, []byte{' '})
 	return out, 1, err
 }
 
-// inName takes a part of a line up to its colon.
+// inName parses a part of a line before its colon.
 func (h *longHead) inName(out, p []byte) (_ []byte, n int, err error) {
 	n = len(p)
 	i := bytes.IndexAny(p, ":\n")
@@ -147,7 +148,7 @@ func (h *longHead) inName(out, p []byte) (_ []byte, n int, err error) {
 	return out, n, nil
 }
 
-// inValue takes a part of a line behind its name.
+// inValue parses a part of a line after its colon.
 func (h *longHead) inValue(out, p []byte) (_ []byte, n int, err error) {
 	n = len(p)
 	end := bytes.IndexByte(p, '\n')
@@ -182,7 +183,7 @@ func (h *longHead) inValue(out, p []byte) (_ []byte, n int, err error) {
 	return out, n + 1, nil
 }
 
-// put does with a part of a value what becomes of its field.
+// put forwards, drops or holds back a part of a value, according to the field's fate.
 func (h *longHead) put(out, p []byte) ([]byte, error) {
 	switch h.mode {
 	case passed:
@@ -196,7 +197,7 @@ func (h *longHead) put(out, p []byte) ([]byte, error) {
 	return out, nil
 }
 
-// finish ends the field that came last, now that no line continues it.
+// finish ends the last field, after the next line has shown that it does not continue.
 func (h *longHead) finish(out []byte) ([]byte, error) {
 	if h.state == firstLine {
 		return out, nil
