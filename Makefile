@@ -5,7 +5,6 @@ RELEASE   := $(shell sed -n 's/^const Release = "\(.*\)"$$/\1/p' contract/versio
 VERSION   ?= dev$(shell git describe --always --exclude '*' --dirty 2>/dev/null | sed 's/^/-/')
 IMAGE     ?= ghcr.io/tapedeck/tapedeck
 PLATFORMS ?= linux/$(shell go env GOARCH)
-BUILDAH   ?= buildah
 
 export CGO_ENABLED = 0
 comma   := ,
@@ -55,17 +54,12 @@ image: $(targets:%=dist/%) ## Build the image; PLATFORMS=linux/amd64,linux/arm64
 ifeq ($(PLATFORMS),linux/$(shell go env GOARCH))
 	docker build --build-arg TARGETARCH=$(notdir $(PLATFORMS)) --build-arg VERSION=$(VERSION) \
 	  --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
-else ifneq ($(shell docker buildx version 2>/dev/null),)
-	docker buildx build --provenance=false --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) \
-	  --output type=oci,dest=dist/tapedeck-oci.tar,name=$(IMAGE):$(VERSION) .
 else
-	$(buildah) build --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) --manifest $(IMAGE):$(VERSION) .
-	$(buildah) manifest push --all $(IMAGE):$(VERSION) oci-archive:dist/tapedeck-oci.tar:$(IMAGE):$(VERSION)
-	rm -rf dist/buildah
+	$(pack) -version $(VERSION) -image $(CURDIR)/dist/tapedeck-oci.tar -platforms $(PLATFORMS) $(CURDIR)/dist
 endif
 
-# A store of its own under dist/, on the one driver that works everywhere.
-buildah = $(BUILDAH) --root $(CURDIR)/dist/buildah/root --runroot $(CURDIR)/dist/buildah/run --storage-driver vfs
+# The commit's time is that of all files.
+pack = go -C tools run ./release -time $${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}
 
 # The image's root file system. kustomize and kpt run functions as nobody, by
 # name; the sidecar runs as 2102. Any other user may read and run it too.
@@ -83,8 +77,7 @@ release: export GOFLAGS := -buildvcs=false
 release: dist/linux/amd64 dist/linux/arm64 dist/darwin/amd64 dist/darwin/arm64 ## Build what a release publishes, under dist/release, with checksums; two runs give the same bytes.
 	@tags=$$(git tag --points-at HEAD --list 'v*'); case "$$tags" in ''|*$(RELEASE)*) ;; \
 	  *) echo "the tag is $$tags, and contract/version.go defines $(RELEASE): tag the commit of that version" >&2; exit 1;; esac
-	go -C tools run ./release -version $(RELEASE) \
-	  -time $${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(CURDIR)/dist
+	$(pack) -version $(RELEASE) $(CURDIR)/dist
 
 dist/darwin/%: FORCE
 	mkdir -p $@

@@ -8,15 +8,10 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
 // TestImageRunsAsAnyUser renders in a container under every user that a
@@ -63,73 +58,13 @@ func TestImageHoldsTwoBinaries(t *testing.T) {
 	checkRootFS(t, files, elf.EM_X86_64, elf.EM_AARCH64)
 }
 
-// TestImageForTwoPlatforms builds the image as a release does and reads the
-// archive as a registry would: one index, two images, each with its own
-// binaries.
+// TestImageForTwoPlatforms builds the archive of the image that `make image` writes for
+// several platforms. The builder is that of releases.
 func TestImageForTwoPlatforms(t *testing.T) {
-	if _, err := exec.LookPath("buildah"); err != nil && run(t, "", nil, "docker", "buildx", "version").err != nil {
-		t.Skip("neither buildah nor docker buildx is here to build for several platforms")
-	}
 	if err := makeGoal("image", "PLATFORMS=linux/amd64,linux/arm64", "IMAGE="+testImage, "VERSION="+testVersion); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	archive, err := filepath.Abs(filepath.Join(repo, "dist/tapedeck-oci.tar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, dir, nil, "tar", "-xf", archive).ok(t)
-	index, err := layout.ImageIndexFromPath(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	images := platforms(t, index)
-	if got, want := slices.Sorted(maps.Keys(images)), []string{"linux/amd64", "linux/arm64"}; !slices.Equal(got, want) {
-		t.Fatalf("the index names %q, want %q", got, want)
-	}
-	for platform, machine := range map[string]elf.Machine{"linux/amd64": elf.EM_X86_64, "linux/arm64": elf.EM_AARCH64} {
-		config, err := images[platform].ConfigFile()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := config.OS + "/" + config.Architecture; got != platform {
-			t.Errorf("the image of %s says that it is for %s", platform, got)
-		}
-		if got := config.Config; got.User != "2102:2102" || !slices.Equal(got.Entrypoint, []string{"/tapedeck"}) {
-			t.Errorf("%s: the image runs %q as %q, want /tapedeck as 2102:2102", platform, got.Entrypoint, got.User)
-		}
-		root := mutate.Extract(images[platform])
-		checkRootFS(t, untar(t, root), machine)
-		root.Close()
-	}
-}
-
-// platforms returns the images of an index and of the indexes in it, by
-// platform.
-func platforms(t *testing.T, index v1.ImageIndex) map[string]v1.Image {
-	t.Helper()
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	images := make(map[string]v1.Image)
-	for _, entry := range manifest.Manifests {
-		if entry.MediaType.IsIndex() {
-			inner, err := index.ImageIndex(entry.Digest)
-			if err != nil {
-				t.Fatal(err)
-			}
-			maps.Copy(images, platforms(t, inner))
-			continue
-		}
-		if entry.Platform == nil {
-			t.Fatalf("the index has an image without a platform: %s", entry.Digest)
-		}
-		if images[entry.Platform.String()], err = index.Image(entry.Digest); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return images
+	checkImageArchive(t, filepath.Join(repo, "dist", "tapedeck-oci.tar"), testVersion)
 }
 
 // file is one of a root file system.

@@ -42,6 +42,7 @@ func TestRelease(t *testing.T) {
 	t.Run("checksums", func(t *testing.T) { checkSums(t, first) })
 	t.Run("archives", checkArchives)
 	t.Run("image", checkReleasedImage)
+	t.Run("bills of materials", checkBills)
 	t.Run("helm plugin", checkPluginArchive)
 	t.Run("kustomize component", checkComponent)
 	t.Run("kpt package", checkKptPackage)
@@ -79,7 +80,7 @@ func checkSums(t *testing.T, sums map[string]string) {
 	number := strings.TrimPrefix(contract.Release, "v")
 	for _, want := range []string{
 		"tapedeck-" + contract.Release + "-darwin-arm64.tar.gz", "tapedeck-" + number + "-linux-amd64.tgz", "tapedeck-image-" + contract.Release + ".tar",
-		"tapedeck-" + contract.Release + "-linux-arm64.cdx.json", "tapedeck-component-" + contract.Release + ".tar.gz", "tapedeck-kpt-" + contract.Release + ".tar.gz",
+		"tapedeck-" + contract.Release + "-linux-arm64.cdx.json", "tapedeck-" + contract.Release + "-darwin-arm64.cdx.json", "tapedeck-component-" + contract.Release + ".tar.gz", "tapedeck-kpt-" + contract.Release + ".tar.gz",
 	} {
 		if listed[want] == "" {
 			t.Errorf("the release lacks %s", want)
@@ -126,11 +127,34 @@ func checkArchives(t *testing.T) {
 	}
 }
 
-// checkReleasedImage reads the OCI archive as a registry would: an image for each platform,
-// which is configured as the Dockerfile says, and a bill of materials about each.
+// checkReleasedImage compares the bills of materials in the image's archive with their files.
 func checkReleasedImage(t *testing.T) {
+	for platform, attached := range checkImageArchive(t, filepath.Join(released, "tapedeck-image-"+contract.Release+".tar"), contract.Release) {
+		if !bytes.Equal(attached, read(t, billOf(platform))) {
+			t.Errorf("%s: the bill of materials in the image is not the file", platform)
+		}
+	}
+}
+
+// checkBills reads the bill of materials of each platform's programs.
+func checkBills(t *testing.T) {
+	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64"} {
+		checkBill(t, platform, read(t, billOf(platform)), contract.Release)
+	}
+}
+
+// billOf returns the file with a platform's bill of materials.
+func billOf(platform string) string {
+	return filepath.Join(released, "tapedeck-"+contract.Release+"-"+strings.ReplaceAll(platform, "/", "-")+".cdx.json")
+}
+
+// checkImageArchive reads an OCI archive as a registry would: an image for each platform,
+// which is configured as the Dockerfile says, and a bill of materials about each. It returns
+// the bills.
+func checkImageArchive(t *testing.T, archive, version string) map[string][]byte {
+	t.Helper()
 	dir := t.TempDir()
-	archive, err := filepath.Abs(filepath.Join(released, "tapedeck-image-"+contract.Release+".tar"))
+	archive, err := filepath.Abs(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,8 +164,8 @@ func checkReleasedImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	manifest, err := outer.IndexManifest()
-	if err != nil || len(manifest.Manifests) != 1 || manifest.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != contract.Release {
-		t.Fatalf("%v: want one index by the name %s: %+v", err, contract.Release, manifest)
+	if err != nil || len(manifest.Manifests) != 1 || manifest.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != version {
+		t.Fatalf("%v: want one index by the name %s: %+v", err, version, manifest)
 	}
 	index, err := outer.ImageIndex(manifest.Manifests[0].Digest)
 	if err != nil {
@@ -170,6 +194,7 @@ func checkReleasedImage(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(images)); !slices.Equal(got, slices.Sorted(maps.Keys(machines))) {
 		t.Fatalf("images for %q", got)
 	}
+	materials := map[string][]byte{}
 	dockerfile := string(read(t, filepath.Join(repo, "Dockerfile")))
 	for platform, img := range images {
 		config, err := img.ConfigFile()
@@ -181,7 +206,7 @@ func checkReleasedImage(t *testing.T) {
 		}
 		for label, value := range config.Config.Labels {
 			if label == "org.opencontainers.image.version" {
-				if value != contract.Release {
+				if value != version {
 					t.Errorf("the image's version is %q", value)
 				}
 				value = "${VERSION}"
@@ -207,13 +232,14 @@ func checkReleasedImage(t *testing.T) {
 		if bills[digest.String()] == nil {
 			t.Fatalf("%s: the image has no bill of materials", platform)
 		}
-		checkBill(t, bills[digest.String()], read(t, filepath.Join(released, "tapedeck-"+contract.Release+"-"+strings.ReplaceAll(platform, "/", "-")+".cdx.json")))
+		materials[platform] = attachment(t, bills[digest.String()])
+		checkBill(t, platform, materials[platform], version)
 	}
+	return materials
 }
 
-// checkBill compares the bill of materials of an image with its file, and looks for a module
-// that every program links.
-func checkBill(t *testing.T, img v1.Image, file []byte) {
+// attachment returns the only layer of an image.
+func attachment(t *testing.T, img v1.Image) []byte {
 	t.Helper()
 	layers, err := img.Layers()
 	if err != nil || len(layers) != 1 {
@@ -225,9 +251,15 @@ func checkBill(t *testing.T, img v1.Image, file []byte) {
 	}
 	defer content.Close()
 	attached, err := io.ReadAll(content)
-	if err != nil || !bytes.Equal(attached, file) {
-		t.Errorf("%v: what is attached is not the file", err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return attached
+}
+
+// checkBill looks in a bill of materials for a module that every program links.
+func checkBill(t *testing.T, platform string, text []byte, version string) {
+	t.Helper()
 	var bill struct {
 		BOMFormat string
 		Metadata  struct {
@@ -239,11 +271,11 @@ func checkBill(t *testing.T, img v1.Image, file []byte) {
 			Evidence struct{ Licenses []any }
 		}
 	}
-	if err := json.Unmarshal(file, &bill); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(text, &bill); err != nil {
+		t.Fatalf("%s: %v", platform, err)
 	}
-	if bill.BOMFormat != "CycloneDX" || bill.Metadata.Component.Version != contract.Release {
-		t.Errorf("a %q of %+v", bill.BOMFormat, bill.Metadata.Component)
+	if bill.BOMFormat != "CycloneDX" || bill.Metadata.Component.Version != version {
+		t.Errorf("%s: a %q of %+v", platform, bill.BOMFormat, bill.Metadata.Component)
 	}
 	licensed := 0
 	for _, c := range bill.Components {
@@ -252,7 +284,7 @@ func checkBill(t *testing.T, img v1.Image, file []byte) {
 		}
 	}
 	if licensed != 1 {
-		t.Errorf("the bill of materials lists golang.org/x/net with a licence %d times", licensed)
+		t.Errorf("%s: the bill of materials lists golang.org/x/net with a licence %d times", platform, licensed)
 	}
 }
 

@@ -26,17 +26,16 @@ func sortByName(files []file) {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 }
 
-// image writes the image of all platforms of Linux as an OCI archive. Each platform's bill
-// of materials is a file beside it, and a manifest in the archive whose subject is that
-// platform's image, where scanners look for it. As no platform runs it, it is for
-// unknown/unknown.
-func (r release) image(out string) error {
+// image writes the image of the platforms of Linux as an OCI archive. A platform's bill of
+// materials is also a manifest in the archive whose subject is that platform's image, where
+// scanners look for it. As no platform runs it, it is for unknown/unknown.
+func (r release) image(to string, platforms []platform, bills map[platform][]byte) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range platforms {
 		if p.os != "linux" {
 			continue
 		}
-		img, err := r.platformImage(p.os, p.arch)
+		img, err := r.platformImage(p)
 		if err != nil {
 			return err
 		}
@@ -44,11 +43,7 @@ func (r release) image(out string) error {
 		if err != nil {
 			return err
 		}
-		materials, err := r.materials(out, p.os, p.arch)
-		if err != nil {
-			return err
-		}
-		attached, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), bill), static.NewLayer(materials, bill))
+		attached, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), bill), static.NewLayer(bills[p], bill))
 		if err != nil {
 			return err
 		}
@@ -78,7 +73,7 @@ func (r release) image(out string) error {
 	for i := range files {
 		files[i].mode = 0o644
 	}
-	f, err := os.Create(filepath.Join(out, "tapedeck-image-"+r.version+".tar"))
+	f, err := os.Create(to)
 	if err != nil {
 		return err
 	}
@@ -101,8 +96,8 @@ func descriptor(img v1.Image, p v1.Platform) (v1.Descriptor, error) {
 
 // platformImage is the image of one platform. Its configuration is the Dockerfile's; a
 // test compares them.
-func (r release) platformImage(system, arch string) (v1.Image, error) {
-	root := filepath.Join(r.dist, system, arch)
+func (r release) platformImage(p platform) (v1.Image, error) {
+	root := filepath.Join(r.dist, p.os, p.arch)
 	files, err := tree(".", root)
 	if err != nil {
 		return nil, err
@@ -126,7 +121,7 @@ func (r release) platformImage(system, arch string) (v1.Image, error) {
 		return nil, err
 	}
 	config = config.DeepCopy()
-	config.OS, config.Architecture, config.Created = system, arch, v1.Time{Time: r.time}
+	config.OS, config.Architecture, config.Created = p.os, p.arch, v1.Time{Time: r.time}
 	config.Config = v1.Config{
 		User:       "2102:2102",
 		Entrypoint: []string{"/tapedeck"},
@@ -144,12 +139,12 @@ func (r release) platformImage(system, arch string) (v1.Image, error) {
 // materials writes the bill of materials of the modules that a platform's programs are
 // linked from, with their licences, and returns it. What tapedeck-proxy links, tapedeck
 // links too.
-func (r release) materials(out, system, arch string) ([]byte, error) {
-	to := filepath.Join(out, "tapedeck-"+r.version+"-"+system+"-"+arch+".cdx.json")
+func (r release) materials(out string, p platform) ([]byte, error) {
+	to := filepath.Join(out, "tapedeck-"+r.version+"-"+p.os+"-"+p.arch+".cdx.json")
 	cmd := exec.Command("go", "tool", "cyclonedx-gomod", "bin", "-json", "-std", "-licenses", "-noserial", "-notimestamp",
-		"-version", r.version, "-output", to, filepath.Join(r.dist, system, arch, "tapedeck"))
+		"-version", r.version, "-output", to, filepath.Join(r.dist, p.os, p.arch, "tapedeck"))
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("list the modules of %s/%s: %w\n%s", system, arch, err, text)
+		return nil, fmt.Errorf("list the modules of %s/%s: %w\n%s", p.os, p.arch, err, text)
 	}
 	return os.ReadFile(to)
 }

@@ -3,10 +3,13 @@
 //
 //	DIST/linux/ARCH/    the image's root file system ─┬─▶ tapedeck-VERSION-OS-ARCH.tar.gz   programs, licence, completions
 //	DIST/darwin/ARCH/   the programs for macOS ───────┼─▶ tapedeck-NUMBER-OS-ARCH.tgz       the plugin of Helm 4
-//	                                                  └─▶ tapedeck-image-VERSION.tar        an OCI archive, with the bills of materials
+//	                                                  ├─▶ tapedeck-VERSION-OS-ARCH.cdx.json the bill of materials
+//	                                                  └─▶ tapedeck-image-VERSION.tar        an OCI archive, with the bills of its platforms
 //	plugin/, deploy/    of the source ────────────────┬─▶ tapedeck-component-VERSION.tar.gz for kustomize
 //	                                                  └─▶ tapedeck-kpt-VERSION.tar.gz       the function's metadata and its example
 //	all of these ───────────────────────────────────────▶ SHA256SUMS
+//
+// With -image FILE it writes the OCI archive alone, for the platforms of -platforms.
 //
 // Equal sources give equal bytes: files are sorted, their times are that of the commit, and
 // no name of a user or a machine gets in. It runs in the directory tools of the source, and
@@ -27,6 +30,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,9 +40,15 @@ const source = ".." // the root of the source
 func main() {
 	version := flag.String("version", "", "the version, such as v0.2.0")
 	seconds := flag.Int64("time", 0, "the time of all files, in seconds since 1970")
+	image := flag.String("image", "", "write an OCI archive of the image to this `file`, and nothing else")
+	only := flag.String("platforms", "", "with -image: its platforms, such as linux/amd64,linux/arm64")
 	flag.Parse()
 	r := release{version: *version, time: time.Unix(*seconds, 0).UTC(), dist: flag.Arg(0)}
-	if err := r.pack(); err != nil {
+	do := r.pack
+	if *image != "" {
+		do = func() error { return r.packImage(*image, *only) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
@@ -52,8 +62,10 @@ type release struct {
 	dist string
 }
 
+type platform struct{ os, arch string }
+
 // platforms are those of the archives. The image is for those of Linux.
-var platforms = []struct{ os, arch string }{
+var platforms = []platform{
 	{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"},
 }
 
@@ -66,9 +78,43 @@ type file struct {
 	mode       int64
 }
 
-func (r release) pack() error {
+// check reports flags that are missing.
+func (r release) check() error {
 	if r.version == "" || r.dist == "" {
 		return errors.New("want -version VERSION and the directory of what was built")
+	}
+	return nil
+}
+
+// packImage writes the image of the platforms in a list, and nothing else.
+func (r release) packImage(to, list string) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "tapedeck-bills-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var only []platform
+	bills := map[platform][]byte{}
+	for name := range strings.SplitSeq(list, ",") {
+		system, arch, _ := strings.Cut(name, "/")
+		p := platform{system, arch}
+		if system != "linux" || !slices.Contains(platforms, p) {
+			return fmt.Errorf("platform %q: want linux/amd64 or linux/arm64", name)
+		}
+		if bills[p], err = r.materials(dir, p); err != nil {
+			return err
+		}
+		only = append(only, p)
+	}
+	return r.image(to, only, bills)
+}
+
+func (r release) pack() error {
+	if err := r.check(); err != nil {
+		return err
 	}
 	out := filepath.Join(r.dist, "release")
 	if err := os.RemoveAll(out); err != nil {
@@ -82,7 +128,11 @@ func (r release) pack() error {
 		return fmt.Errorf("write completions: %w", err)
 	}
 	number := strings.TrimPrefix(r.version, "v")
+	bills := map[platform][]byte{}
 	for _, p := range platforms {
+		if bills[p], err = r.materials(out, p); err != nil {
+			return err
+		}
 		built := filepath.Join(r.dist, p.os, p.arch)
 		base := "tapedeck-" + r.version + "-" + p.os + "-" + p.arch
 		files := append(under(base, documents...), under(base+"/completions", completions...)...)
@@ -108,7 +158,7 @@ func (r release) pack() error {
 			return err
 		}
 	}
-	if err := r.image(out); err != nil {
+	if err := r.image(filepath.Join(out, "tapedeck-image-"+r.version+".tar"), platforms, bills); err != nil {
 		return fmt.Errorf("build the image: %w", err)
 	}
 	return sums(out)
