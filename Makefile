@@ -1,6 +1,6 @@
-# Everything a developer runs, by name: `make` alone lists it.
+# The commands of developers. `make` without a target lists them.
 
-# The release that this tree is; contract/version.go defines it. What is built otherwise names its commit.
+# The release that this tree is; contract/version.go defines it. Other builds are named by their commit.
 RELEASE   := $(shell sed -n 's/^const Release = "\(.*\)"$$/\1/p' contract/version.go)
 VERSION   ?= dev$(shell git describe --always --exclude '*' --dirty 2>/dev/null | sed 's/^/-/')
 IMAGE     ?= ghcr.io/tapedeck/tapedeck
@@ -10,9 +10,9 @@ export CGO_ENABLED = 0
 comma   := ,
 targets := $(subst $(comma), ,$(PLATFORMS))
 gobuild  = go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
-# Modules of their own: what they need stays out of the users' dependency graph.
+# Separate modules keep their dependencies out of the users' dependency graph.
 nested  := $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/go.mod e2e/*/go.mod))
-# The race detector is C: it runs where there is a compiler.
+# The race detector is C, so it runs only with a C compiler.
 race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go test)
 
 .DEFAULT_GOAL := help
@@ -32,8 +32,8 @@ test: ## Run every test of the module; needs Go alone.
 	$(race) -vet=off ./...
 
 # With -trimpath the tests share the packages that istioctl was built from.
-# Istio's control plane logs every push: its tests speak when they fail.
-# DuckDB is C++: its tests are linked by a compiler for that.
+# Istio's control plane logs every push, so its tests print only failures.
+# DuckDB is C++, so its tests need a C++ compiler.
 e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl, real traffic through it, DuckDB on what it records, and Chromium on the pages that it writes.
 	go -C e2e run ./cmd/tools
 	for module in $(filter e2e%,$(nested)); do \
@@ -90,7 +90,7 @@ plugin: build ## Put the binary into plugin/, ready for `helm plugin install ./p
 fmt: ## Format the Go code.
 	gofmt -w $$(git ls-files '*.go')
 
-# The packages whose tests write what they compare with, or a page of docs.
+# The packages whose tests write goldens or pages of docs.
 golden = $(sort $(dir $(shell git grep -l 'flag.Bool..update' -- '*_test.go' ':!e2e')))
 
 generate: ## Write all goldens, schemas and pages that come from the code; `git diff` then shows what changed.
