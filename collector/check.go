@@ -68,13 +68,13 @@ func (c *checker) check(segment *io.SectionReader, key recording.SegmentKey) err
 		case err == io.EOF && line > 1:
 			return nil
 		case err == io.EOF:
-			return refuse(contract.RefusedSegment, "it is empty")
+			return refuse(contract.RefusedSegment, "the segment is empty")
 		case read > MaxBytes:
-			return refuse(contract.RefusedTooLarge, "it has more than %d bytes when decompressed", MaxBytes)
+			return refuse(contract.RefusedTooLarge, "the segment has more than %d bytes when decompressed, which is the limit", MaxBytes)
 		case err != nil:
 			return atLine(line, err)
 		case ended:
-			return refuse(contract.RefusedSegment, "line %d: something stands behind the counters", line)
+			return refuse(contract.RefusedSegment, "line %d: found data behind the counters, which must be the last line", line)
 		}
 		var from origin
 		if from, ended, err = c.read(text[:len(text)-1], key); err != nil {
@@ -121,7 +121,7 @@ func (c *checker) line() ([]byte, error) {
 	}
 	for err == bufio.ErrBufferFull {
 		if len(c.buf)+len(text) > recording.MaxLine {
-			return nil, refuse(contract.RefusedTooLarge, "it has more than %d bytes", recording.MaxLine)
+			return nil, refuse(contract.RefusedTooLarge, "the line has more than %d bytes, which is the limit", recording.MaxLine)
 		}
 		if !c.isLong && len(c.buf)+len(text) > longLine {
 			c.buf, c.isLong = append((<-c.long)[:0], c.buf...), true
@@ -153,11 +153,11 @@ func (c *checker) lineError(text []byte, err error) error {
 	case err == io.EOF && len(text) == 0:
 		return io.EOF
 	case err == io.EOF:
-		return refuse(contract.RefusedSegment, "it has no newline at its end")
+		return refuse(contract.RefusedSegment, "the segment does not end with a newline")
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return refuse(contract.RefusedTooLarge, "%v", err)
 	}
-	return refuse(contract.RefusedSegment, "it can't be decompressed: %v", err)
+	return refuse(contract.RefusedSegment, "the segment can't be decompressed: %v", err)
 }
 
 // read reads a record, or the counters, which end a segment.
@@ -168,7 +168,7 @@ func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, coun
 	}
 	// Counters, or the work of another version.
 	if c.foreign += len(text); c.foreign > maxForeign {
-		return from, false, refuse(contract.RefusedTooLarge, "with this line, more than %d bytes are not in the form in which this version writes exchanges", maxForeign)
+		return from, false, refuse(contract.RefusedTooLarge, "with this line, more than %d bytes are in records that differ from the form that this version writes, which is the limit", maxForeign)
 	}
 	// As readers do with either, and first: it bounds how many members there are.
 	if err := c.decoder.Decode(text, e); err != nil {
@@ -180,7 +180,7 @@ func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, coun
 	}
 	var kind string
 	if err := json.Unmarshal(members["msgType"], &kind); err != nil {
-		return from, false, malformed("no msgType")
+		return from, false, malformed("found no msgType, want %s or %s", recording.MsgType, recording.CountersType)
 	}
 	from = origin{e.Cluster, e.Namespace, e.Service}
 	switch kind {
@@ -209,17 +209,17 @@ func checkCounters(text []byte, key recording.SegmentKey) error {
 		return malformed("counters: %v", err)
 	}
 	if pod := recording.KeyPart(c.Pod); pod != key.Pod {
-		return refuse(contract.RefusedRecord, "the counters are of the pod %.64q, the key of %.64q", pod, key.Pod)
+		return refuse(contract.RefusedRecord, "the counters name the pod %.64q, but the key names %.64q", pod, key.Pod)
 	}
 	if c.Segment != key.Number {
-		return refuse(contract.RefusedRecord, "the counters are of the segment %d, the key of %d", c.Segment, key.Number)
+		return refuse(contract.RefusedRecord, "the counters name the segment %d, but the key names %d", c.Segment, key.Number)
 	}
 	return nil
 }
 
-// distinct returns members of a JSON object. Each may stand there once, in its own spelling:
-// of a repeated one, some readers take the first and some the last, and some take names in
-// any case. The text must be JSON.
+// distinct returns members of a JSON object. Each may occur once, and only in this spelling: some
+// readers take the first of repeated members and some the last, and some ignore the case of names. The
+// text must be JSON.
 func distinct(text []byte, names ...string) (map[string]json.RawMessage, error) {
 	found := map[string]json.RawMessage{}
 	return found, recording.EachMember(text, recording.MaxMembers, func(name string, value []byte) error {
@@ -228,7 +228,7 @@ func distinct(text []byte, names ...string) (map[string]json.RawMessage, error) 
 			return nil
 		}
 		if _, twice := found[names[i]]; twice || name != names[i] {
-			return fmt.Errorf("the member %q stands there twice, or in another spelling", names[i])
+			return fmt.Errorf("the member %q is repeated, or has another spelling", names[i])
 		}
 		found[name] = value
 		return nil
@@ -241,7 +241,7 @@ func agree(from origin, key recording.SegmentKey) error {
 		{"cluster", from.cluster, key.Cluster}, {"namespace", from.namespace, key.Namespace}, {"workload", from.workload, key.Workload},
 	} {
 		if got := recording.KeyPart(part.got); got != part.want {
-			return refuse(contract.RefusedRecord, "the record is of the %s %.64q, the key of %.64q", part.what, got, part.want)
+			return refuse(contract.RefusedRecord, "the record names the %s %.64q, but the key names %.64q", part.what, got, part.want)
 		}
 	}
 	return nil

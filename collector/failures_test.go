@@ -254,7 +254,7 @@ func TestAnUploadThatOutlastsTheDrain(t *testing.T) {
 		failed <- err
 	}()
 	<-entered
-	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "still under way") {
+	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "still running") {
 		t.Errorf("ended with %v", err)
 	}
 	r.stop = func() error { return nil } // which has been looked at

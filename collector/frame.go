@@ -35,15 +35,15 @@ func checkFrame(in *bufio.Reader) error {
 	}
 	switch err := head.Decode(start); {
 	case err != nil:
-		return damaged("it does not begin with a frame of zstd")
+		return damaged("the segment does not begin with a zstd frame")
 	case head.Skippable:
-		return damaged("it begins with a frame of zstd that is to be skipped")
+		return damaged("the segment begins with a skippable zstd frame, want an ordinary one")
 	case head.DictionaryID != 0:
-		return damaged("it is compressed with a dictionary")
+		return damaged("the segment is compressed with a dictionary, want none")
 	case head.WindowSize > MaxWindow:
-		return refuse(contract.RefusedTooLarge, "zstd's window has %d bytes, at most %d are allowed", head.WindowSize, MaxWindow)
+		return refuse(contract.RefusedTooLarge, "the zstd window has %d bytes; at most %d are allowed", head.WindowSize, MaxWindow)
 	case head.HasFCS && head.FrameContentSize > MaxBytes:
-		return refuse(contract.RefusedTooLarge, "it has %d bytes when decompressed, at most %d are allowed", head.FrameContentSize, MaxBytes)
+		return refuse(contract.RefusedTooLarge, "the segment has %d bytes when decompressed; at most %d are allowed", head.FrameContentSize, MaxBytes)
 	}
 	if err := skip(in, head.HeaderSize); err != nil {
 		return err
@@ -51,7 +51,7 @@ func checkFrame(in *bufio.Reader) error {
 	last := false
 	for n := 0; !last; n++ {
 		if n == maxBlocks {
-			return refuse(contract.RefusedTooLarge, "more than %d blocks of zstd", maxBlocks)
+			return refuse(contract.RefusedTooLarge, "the segment has more than %d zstd blocks, which is the limit", maxBlocks)
 		}
 		var b [3]byte
 		if _, err := io.ReadFull(in, b[:]); err != nil {
@@ -63,7 +63,7 @@ func checkFrame(in *bufio.Reader) error {
 		case 1: // one byte, repeated
 			size = 1
 		case 3:
-			return damaged("a block of zstd of no kind")
+			return damaged("a zstd block has an invalid type")
 		}
 		last = block&1 == 1
 		if err := skip(in, size); err != nil {
@@ -76,7 +76,7 @@ func checkFrame(in *bufio.Reader) error {
 		}
 	}
 	if _, err := in.ReadByte(); err != io.EOF {
-		return damaged("something stands behind the frame of zstd")
+		return damaged("found data behind the zstd frame")
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func skip(in *bufio.Reader, n int) error {
 // broken returns the refusal of a frame that can't be read to its end.
 func broken(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return refuse(contract.RefusedSegment, "its frame of zstd has no end")
+		return refuse(contract.RefusedSegment, "the end of the zstd frame is missing")
 	}
 	return tempFailed(err)
 }

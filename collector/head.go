@@ -23,7 +23,7 @@ const firstContract = 3
 // admit checks the head of the request.
 func (c *Collector) admit(r *http.Request, u *upload) error {
 	if r.Method != http.MethodPut || !strings.HasPrefix(r.URL.Path, contract.SegmentsPath) || r.URL.RawQuery != "" {
-		return refuse(contract.RefusedMethod, "found %.20q for %.60q, want PUT %sKEY; what is stored is read from another port, on loopback", r.Method, r.URL.RequestURI(), contract.SegmentsPath)
+		return refuse(contract.RefusedMethod, "found %.20q for %.60q, want PUT %sKEY; readers must use the other port, on loopback", r.Method, r.URL.RequestURI(), contract.SegmentsPath)
 	}
 	token, err := bearer(r.Header)
 	if err != nil {
@@ -34,11 +34,11 @@ func (c *Collector) admit(r *http.Request, u *upload) error {
 		return refuse(contract.RefusedKey, "%v", err)
 	}
 	if !isTokenOf(token, c.o.Keys(), key.Cluster, key.Namespace) {
-		return refuse(contract.RefusedNamespace, "the token is not the one of cluster %.64q and namespace %.64q; print that with `tapedeck collect token --cluster %[1]s --namespace %[2]s --key-file FILE`", key.Cluster, key.Namespace)
+		return refuse(contract.RefusedNamespace, "the token is not the one for cluster %.64q and namespace %.64q; print it with `tapedeck collect token --cluster %[1]s --namespace %[2]s --key-file FILE`", key.Cluster, key.Namespace)
 	}
 	u.key = key
 	if len(c.o.Clusters) > 0 && !slices.Contains(c.o.Clusters, key.Cluster) {
-		return refuse(contract.RefusedNamespace, "this collector takes nothing of the cluster %.64q", key.Cluster)
+		return refuse(contract.RefusedNamespace, "this collector does not accept the cluster %.64q; allow it with --cluster", key.Cluster)
 	}
 	if err := checkPrincipal(r.Header, key.Namespace); err != nil {
 		return refuse(contract.RefusedPrincipal, "%v", err)
@@ -51,18 +51,18 @@ func (c *Collector) keyOf(r *http.Request, u *upload) (recording.SegmentKey, err
 	name := strings.TrimPrefix(r.URL.Path, contract.SegmentsPath)
 	u.name = name
 	if len(name) > contract.MaxObjectKey {
-		return recording.SegmentKey{}, fmt.Errorf("found a key of %d bytes, at most %d are allowed", len(name), contract.MaxObjectKey)
+		return recording.SegmentKey{}, fmt.Errorf("the key has %d bytes; at most %d are allowed", len(name), contract.MaxObjectKey)
 	}
 	key, err := recording.ParseSegmentKey(name)
 	switch {
 	case err != nil:
 		return key, err
 	case key.Part:
-		return key, errors.New("the segment is not complete")
+		return key, errors.New("found the key of an incomplete segment, want that of a complete one")
 	case key.Digest == "":
-		return key, errors.New("no digest behind the number")
+		return key, errors.New("the key has no digest behind the number")
 	case key.Pod == recording.MergedPod:
-		return key, fmt.Errorf("a pod of the name %s, which stands for many", recording.MergedPod)
+		return key, fmt.Errorf("found the pod name %s, which is reserved for compacted segments", recording.MergedPod)
 	}
 	return key, store.CheckKey(name)
 }
@@ -77,19 +77,19 @@ func (c *Collector) checkHead(r *http.Request, u *upload) error {
 		}
 	}
 	if version < firstContract || version > contract.Version {
-		return refuse(contract.RefusedContract, "found %.40q in the header %s, this collector takes %d to %d", versions, contract.HeaderContract, firstContract, contract.Version)
+		return refuse(contract.RefusedContract, "found the version %.40q in the header %s; this collector accepts %d to %d", versions, contract.HeaderContract, firstContract, contract.Version)
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != contract.SegmentType {
 		return refuse(contract.RefusedUnsupported, "found the Content-Type %.60q, want %s", r.Header.Get("Content-Type"), contract.SegmentType)
 	}
 	if coding := r.Header.Values("Content-Encoding"); len(coding) > 0 {
-		return refuse(contract.RefusedUnsupported, "found the Content-Encoding %.60q, want none: the segment is compressed already", coding)
+		return refuse(contract.RefusedUnsupported, "found the Content-Encoding %.60q, want none, because the segment is already compressed", coding)
 	}
 	switch u.size = r.ContentLength; {
 	case u.size < 0:
-		return refuse(contract.RefusedLength, "no Content-Length")
+		return refuse(contract.RefusedLength, "the request has no Content-Length")
 	case u.size > min(contract.MaxSegmentBytes, c.room.largest()):
-		return refuse(contract.RefusedTooLarge, "the segment has %d bytes, at most %d are allowed", u.size, min(contract.MaxSegmentBytes, c.room.largest()))
+		return refuse(contract.RefusedTooLarge, "the segment has %d bytes; at most %d are allowed", u.size, min(contract.MaxSegmentBytes, c.room.largest()))
 	}
 	digest, err := contentDigest(r.Header.Values(contract.HeaderDigest))
 	if err != nil {
@@ -116,7 +116,7 @@ func contentDigest(lines []string) (sum [sha256.Size]byte, err error) {
 		}
 	}
 	if found != 1 {
-		return sum, fmt.Errorf("found %d digests of SHA-256, want one", found)
+		return sum, fmt.Errorf("found %d SHA-256 digests, want one", found)
 	}
 	return sum, nil
 }

@@ -18,11 +18,11 @@ const headerXFCC = "X-Forwarded-Client-Cert"
 func bearer(h http.Header) (string, error) {
 	values := h.Values("Authorization")
 	if len(values) != 1 {
-		return "", fmt.Errorf("found %d headers Authorization, want one", len(values))
+		return "", fmt.Errorf("found %d Authorization headers, want one", len(values))
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", errors.New("found another scheme than Bearer in the header Authorization")
+		return "", errors.New("found another scheme in the header Authorization, want Bearer")
 	}
 	token = strings.TrimSpace(token)
 	return token, contract.CheckCollectorToken(token)
@@ -61,7 +61,7 @@ func checkPrincipal(h http.Header, namespace string) error {
 			continue
 		}
 		if recording.KeyPart(ns) != namespace {
-			return fmt.Errorf("the client is of the namespace %.64q, the key of %.64q", ns, namespace)
+			return fmt.Errorf("the client is in the namespace %.64q, but the key names %.64q", ns, namespace)
 		}
 		found = true
 	}
@@ -92,7 +92,7 @@ func lastURIs(header string) (uris []string, err error) {
 		name, after, ok := strings.Cut(rest, "=")
 		name = strings.TrimSpace(name)
 		if !ok || name == "" || strings.ContainsAny(name, `",;\ `) {
-			return nil, errors.New("not of pairs such as URI=VALUE")
+			return nil, errors.New("want pairs such as URI=VALUE")
 		}
 		var value string
 		if value, rest, err = xfccValue(after); err != nil {
@@ -120,7 +120,7 @@ func xfccValue(text string) (value, rest string, err error) {
 		}
 		value = strings.TrimSpace(text[:i])
 		if strings.ContainsAny(value, `"\`) {
-			return "", "", errors.New("a quote within a value that has none around it")
+			return "", "", errors.New("found a quote in an unquoted value")
 		}
 		return value, text[i:], nil
 	}
@@ -133,12 +133,12 @@ func xfccValue(text string) (value, rest string, err error) {
 		case c == '"':
 			rest = strings.TrimLeft(text[i+1:], " ")
 			if rest != "" && rest[0] != ',' && rest[0] != ';' {
-				return "", "", errors.New("text behind a value in quotes")
+				return "", "", errors.New("found text behind a quoted value")
 			}
 			return b.String(), rest, nil
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return "", "", errors.New("a quote without an end")
+	return "", "", errors.New("found a quote that isn't closed")
 }

@@ -124,7 +124,7 @@ func (c *Collector) list(r *http.Request, w *answering, out *bufio.Writer, entri
 		}
 		switch {
 		case err != nil:
-			c.o.Log.Warn("a list failed", slog.String("error", bounded(err.Error())))
+			c.o.Log.Warn("listing the store failed", slog.String("error", bounded(err.Error())))
 			_, code := kindOf(err)
 			e = contract.Entry{Error: bounded(err.Error()), Code: code}
 		case e.Key+e.Folder <= after:
@@ -201,7 +201,7 @@ func (c *Collector) object(w http.ResponseWriter, r *http.Request, out *bufio.Wr
 	}
 	if err != nil {
 		if r.Context().Err() == nil {
-			c.o.Log.Warn("an object could not be sent", slog.String("key", bounded(key)), slog.String("error", bounded(err.Error())))
+			c.o.Log.Warn("sending an object failed", slog.String("key", bounded(key)), slog.String("error", bounded(err.Error())))
 		}
 		panic(http.ErrAbortHandler) // the reader asks for the rest
 	}

@@ -46,7 +46,7 @@ func (r *reloaded[T]) get() T {
 			r.value, r.logged = value, ""
 		case err.Error() != r.logged:
 			r.logged = err.Error()
-			r.log.Error("a file can't be read again: what was read before stays in use", slog.String("error", bounded(err.Error())))
+			r.log.Error("can't reload a file; its last content stays in use", slog.String("error", bounded(err.Error())))
 		}
 	}
 	return r.value

@@ -50,7 +50,7 @@ func TestKeysAreReadAgain(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			is(third, second)
 		}
-		if n := strings.Count(log.String(), "what was read before stays in use"); n != 1 || strings.Contains(log.String(), third) {
+		if n := strings.Count(log.String(), "its last content stays in use"); n != 1 || strings.Contains(log.String(), third) {
 			t.Errorf("the log: %s", &log)
 		}
 		write("old", first)

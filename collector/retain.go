@@ -29,7 +29,7 @@ func (c *Collector) describePlace(ctx context.Context) {
 		if err == nil || errors.Is(err, fs.ErrExist) || ctx.Err() != nil {
 			return
 		}
-		c.o.Log.Error("the file with the columns can't be written; it is tried again every minute", slog.String("key", columns.Name), slog.String("error", bounded(err.Error())))
+		c.o.Log.Error("can't write the file with the columns for DuckDB; trying again every minute", slog.String("key", columns.Name), slog.String("error", bounded(err.Error())))
 		if !sleep(ctx, jittered(time.Minute)) {
 			return
 		}
@@ -132,7 +132,7 @@ func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err erro
 			continue
 		}
 		if err := c.o.Store.Delete(ctx, o.Key); err != nil {
-			if failed = append(failed, fmt.Errorf("delete what is too old: %w", err)); len(failed) > maxFailures {
+			if failed = append(failed, fmt.Errorf("delete old segments: %w", err)); len(failed) > maxFailures {
 				break
 			}
 			continue

@@ -121,15 +121,15 @@ func (c *Collector) enter(ctx context.Context, u *upload) (leave func(), err err
 	defer c.m.waiting.Add(-1)
 	switch waiting := c.m.waiting.Add(1); {
 	case waiting > maxWaiting:
-		return nil, refuse(contract.RefusedBusy, "%d uploads wait for their turn", maxWaiting)
+		return nil, refuse(contract.RefusedBusy, "%d uploads are already waiting; send the segment again later", maxWaiting)
 	case c.draining.Load():
-		return nil, refuse(contract.RefusedBusy, "the collector is about to end")
+		return nil, refuse(contract.RefusedBusy, "the collector is shutting down; send the segment again")
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Wait)
 	defer cancel()
 	leave, ok := c.room.enter(ctx, u.key.Namespace, u.size)
 	if !ok {
-		return nil, refuse(contract.RefusedBusy, "as many uploads are received as there is room for")
+		return nil, refuse(contract.RefusedBusy, "the uploads that are being received take all of the memory; send the segment again later")
 	}
 	return leave, nil
 }
@@ -148,7 +148,7 @@ func (c *Collector) slot(ctx context.Context) (leave func(), err error) {
 			<-c.slots
 		}, nil
 	case <-ctx.Done():
-		return nil, refuse(contract.RefusedBusy, "%d uploads are being checked and stored", c.o.Concurrency)
+		return nil, refuse(contract.RefusedBusy, "%d uploads are already being checked and stored; send the segment again later", c.o.Concurrency)
 	}
 }
 
@@ -189,28 +189,28 @@ func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (
 			break
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, refuse(contract.RefusedIncomplete, "%d of %d bytes came within %s; want at least %d bytes a second", got, u.size, time.Since(began).Round(time.Second), leastRate)
+			return nil, refuse(contract.RefusedIncomplete, "only %d of %d bytes came within %s; want at least %d bytes a second", got, u.size, time.Since(began).Round(time.Second), leastRate)
 		}
 		if err != nil {
-			return nil, refuse(contract.RefusedIncomplete, "the body broke off after %d of %d bytes", got, u.size).because(err)
+			return nil, refuse(contract.RefusedIncomplete, "the body ended after %d of %d bytes", got, u.size).because(err)
 		}
 	}
 	if got != u.size {
-		return nil, refuse(contract.RefusedIncomplete, "the body has %d bytes, its head says %d", got, u.size)
+		return nil, refuse(contract.RefusedIncomplete, "the body has %d bytes, but Content-Length is %d", got, u.size)
 	}
 	sum := [sha256.Size]byte(hash.Sum(nil))
 	if sum != u.digest {
-		return nil, refuse(contract.RefusedDigest, "the body's SHA-256 is not that of the header %s", contract.HeaderDigest)
+		return nil, refuse(contract.RefusedDigest, "the body's SHA-256 differs from that in the header %s", contract.HeaderDigest)
 	}
 	if digits := hex.EncodeToString(sum[:])[:recording.DigestDigits]; digits != u.key.Digest {
-		return nil, refuse(contract.RefusedDigest, "the body's SHA-256 begins with %s, the key says %s", digits, u.key.Digest)
+		return nil, refuse(contract.RefusedDigest, "the body's SHA-256 begins with %s, but the key says %s", digits, u.key.Digest)
 	}
 	return tmp, nil
 }
 
 // tempFailed is the refusal when a temporary file can't be written.
 func tempFailed(err error) error {
-	return refuse(contract.RefusedBusy, "the collector can't keep the upload on its own disk").because(err)
+	return refuse(contract.RefusedBusy, "the collector can't write the upload to its temporary directory").because(err)
 }
 
 // check checks the content of the segment.
@@ -239,7 +239,7 @@ func (c *Collector) put(ctx context.Context, u *upload, file *os.File) (result, 
 	c.m.stored.Observe(time.Since(began).Seconds())
 	switch {
 	case errors.Is(err, store.ErrOtherBytes):
-		return "", refuse(contract.RefusedOtherBytes, "the key has other bytes").because(err)
+		return "", refuse(contract.RefusedOtherBytes, "the store already has other bytes under this key").because(err)
 	case err != nil:
 		return "", storeFailed(err)
 	case !isNew:

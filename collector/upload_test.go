@@ -108,13 +108,13 @@ func TestWhatIsRefused(t *testing.T) {
 		upload func() *upload
 		words  string
 	}{
-		"GET":                {contract.RefusedMethod, func() *upload { u := segment(t, good); u.method = http.MethodGet; return u }, "another port"},
+		"GET":                {contract.RefusedMethod, func() *upload { u := segment(t, good); u.method = http.MethodGet; return u }, "the other port"},
 		"a path in the sink": {contract.RefusedMethod, req(func(r *http.Request) { r.URL.Path = "/prefix" + r.URL.Path }), contract.SegmentsPath},
 		"a query":            {contract.RefusedMethod, req(func(r *http.Request) { r.URL.RawQuery = "a=b" }), contract.SegmentsPath},
 		"POST":               {contract.RefusedMethod, func() *upload { u := segment(t, good); u.method = http.MethodPost; return u }, ""},
-		"no token":           {contract.RefusedToken, func() *upload { u := segment(t, good); u.token = "-"; return u }, "0 headers"},
+		"no token":           {contract.RefusedToken, func() *upload { u := segment(t, good); u.token = "-"; return u }, "0 Authorization headers"},
 		"no real token":      {contract.RefusedToken, func() *upload { u := segment(t, good); u.token = "x"; return u }, "collect token"},
-		"two tokens":         {contract.RefusedToken, req(func(r *http.Request) { r.Header.Add("Authorization", r.Header.Get("Authorization")) }), "2 headers"},
+		"two tokens":         {contract.RefusedToken, req(func(r *http.Request) { r.Header.Add("Authorization", r.Header.Get("Authorization")) }), "2 Authorization headers"},
 		"basic":              {contract.RefusedToken, req(func(r *http.Request) { r.SetBasicAuth("a", "b") }), "Bearer"},
 		"another's key": {contract.RefusedNamespace, func() *upload {
 			u := segment(t, good)
@@ -134,14 +134,14 @@ func TestWhatIsRefused(t *testing.T) {
 			r.Header["X-Forwarded-Client-Cert"] = []string{"URI=spiffe://td/ns/shop/sa/x", "URI=spiffe://td/ns/bank/sa/x"}
 		}), ""},
 
-		"a future contract": {contract.RefusedContract, func() *upload { return segment(t, good).with(contract.HeaderContract, "99") }, "takes 3 to"},
+		"a future contract": {contract.RefusedContract, func() *upload { return segment(t, good).with(contract.HeaderContract, "99") }, "accepts 3 to"},
 		"an old contract":   {contract.RefusedContract, func() *upload { return segment(t, good).with(contract.HeaderContract, "2") }, ""},
 		"no contract":       {contract.RefusedContract, req(func(r *http.Request) { r.Header.Del(contract.HeaderContract) }), ""},
 		"another type":      {contract.RefusedUnsupported, func() *upload { return segment(t, good).with("Content-Type", "application/json") }, "application/json"},
 		"an encoding":       {contract.RefusedUnsupported, func() *upload { return segment(t, good).with("Content-Encoding", "gzip") }, "gzip"},
 		"chunked":           {contract.RefusedLength, req(func(r *http.Request) { r.ContentLength = -1 }), ""},
-		"no digest":         {contract.RefusedDigest, req(func(r *http.Request) { r.Header.Del(contract.HeaderDigest) }), "0 digests"},
-		"two digests":       {contract.RefusedDigest, req(func(r *http.Request) { r.Header.Add(contract.HeaderDigest, r.Header.Get(contract.HeaderDigest)) }), "2 digests"},
+		"no digest":         {contract.RefusedDigest, req(func(r *http.Request) { r.Header.Del(contract.HeaderDigest) }), "0 SHA-256 digests"},
+		"two digests":       {contract.RefusedDigest, req(func(r *http.Request) { r.Header.Add(contract.HeaderDigest, r.Header.Get(contract.HeaderDigest)) }), "2 SHA-256 digests"},
 		"malformed digest":  {contract.RefusedDigest, func() *upload { return segment(t, good).with(contract.HeaderDigest, "sha-256=:AAAA:") }, "malformed"},
 		"other bytes than the header's": {contract.RefusedDigest, func() *upload {
 			u := segment(t, good)
@@ -159,12 +159,12 @@ func TestWhatIsRefused(t *testing.T) {
 		"up":                {contract.RefusedKey, named("cluster=c1/namespace=shop/workload=cart/../../x.jsonl.zst"), ""},
 		"an escaped slash":  {contract.RefusedKey, named("cluster=c1/namespace=shop/workload=..%2fx/date=2026-11-22/hour=20/20261122T201500.000Z-a-0.0000000000000000.jsonl.zst"), ""},
 		"snapshots":         {contract.RefusedKey, named("snapshots/6ba7b810-9dad-41d1-80b4-00c04fd430c8/manifest.json"), ""},
-		"a part":            {contract.RefusedKey, named(shop().String() + recording.PartSuffix), "not complete"},
+		"a part":            {contract.RefusedKey, named(shop().String() + recording.PartSuffix), "incomplete segment"},
 		"merged":            {contract.RefusedKey, func() *upload { u := segment(t, good); u.key.Pod = recording.MergedPod; return u }, "merged"},
 		"a long key":        {contract.RefusedKey, named(strings.Repeat("k", 2000)), "2000 bytes"},
 		"a folder of a dot": {contract.RefusedKey, func() *upload { u := segment(t, good); u.key.Workload = "cart."; return u }, "dot"},
 
-		"a record of a namespace":  {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Namespace = "bank" }), `line 2: the record is of the namespace "bank"`},
+		"a record of a namespace":  {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Namespace = "bank" }), `line 2: the record names the namespace "bank"`},
 		"a record of a cluster":    {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Cluster = "c2" }), `"c2"`},
 		"a record of a workload":   {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Service = "pay" }), `"pay"`},
 		"a record of nobody":       {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Namespace = "" }), `"undefined"`},
@@ -173,17 +173,17 @@ func TestWhatIsRefused(t *testing.T) {
 		"counters of a pod":        {contract.RefusedRecord, text(exchange(1), counters(func(c *recording.Counters) { c.Pod = "pay-1" })), `"pay-1"`},
 		"counters of a segment":    {contract.RefusedRecord, text(exchange(1), counters(func(c *recording.Counters) { c.Segment = 7 })), "segment 7"},
 		// A reader that takes the first of two members, or any case, would find another namespace.
-		"a namespace twice": {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","namespace":"bank","cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), "twice"},
+		"a namespace twice": {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","namespace":"bank","cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), "repeated"},
 		"a namespace behind the end": {contract.RefusedSegment, in(func(e *recording.Exchange) {
 			e.Extra = []recording.Member{{Name: "namespace", Value: []byte(`"bank"`)}, {Name: "x", Value: []byte(`{"y":{"z":{}}}`)}}
-		}), "twice"},
+		}), "repeated"},
 		"a namespace in capitals": {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","Namespace":"bank","cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), "spelling"},
 		"counters twice":          {contract.RefusedSegment, text(counters(), counters()), "behind the counters"},
-		"a record behind them":    {contract.RefusedSegment, text(counters(), exchange(1)), "line 2: something stands behind the counters"},
+		"a record behind them":    {contract.RefusedSegment, text(counters(), exchange(1)), "line 2: found data behind the counters"},
 
 		"nothing":                  {contract.RefusedSegment, raw(func() []byte { return nil }), "no"},
 		"an empty frame":           {contract.RefusedSegment, text(), "empty"},
-		"plain text":               {contract.RefusedSegment, raw(func() []byte { return good }), "frame of zstd"},
+		"plain text":               {contract.RefusedSegment, raw(func() []byte { return good }), "zstd frame"},
 		"no newline at the end":    {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1))), "newline"},
 		"an empty line":            {contract.RefusedSegment, text(exchange(1), []byte("\n")), "line 2"},
 		"an array":                 {contract.RefusedSegment, text([]byte("[]\n")), ""},
@@ -191,11 +191,11 @@ func TestWhatIsRefused(t *testing.T) {
 		"no JSON":                  {contract.RefusedSegment, text([]byte("{\n")), ""},
 		"two on a line":            {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1)), exchange(2)), "after top-level value"},
 		"a broken record":          {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","http":5,"cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), ""},
-		"two frames":               {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), compress(t, exchange(2))...) }), "behind the frame"},
-		"a skippable frame behind": {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), skippable...) }), "behind the frame"},
-		"a skippable frame first":  {contract.RefusedSegment, raw(func() []byte { return append(bytes.Clone(skippable), compress(t, good)...) }), "skipped"},
-		"a byte behind":            {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), 0) }), "behind the frame"},
-		"a torn frame":             {contract.RefusedSegment, raw(func() []byte { b := compress(t, good); return b[:len(b)-3] }), "no end"},
+		"two frames":               {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), compress(t, exchange(2))...) }), "behind the zstd frame"},
+		"a skippable frame behind": {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), skippable...) }), "behind the zstd frame"},
+		"a skippable frame first":  {contract.RefusedSegment, raw(func() []byte { return append(bytes.Clone(skippable), compress(t, good)...) }), "skippable"},
+		"a byte behind":            {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), 0) }), "behind the zstd frame"},
+		"a torn frame":             {contract.RefusedSegment, raw(func() []byte { b := compress(t, good); return b[:len(b)-3] }), "zstd frame is missing"},
 		"a damaged frame": {contract.RefusedSegment, raw(func() []byte {
 			b := compress(t, good, zstd.WithEncoderCRC(true))
 			b[len(b)-1] ^= 1
@@ -217,12 +217,12 @@ func TestWhatIsRefused(t *testing.T) {
 		"a bomb of blocks": {contract.RefusedTooLarge, raw(func() []byte {
 			head, end := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}, []byte{1, 0, 0} // a window of 2 MiB, and an empty block that is the last
 			return slices.Concat(head, make([]byte, 3*(128<<10)), end)
-		}), "blocks of zstd"},
+		}), "zstd blocks"},
 		"a bomb of lines": {contract.RefusedTooLarge, raw(func() []byte { return bomb(t, exchange(1, body(1<<20)), 200) }), "decompressed"},
 		"much that is costly to read": {contract.RefusedTooLarge, raw(func() []byte {
 			return bomb(t, []byte(`{"msgType":"rrpair","service":"cart","cluster":"c1","namespace":"shop","direction":"IN","location":"`+strings.Repeat("x", 1<<20)+`"}`+"\n"), 17)
 		}), "line 16: with this line"},
-		"a bomb of a line": {contract.RefusedTooLarge, raw(func() []byte { return bomb(t, bytes.Repeat([]byte{'a'}, 1<<20), 70) }), "line 1: it has more than"},
+		"a bomb of a line": {contract.RefusedTooLarge, raw(func() []byte { return bomb(t, bytes.Repeat([]byte{'a'}, 1<<20), 70) }), "line 1: the line has more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -265,7 +265,7 @@ func bomb(t *testing.T, text []byte, times int) []byte {
 func TestTheCollectorsClusters(t *testing.T) {
 	r := start(t, func(o *collector.Options, _ *collector.Ports) { o.Clusters = []string{"arn:aws:eks", "c2"} })
 	u := segment(t, exchange(1))
-	if a := r.send(t, u); a.code != contract.RefusedNamespace || !strings.Contains(a.detail, "takes nothing of the cluster") {
+	if a := r.send(t, u); a.code != contract.RefusedNamespace || !strings.Contains(a.detail, "does not accept the cluster") {
 		t.Errorf("%+v", a)
 	}
 	if got := r.metric(t, `tapedeck_collector_refused_total{code="namespace",namespace="shop"}`); got != "1" {

@@ -87,7 +87,7 @@ type damage struct{ error }
 // segment reads a segment into the sorter.
 func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size int64, err error) {
 	if o.Size == 0 {
-		return 0, 0, &damage{errors.New("there is nothing in it")}
+		return 0, 0, &damage{errors.New("it is empty")}
 	}
 	body, err := b.store.Get(ctx, o.Key)
 	if err != nil {
@@ -104,7 +104,7 @@ func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size in
 	add := func(e *recording.Exchange) error {
 		text := r.Text()
 		if bytes.IndexByte(text, '\n') >= 0 {
-			return &damage{errors.New("a record that is on several lines")}
+			return &damage{errors.New("a record spans several lines")}
 		}
 		size += int64(len(text)) + 1
 		return b.sorter.Add(e, b.tried, text)
@@ -122,7 +122,7 @@ func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size in
 		case failed != nil:
 			return 0, 0, failed
 		case err == io.EOF && r.Sources() != nil:
-			return 0, 0, &damage{errors.New("a large segment under the name of another")}
+			return 0, 0, &damage{errors.New("it is a large segment, but has the name of another one")}
 		case err == io.EOF:
 			return exchanges, size, nil
 		case err != nil:
@@ -276,7 +276,7 @@ func check(f *os.File, want []byte) error {
 		return err
 	}
 	if !bytes.Equal(sum.Sum(nil), want) {
-		return errors.New("it does not have what was written into it")
+		return errors.New("its content differs from the segments that were written into it")
 	}
 	return nil
 }

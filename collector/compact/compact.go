@@ -120,13 +120,13 @@ type Left struct {
 }
 
 // ErrDamaged is wrapped by the error of [Run] if segments can't be read.
-var ErrDamaged = errors.New("segments can't be read as a whole")
+var ErrDamaged = errors.New("some segments can't be read completely")
 
 // Run compacts the partitions of a place once. It continues after a partition that fails. If the
 // only problem is unreadable segments, the error wraps ErrDamaged.
 func Run(ctx context.Context, s store.Store, o Options) (Summary, error) {
 	if o.MaxBytes < 0 || o.MaxBytes > DefaultMaxBytes {
-		return Summary{}, fmt.Errorf("%d bytes: want up to %d for a large segment", o.MaxBytes, int64(DefaultMaxBytes))
+		return Summary{}, fmt.Errorf("the size of a large segment is %d bytes; at most %d are allowed", o.MaxBytes, int64(DefaultMaxBytes))
 	}
 	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
 	o.MaxHeld = cmp.Or(o.MaxHeld, read.DefaultHeld)
@@ -140,7 +140,7 @@ func Run(ctx context.Context, s store.Store, o Options) (Summary, error) {
 	}
 	err := c.walk(ctx, "")
 	if err = errors.Join(append(c.failed, err)...); err == nil && c.sum.Damaged > 0 {
-		err = fmt.Errorf("%w: %d stay as they are, such as %s: %w", ErrDamaged, c.sum.Damaged, c.sum.Left[0].Key, c.sum.Left[0].Err)
+		err = fmt.Errorf("%w: %d were left unchanged, such as %s: %w", ErrDamaged, c.sum.Damaged, c.sum.Left[0].Key, c.sum.Left[0].Err)
 	}
 	return c.sum, err
 }
@@ -161,7 +161,7 @@ func (c *compactor) checkPlace(ctx context.Context) error {
 			return err
 		}
 		if o.Key == read.BeginMark || o.Key == read.EndMark {
-			return fmt.Errorf("%s is there: the recording was written as a whole, by tapedeck redact, and stays as it is", o.Key)
+			return fmt.Errorf("found %s: tapedeck redact wrote this recording as a whole, and it can't be compacted", o.Key)
 		}
 	}
 	return nil
@@ -238,7 +238,7 @@ func (c *compactor) clean(ctx context.Context, folder string) error {
 		return nil
 	}
 	if _, err := dir.RemoveLeftovers(ctx, strings.TrimSuffix(folder, "/"), c.opts.Now.Add(-leftoverAge)); err != nil {
-		return c.fail(ctx, fmt.Errorf("remove what a killed process left: %w", err))
+		return c.fail(ctx, fmt.Errorf("remove the files of a killed process: %w", err))
 	}
 	return nil
 }
@@ -268,7 +268,7 @@ func (c *compactor) fail(ctx context.Context, err error) error {
 	}
 	c.failed = append(c.failed, err)
 	if len(c.failed) == maxFailures {
-		return errors.New("so much failed that the rest is left for the next run")
+		return errors.New("too many failures; the next run continues with the rest")
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 
 // errBusy means that something else has changed the partition: another compactor, or
 // retention.
-var errBusy = errors.New("the partition was changed meanwhile")
+var errBusy = errors.New("another process changed the partition meanwhile")
 
 // atOnce is how many segments are deleted at the same time.
 const atOnce = 8
@@ -146,7 +146,7 @@ func (c *compactor) delete(ctx context.Context, all []store.Object) error {
 		group.Go(func() error { return c.store.Delete(ctx, o.Key) })
 	}
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("delete segments that are in a large one, which the next run does: %w", err)
+		return fmt.Errorf("delete segments that are in a large one (the next run tries again): %w", err)
 	}
 	c.sum.Deleted += len(all)
 	return nil
