@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// body goes over a body, by its type and by what it begins with.
+// body visits the texts of a body. It finds the format by the content type and the first character.
 func (w *walker) body(text, contentType string) string {
 	kind, params, _ := mime.ParseMediaType(contentType)
 	trimmed := strings.TrimLeft(text, "\ufeff \t\r\n")
@@ -45,8 +45,8 @@ func (w *walker) body(text, contentType string) string {
 	return text
 }
 
-// setBody stores a request's body that was changed: without its codings, as the tag
-// `decoded` says then. Content-Length follows, unless codings make it another one.
+// setBody stores the changed body of a request. If the body had codings, it stores it decoded and
+// sets the tag `decoded`; otherwise it corrects Content-Length.
 func setBody(e *recording.Exchange, half recording.Half, text string) {
 	coded := len(half.Codings()) > 0
 	if coded {
@@ -64,8 +64,7 @@ func setBody(e *recording.Exchange, half recording.Half, text string) {
 	}
 }
 
-// json goes over texts of JSON, one or several behind each other, as far as they are
-// JSON.
+// json visits the values of one or several JSON texts in a row. It stops where the text is not JSON.
 func (w *walker) json(s string) string {
 	p := splice{src: s}
 	i := space(s, 0)
@@ -88,8 +87,7 @@ func space(s string, i int) int {
 	return i
 }
 
-// value goes over one value and returns where it ends, and the end of the text if it is no
-// value.
+// value visits one value and returns its end, or the end of the text if there is no value.
 func (w *walker) value(p *splice, i, depth int) int {
 	s := p.src
 	if i >= len(s) || depth > maxDepth || w.texts > maxTexts {
@@ -158,7 +156,7 @@ func (w *walker) value(p *splice, i, depth int) int {
 	return end
 }
 
-// stringEnd finds the quote that ends a string, or the text's end.
+// stringEnd returns the index of the quote that ends a string, or the end of the text.
 func stringEnd(s string, i int) int {
 	for i < len(s) && s[i] != '"' {
 		if s[i] == '\\' {
@@ -169,7 +167,7 @@ func stringEnd(s string, i int) int {
 	return min(i, len(s))
 }
 
-// unquoted is the text of a JSON string without its quotes; itself if it is none.
+// unquoted decodes the inside of a JSON string. It returns raw if that is malformed.
 func unquoted(raw string) string {
 	if strings.IndexByte(raw, '\\') < 0 {
 		return raw
@@ -185,7 +183,7 @@ func isNumber(text string) bool {
 	return text != "" && text[0] != '"' && text[0] != '{' && text[0] != '[' && text[0] != 't' && text[0] != 'f' && text[0] != 'n' && json.Valid([]byte(text))
 }
 
-// isURL tells whether a text is a URL, or a path with its query, and nothing else.
+// isURL tells whether the whole text is a URL, or a path with its query.
 func isURL(s string) bool {
 	if s[0] != '/' && !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
 		return false
@@ -193,7 +191,7 @@ func isURL(s string) bool {
 	return len(s) > 2 && len(s) <= maxValue && strings.IndexAny(s, " \t\r\n\"<>") < 0
 }
 
-// pathStart is where the path of a URL begins, behind the host if it has one.
+// pathStart returns where the path of a URL begins, which is after the host if there is one.
 func pathStart(s string) int {
 	if i := strings.Index(s, "://"); i >= 0 && i < endOf(s, "/?#") {
 		return i + 3 + endOf(s[i+3:], "/?#")
@@ -201,8 +199,8 @@ func pathStart(s string) int {
 	return 0
 }
 
-// url goes over the segments of a URL's path, its query, and its fragment if that has
-// parameters. Hosts are never visited.
+// url visits the segments of a URL's path, its query, and its fragment if that has parameters. It
+// never visits hosts.
 func (w *walker) url(s string) string {
 	p := splice{src: s}
 	from := pathStart(s)
@@ -243,7 +241,7 @@ func (w *walker) url(s string) string {
 	return p.done()
 }
 
-// form goes over the values of a query or of a form.
+// form visits the values of a query or of a form.
 func (w *walker) form(s string) string {
 	p := splice{src: s}
 	var room [16]string
@@ -272,7 +270,7 @@ func (w *walker) form(s string) string {
 	return p.done()
 }
 
-// list goes over values that commas divide, or over a text that is none.
+// list visits values that are separated by commas, or a text that is not a list.
 func (w *walker) list(s string) string {
 	if strings.IndexByte(s, ',') < 0 || strings.ContainsAny(s, " \"{[:") {
 		return w.leaf(s)
@@ -289,7 +287,7 @@ func (w *walker) list(s string) string {
 	return p.done()
 }
 
-// events goes over the data of server-sent events, each of which is a document.
+// events visits the data of server-sent events. Each event is a document.
 func (w *walker) events(s string) string {
 	p := splice{src: s}
 	from := 0
@@ -308,7 +306,7 @@ func (w *walker) events(s string) string {
 	return p.done()
 }
 
-// multipart goes over the contents of the parts of a form (RFC 7578).
+// multipart visits the contents of the parts of a form (RFC 7578).
 func (w *walker) multipart(s, boundary string) string {
 	if boundary == "" {
 		return s
@@ -341,7 +339,7 @@ func (w *walker) multipart(s, boundary string) string {
 	}
 }
 
-// partName is the name of a part of a form.
+// partName returns the name of a part of a form.
 func partName(head string) string {
 	for line := range strings.SplitSeq(head, "\r\n") {
 		name, value, _ := strings.Cut(line, ":")
@@ -353,11 +351,11 @@ func partName(head string) string {
 	return ""
 }
 
-// attribute is one of a start tag.
+// attribute matches an attribute of a start tag.
 var attribute = regexp.MustCompile(`\s([^\s=<>/"']+)\s*=\s*(?:"([^"]*)"|'([^']*)')`)
 
-// xml goes over the texts and the attributes of a document. Those of elements that have the
-// same name and stand in the same element are told apart by their number.
+// xml visits the texts and the attributes of a document. Elements of the same name in the same
+// element are numbered.
 func (w *walker) xml(s string) string {
 	p := splice{src: s}
 	d := xml.NewDecoder(strings.NewReader(s))
@@ -413,7 +411,7 @@ func (w *walker) xml(s string) string {
 	return p.done()
 }
 
-// attributes goes over those of the start tag src[from:to].
+// attributes visits the attributes of the start tag src[from:to].
 func (w *walker) attributes(p *splice, from, to int) {
 	for _, m := range attribute.FindAllStringSubmatchIndex(p.src[from:to], -1) {
 		name := p.src[from+m[2] : from+m[3]]
@@ -437,8 +435,8 @@ func (w *walker) attributes(p *splice, from, to int) {
 	}
 }
 
-// html goes over what a page gives to the requests that follow: hidden fields of forms,
-// `meta` elements, data of scripts, and the URLs of links and forms.
+// html visits the values of a page that later requests may carry: hidden fields of forms, `meta`
+// elements, data of scripts, and the URLs of links and forms.
 func (w *walker) html(s string) {
 	z := html.NewTokenizer(strings.NewReader(s))
 	seen := map[string]int32{}

@@ -9,9 +9,9 @@ import (
 	"github.com/tapedeck/tapedeck/replay/rows"
 )
 
-// Graph says which steps belong together, which wait for which, and which values are
-// carried from one to another. Steps count from 0, in the order in which the Finder got
-// them. It does not change, so it is safe for concurrent use.
+// Graph has the sessions of steps, the steps that each step waits for, and the edges between them.
+// Steps count from 0, in the order in which the Finder got them. A graph does not change, so it is
+// safe for concurrent use.
 type Graph struct {
 	places    *places
 	links     []link
@@ -21,17 +21,17 @@ type Graph struct {
 	edges     *rows.Table[edge]      // in the order of their consumers
 	after     *rows.Table[uint32]    // the steps that each step waits for
 	needs     []Need
-	needsAt   []placeID // where they are
+	needsAt   []placeID // the places of needs
 	ambiguous []Ambiguous
 	rules     *Rules
 	forgotten uint64
 }
 
-// graphStep is a step of a finished graph.
+// graphStep is a step of a graph.
 type graphStep struct {
 	session             uint32 // the first step of its session
 	size                uint32 // of the session, if this is its first step
-	issues, edges, wait uint32 // where its own begin in issues, edges and after
+	issues, edges, wait uint32 // index of its first issue, edge and step to wait for
 }
 
 // Edge is one value that a response issued and a later request carries.
@@ -42,22 +42,22 @@ type Edge struct {
 	// `res.header.Location.path[2]`, `res.cookie.sid`, `req.path[1]` and
 	// `req.header.Authorization`.
 	Issuer, Consumer string
-	// Encoding is how the value stands at the consumer; "" if it stands as it is.
+	// Encoding is the value's encoding at the consumer; "" for none.
 	Encoding string
-	// Class is what kind of value it is, as `uuid`, `jwt`, `cookie`, `id` or `redacted`.
+	// Class is the kind of value, such as `uuid`, `jwt`, `cookie`, `id` or `redacted`.
 	Class string
 }
 
-// Ambiguous are values that were left as recorded, because it is not certain which
-// response issued them. Those of one pair of endpoint and place are counted together.
+// Ambiguous are values that are sent as recorded, because it is not certain which response issued
+// them. Values of the same endpoints and places are counted together.
 type Ambiguous struct {
-	// Endpoint and Consumer say where the values stand.
+	// Endpoint and Consumer are the endpoint and the place that carry the values.
 	Endpoint, Consumer string
-	// IssuerEndpoint and Issuer say where the latest of the possible issuers has it.
+	// IssuerEndpoint and Issuer are those of the latest possible issuer.
 	IssuerEndpoint, Issuer string
-	// Class is what kind of values they are.
+	// Class is the kind of values.
 	Class string
-	// Reason says why none was taken.
+	// Reason says why no issuer was chosen.
 	Reason string
 	// Step is the first one, and Count how many there are.
 	Step, Count int
@@ -68,25 +68,26 @@ type Ambiguous struct {
 type Need struct {
 	// Endpoint of the first request that needs it, and Place in it.
 	Endpoint, Place string
-	// Token is what stands for the secret in the recording: equal ones have equal tokens.
+	// Token replaces the secret in the recording. Equal secrets have equal tokens.
 	Token string
 	// Steps that need it, in order.
 	Steps []int
 }
 
-// Steps returns how many there are.
+// Steps returns the number of steps.
 func (g *Graph) Steps() int { return g.steps.Len() - 1 }
 
-// Session returns the number of the step's session: that of its first step. Steps belong
-// to one session if they have a cookie or a credential in common, if one issued it to the
-// other, or, where they have none, if they came over one connection of the caller's own.
+// Session returns the number of the step's session, which is the number of its first step. Steps
+// belong to one session if they have a cookie or a credential in common, or if one issued it to the
+// other. Steps without either belong to one session if they came over a connection that no other
+// caller used.
 func (g *Graph) Session(step int) int { return int(g.steps.At(step).session) }
 
 // SessionSize returns the number of steps of a session.
 func (g *Graph) SessionSize(session int) int { return int(g.steps.At(session).size) }
 
-// Err returns the first error of reading the graph from disk. What it returned since is not
-// to be relied on.
+// Err returns the first error of reading the graph from disk. After an error, other results of the
+// graph may be wrong.
 func (g *Graph) Err() error {
 	for _, err := range [...]error{g.steps.Err(), g.issues.Err(), g.edges.Err(), g.after.Err()} {
 		if err != nil {
@@ -116,10 +117,10 @@ func (g *Graph) afterOf(step int) []uint32 {
 	return g.after.Range(int(g.steps.At(step).wait), int(g.steps.At(step+1).wait))
 }
 
-// After returns the steps whose responses this one has to wait for, in order: those that
-// issued what it carries, and the latest writes of its session to the same object that
-// had been answered in the recording before this one began. An object is the same if its
-// path is the other's, or the beginning of it.
+// After returns the steps whose responses this one waits for, in order: those that issued the values
+// that it carries, and the latest writes of its session to the same object that had been answered in
+// the recording before this one began. Two objects are the same if one's path is equal to the
+// other's, or the beginning of it.
 func (g *Graph) After(step int) []int {
 	of := g.afterOf(step)
 	all := make([]int, len(of))
@@ -129,9 +130,8 @@ func (g *Graph) After(step int) []int {
 	return all
 }
 
-// Components returns for each step the first one that it is connected with: through its
-// session, and through steps that wait for each other. Whoever sends a component alone needs
-// no answer to a step of another one.
+// Components returns for each step the first step of its component. Steps of a session, and steps
+// that wait for each other, are in one component. No step needs an answer from another component.
 func (g *Graph) Components() []int {
 	first := make([]int, g.Steps())
 	for i := range first {
@@ -174,11 +174,10 @@ func (g *Graph) Edges() iter.Seq[Edge] {
 	}
 }
 
-// Ambiguous returns what was not carried because its issuer is not certain.
+// Ambiguous returns the values that are not carried because their issuer is not certain.
 func (g *Graph) Ambiguous() []Ambiguous { return g.ambiguous }
 
-// Needs returns the secrets that have to be supplied, in the order in which they were first
-// needed. Those that a rule sets are not among them.
+// Needs returns the secrets that no rule sets, in the order of the first request that needs them.
 func (g *Graph) Needs() []Need { return g.needs }
 
 // Missing returns the needs that the settings do not supply.
@@ -192,53 +191,51 @@ func (g *Graph) Missing(set []Setting) (all []Need) {
 	return all
 }
 
-// Forgotten tells how many values were forgotten before the end, because a million others
-// came after them. What carries one of them later is sent as recorded.
+// Forgotten returns how many values the finder forgot because a million others came after them. A
+// later request that carries one is sent as recorded.
 func (g *Graph) Forgotten() uint64 { return g.forgotten }
 
 // Setting supplies a value for a place in requests: see [ParseSetting].
 type Setting struct {
-	// Token limits it to places where this token stands in the recording; "": any value.
+	// Token limits the setting to places that have this token in the recording; "" for any value.
 	Token string
-	// Value is written there. Behind a scheme, as Bearer, it stands for what follows the
-	// scheme, unless it has one of its own; behind Basic, user:password is encoded.
+	// Value is written there. If the place has a scheme such as Bearer, Value replaces the part
+	// after it, unless Value has a scheme itself. After Basic, user:password is encoded.
 	Value string
 
 	name   string
 	places []pattern
 	scope  scope
-	rule   *rule // nil: not one's
+	rule   *rule // the rule that it is of, or nil
 }
 
-// supplies tells whether the setting is for a token at a place.
+// supplies tells whether the setting applies to a token at a place.
 func (s *Setting) supplies(path []placeStep, token string) bool {
 	return (s.Token == "" || s.Token == token) && has(s.places, path)
 }
 
 // StateOptions of [Graph.NewState].
 type StateOptions struct {
-	// Set are settings, of which the first that applies counts. They are for places that
-	// no edge leads to.
+	// Set are settings for places that no edge leads to. The first one that applies counts.
 	Set []Setting
-	// Shift is added to times at the places that rules name: when the replay began, less
-	// when the recording did.
+	// Shift is added to times at the places that rules name. It is the start of the replay minus
+	// the start of the recording.
 	Shift time.Duration
-	// Only tells which steps' requests are made; nil: all are. Edges that lead to others are
-	// not counted.
+	// Only tells which steps are sent; nil for all. Edges to other steps are not counted.
 	Only func(step int) bool
 }
 
-// EdgeUse tells what became of edges between the same places of the same endpoints.
+// EdgeUse counts how edges between the same places of the same endpoints were used.
 type EdgeUse struct {
 	// From and To are the endpoints, and Issuer and Consumer the places.
 	From, Issuer, To, Consumer string
 	Encoding, Class            string
-	// Edges is how many the recording has.
+	// Edges is their number in the recording.
 	Edges int64
-	// Fired is how often the live value was written, Changed how often it was another than
-	// the recorded one, and Missing how often the live response had none.
+	// Fired is how often the live value was written, Changed how often it differed from the
+	// recorded one, and Missing how often the live response had none.
 	Fired, Changed, Missing int64
 }
 
-// Unfired is how many edges were never asked for.
+// Unfired returns the number of edges whose request was never made.
 func (u *EdgeUse) Unfired() int64 { return u.Edges - u.Fired - u.Missing }

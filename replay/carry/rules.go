@@ -20,14 +20,14 @@ const (
 	Kind       = "CarryRules"
 )
 
-// Key is a key of a rule: a row of the table from which rules are parsed, and their
-// reference and their schema are generated.
+// Key is a key of a rule. Rules are parsed by the table of keys, and their reference and schema are
+// generated from it.
 type Key struct {
 	// Name of the key.
 	Name string
-	// List: its value may be a list.
+	// List tells that its value may be a list.
 	List bool
-	// Doc says what it does, Example shows it.
+	// Doc says what the key does, and Example is a value.
 	Doc, Example string
 
 	read func(r *rule, values []string) error
@@ -65,7 +65,7 @@ var keys = []Key{
 // Keys returns the table of keys of a rule.
 func Keys() []Key { return keys }
 
-// Rules are those of a file. They are safe for concurrent use. A nil Rules has none.
+// Rules are the rules of a file. They are safe for concurrent use. A nil Rules has none.
 type Rules struct{ rules []*rule }
 
 type rule struct {
@@ -78,14 +78,14 @@ type rule struct {
 	fired            atomic.Uint64
 }
 
-// scope says for which requests something is: for all, if it is empty.
+// scope selects requests. The zero value selects all.
 type scope struct{ method, host, path []string }
 
 func (s *scope) has(e *recording.Exchange) bool {
 	return rulefile.AnyGlob(s.method, e.Command) && rulefile.AnyGlob(s.path, e.Location) && (len(s.host) == 0 || rulefile.AnyGlob(s.host, hostOf(e)))
 }
 
-// hostOf is the host that was asked for, in small letters and without its port.
+// hostOf returns the host of the request, in lower case and without the port.
 func hostOf(e *recording.Exchange) string {
 	host := e.Host()
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
@@ -162,7 +162,7 @@ func (r *rule) check() error {
 
 func (s *scope) some() bool { return len(s.method)+len(s.host)+len(s.path) > 0 }
 
-// resolve returns the text that a value is or names.
+// resolve returns the value, or the content of the environment variable that it names.
 func resolve(value string, lookup func(string) (string, bool)) (string, error) {
 	name, ok := strings.CutPrefix(value, "env:")
 	if !ok {
@@ -193,7 +193,7 @@ func lowered(texts []string) (all []string) {
 	return all
 }
 
-// Unfired returns the names of the rules that have done nothing.
+// Unfired returns the names of the rules that never had an effect.
 func (r *Rules) Unfired() (names []string) {
 	for _, r := range r.all() {
 		if r.fired.Load() == 0 {
@@ -216,7 +216,7 @@ func (r *Rules) all() []*rule {
 func ParseSetting(text string, lookup func(name string) (string, bool)) (Setting, error) {
 	place, value, ok := strings.Cut(text, "=")
 	if !ok || value == "" {
-		// Without a place, all of it may be the secret.
+		// Without a place, the whole text may be a secret, so the error does not show it.
 		return Setting{}, errors.New("a setting: want a place, `=`, and a text or env:NAME, as in header.Authorization=env:TOKEN")
 	}
 	p, err := parsePattern(place, "req")
@@ -229,13 +229,13 @@ func ParseSetting(text string, lookup func(name string) (string, bool)) (Setting
 	return Setting{Value: value, name: place, places: []pattern{p}}, nil
 }
 
-// Supply returns the setting that supplies the secret of a need, wherever it is needed.
+// Supply returns a setting that supplies the secret of a need at all its places.
 func Supply(n Need, value string) Setting {
 	anywhere := pattern{{Step: fieldpath.Step{Kind: fieldpath.Anything}}}
 	return Setting{Token: n.Token, Value: value, name: n.Place, places: []pattern{anywhere}}
 }
 
-// settings are those of the rules.
+// settings returns the settings of the rules.
 func (r *Rules) settings() (all []Setting) {
 	for _, r := range r.all() {
 		if r.set != nil {
@@ -245,8 +245,7 @@ func (r *Rules) settings() (all []Setting) {
 	return all
 }
 
-// that returns the rules that say something of what the given function returns, and are
-// for the exchange.
+// that returns the rules that apply to the exchange and for which the function returns patterns.
 func (r *Rules) that(e *recording.Exchange, says func(*rule) (pattern []pattern, of *scope)) (all []*rule) {
 	for _, r := range r.all() {
 		if patterns, of := says(r); len(patterns) > 0 && of.has(e) {
@@ -266,12 +265,12 @@ func carries(r *rule) ([]pattern, *scope) { return r.to, &r.scope }
 func forbids(r *rule) ([]pattern, *scope) { return r.forbid, &r.scope }
 func shifts(r *rule) ([]pattern, *scope)  { return r.shift, &r.scope }
 
-// has tells whether one of the patterns means a place.
+// has tells whether one of the patterns matches a place.
 func has(patterns []pattern, path []placeStep) bool {
 	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.is(path) })
 }
 
-// cover tells whether one means a place, or one that it is a part of.
+// cover tells whether one of the patterns matches a place, or a place that contains it.
 func cover(patterns []pattern, path []placeStep) bool {
 	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.covers(path) })
 }

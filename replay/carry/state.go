@@ -11,14 +11,14 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// State is what one replay of a recording, or one of several copies of it, knows of live
-// values. It is safe for concurrent use. A value is forgotten when the last request that
-// carries it was made, so a step's request is to be made once.
+// State has the live values of one replay of a recording, or of one of several copies. It is safe
+// for concurrent use. It forgets a value after the last request that carries it, so call Apply
+// once for each step.
 type State struct {
 	g        *Graph
 	shift    time.Duration
 	settings []Setting
-	shifts   bool // there are times to be moved
+	shifts   bool // a rule moves times
 
 	walkers sync.Pool
 	mu      sync.Mutex
@@ -28,15 +28,15 @@ type State struct {
 	cookies map[int]map[placeID]string // by session and place
 }
 
-// liveValue is what a response issued.
+// liveValue is a value that a live response issued.
 type liveValue struct {
 	text    string
-	left    uint32 // requests that are still to carry it
+	left    uint32 // requests that will carry it
 	missing bool   // the response did not have it
-	same    bool   // it is the recorded one, which stands in the live array too
+	same    bool   // it is the recorded one, which the live array has, too
 }
 
-// NewState returns a state in which nothing was answered.
+// NewState returns a state without live values.
 func (g *Graph) NewState(o StateOptions) *State {
 	s := &State{g: g, shift: o.Shift, settings: append(slices.Clone(o.Set), g.rules.settings()...), live: map[uint32]liveValue{}, cookies: map[int]map[placeID]string{}, uses: make([]EdgeUse, len(g.routes))}
 	for i, r := range g.routes {
@@ -53,20 +53,19 @@ func (g *Graph) NewState(o StateOptions) *State {
 	return s
 }
 
-// Issues tells whether a later request carries something of the step's response.
+// Issues tells whether a later request carries a value of the step's response.
 func (s *State) Issues(step int) bool {
 	return s.g.steps.At(step).issues != s.g.steps.At(step+1).issues
 }
 
-// Pair is a value that a recorded response issued, and the live one that stands for it.
+// Pair is a value that a recorded response issued, and the live value in its place.
 type Pair struct{ Recorded, Live string }
 
-// Answered takes the values that the live response to a step's request issues, at the
-// places at which the recorded one did. If the recorded one had the value in an array and
-// the live one has the same value in it, at any index, that value is still the one. A
-// cookie that the live one does not set stays what the session had before. live may be nil, or have no response: then the requests that carry its values are sent as
-// recorded. It returns the values that the live response has, with those that they stand
-// for.
+// Answered reads the values that the live response to a step's request issues, at the places where
+// the recorded response has them. If the recorded value was in an array, and the live array has the
+// same value at any index, that value counts. If the live response does not set a cookie, the
+// session keeps the former one. live may be nil, or have no response: then the requests that carry
+// its values are sent as recorded. It returns the recorded values, each with the live one.
 func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []Pair) {
 	g := s.g
 	issues, first := g.issuesOf(step)
@@ -109,7 +108,7 @@ func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []
 	return pairs
 }
 
-// taker takes the values of one response.
+// taker reads the values of one response.
 type taker struct {
 	w        *walker
 	issues   []issue
@@ -117,10 +116,10 @@ type taker struct {
 	recorded []recordedValue
 }
 
-// recordedValue is one that the recorded response issued, and the name of its place.
+// recordedValue is a value that the recorded response issued, and the name of its place.
 type recordedValue struct{ text, name string }
 
-// was is given each text of the recorded response.
+// was visits each text of the recorded response.
 func (t *taker) was(text string) string {
 	place := t.w.place(false)
 	if place == none {
@@ -136,7 +135,7 @@ func (t *taker) was(text string) string {
 	return text
 }
 
-// is is given each text of the live response.
+// is visits each text of the live response.
 func (t *taker) is(text string) string {
 	place := t.w.place(false)
 	for i := range t.issues {
@@ -158,19 +157,19 @@ func (t *taker) is(text string) string {
 	return text
 }
 
-// Forget forgets the cookies of a session, none of whose steps is left.
+// Forget deletes the cookies of a session. Call it after the last step of the session.
 func (s *State) Forget(session int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.cookies, session)
 }
 
-// Changes tells whether something may have to be written into the step's request.
+// Changes tells whether Apply may change the step's request.
 func (s *State) Changes(step int) bool {
 	return s.g.steps.At(step).edges != s.g.steps.At(step+1).edges || len(s.settings) > 0 || s.shifts
 }
 
-// change is what an edge is to write.
+// change is the live value that an edge writes, and its place.
 type change struct {
 	place          placeID
 	put            uint8
@@ -179,10 +178,9 @@ type change struct {
 	wrote, changed bool
 }
 
-// Apply writes live values, settings and times into a step's request, of which e is the
-// caller's own copy. applied counts the edges whose live value was written, and missing
-// those whose recorded value was left: the live response did not have one, or has not
-// come.
+// Apply writes live values, settings and times into a step's request. e is the caller's own copy,
+// which Apply changes. applied counts the edges whose live value was written. missing counts those that keep the recorded value, because
+// the live response did not have one or has not come.
 func (s *State) Apply(step int, e *recording.Exchange) (applied, missing int) {
 	if !s.Changes(step) || e.HTTP == nil {
 		return 0, 0
@@ -229,8 +227,7 @@ type applier struct {
 	set      []int // settings that were written
 }
 
-// edges takes the live values of the step's edges, and tells whether one leads into the
-// body.
+// edges reads the live values of the step's edges, and tells whether one leads into the body.
 func (a *applier) edges(step int) (body bool) {
 	g := a.g
 	edges := g.edgesOf(step)
@@ -256,7 +253,7 @@ func (a *applier) edges(step int) (body bool) {
 	return body
 }
 
-// text is given each text of the request.
+// text visits each text of the request.
 func (a *applier) text(text string) string {
 	place := none
 	if len(a.changes) > 0 {
@@ -275,7 +272,7 @@ func (a *applier) text(text string) string {
 		c.wrote, carried = true, true
 		if value != c.live.text {
 			c.changed = true
-			text = forms[c.put].put(text, c.live.text) // a user, perhaps, and a password beside it
+			text = forms[c.put].put(text, c.live.text) // the next change may be for another part, as user and password are
 		}
 	}
 	if carried {
@@ -300,8 +297,8 @@ func (a *applier) text(text string) string {
 	return text
 }
 
-// mayStand tells whether a value can stand where a text of a kind does, and no more than
-// that becomes of it: it may come from a server that is out for mischief.
+// mayStand tells whether a value is safe in place of a text of this kind. A hostile server may
+// issue a value that would add a header or change the path.
 func mayStand(value string, kind slotKind) bool {
 	switch kind {
 	case inSegment:
@@ -312,7 +309,7 @@ func mayStand(value string, kind slotKind) bool {
 	return true
 }
 
-// count adds what was written to the report.
+// count adds the written values to the report.
 func (a *applier) count() (applied, missing int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -346,7 +343,7 @@ func (t *Setting) inBody() bool {
 	})
 }
 
-// in returns what a text becomes, and false if the setting is not for it.
+// in returns the new text, and false if the setting does not apply to the text.
 func (t *Setting) in(text string) (string, bool) {
 	old, with := text, t.Value
 	if value, ok := forms[behindScheme].take(text); ok && !strings.Contains(with, " ") {
@@ -365,8 +362,8 @@ func (t *Setting) in(text string) (string, bool) {
 	return before + with + after, true
 }
 
-// Unset returns the names of settings that nothing was written for: the places of those
-// that were given, and the names of rules.
+// Unset returns the names of settings that were never written: the place of a given setting, or the
+// name of a rule.
 func (s *State) Unset() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -378,8 +375,8 @@ func (s *State) Unset() (names []string) {
 	return names
 }
 
-// Report tells what became of the edges up to now, by their places, in the order in which
-// they were found.
+// Report returns how often the edges were written up to now, by their places, in the order in which
+// the finder found them.
 func (s *State) Report() []EdgeUse {
 	s.mu.Lock()
 	defer s.mu.Unlock()

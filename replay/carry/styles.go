@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// style is one of the ways in which a text is escaped where it stands.
+// style is a way to escape a text.
 type style func(text string) string
 
-// Styles of each kind of document. The first one is written where the recorded text
-// doesn't tell which it is.
+// Styles of each kind of document. The first one is used if the recorded text does not show which
+// one its writer used.
 var (
 	jsonStyles   = []style{quoted, quotedForHTML, quotedSlashes}
 	pathStyles   = []style{url.PathEscape, component, only("%/?#"), lower(url.PathEscape), lower(component)}

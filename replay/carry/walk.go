@@ -33,12 +33,12 @@ const (
 	inCookie                  // the value of a cookie
 )
 
-// walker goes over the texts of a message, each at its place, and can change them. It
-// copies what is not changed. Where a text has texts in it, as a URL has in JSON, those
-// are gone over. It can be used again, and isn't safe for concurrent use.
+// walker visits the texts of a message with their places, and can change them. It copies the rest
+// unchanged. If a text contains texts, such as a URL in JSON, it visits those. It can be reused, and
+// is not safe for concurrent use.
 type walker struct {
 	places *places
-	// visit is given a text, decoded, and returns what is to stand there.
+	// visit gets a decoded text, and returns the text to write there.
 	visit func(text string) string
 
 	path     []placeStep
@@ -85,7 +85,7 @@ func (w *walker) place(add bool) placeID {
 	return w.ids[len(w.ids)-1]
 }
 
-// name is that of the innermost member where the walker is.
+// name returns the name of the innermost member at the current place.
 func (w *walker) name() string {
 	for i := len(w.path) - 1; i >= 0; i-- {
 		if w.path[i].kind == member {
@@ -195,8 +195,7 @@ func (w *walker) bodyOf(half recording.Half) (text string, err error) {
 	return string(w.buffer), err
 }
 
-// silent are headers that say something of the message or of the hops that it took, and
-// those that stand for what the client is.
+// silent are headers that describe the message, its hops or the client. They carry no values.
 var silent = func() map[string]bool {
 	m := map[string]bool{}
 	for _, name := range strings.Fields(`Accept Accept-Charset Accept-Encoding Accept-Language Accept-Patch Accept-Post Accept-Ranges Access-Control-Allow-Credentials
@@ -217,7 +216,7 @@ var silent = func() map[string]bool {
 // inURL are headers that are URLs.
 var inURL = map[string]bool{"Location": true, "Content-Location": true, "Referer": true, "X-Next-Page": true}
 
-// headers goes over all headers but those that are silent.
+// headers visits all headers that are not silent.
 func (w *walker) headers(all recording.Headers) {
 	for i := range all {
 		h := &all[i]
@@ -255,8 +254,8 @@ func earlier(all recording.Headers, i int) (n int32) {
 	return n
 }
 
-// linked goes over the URLs of a header Link: <url>; rel="next", <url>; rel="last". The
-// place of each has its rel for a name.
+// linked visits the URLs of a header Link: <url>; rel="next", <url>; rel="last". The name of each
+// place is the URL's rel.
 func (w *walker) linked(value string) string {
 	p := splice{src: value}
 	for i := 0; i < len(value); {
@@ -284,7 +283,7 @@ func (w *walker) linked(value string) string {
 	return p.done()
 }
 
-// endOf is how long the beginning is that has none of the characters.
+// endOf returns the index of the first of the characters, or the length of the text.
 func endOf(s, of string) int {
 	if n := strings.IndexAny(s, of); n >= 0 {
 		return n
@@ -292,7 +291,7 @@ func endOf(s, of string) int {
 	return len(s)
 }
 
-// cookies goes over the cookies that a request has.
+// cookies visits the cookies of a request.
 func (w *walker) cookies(all recording.Headers) {
 	for i := range all {
 		h := &all[i]
@@ -311,7 +310,7 @@ func (w *walker) cookies(all recording.Headers) {
 	}
 }
 
-// setCookies goes over those that a response sets.
+// setCookies visits the cookies that a response sets.
 func (w *walker) setCookies(all recording.Headers) {
 	for i := range all {
 		h := &all[i]
@@ -324,7 +323,7 @@ func (w *walker) setCookies(all recording.Headers) {
 	}
 }
 
-// cookie visits the value of one: name=value.
+// cookie visits the value of a cookie, name=value.
 func (w *walker) cookie(p *splice, from, to int) {
 	equals := strings.IndexByte(p.src[from:to], '=')
 	if equals < 0 {
@@ -341,14 +340,14 @@ func (w *walker) cookie(p *splice, from, to int) {
 	w.pop()
 }
 
-// splice puts texts into a copy of another one, from its beginning to its end.
+// splice copies a text and replaces parts of it, from the beginning to the end.
 type splice struct {
 	src  string
 	out  []byte
-	from int // what is before it has been copied
+	from int // src[:from] is copied
 }
 
-// put lets a text stand where src[from:to] does.
+// put replaces src[from:to] by a text.
 func (p *splice) put(from, to int, with string) {
 	if with == p.src[from:to] {
 		return
