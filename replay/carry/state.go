@@ -179,8 +179,8 @@ type change struct {
 }
 
 // Apply writes live values, settings and times into a step's request. e is the caller's own copy,
-// which Apply changes. applied counts the edges whose live value was written. missing counts those that keep the recorded value, because
-// the live response did not have one or has not come.
+// which Apply changes. applied counts the edges whose live value was written. missing counts those
+// that keep the recorded value, because the live response did not have one or has not come.
 func (s *State) Apply(step int, e *recording.Exchange) (applied, missing int) {
 	if !s.Changes(step) || e.HTTP == nil {
 		return 0, 0
