@@ -7,42 +7,41 @@ import (
 	"github.com/tapedeck/tapedeck/contract/filter"
 )
 
-// Annotation is one row of a table of annotations: the source of parsing,
-// of docs/annotations.md and of the JSON Schema.
+// Annotation is one row of the table of annotations. Parsing, docs/annotations.md and the
+// JSON Schema are made from it.
 type Annotation struct {
 	// Name is the key without its prefix.
 	Name string
-	// Own: the prefix is tapedeck.dev/, as the sidecar ecosystem has no such
-	// annotation; or else sidecar.speedscale.com/, and replay.speedscale.com/ if
-	// Replay is set.
+	// Own and Replay choose the prefix: tapedeck.dev/ for annotations that only Tapedeck
+	// has, replay.speedscale.com/ for those of replays, else sidecar.speedscale.com/.
 	Own, Replay bool
 	Kind        Kind
 	// Default applies when neither the workload, its pod template nor the
 	// configuration's defaults set the annotation.
 	Default string
-	// Inferred says instead how the value then follows from the input.
+	// Inferred takes the place of Default: it says how the value follows from the input.
 	Inferred string
 	// Doc says what the annotation does.
 	Doc string
-	// When says where it means something; nil is everywhere.
+	// When says where the annotation has an effect; nil means everywhere.
 	When *Condition
-	// NoMeaning, when set, says why the annotation can have no effect where
-	// no packet is redirected; a workload that sets it gets that as a result.
+	// NoMeaning says why the annotation can have no effect, since nothing redirects packets.
+	// A workload that sets the annotation gets this text as a result.
 	NoMeaning string
-	// Former are spellings of the same annotation in old manifests.
+	// Former has the names of the annotation in old manifests.
 	Former []string
 
-	// target returns where the parsed value is kept, and asks does so for the
-	// annotations of a replay.
+	// target returns the address for the parsed value. The annotations of a replay have
+	// asks instead.
 	target func(*Settings) any
 	asks   func(*replayRequest) any
 }
 
-// Condition tells whether an annotation means something beside the others.
+// Condition tells whether an annotation has an effect in combination with the others.
 type Condition struct {
 	// Doc completes the sentence "valid with …".
 	Doc string
-	// holds is for annotations of the sidecar, replays for what is said of a replay.
+	// holds is for annotations of the sidecar, and replays for those of a replay.
 	holds   func(*Settings) bool
 	replays func(*replaySpec) bool
 }
@@ -78,8 +77,8 @@ const (
 	typeDual        = "dual"
 )
 
-// Settings are the annotations of one workload, parsed and with their
-// defaults. Fields are named after the annotations.
+// Settings are the parsed annotations of one workload, with defaults. The fields are named
+// after the annotations.
 type Settings struct {
 	Inject          bool
 	InsertInitFirst bool
@@ -108,7 +107,7 @@ type Settings struct {
 	MemoryRequest, MemoryLimit                     string
 	EphemeralStorageRequest, EphemeralStorageLimit string
 
-	// Capture and those that follow, up to CaptureConfig, are what package filter takes, as text.
+	// Package filter parses the fields from Capture to CaptureConfig.
 	Capture                        string
 	CaptureInclude, CaptureExclude string
 	CaptureSample                  string
@@ -122,26 +121,25 @@ type Settings struct {
 	Diagnostics          bool
 	JavaProxy            bool
 
-	// explicit holds the names of the annotations that were written out, as
-	// against defaulted.
+	// explicit holds the names of the annotations that have a value without their default.
 	explicit map[string]source
 
-	// routes are the captured ports, each with the sidecar's for it: see infer.
-	// portsBy names the annotation that they come from, "" for none.
+	// routes are the captured ports, each with its port of the sidecar: see infer.
+	// portsBy names the annotation that lists them; "" if none does.
 	routes  []contract.InRoute
 	portsBy string
-	// inferred says what was inferred and from where, and unclear which ports
-	// might have been.
+	// inferred says which values were inferred, and from where. unclear lists ports that
+	// could have been inferred.
 	inferred []string
 	unclear  string
-	// left says why ports that are known are not captured, by their numbers.
+	// left says, by number, why known ports are not captured.
 	left map[int]PortReason
-	// noPort tells that there is no port to capture, and nothing else to do.
+	// noPort tells that the workload has no port to capture, and nothing else to capture.
 	noPort bool
-	// hosts are those that are captured through the hosts file: see resolveHosts.
+	// hosts are captured through the hosts file: see resolveHosts.
 	hosts []contract.CaptureHost
-	// responder is the host of the responder that all outbound calls go to, where the
-	// workload is replayed to; "" if they go to the hosts themselves.
+	// responder is the host of the responder that gets all outbound calls of a workload in a
+	// replay; "" if the calls go to their hosts.
 	responder string
 }
 
@@ -149,10 +147,10 @@ type Settings struct {
 func (s *Settings) inbound() bool  { return s.ProxyType == typeReverse || s.ProxyType == typeDual }
 func (s *Settings) outbound() bool { return s.ProxyType == typeForward || s.ProxyType == typeDual }
 
-// socks tells that the application is to speak SOCKS to the forward proxy.
+// socks tells that the application speaks SOCKS to the forward proxy.
 func (s *Settings) socks() bool { return s.ProxyProtocol == "socks" || s.ProxyProtocol == "tcp:socks" }
 
-// noRedirect is why the annotations that steer iptables can have no effect.
+// noRedirect says why annotations that configure iptables have no effect.
 const noRedirect = "it steers which packets iptables redirects, and here none are: the application is pointed at the proxy, and Istio sends inbound traffic to it"
 
 // Annotations returns the table, in the order in which the reference shows it.
@@ -163,42 +161,42 @@ func Annotations() []Annotation { return annotations }
 
 var annotations = []Annotation{
 	{Name: "inject", Kind: boolKind, Default: "false",
-		Doc:    "Add the sidecar. `false`, or no annotation, takes away what an earlier render added.",
+		Doc:    "Add the sidecar. With `false`, or without the annotation, a render removes what an earlier render added.",
 		target: func(s *Settings) any { return &s.Inject }},
 	{Name: "insert-init-first", Kind: boolKind, Default: "false",
 		Doc:    "Put the sidecar before the pod's other init containers instead of after them. A classic sidecar is no init container, and always comes first.",
 		target: func(s *Settings) any { return &s.InsertInitFirst }},
 	{Name: "capture-mode", Kind: enumKind("proxy"), Default: "proxy", Former: []string{"captureMode"},
-		Doc:    "How traffic is captured. `proxy` is the only way; the former `istio` (a WebAssembly filter in Envoy) is gone.",
+		Doc:    "How traffic is captured. `proxy` is the only mode. The former mode `istio`, a WebAssembly filter in Envoy, no longer exists.",
 		target: func(s *Settings) any { return &s.CaptureMode }},
 	{Name: "proxy-type", Kind: enumKind(typeTransparent, typeReverse, typeForward, typeDual), Inferred: "`dual`, or `forward` without a port to capture", Former: []string{"proxyType", "proxyMode", "proxy-mode"},
-		Doc:    "Which halves run: `reverse` captures inbound traffic, `forward` outbound, `dual` both. `transparent` needs iptables rules and NET_ADMIN, which Tapedeck never asks for: such a workload is skipped, and says so.",
+		Doc:    "Which halves run: `reverse` captures inbound traffic, `forward` outbound, `dual` both. `transparent` needs iptables rules and NET_ADMIN, which Tapedeck never requests. A render skips such a workload, with a result.",
 		target: func(s *Settings) any { return &s.ProxyType }},
 	{Name: "proxy-protocol", Kind: enumKind("tcp", "http", "socks", "tcp:http", "tcp:socks"), Inferred: "`tcp:http`; `http` where proxy-type is set", Former: []string{"proxyProtocol"},
-		Doc:    "What the halves speak. `tcp` is for `reverse`; `tcp:http` and `tcp:socks` are for `dual`: inbound passes as it is, outbound is an HTTP or a SOCKS proxy.",
+		Doc:    "Protocols of the halves. `tcp` is for `reverse`. `tcp:http` and `tcp:socks` are for `dual`: inbound traffic passes unchanged, and the outbound half is an HTTP or a SOCKS proxy.",
 		target: func(s *Settings) any { return &s.ProxyProtocol }},
 	{Name: "proxy-host", Kind: hostKind, Default: "localhost", Former: []string{"proxyHost"},
-		Doc: "Host where the application listens. Use the pod's address, `$(STATUS_POD_IP)`, for one that listens there alone.", When: withInbound,
+		Doc: "Host where the application listens. If it listens only on the pod's address, use `$(STATUS_POD_IP)`.", When: withInbound,
 		target: func(s *Settings) any { return &s.ProxyHost }},
 	{Name: "proxy-port", Kind: appPortKind, Inferred: "every TCP port that Services lead to, or else the only containerPort", Former: []string{"proxyPort"},
-		Doc: "Port where the application listens, by number or by the name of a containerPort: the only one that is captured. " +
-			"Of the inferred ports those are left out, if others remain, whose names say that they serve only metrics or health: made of " + strings.Join(watchWords, ", ") + ", and words such as http.", When: withInbound,
+		Doc: "The application's port, by number or by the name of a containerPort. No other port is captured. " +
+			"Inference leaves out ports for metrics or health, if others remain. Names of such ports consist of " + strings.Join(watchWords, ", ") + ", and words such as http.", When: withInbound,
 		target: func(s *Settings) any { return &s.ProxyPort }},
 	{Name: "proxy-ports", Own: true, Kind: appPortsKind,
-		Doc: "Several such ports, in place of `proxy-port`.", When: withInbound,
+		Doc: "Several ports of the application, in place of `proxy-port`.", When: withInbound,
 		target: func(s *Settings) any { return &s.ProxyPorts }},
 	{Name: "proxy-in-port", Kind: portKind, Default: "4143", Former: []string{"proxyInPort"},
-		Doc: "Port where the sidecar takes inbound connections; of several captured ports those of the lowest one. The others get the free ports that follow.", When: withInbound,
+		Doc: "Port where the sidecar accepts inbound connections. With several captured ports, it is for the lowest one, and the others get the next free ports.", When: withInbound,
 		target: func(s *Settings) any { return &s.ProxyInPort }},
 	{Name: "proxy-out-port", Kind: portKind, Default: "4140", Former: []string{"proxyOutPort"},
-		Doc: "Port where the sidecar takes outbound connections.", When: withOutbound,
+		Doc: "Port where the sidecar accepts outbound connections.", When: withOutbound,
 		target: func(s *Settings) any { return &s.ProxyOutPort }},
 	{Name: "capture-node-traffic", Kind: boolKind, Default: "false", Former: []string{"captureNodeTraffic"},
 		Doc:       "Capture the node's own inbound traffic, such as the kubelet's probes.",
-		NoMeaning: "Istio answers the kubelet's probes itself, and other callers are captured wherever they are"},
+		NoMeaning: "Istio answers the kubelet's probes itself, and the sidecar captures other callers on any node"},
 	{Name: "host-resolution", Kind: enumKind("smart", "standard", "none"), Default: "smart",
 		Doc:       "How addresses become host names.",
-		NoMeaning: "a forward proxy is told the host's name by the application, so no address has to be looked up"},
+		NoMeaning: "the application gives the forward proxy the host's name, so no address has to be looked up"},
 	{Name: "tls-out", Kind: boolKind, Default: "false", Former: []string{"tls"},
 		Doc: "Intercept outbound TLS, and make the application's containers trust the CA.", When: withOutbound,
 		target: func(s *Settings) any { return &s.TLSOut }},
@@ -206,31 +204,31 @@ var annotations = []Annotation{
 		Doc: "Add the truststore's flags to JAVA_TOOL_OPTIONS. Never adds proxy flags.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.TLSJavaToolOptions }},
 	{Name: "tls-java-tool-options-value", Kind: textKind,
-		Doc: "What to add to JAVA_TOOL_OPTIONS, in place of the flags that tls-java-tool-options adds.", When: withTLSOut,
+		Doc: "Flags to add to JAVA_TOOL_OPTIONS, in place of those of tls-java-tool-options.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.TLSJavaToolOptionsTo }},
 	{Name: "java-proxy", Own: true, Kind: boolKind, Default: "false",
-		Doc: "Lead Java to the sidecar: add the flags for the proxy, for the hosts of NO_PROXY and, with tls-out, for the truststore to JAVA_TOOL_OPTIONS, behind what is there.", When: withOutbound,
+		Doc: "Make Java use the sidecar: append flags to JAVA_TOOL_OPTIONS for the proxy, for the hosts of NO_PROXY and, with tls-out, for the truststore.", When: withOutbound,
 		target: func(s *Settings) any { return &s.JavaProxy }},
 	{Name: "tls-in-secret", Kind: secretKind, Former: []string{"tlsinsecret", "tls-secret"},
 		Doc: "Secret with the certificate and key of the application's own TLS. Setting it makes the sidecar terminate inbound TLS.", When: withInbound,
 		target: func(s *Settings) any { return &s.TLSInSecret }},
 	{Name: "tls-in-private", Kind: fileKind, Default: "tls.key", Former: []string{"tlsinprivate"},
-		Doc: "Private key: a file of tls-in-secret, or without one the full path of a file that the application's container mounts.", When: withInbound,
+		Doc: "Private key: a file of tls-in-secret. Without that Secret, the full path of a file that the application's container mounts.", When: withInbound,
 		target: func(s *Settings) any { return &s.TLSInPrivate }},
 	{Name: "tls-in-public", Kind: fileKind, Default: "tls.crt", Former: []string{"tlsinpublic"},
-		Doc: "Certificate, as tls-in-private.", When: withInbound,
+		Doc: "Certificate, given like tls-in-private.", When: withInbound,
 		target: func(s *Settings) any { return &s.TLSInPublic }},
 	{Name: "tls-mutual-secret", Kind: secretKind, Former: []string{"tlsmutualsecret"},
-		Doc: "Secret with the client certificate and key to show to upstreams that ask for one.", When: withTLSOut,
+		Doc: "Secret with the client certificate and key for upstreams that ask for one.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.TLSMutualSecret }},
 	{Name: "tls-mutual-private", Kind: fileKind, Default: "tls.key", Former: []string{"tlsmutualprivate"},
-		Doc: "Private key: a file of tls-mutual-secret, or without one the full path of a file that the application's container mounts.", When: withTLSOut,
+		Doc: "Private key: a file of tls-mutual-secret. Without that Secret, the full path of a file that the application's container mounts.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.TLSMutualPrivate }},
 	{Name: "tls-mutual-public", Kind: fileKind, Default: "tls.crt", Former: []string{"tlsmutualpublic"},
-		Doc: "Certificate, as tls-mutual-private.", When: withTLSOut,
+		Doc: "Certificate, given like tls-mutual-private.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.TLSMutualPublic }},
 	{Name: "mount-known-ca", Kind: boolKind, Default: "false",
-		Doc: "Mount the bundle of public roots and CA over the system's own, for programs that read no variable.", When: withTLSOut,
+		Doc: "Mount the bundle of public roots and the CA over the system's bundle, for programs that read no variable.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.MountKnownCA }},
 	{Name: "ignore-src-ips", Kind: listKind, Former: []string{"ignoreSrcIPs", "ignoreSrcIps"},
 		Doc: "Sources whose inbound traffic is not captured.", NoMeaning: noRedirect},
@@ -249,7 +247,7 @@ var annotations = []Annotation{
 	{Name: "track-loopback", Kind: boolKind, Default: "false",
 		Doc: "Redirect loopback traffic to the inbound port.", NoMeaning: noRedirect},
 	{Name: "capture", Own: true, Kind: enumKind("on", "off"), Default: "on",
-		Doc:    filter.KeyOf("capture").Doc + " A ConfigMap turns it on, and off, without a restart: see `capture-config`.",
+		Doc:    filter.KeyOf("capture").Doc + " A ConfigMap can turn capture on and off without a restart: see `capture-config`.",
 		target: func(s *Settings) any { return &s.Capture }},
 	{Name: "capture-include", Own: true, Kind: filterKind("include", "rules"),
 		Doc:    filter.KeyOf("include").Doc,
@@ -261,10 +259,10 @@ var annotations = []Annotation{
 		Doc:    filter.KeyOf("sample").Doc,
 		target: func(s *Settings) any { return &s.CaptureSample }},
 	{Name: "capture-config", Own: true, Kind: configMapKind,
-		Doc:    "ConfigMap whose keys `capture`, `include`, `exclude` and `sample` take the place of the annotations above while the sidecar runs. The pod starts without it, too.",
+		Doc:    "ConfigMap whose keys `capture`, `include`, `exclude` and `sample` override the annotations above while the sidecar runs. The pod also starts without the ConfigMap.",
 		target: func(s *Settings) any { return &s.CaptureConfig }},
 	{Name: "capture-hosts", Own: true, Kind: captureHostsKind,
-		Doc: "Hosts that are captured though the application ignores its proxy variables, through a [hosts file](outbound.md#hosts-file). `auto` takes those that the environment of the application's containers names. An empty value captures none, whatever the option captureHosts says.", When: withOutbound,
+		Doc: "Hosts to capture through a [hosts file](outbound.md#hosts-file), although the application ignores its proxy variables. `auto` captures the hosts in the environment of the application's containers. An empty value captures none and overrides the option captureHosts.", When: withOutbound,
 		target: func(s *Settings) any { return &s.CaptureHosts }},
 	{Name: "cpu-request", Kind: quantityKind, Default: "10m",
 		Doc: "CPU that the sidecar requests.", target: func(s *Settings) any { return &s.CPURequest }},
@@ -273,34 +271,34 @@ var annotations = []Annotation{
 	{Name: "memory-request", Kind: quantityKind, Default: "32Mi",
 		Doc: "Memory that the sidecar requests.", target: func(s *Settings) any { return &s.MemoryRequest }},
 	{Name: "memory-limit", Kind: quantityKind,
-		Doc: "Memory limit of the sidecar, at least 32Mi. Capture gives way to it, not traffic: what it leaves out is counted. 1Gi is recommended under load.", target: func(s *Settings) any { return &s.MemoryLimit }},
+		Doc: "Memory limit of the sidecar, at least 32Mi. Near the limit the sidecar drops and counts records; traffic continues. 1Gi is recommended under load.", target: func(s *Settings) any { return &s.MemoryLimit }},
 	{Name: "ephemeral-storage-request", Kind: quantityKind,
 		Doc: "Ephemeral storage that the sidecar requests.", target: func(s *Settings) any { return &s.EphemeralStorageRequest }},
 	{Name: "ephemeral-storage-limit", Kind: quantityKind,
 		Doc: "Ephemeral storage limit of the sidecar, recordings included.", target: func(s *Settings) any { return &s.EphemeralStorageLimit }},
 	{Name: "kube-api-support", Kind: boolKind, Default: "false",
-		Doc: "Send calls to the Kubernetes API through the proxy too, instead of naming it in NO_PROXY.", When: withTLSOut,
+		Doc: "Send calls to the Kubernetes API through the proxy too, instead of listing it in NO_PROXY.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.KubeAPISupport }},
 	{Name: "istio-cni", Kind: boolKind, Default: "false",
 		Doc:       "The cluster uses the Istio CNI agent.",
-		NoMeaning: "Tapedeck writes no iptables rules, so it makes no difference who writes Istio's"},
+		NoMeaning: "Tapedeck writes no iptables rules, so it doesn't matter who writes Istio's"},
 	{Name: "extra-container-env-vars", Kind: envLinesKind,
-		Doc: "Variables to add to the application's containers, one KEY=VALUE a line. The sidecar does not get them.", target: func(s *Settings) any { return &s.ExtraEnv }},
+		Doc: "Variables to add to the application's containers, one KEY=VALUE per line. The sidecar does not get them.", target: func(s *Settings) any { return &s.ExtraEnv }},
 	{Name: "prometheus-port", Kind: portKind,
 		Doc: "Port on the pod's address where the sidecar serves its metrics.", target: func(s *Settings) any { return &s.PrometheusPort }},
 	{Name: "prometheus-enable-scrape-annotations", Kind: boolKind, Default: "false",
-		Doc: "Add the prometheus.io annotations to the pod. The application's own are left as they are.", When: withPrometheus,
+		Doc: "Add the prometheus.io annotations to the pod. If the pod already has such annotations, they stay unchanged.", When: withPrometheus,
 		target: func(s *Settings) any { return &s.PrometheusAnnotation }},
 	{Name: "diagnostics", Kind: boolKind, Default: "false", Former: []string{"debug"},
-		Doc:    "Verbose log of the sidecar. Packet captures need NET_RAW and are not made.",
+		Doc:    "Verbose log of the sidecar. It makes no packet captures, which need NET_RAW.",
 		target: func(s *Settings) any { return &s.Diagnostics }},
 }
 
-// retired are annotations that old manifests carry and that nothing replaces,
-// with why they mean nothing.
+// retired has the annotations of old manifests that nothing replaces, each with the reason
+// why it has no effect.
 var retired = map[string]string{
-	"remove":          "nothing is to be removed where inject is not \"true\"; use inject: \"false\"",
-	"status":          "an operator wrote it; nothing reads it here",
+	"remove":          "without inject: \"true\" there is nothing to remove; use inject: \"false\"",
+	"status":          "an operator wrote it, and Tapedeck doesn't read it",
 	"envoy-filter":    "capturing inside Envoy is gone; Envoy sends to the sidecar through an Istio Sidecar",
 	"envoyFilter":     "capturing inside Envoy is gone; Envoy sends to the sidecar through an Istio Sidecar",
 	"detect-postgres": "protocols are always detected",

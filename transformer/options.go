@@ -11,18 +11,18 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Config is what a render is told besides the manifests. The zero value is
-// not valid; start from DefaultConfig.
+// Config has the options of a render. The zero value is not valid; start from
+// DefaultConfig.
 type Config struct {
 	Image           string
 	ImagePullPolicy string
-	// ImageContract is the version of package contract that the image has.
+	// ImageContract is the image's version of package contract.
 	ImageContract int
 	Sidecar       string
 	Inbound       string
 	Strict        bool
 	CASecret      string
-	// UpstreamCASecret is "" where the public roots are enough.
+	// UpstreamCASecret is "" if the public roots are enough.
 	UpstreamCASecret string
 	Sink             string
 	SinkSize         string
@@ -32,7 +32,7 @@ type Config struct {
 	OpaqueBytes      bool
 	RedactHeaders    []string
 	Redact           []string
-	// RedactKeySecret is "" where each process makes a key of its own.
+	// RedactKeySecret is "" if each process makes a separate key.
 	RedactKeySecret string
 	LogLevel        string
 	Cluster         string
@@ -42,12 +42,12 @@ type Config struct {
 	CaptureNoProxy  string
 	CaptureHosts    string
 
-	// ReplayPlace has the snapshots and takes the reports; "" where there are no replays.
+	// ReplayPlace has the snapshots and gets the reports; "" without replays.
 	ReplayPlace string
 	// ReplayClaim is the volume claim of a place that is a directory.
 	ReplayClaim string
-	// ReplayServiceAccount is that of generators and responders, and ReplayCopyAccount
-	// that of copies; "" is the namespace's own, and the original's.
+	// ReplayServiceAccount is for generators and responders, "" for the namespace's default.
+	// ReplayCopyAccount is for copies, "" for the original's.
 	ReplayServiceAccount string
 	ReplayCopyAccount    string
 	ReplayPassthrough    []string
@@ -64,8 +64,8 @@ type Config struct {
 	MendVirtualServices   bool
 	Operator              string
 
-	// Defaults are annotations, by name without prefix, of every workload that
-	// does not set them itself; inject among them asks for all workloads.
+	// Defaults are the annotations, by name without prefix, of workloads that don't set
+	// them. A default of inject requests the sidecar for all workloads.
 	Defaults map[string]string
 }
 
@@ -90,8 +90,8 @@ const (
 // Speedscale's own cloud.
 const PresetSpeedscaleCloud = "speedscale-cloud"
 
-// Option is one row of the table of options: the source of parsing, of
-// docs/configuration.md and of the JSON Schema of the functionConfig.
+// Option is one row of the table of options. Parsing, docs/configuration.md and the JSON
+// Schema of the functionConfig are made from it.
 type Option struct {
 	// Name as it is written in the functionConfig and after --set.
 	Name    string
@@ -119,49 +119,49 @@ var accountKind = patternKind("service account", "the name of a ServiceAccount i
 var passthroughKind = Kind{Name: "list", Allowed: "HOST, HOST:PORT or *.HOST, separated by commas", check: checkPassthrough}
 
 var options = []Option{
-	{"image", imageKind, contract.Image, "Image of the sidecar, by tag or by digest. The default is the image of the same version as tapedeck, so an upgrade restarts every workload: pin the image to [upgrade in steps](upgrades.md).", func(c *Config) any { return &c.Image }},
-	{"imageContract", imageContractKind, strconv.Itoa(contract.Version), "Contract version of a pinned image, as its `tapedeck version` prints it; 1 where that prints none. The render writes what such an image understands, and settings that it does not are an error.", func(c *Config) any { return &c.ImageContract }},
-	{"imagePullPolicy", enumKind("", "Always", "IfNotPresent", "Never"), "", "Pull policy of that image; unset leaves it to Kubernetes.", func(c *Config) any { return &c.ImagePullPolicy }},
+	{"image", imageKind, contract.Image, "Image of the sidecar, by tag or by digest. The default is the image of the same version as tapedeck, so an upgrade restarts every workload. To [upgrade in steps](upgrades.md), pin the image.", func(c *Config) any { return &c.Image }},
+	{"imageContract", imageContractKind, strconv.Itoa(contract.Version), "Contract version of a pinned image, as its `tapedeck version` prints it; 1 if it prints none. The render writes only what such an image understands, and reports an error for settings that need a newer one.", func(c *Config) any { return &c.ImageContract }},
+	{"imagePullPolicy", enumKind("", "Always", "IfNotPresent", "Never"), "", "Pull policy of that image; if unset, Kubernetes chooses it.", func(c *Config) any { return &c.ImagePullPolicy }},
 	{"sidecar", enumKind(sidecarNative, sidecarClassic), sidecarNative, "`native` makes the sidecar an init container with restartPolicy Always (Kubernetes 1.29 and later): it starts before the application and lets Jobs end. `classic` makes it an ordinary container.", func(c *Config) any { return &c.Sidecar }},
-	{"inbound", enumKind(inboundSidecar, inboundService, inboundNone), inboundSidecar, "How inbound traffic reaches the sidecar: `sidecar` writes an Istio Sidecar, `service` points the Service's targetPort at it (no mesh, ambient, excluded ports), `none` leaves it to you.", func(c *Config) any { return &c.Inbound }},
-	{"strict", boolKind, "false", "Make an error of every workload that asks for the sidecar and is skipped, of every annotation that is unknown or on a kind that is not rendered, of every unknown field of Istio's, a TrafficReplay's or a test config's, of a snapshot without its digest, and of egress that may not be inherited.", func(c *Config) any { return &c.Strict }},
+	{"inbound", enumKind(inboundSidecar, inboundService, inboundNone), inboundSidecar, "How inbound traffic reaches the sidecar: `sidecar` writes an Istio Sidecar, `service` points the Service's targetPort at it (no mesh, ambient, excluded ports), `none` writes nothing, so you must do it.", func(c *Config) any { return &c.Inbound }},
+	{"strict", boolKind, "false", "Report as errors: workloads that request the sidecar and are skipped; unknown annotations, and annotations on kinds that Tapedeck doesn't render; unknown fields of Istio objects, TrafficReplays and test configs; snapshots without a digest; and egress that may not be inherited.", func(c *Config) any { return &c.Strict }},
 	{"caSecret", secretKind, "speedscale-certs", "Secret with the CA's tls.crt and tls.key, in the workload's namespace; used with tls-out.", func(c *Config) any { return &c.CASecret }},
-	{"upstreamCASecret", secretKind, "", "Secret whose ca.crt holds further roots, in the workload's namespace: sites with certificates of a private CA need it under tls-out.", func(c *Config) any { return &c.UpstreamCASecret }},
-	{"sink", sinkKind, contract.DefaultSink, "Where recordings go: a directory in the pod, or a [collector](collector.md). The default is an emptyDir volume of the pod, in which recordings for a collector wait too. A host of one or two names is a Service, as in collector.speedscale.", func(c *Config) any { return &c.Sink }},
+	{"upstreamCASecret", secretKind, "", "Secret whose ca.crt holds further roots, in the workload's namespace. With tls-out, upstreams with certificates from a private CA need it.", func(c *Config) any { return &c.UpstreamCASecret }},
+	{"sink", sinkKind, contract.DefaultSink, "Where recordings go: a directory in the pod, or a [collector](collector.md). The default is an emptyDir volume of the pod, which also buffers recordings for a collector. A host of one or two labels is a Service, as in collector.speedscale.", func(c *Config) any { return &c.Sink }},
 	{"sinkTokenSecret", secretKind, "tapedeck-collector-token", "Secret whose `token` is what `tapedeck collect token` prints, in the workload's namespace; used with a collector. While the Secret is missing, recordings wait in the pod.", func(c *Config) any { return &c.SinkTokenSecret }},
-	{"sinkPlainHTTP", boolKind, "false", "Send to a collector by http:// also where no mesh encrypts that: bodies and the token travel in clear.", func(c *Config) any { return &c.SinkPlainHTTP }},
-	{"sinkSize", sizeKind, "", "How much the sidecar keeps in the pod: beyond it the oldest recordings make room for new ones. 1Gi unless set, or as much as ephemeral-storage-limit has room for; 0 for no bound.", func(c *Config) any { return &c.SinkSize }},
-	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set, and with 0 nothing.", func(c *Config) any { return &c.BodyLimit }},
-	{"opaqueBytes", boolKind, "false", "Record the bytes of streams in protocols that no decoder knows. They carry logins, which cannot be redacted; otherwise only their sizes and times are recorded.", func(c *Config) any { return &c.OpaqueBytes }},
-	{"redactHeaders", listKind, "", "Headers, and parameters of URLs, that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
+	{"sinkPlainHTTP", boolKind, "false", "Send to a collector by http:// even if no mesh encrypts the connection. Bodies and the token are then sent in clear text.", func(c *Config) any { return &c.SinkPlainHTTP }},
+	{"sinkSize", sizeKind, "", "How much the sidecar keeps in the pod. Beyond that, it deletes the oldest recordings. If unset, 1Gi, or as much as ephemeral-storage-limit allows; 0 means no limit.", func(c *Config) any { return &c.SinkSize }},
+	{"bodyLimit", sizeKind, "", "How much of each body or message the sidecar records; 1Mi if unset, and 0 for nothing.", func(c *Config) any { return &c.BodyLimit }},
+	{"opaqueBytes", boolKind, "false", "Record the bytes of streams in protocols that have no decoder. They may contain logins, which the sidecar can't redact. With `false` it records only their sizes and times.", func(c *Config) any { return &c.OpaqueBytes }},
+	{"redactHeaders", listKind, "", "Headers and URL parameters that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
 	{"redact", redactKind, "", "What the sidecar redacts besides secrets: `email`, `phone` (numbers that begin with `+`), and `grpc`, which leaves out the bytes of gRPC messages and keeps their sizes.", func(c *Config) any { return &c.Redact }},
-	{"redactKeySecret", secretKind, "", "Secret whose `key` holds 16 bytes or more, in the workload's namespace. Sidecars with the same key give equal secrets equal tokens; unless it is set, and where the Secret is missing, each process makes a [key](recording-format.md#keys) of its own.", func(c *Config) any { return &c.RedactKeySecret }},
+	{"redactKeySecret", secretKind, "", "Secret whose `key` holds 16 bytes or more, in the workload's namespace. Sidecars with the same key give equal secrets equal tokens. If the option is unset or the Secret is missing, each process makes a separate [key](recording-format.md#keys).", func(c *Config) any { return &c.RedactKeySecret }},
 	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
 	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},
-	{"runAsUser", numberKind, "2102", "User ID of the sidecar; 0 leaves it to the platform, as OpenShift wants. Never 1337.", func(c *Config) any { return &c.RunAsUser }},
-	{"runAsGroup", numberKind, "2102", "Group ID of the sidecar; 0 leaves it to the platform. Never 1337.", func(c *Config) any { return &c.RunAsGroup }},
+	{"runAsUser", numberKind, "2102", "User ID of the sidecar, not 1337. With 0 the platform chooses it, as OpenShift requires.", func(c *Config) any { return &c.RunAsUser }},
+	{"runAsGroup", numberKind, "2102", "Group ID of the sidecar, not 1337. With 0 the platform chooses it.", func(c *Config) any { return &c.RunAsGroup }},
 	{"noProxy", listKind, "", "Hosts that the application reaches directly, added to NO_PROXY.", func(c *Config) any { return &c.NoProxy }},
-	{"captureNoProxy", enumKind(captureAuto, "true", "false"), captureAuto, "Capture calls of the hosts on the application's NO_PROXY too: the sidecar reaches them directly in its stead, past a proxy that it chains to. With `auto` it does where the application has a proxy of its own, since its NO_PROXY is about that proxy; a NO_PROXY without a proxy is respected.", func(c *Config) any { return &c.CaptureNoProxy }},
-	{"captureHosts", captureHostsKind, "", "Hosts that are captured in every workload though it ignores its proxy variables, as the annotation `tapedeck.dev/capture-hosts` has them for one, which takes the place of the option. A host that a workload can't capture, such as one at a port of its own, is left out there.", func(c *Config) any { return &c.CaptureHosts }},
-	{"namespace", namespaceKind, "speedscale", "Namespace of the collector: opened in every egress list that is written, and home of the ServiceEntry.", func(c *Config) any { return &c.Namespace }},
-	{"serviceEntry", enumKind("", PresetSpeedscaleCloud), "", "Preset of hosts to open with a ServiceEntry, for meshes with REGISTRY_ONLY.", func(c *Config) any { return &c.ServiceEntry }},
-	{"serviceEntryHosts", hostsKind, "", "Further hosts to open with that ServiceEntry, on port 443.", func(c *Config) any { return &c.ServiceEntryHosts }},
-	{"egress", egressKind, "", "Egress hosts of the generated Istio Sidecars where the input has no Sidecar to copy them from.", func(c *Config) any { return &c.Egress }},
-	{"outboundTrafficPolicy", enumKind("", "ALLOW_ANY", "REGISTRY_ONLY"), "", "Outbound policy of the generated Istio Sidecars, likewise; unset leaves it to the mesh.", func(c *Config) any { return &c.OutboundTrafficPolicy }},
-	{"istioAPIVersion", enumKind("", "v1", "v1beta1", "v1alpha3"), "", "Version of networking.istio.io to write; unset follows the input, v1 where it has none.", func(c *Config) any { return &c.IstioAPIVersion }},
-	{"mendVirtualServices", boolKind, "false", "Add the Service's host and the gateway mesh to a VirtualService that exposes it outside the mesh only, and the Service as a parent to such an HTTPRoute or GRPCRoute; where that can break no call.", func(c *Config) any { return &c.MendVirtualServices }},
-	{"operator", enumKind("", operatorIgnore), "", "`ignore` has a Speedscale operator that still runs leave rendered workloads alone: operator.speedscale.com/ignore: \"true\" is written beside each inject annotation. A later render knows its own from one that you wrote.", func(c *Config) any { return &c.Operator }},
-	{"replayPlace", replayPlaceKind, "", "Where [replays](cluster-replay.md) find snapshots and leave reports: a bucket, or a directory on the volume of `replayClaim`. Replays need it.", func(c *Config) any { return &c.ReplayPlace }},
-	{"replayClaim", claimKind, "", "PersistentVolumeClaim, in the workload's namespace, that is mounted at the directory of `replayPlace`. Several nodes mount it, so its access mode is ReadWriteMany.", func(c *Config) any { return &c.ReplayClaim }},
-	{"replayServiceAccount", accountKind, "", "Service account of generators and responders, which may read and write `replayPlace`; unset: the namespace's default.", func(c *Config) any { return &c.ReplayServiceAccount }},
-	{"replayCopyServiceAccount", accountKind, "", "Service account of copies; unset: that of the original, which the responder then admits, too.", func(c *Config) any { return &c.ReplayCopyAccount }},
+	{"captureNoProxy", enumKind(captureAuto, "true", "false"), captureAuto, "Capture calls to the hosts in the application's NO_PROXY too. The sidecar connects to them directly, bypassing a proxy that it chains to. With `auto` it does so if the application has a proxy, since its NO_PROXY is about that proxy. The sidecar respects a NO_PROXY without a proxy.", func(c *Config) any { return &c.CaptureNoProxy }},
+	{"captureHosts", captureHostsKind, "", "Hosts to capture in every workload, although it ignores its proxy variables. The annotation `tapedeck.dev/capture-hosts` of a workload overrides the option. A workload leaves out hosts that it can't capture, such as one whose port the pod uses.", func(c *Config) any { return &c.CaptureHosts }},
+	{"namespace", namespaceKind, "speedscale", "Namespace of the collector. The render allows it in every egress list that it writes, and puts the ServiceEntry there.", func(c *Config) any { return &c.Namespace }},
+	{"serviceEntry", enumKind("", PresetSpeedscaleCloud), "", "Preset of hosts to allow with a ServiceEntry, for meshes with REGISTRY_ONLY.", func(c *Config) any { return &c.ServiceEntry }},
+	{"serviceEntryHosts", hostsKind, "", "Further hosts to allow with that ServiceEntry, on port 443.", func(c *Config) any { return &c.ServiceEntryHosts }},
+	{"egress", egressKind, "", "Egress hosts of the generated Istio Sidecars, if the input has no Sidecar to copy them from.", func(c *Config) any { return &c.Egress }},
+	{"outboundTrafficPolicy", enumKind("", "ALLOW_ANY", "REGISTRY_ONLY"), "", "Outbound policy of the generated Istio Sidecars, if the input has no Sidecar to copy it from; if unset, the mesh's policy applies.", func(c *Config) any { return &c.OutboundTrafficPolicy }},
+	{"istioAPIVersion", enumKind("", "v1", "v1beta1", "v1alpha3"), "", "Version of networking.istio.io to write; if unset, that of the input, or v1 if the input has none.", func(c *Config) any { return &c.IstioAPIVersion }},
+	{"mendVirtualServices", boolKind, "false", "Add the Service's host and the gateway mesh to a VirtualService that exposes it only outside the mesh, and the Service as a parent to such an HTTPRoute or GRPCRoute. The render does so only if that can break no call.", func(c *Config) any { return &c.MendVirtualServices }},
+	{"operator", enumKind("", operatorIgnore), "", "With `ignore`, the render writes operator.speedscale.com/ignore: \"true\" beside each inject annotation, so a Speedscale operator that still runs ignores rendered workloads. A later render distinguishes that annotation from one that you wrote.", func(c *Config) any { return &c.Operator }},
+	{"replayPlace", replayPlaceKind, "", "Where [replays](cluster-replay.md) read snapshots and write reports: a bucket, or a directory on the volume of `replayClaim`. Replays need it.", func(c *Config) any { return &c.ReplayPlace }},
+	{"replayClaim", claimKind, "", "PersistentVolumeClaim in the workload's namespace to mount at the directory of `replayPlace`. Several nodes mount it, so its access mode must be ReadWriteMany.", func(c *Config) any { return &c.ReplayClaim }},
+	{"replayServiceAccount", accountKind, "", "Service account of generators and responders, which must be allowed to read and write `replayPlace`; if unset, the namespace's default.", func(c *Config) any { return &c.ReplayServiceAccount }},
+	{"replayCopyServiceAccount", accountKind, "", "Service account of copies; if unset, that of the original, which the responder then admits too.", func(c *Config) any { return &c.ReplayCopyAccount }},
 	{"replayPassthrough", passthroughKind, "", "Hosts that responders may reach where the snapshot has no answer, as HOST, HOST:PORT or *.HOST.", func(c *Config) any { return &c.ReplayPassthrough }},
 	{"replayRequests", resourceListKind, "cpu=100m,memory=128Mi", "Requests of each pod of a generator and a responder. A generator of many requests per second needs more.", func(c *Config) any { return &c.ReplayRequests }},
-	{"replayLimits", resourceListKind, "", "Limits of these pods, likewise. No request is more than its limit.", func(c *Config) any { return &c.ReplayLimits }},
-	{"replayVolumes", enumKind(volumesKeep, volumesEmpty), volumesKeep, "Volume of a copy in place of a writable PersistentVolumeClaim: with `keep` that is an error, since the copy would write into the original's data; `emptyDir` gives it an empty volume.", func(c *Config) any { return &c.ReplayVolumes }},
+	{"replayLimits", resourceListKind, "", "Limits of each such pod. No request may exceed its limit.", func(c *Config) any { return &c.ReplayLimits }},
+	{"replayVolumes", enumKind(volumesKeep, volumesEmpty), volumesKeep, "How a copy mounts a writable PersistentVolumeClaim. With `keep` the render reports an error, since the copy would write into the original's data. `emptyDir` gives the copy an empty volume instead.", func(c *Config) any { return &c.ReplayVolumes }},
 }
 
-// DefaultConfig returns the configuration that holds when nothing is set.
+// DefaultConfig returns the configuration with all defaults.
 func DefaultConfig() Config {
 	c := Config{Defaults: map[string]string{}}
 	for _, o := range options {
@@ -221,7 +221,7 @@ func (c *Config) SetDefault(name, value string) error {
 	return nil
 }
 
-// Validate reports what no single option can: user and group IDs.
+// Validate checks the user and group IDs, which the checks of single options don't.
 func (c *Config) Validate() error {
 	if c.RunAsUser == contract.EnvoyUID || c.RunAsGroup == contract.EnvoyUID {
 		return fmt.Errorf("options runAsUser and runAsGroup: found %d, which belongs to Envoy and lets traffic bypass the mesh; allowed: any other number", contract.EnvoyUID)
@@ -303,8 +303,8 @@ func checkImageVersion(v string) error {
 	return nil
 }
 
-// checkReplayPlace refuses a place in which pods can't meet: they write to no collector, and
-// a relative directory is on no volume.
+// checkReplayPlace rejects places that pods can't share: replays can't write to a collector,
+// and a relative directory is on no volume.
 func checkReplayPlace(v string) error {
 	p, err := contract.ParsePlace(v)
 	switch {
@@ -353,7 +353,7 @@ func didYouMean(name string, names []string) string {
 	return fmt.Sprintf("; did you mean %s?", best)
 }
 
-// editDistance is Levenshtein's, in one row.
+// editDistance returns the Levenshtein distance.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
