@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 	"internal/oneline":           {},
 	"internal/rulefile":          {"go.yaml.in/yaml/v3"},
 	"internal/scratch":           {},
+	"internal/spelling":          {},
 	"match/canon":                {"google.golang.org/protobuf"},
 	"match/class":                {},
 	"match/rules":                {"internal/rulefile", "match/canon", "go.yaml.in/yaml/v3"},
@@ -102,7 +103,7 @@ var mayImport = map[string][]string{
 	"replay/schedule":            {},
 	"replay/stats":               {"github.com/HdrHistogram/hdrhistogram-go"},
 	"sidecar/ship":               {"contract", "internal/oneline", "recording", "recording/spool"},
-	"transformer":                {"contract", "contract/filter", "internal/nodes", "transformer/endpoints", "golang.org/x/net", "google.golang.org/protobuf", "istio.io/api", "sigs.k8s.io/kustomize/kyaml"},
+	"transformer":                {"contract", "contract/filter", "internal/nodes", "internal/spelling", "transformer/endpoints", "golang.org/x/net", "google.golang.org/protobuf", "istio.io/api", "sigs.k8s.io/kustomize/kyaml"},
 
 	"transformer/endpoints": {"contract"},
 }

@@ -96,16 +96,24 @@ func message(r transformer.Result) string {
 }
 
 func summary(results transformer.Results) string {
-	injected, asked := 0, 0
+	injected, asked, undone, deleted := 0, 0, 0, 0
 	for _, r := range results {
 		switch {
 		case r.Code() == transformer.CodeInjected:
 			injected++
+		case r.Code() == transformer.CodeUninjected:
+			undone++
+		case r.Code() == transformer.CodeDeleted:
+			deleted++
 		case transformer.Reasons()[r.Code()].Skip && r.Severity != transformer.Info:
 			asked++
 		}
 	}
-	return fmt.Sprintf("%s injected, %s skipped; %s, %s", count(injected, "workload"), count(asked, "workload"),
+	did := fmt.Sprintf("%s injected, %s skipped", count(injected, "workload"), count(asked, "workload"))
+	if undone+deleted > 0 && injected+asked == 0 { // as after an uninject
+		did = fmt.Sprintf("%s restored, %s deleted", count(undone, "object"), count(deleted, "object"))
+	}
+	return fmt.Sprintf("%s; %s, %s", did,
 		count(results.Count(transformer.Error), "error"), count(results.Count(transformer.Warning), "warning"))
 }
 

@@ -82,7 +82,7 @@ type LoadOptions struct {
 }
 
 // ErrEmpty is returned for a recording without an exchange to answer from.
-var ErrEmpty = errors.New("the recording has no exchange of this direction, so there is nothing to answer with")
+var ErrEmpty = errors.New("there is nothing to answer with")
 
 // batch is the number of exchanges that a goroutine gets at once.
 const batch = 64

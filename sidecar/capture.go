@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,6 +28,7 @@ type Capture struct {
 	metric.Unchecked
 	decoders *decode.Decoders
 	recorder *spool.Recorder
+	outbound atomic.Uint64 // exchanges that the recorder accepted
 	chooser  *chooser
 	shipper  *ship.Shipper // nil: recordings stay in the directory
 	roots    func() *x509.CertPool
@@ -67,11 +69,27 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Opti
 		log.Warn("a connection can't be decoded: it is unrecorded until decoding can begin again", proxy.LogID, f.ID,
 			proxy.LogDirection, f.Direction.String(), "protocol", why.Protocol, "reason", why.Reason)
 	}
-	c.decoders = decode.New(decode.Config{Origin: origin, Limits: limits, Tags: portTags(cfg), GaveUp: gaveUp}, c.recorder)
+	c.decoders = decode.New(decode.Config{Origin: origin, Limits: limits, Tags: portTags(cfg), GaveUp: gaveUp}, outboundCounter{c.recorder, &c.outbound})
 	if c.chooser, err = newChooser(cfg, log, c.decoders.Choose); err != nil {
 		return nil, errors.Join(err, c.recorder.Close(context.Background()))
 	}
 	return c, nil
+}
+
+// outboundCounter counts the outbound exchanges that a sink accepts.
+type outboundCounter struct {
+	recording.Sink
+	accepted *atomic.Uint64
+}
+
+// Write implements recording.Sink.
+func (s outboundCounter) Write(e *recording.Exchange) error {
+	outbound := e.Direction == recording.Out // Write may change the exchange
+	err := s.Sink.Write(e)
+	if err == nil && outbound {
+		s.accepted.Add(1)
+	}
+	return err
 }
 
 // leftOut returns the counters of a recording that the decoders hold.

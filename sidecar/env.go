@@ -58,9 +58,9 @@ type Config struct {
 	// Identity is the pod's.
 	Identity Identity
 	// Listening, if not nil, is called once the proxy listens. Recorded, if not nil, is called
-	// once all records are written.
+	// once all records are written, with the number of outbound exchanges among them.
 	Listening func(*proxy.Proxy)
-	Recorded  func(spool.Stats)
+	Recorded  func(kept spool.Stats, outbound uint64)
 }
 
 // settings are parsed in this order. The protocols depend on the type, so it comes first.

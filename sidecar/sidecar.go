@@ -85,7 +85,7 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 			log.Error("the end of the recording is lost", proxy.LogError, err)
 		}
 		if cfg.Recorded != nil {
-			cfg.Recorded(taken.recorder.Stats())
+			cfg.Recorded(taken.recorder.Stats(), taken.outbound.Load())
 		}
 		if err == nil { // otherwise the disk may not answer, so the shipper gets no more time
 			ctx, cancel = context.WithTimeout(podTime, cfg.Drain+proxy.StopTime)

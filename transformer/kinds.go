@@ -59,9 +59,13 @@ func filterKind(key, name string) Kind {
 	return Kind{Name: name, Allowed: k.Allowed, check: k.Check}
 }
 
-// enumKind takes one of a few words.
+// enumKind takes one of a few words. An empty one leaves the choice to others.
 func enumKind(values ...string) Kind {
-	return Kind{Name: "choice", Allowed: oneOf(values), Enum: values}
+	shown := slices.Clone(values)
+	if i := slices.Index(shown, ""); i >= 0 {
+		shown[i] = `"" (unset)`
+	}
+	return Kind{Name: "choice", Allowed: oneOf(shown), Enum: values}
 }
 
 // patternKind takes what a regular expression matches.

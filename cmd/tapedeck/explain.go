@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/internal/spelling"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -25,7 +27,12 @@ means, what is allowed, and what to do. Annotations work with and without their 
 		Example: `  tapedeck explain proxy-protocol
   tapedeck explain no-service
   tapedeck explain inbound`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("want tapedeck explain NAME, as in tapedeck explain no-service; the names are in docs/annotations.md, docs/configuration.md and docs/reason-codes.md")
+			}
+			return nil
+		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return explainable(), cobra.ShellCompDirectiveNoFileComp
 		},
@@ -36,7 +43,7 @@ means, what is allowed, and what to do. Annotations work with and without their 
 			}
 			text := explain(name)
 			if text == "" {
-				return fmt.Errorf("explain %s: no annotation, option or reason code has that name; allowed: %s", args[0], strings.Join(explainable(), ", "))
+				return fmt.Errorf("explain %s: no annotation, option or reason code has that name; the nearest are %s", args[0], strings.Join(spelling.Nearest(name, explainable(), 3), ", "))
 			}
 			_, err := fmt.Fprint(cmd.OutOrStdout(), text)
 			return err

@@ -37,6 +37,9 @@ func TestInspect(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.jsonl")
 	os.WriteFile(bad, []byte("oops\n"+`{"location":"/behind"}`+"\n"), 0o600)
 
+	program := filepath.Join(t.TempDir(), "app.py")
+	os.WriteFile(program, []byte("print(1)\n"), 0o600)
+
 	for _, c := range []struct {
 		name   string
 		args   []string
@@ -54,6 +57,7 @@ func TestInspect(t *testing.T) {
 		{"reads up to a torn tail of what is being written", []string{open}, 0, []string{"/whole"}, "", "note: 1 open segment: open.jsonl.part"},
 		{"reads up to a torn tail", []string{torn}, 1, []string{"/whole"}, "", "tapedeck: 1 torn segment: torn.jsonl"},
 		{"reads on behind a bad line", []string{bad}, 1, []string{"/behind"}, "", "tapedeck: 1 malformed record: bad.jsonl: line 1: "},
+		{"says what is no recording", []string{program}, 1, nil, "", "app.py is not a recording; want a place, a segment"},
 		{"reads a file of another tool", []string{md}, 0, []string{"/quote"}, "", ""},
 		{"reads several places", []string{md, dir, bad}, 1, []string{"/quote", "/cart", "/behind"}, "", "bad.jsonl: line 1: "},
 		{"reads a URL", []string{"file://" + dir}, 0, []string{"/cart"}, "", ""},

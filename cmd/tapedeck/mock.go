@@ -109,7 +109,7 @@ func placeAndPerhapsCommand(cmd *cobra.Command, args []string) error {
 	if dash := cmd.ArgsLenAtDash(); dash == 1 && len(args) > 1 || dash < 0 && len(args) == 1 {
 		return nil
 	}
-	return coded(fmt.Errorf("want %s; see tapedeck %s --help", cmd.Use, cmd.Name()))
+	return wrongArguments(cmd, args)
 }
 
 type mockFlags struct {
@@ -311,6 +311,9 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 			return nil, source, &codedError{codeIncomplete, fmt.Errorf("%s: %w; %w", place, err, damage)}
 		}
 		err = fmt.Errorf("%s: %w", place, err)
+		if direction == recording.Out {
+			err = fmt.Errorf("%w: no outbound exchange is in it; calls to localhost, and calls of programs that ignore HTTP_PROXY, are not recorded (docs/outbound.md)", err)
+		}
 	}
 	if err != nil {
 		return nil, source, err
@@ -430,7 +433,7 @@ func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, complete func(
 	}))
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--admin: %w", err)
+		return nil, nil, takenPort(fmt.Errorf("--admin: %w", err), func(int) string { return "--admin" })
 	}
 	handler := http.NewCrossOriginProtection().Handler(mux) // web pages of other origins can't reset the mock
 	if a := l.Addr().(*net.TCPAddr); a.IP.IsLoopback() {

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/snapshot"
 )
@@ -70,6 +73,22 @@ func (o *output) close(ctx context.Context) error {
 		}
 	}
 	return os.RemoveAll(o.dir)
+}
+
+// hasExchanges reports whether the place has exchanges of earlier runs. A place that can't be listed
+// fails later, with a better error.
+func (o *output) hasExchanges(ctx context.Context) bool {
+	var s store.Store = store.Dir(o.dir)
+	if o.store != nil {
+		s = o.store
+	}
+	for object, err := range s.List(ctx, "") {
+		reserved := slices.ContainsFunc(read.Reserved(), func(folder string) bool { return strings.HasPrefix(object.Key, folder) })
+		if err == nil && !reserved && strings.Contains(object.Key, ".jsonl") {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *output) put(ctx context.Context, to store.Store, key string) error {

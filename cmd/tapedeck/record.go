@@ -33,7 +33,8 @@ also listens in front of the command and records its callers.
 
 If PLACE is a bucket, the recording is kept in a temporary directory and uploaded when
 the command has ended.
-Programs that ignore proxy variables, and calls to localhost, are not recorded.
+Programs that ignore proxy variables, and calls to localhost, are not recorded. If
+PLACE has earlier exchanges, the run adds to them.
 
 The sidecar's own variables (docs/environment.md) work here too, such as
 TAPEDECK_OPAQUE_BYTES, TAPEDECK_CAPTURE_EXCLUDE and TAPEDECK_REDACT_HEADERS.
@@ -64,6 +65,9 @@ type recordFlags struct {
 	verbose             bool
 }
 
+// noOutbound explains a recording without outbound exchanges.
+const noOutbound = "no outbound call was seen: calls to localhost, and programs that ignore HTTP_PROXY, are not recorded; call the host's name (docs/outbound.md)"
+
 // drainTime bounds how long connections may take that are open when the command has
 // ended.
 const drainTime = 5 * time.Second
@@ -89,10 +93,14 @@ func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 
+	if out.hasExchanges(cmd.Context()) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: %s has earlier exchanges; this run adds to them\n", place)
+	}
 	var kept spool.Stats
+	var outbound uint64
 	listening := make(chan net.Addr, 1)
 	cfg.Listening = func(p *proxy.Proxy) { listening <- p.OutAddr() }
-	cfg.Recorded = func(s spool.Stats) { kept = s }
+	cfg.Recorded = func(s spool.Stats, out uint64) { kept, outbound = s, out }
 	ctx, stop := context.WithCancel(context.WithoutCancel(cmd.Context()))
 	defer stop()
 	running := make(chan error, 1)
@@ -101,7 +109,7 @@ func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error
 	select {
 	case addr = <-listening:
 	case err := <-running:
-		return err
+		return takenPort(err, func(int) string { return "--in-port" })
 	}
 	if f.port > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: callers of port %d are recorded on localhost:%d\n", f.port, f.in)
@@ -118,6 +126,9 @@ func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error
 		return &codedError{codeIncomplete, err}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: recorded in %s: %d; the command: %v\n", place, kept.Stored, status)
+	if outbound == 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: %s\n", noOutbound)
+	}
 	switch dropped := kept.Total(); {
 	case kept.Err != nil:
 		return fmt.Errorf("the recording is incomplete: %w", kept.Err)

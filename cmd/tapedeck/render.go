@@ -83,7 +83,7 @@ fn if it is called without a command and standard input is not a terminal.`,
 
 func (f *renderFlags) register(cmd *cobra.Command) {
 	f.registerConfig(cmd)
-	cmd.Flags().BoolVar(&f.strict, "strict", false, "fail if a workload asks for the sidecar and is skipped")
+	cmd.Flags().BoolVar(&f.strict, "strict", false, "fail if a workload asks for the sidecar and is skipped, and for some warnings, such as egress-not-inherited; docs/reason-codes.md marks them")
 	cmd.Flags().StringVar(&f.report, "report", "", "also write the report to `FILE`, as text, or as JSON if the name ends in .json")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "report only warnings and errors on standard error")
 }
@@ -132,6 +132,7 @@ func (f *renderFlags) run(cmd *cobra.Command, sources []fn.Source, args []string
 	if sources, err = withArguments(cmd, sources, args); err != nil {
 		return err
 	}
+	noteEmpty(cmd.ErrOrStderr(), sources)
 	out, results, err := fn.Render(sources, cfg)
 	if err != nil {
 		return err
@@ -277,6 +278,9 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 			sources = append(sources, fn.Source{Text: text})
 			continue
 		}
+		if strings.HasPrefix(arg, "https://") || strings.HasPrefix(arg, "http://") {
+			return nil, fmt.Errorf("read manifest: %s: URLs are not read: download it and pipe it in, as in curl -fsSL %[1]s | tapedeck render", arg)
+		}
 		info, err := os.Stat(arg)
 		if err != nil {
 			return nil, fmt.Errorf("read manifest: %w", err)
@@ -301,6 +305,17 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 		return nil, errors.New("no manifest found; allowed: files ending in .yaml, .yml or .json")
 	}
 	return sources, nil
+}
+
+// noteEmpty says that there is nothing to edit, which a failed command in a pipe causes. It is no error, because
+// kustomize and Helm may have nothing to render.
+func noteEmpty(w io.Writer, sources []fn.Source) {
+	for _, s := range sources {
+		if len(bytes.TrimSpace(s.Text)) > 0 {
+			return
+		}
+	}
+	fmt.Fprintln(w, "tapedeck: the input is empty")
 }
 
 // mayBeManifest reports whether a file of a directory is read, by its extension.

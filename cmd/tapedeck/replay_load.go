@@ -105,6 +105,9 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag,
 	if err := wasRead(place, &l.source, reader.Report(), hashed, key, f.allowIncomplete, "sends"); err != nil {
 		return nil, err
 	}
+	if reader.Report().Count(read.TornPart) > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: %s is still open: a recorder writes to it, or was killed; stop the recorder first, or the end is missing\n", place)
+	}
 	if _, isURL := baselineURL(f.baseline); f.baseline != "" && !isURL {
 		if err := f.earlier(l); err != nil {
 			return nil, fmt.Errorf("--baseline: %w", err)

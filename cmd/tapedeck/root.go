@@ -121,6 +121,7 @@ func newRoot() *cobra.Command {
 		newCACommand(),
 		newVersionCommand(),
 	)
+	root.SetFlagErrorFunc(wrongFlag)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {

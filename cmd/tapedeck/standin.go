@@ -73,7 +73,12 @@ func (f *mockFlags) start(cmd *cobra.Command, place string, wraps bool, log *slo
 		if s.kept != nil {
 			_ = s.kept.out.close(ctx) // the run never began
 		}
-		return nil, err
+		return nil, takenPort(err, func(port int) string {
+			if slices.ContainsFunc(o.Listen, func(a string) bool { return strings.HasSuffix(a, fmt.Sprintf(":%d", port)) }) {
+				return "--listen"
+			}
+			return "--map"
+		})
 	}
 	var serving context.Context
 	serving, s.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -115,7 +120,7 @@ func (f *replayFlags) startMock(cmd *cobra.Command, place string) (*standIn, err
 	}
 	s, err := mf.start(cmd, place, true, log)
 	if errors.Is(err, mock.ErrEmpty) {
-		err = fmt.Errorf("--mock: the recording has no outbound exchange, so there is nothing to mock; leave --mock out: %w", err)
+		err = fmt.Errorf("--mock: there is nothing to mock; without dependencies, leave --mock out: %w", err)
 	}
 	return s, err
 }

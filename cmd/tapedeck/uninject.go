@@ -21,6 +21,7 @@ all manifests to standard output, byte for byte as they were. Without a file, or
 			if err != nil {
 				return err
 			}
+			noteEmpty(cmd.ErrOrStderr(), sources)
 			out, results, err := fn.Uninject(sources)
 			if err != nil {
 				return err

@@ -15,12 +15,14 @@ import (
 // document is the content of the forms for people, which differ only in how they write it. Its
 // texts are raw: each form escapes them.
 type document struct {
-	Title    string
-	Verdict  string
-	Bad      bool
-	Because  []string // why, the reason that wins first
-	Facts    []fact
-	Sections []section
+	Title   string
+	Verdict string
+	Bad     bool
+	// VerdictFirst puts the verdict before the sections: they say nothing more about a target that is down.
+	VerdictFirst bool
+	Because      []string // why, the reason that wins first
+	Facts        []fact
+	Sections     []section
 }
 
 type fact struct{ Name, Value string }
@@ -54,9 +56,19 @@ var verdicts = map[int]string{
 // maxReasons bounds the reasons that are shown to people.
 const maxReasons = 20
 
+// unanswered reports whether requests were sent and none was answered.
+func (r *Report) unanswered() bool {
+	total := r.Results.Total()
+	var failed int64
+	for _, n := range total.Failures {
+		failed += n
+	}
+	return total.Sent > 0 && failed == total.Sent
+}
+
 // document returns the report for people.
 func (r *Report) document() document {
-	d := document{Title: "Replay against " + r.Target, Verdict: r.Verdict(), Bad: r.ExitCode != Passed, Facts: r.facts()}
+	d := document{Title: "Replay against " + r.Target, Verdict: r.Verdict(), Bad: r.ExitCode != Passed, VerdictFirst: r.ExitCode == CouldNotRun && r.unanswered(), Facts: r.facts()}
 	for i, x := range r.Exits {
 		if i == maxReasons {
 			d.Because = append(d.Because, fmt.Sprintf("and %s; the JSON form has all of them", plural(len(r.Exits)-i, "more reason")))

@@ -18,16 +18,25 @@ func (d document) pretty(to io.Writer) error {
 	for _, f := range d.Facts {
 		fmt.Fprintf(w, "  %-12s %s\n", f.Name, visible(f.Value))
 	}
+	if d.VerdictFirst {
+		d.prettyVerdict(w)
+	}
 	for _, s := range d.Sections {
 		s.pretty(w)
 	}
+	if !d.VerdictFirst {
+		d.prettyVerdict(w)
+	}
+	return w.Flush()
+}
+
+func (d document) prettyVerdict(w io.Writer) {
 	if d.Verdict != "" {
 		fmt.Fprintf(w, "\n%s\n", d.Verdict)
 	}
 	for _, b := range d.Because {
 		fmt.Fprintf(w, "  %s\n", visible(b))
 	}
-	return w.Flush()
 }
 
 func (s section) pretty(w io.Writer) {
