@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// patience is how long one answer may take.
+	// patience is the timeout of a request.
 	patience = 10 * time.Second
 	// maxMetrics and maxStatus bound answers, in bytes. A sidecar with a thousand captured
 	// hosts has 100 KiB of metrics.
@@ -35,7 +35,7 @@ type client struct {
 	patience time.Duration // patience, but in a test
 }
 
-// newClient returns what asks at a URL, which is checked.
+// newClient checks the URL, and returns a client for it.
 func newClient(at *url.URL) (*client, error) {
 	what := ""
 	switch {
@@ -61,7 +61,7 @@ func newClient(at *url.URL) (*client, error) {
 	}, nil
 }
 
-// answer is what came of a request.
+// answer is the answer to a request.
 type answer struct {
 	code int
 	kind string // media type
@@ -69,7 +69,7 @@ type answer struct {
 	text []byte
 }
 
-// String says what answered.
+// String describes the answer.
 func (a answer) String() string {
 	s := fmt.Sprintf("it answers %d", a.code)
 	if a.to != "" {
@@ -81,7 +81,7 @@ func (a answer) String() string {
 	return s
 }
 
-// place is a URL without what may be a secret in it: a user, and a query.
+// place returns a URL without the parts that may be secret: the user and the query.
 func place(at string) string {
 	u, err := url.Parse(at)
 	if err != nil || u.Opaque != "" {
@@ -90,7 +90,7 @@ func place(at string) string {
 	return oneline.Text((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), maxQuoted)
 }
 
-// errTooLong says that an answer is beyond its bound.
+// errTooLong means that an answer exceeds its bound.
 var errTooLong = errors.New("too long")
 
 // get asks for a path, and reads up to max bytes.
@@ -118,14 +118,14 @@ func (c *client) get(ctx context.Context, path string, max int64) (a answer, err
 	return a, nil
 }
 
-// observation is what the admin port says at one time.
+// observation has the answers of the admin port at one time.
 type observation struct {
 	metrics  metrics
 	status   *status.Status // nil: it gives none
 	noStatus string         // why
 }
 
-// sameProcess tells whether a later observation is of the same process.
+// sameProcess reports whether a later observation is of the same process.
 func (o observation) sameProcess(later observation) bool {
 	const name = "process_start_time_seconds"
 	before, ok1 := o.metrics.sum(name)
@@ -153,7 +153,7 @@ func (c *client) observe(ctx context.Context) (observation, error) {
 	return observed(m, texts), nil
 }
 
-// observed puts counters and the answer of /status together.
+// observed combines counters and the answer of /status.
 func observed(m metrics, a answer) observation {
 	o := observation{metrics: m}
 	var said status.Status
@@ -167,7 +167,7 @@ func observed(m metrics, a answer) observation {
 			o.noStatus = status.Path + " has no JSON of a sidecar: " + oneline.Text(err.Error(), maxQuoted)
 			break
 		}
-		if said.Started.IsZero() || said.Time.IsZero() { // which every sidecar says
+		if said.Started.IsZero() || said.Time.IsZero() { // every sidecar sets both
 			o.noStatus = status.Path + " has no JSON of a sidecar: it doesn't say when it started"
 			break
 		}
@@ -177,10 +177,10 @@ func observed(m metrics, a answer) observation {
 	return o
 }
 
-// failed says why an answer could not be read.
+// failed explains why an answer could not be read.
 func (c *client) failed(ctx context.Context, path string, most int64, err error) error {
 	var broken *url.Error
-	if errors.As(err, &broken) { // which repeats the URL
+	if errors.As(err, &broken) { // its text repeats the URL
 		err = broken.Err
 	}
 	switch {
@@ -194,10 +194,10 @@ func (c *client) failed(ctx context.Context, path string, most int64, err error)
 	return fmt.Errorf("%s%s: no answer: %s; %s", c.base, path, oneline.Text(err.Error(), 3*maxQuoted), forward)
 }
 
-// forward says how a pod's admin port is reached.
+// forward explains how to reach a pod's admin port.
 var forward = fmt.Sprintf("to check a pod, let `kubectl port-forward -n NAMESPACE pod/POD %[1]d` run, and give http://localhost:%[1]d", contract.AdminPort)
 
-// strangers are programs that are taken for a sidecar, by what a name of their metrics begins with.
+// strangers are other programs that may answer, by a prefix of their metrics.
 var strangers = []struct{ prefix, what string }{
 	{"tapedeck_collector_", "a collector"},
 	{"tapedeck_mock_", "the responder of a mock"},
@@ -206,7 +206,7 @@ var strangers = []struct{ prefix, what string }{
 	{"", "another program"},
 }
 
-// sidecars reads the metrics of a sidecar; what answers may be something else.
+// sidecars reads the metrics of a sidecar. It returns an error if another program answers.
 func (c *client) sidecars(a answer) (metrics, error) {
 	where := c.base + "/metrics"
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
-// half is what a check knows of one direction.
+// half has the facts and the fixes for one direction.
 type half struct {
 	direction         string // as labels have it
 	name              string
@@ -42,7 +42,7 @@ func (s *seen) inbound() []finding {
 	return s.direction(h)
 }
 
-// captured says which of the application's ports are captured.
+// captured lists the captured ports of the application.
 func (s *seen) captured() string {
 	if s.status == nil || s.status.Inbound == nil {
 		return ""
@@ -80,7 +80,7 @@ func (s *seen) outbound() []finding {
 	return append(s.direction(h), s.capturedHosts()...)
 }
 
-// capturedHosts is about hosts for which the sidecar can't listen.
+// capturedHosts reports hosts for which the sidecar can't listen.
 func (s *seen) capturedHosts() []finding {
 	var down []string
 	for _, m := range s.metrics["tapedeck_captured_host_up"] {
@@ -137,10 +137,10 @@ func (s *seen) off() bool {
 	return ok && on == 0
 }
 
-// turnOn is the fix where nothing is recorded because capture is off.
+// turnOn is the fix if nothing is recorded because capture is off.
 const turnOn = "turn capture on: see above"
 
-// sendOne is the fix where nothing was recorded yet.
+// sendOne is the fix if nothing was recorded yet.
 func (s *seen) sendOne() string {
 	if s.off() {
 		return turnOn
@@ -148,7 +148,7 @@ func (s *seen) sendOne() string {
 	return "send a request, and check again"
 }
 
-// unreachable is about the last connection that could not be connected to its target.
+// unreachable reports the last connection whose target could not be reached.
 func (s *seen) unreachable(h half) []finding {
 	if h.half == nil || h.half.Failed == nil || h.half.Failed.Reason != status.Unreachable {
 		return nil
@@ -164,7 +164,7 @@ func (s *seen) unreachable(h half) []finding {
 	return []finding{{state, fmt.Sprintf("%s could not be connected to, %s: %s", oneline.Text(f.Target, maxQuoted), s.when(f.Time), lastWords(f.Error)), h.refused}}
 }
 
-// lastWords is an error's text without what stands in a finding already.
+// lastWords returns an error's text without the part that the finding already has.
 func lastWords(text string) string {
 	text = oneline.Text(text, status.MaxText)
 	if _, rest, ok := strings.Cut(text, ": dial tcp "); ok {
