@@ -218,6 +218,9 @@ func TestAHostThatCannotBeCapturedIsReachedByNobody(t *testing.T) {
 			captured(c)
 			c.UpstreamReady = ready
 		})
+		if ready != "" { // the probe must have ended before the next turn replaces the resolver
+			eventually(t, "the proxy is probed", func() bool { return strings.Contains(s.logs.String(), "the chained proxy is not ready") })
+		}
 		if got := strings.Contains(s.hostsFile(), "127.0.1.1\t"+farAway); got != want {
 			t.Errorf("chained to %q, the hosts file is\n%s", ready, s.hostsFile())
 		}

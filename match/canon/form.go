@@ -31,7 +31,8 @@ func walkValue(name string, value []byte, v Visitor) {
 		return
 	}
 	if name == "query" && bytes.IndexByte(value, '{') >= 0 {
-		if text, err := appendGraphQL(nil, value); err == nil {
+		// `{,}` selects nothing, and its canonical form `{}` would be JSON.
+		if text, err := appendGraphQL(nil, value); err == nil && walkJSON(text, nobody{}) != nil {
 			value = text
 		}
 	}

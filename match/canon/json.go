@@ -354,6 +354,14 @@ func printLines(dst []byte, n *node) []byte {
 	return dst
 }
 
+// surrogateAt returns the surrogate that s begins with, in the scheme of appendRune; 0 if there is none.
+func surrogateAt(s []byte) rune {
+	if len(s) < 3 || s[0] != 0xed || s[1] < 0xa0 || s[1] > 0xbf || s[2]&0xc0 != 0x80 {
+		return 0
+	}
+	return 0xd000 | rune(s[1]&0x3f)<<6 | rune(s[2]&0x3f)
+}
+
 // appendJSONString appends a string with the fewest escapes.
 func appendJSONString(dst, s []byte) []byte {
 	const digits = "0123456789abcdef"
@@ -370,10 +378,18 @@ func appendJSONString(dst, s []byte) []byte {
 			dst = append(dst, '\\', 't')
 		case c < ' ':
 			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		case c == 0xed && i+2 < len(s) && s[i+1] >= 0xa0: // a lone surrogate
-			r := uint(c&0x0f)<<12 | uint(s[i+1]&0x3f)<<6 | uint(s[i+2]&0x3f)
-			dst = append(dst, '\\', 'u', digits[r>>12], digits[r>>8&15], digits[r>>4&15], digits[r&15])
-			i += 2
+		case c == 0xed:
+			r := surrogateAt(s[i:])
+			switch next := surrogateAt(s[min(i+3, len(s)):]); {
+			case r == 0:
+				dst = append(dst, c)
+			case utf16.DecodeRune(r, next) != utf8.RuneError: // as escapes they would be one character
+				dst = append(dst, s[i:i+6]...)
+				i += 5
+			default:
+				dst = append(dst, '\\', 'u', digits[r>>12], digits[r>>8&15], digits[r>>4&15], digits[r&15])
+				i += 2
+			}
 		default:
 			dst = append(dst, c)
 		}

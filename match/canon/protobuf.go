@@ -141,14 +141,14 @@ func wireTimestamp(b []byte) (seconds uint64, nanos uint64, ok bool) {
 		return 0, 0, false
 	}
 	seconds, n := protowire.ConsumeVarint(b[1:])
-	if n < 0 || seconds < minTimestamp || seconds >= maxTimestamp || n != protowire.SizeVarint(seconds) {
+	if n < 0 || seconds < minTimestamp || seconds >= maxTimestamp {
 		return 0, 0, false
 	}
 	if b = b[1+n:]; len(b) == 0 {
 		return seconds, 0, true
 	}
 	nanos, n = protowire.ConsumeVarint(b[1:])
-	if b[0] != 2<<3 || n < 0 || n != len(b)-1 || nanos >= 1e9 || n != protowire.SizeVarint(nanos) {
+	if b[0] != 2<<3 || n < 0 || n != len(b)-1 || nanos >= 1e9 {
 		return 0, 0, false
 	}
 	return seconds, nanos, true
