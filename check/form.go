@@ -21,10 +21,10 @@ type Form struct {
 	write func(io.Writer, Report, Options) error
 }
 
-// Options are how a form is written.
+// Options say how to write a report.
 type Options struct {
-	Colour bool // of states in text, by ANSI escapes
-	Brief  bool // text leaves out what is OK
+	Colour bool // colour the states in text, by ANSI escapes
+	Brief  bool // text omits findings that are OK
 }
 
 // Write writes a report in the form.
@@ -43,7 +43,7 @@ func Forms() []Form {
 	}
 }
 
-// FormNamed returns a form by its name.
+// FormNamed returns the form with this name.
 func FormNamed(name string) (Form, error) {
 	var allowed []string
 	for _, f := range Forms() {
@@ -56,13 +56,13 @@ func FormNamed(name string) (Form, error) {
 }
 
 const (
-	maxText = 4 << 10 // bytes of a text that a line shows: names and annotations may have any size
+	maxText = 4 << 10 // bytes of a text in a line: names and annotations may have any size
 	maxArea = 16      // columns for the area
 
-	maxSubject = 200 // bytes of a subject beside others
+	maxSubject = 200 // bytes of a subject in a line that has others
 )
 
-// looks are the sign and the colour of a state.
+// looks has the sign and the colour of each state.
 var looks = map[State]struct{ sign, colour string }{
 	OK:      {"✓", "32"},
 	LeftOut: {"–", "2"},
@@ -71,7 +71,7 @@ var looks = map[State]struct{ sign, colour string }{
 	Problem: {"✗", "31"},
 }
 
-// writeText writes the subjects with their findings in columns, and a line that sums up.
+// writeText writes the findings of each subject in columns, and a summary line.
 func writeText(to io.Writer, r Report, o Options) error {
 	w := bufio.NewWriter(to)
 	wide := 0
@@ -106,12 +106,12 @@ func writeText(to io.Writer, r Report, o Options) error {
 }
 
 const (
-	maxOverseen = 20 // subjects of a report that somebody oversees
-	maxNamed    = 20 // subjects that a line names
+	maxOverseen = 20 // a report with more subjects also gets the lines of worst
+	maxNamed    = 20 // subjects that such a line names
 )
 
-// worst names the subjects with something to change, a line for each state, where a report has
-// more subjects than somebody oversees.
+// worst names the subjects that need a change, in a line for each state. A report of up to
+// maxOverseen subjects needs no such lines.
 func (r Report) worst() (lines []string) {
 	groups := r.groups()
 	if len(groups) <= maxOverseen {
@@ -164,8 +164,8 @@ type document struct {
 	Findings []Finding `json:"findings"`
 }
 
-// writeJSON writes JSON in which all that is not visible is escaped, since a terminal
-// obeys such characters.
+// writeJSON writes JSON with all invisible characters escaped, because a terminal would obey some
+// of them.
 func writeJSON(to io.Writer, r Report, _ Options) error {
 	d := document{State: r.Worst(), Findings: r.Findings}
 	if d.Findings == nil {

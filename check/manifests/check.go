@@ -19,9 +19,9 @@ var ErrNoWorkload = errors.New("no workload in the input; allowed: manifests of 
 
 const injectKey = contract.SidecarPrefix + "inject"
 
-// Check says what a render of manifests with a configuration would capture. Manifests that
-// can't be read are findings of the area Input. The error is ErrNoWorkload, or for what no
-// user can mend.
+// Check reports what a render of the manifests with a configuration would capture. Manifests that
+// can't be read become findings of the area Input. The error is ErrNoWorkload, or a failure that a
+// user can't fix.
 func Check(sources []fn.Source, cfg transformer.Config) (check.Report, error) {
 	now, err := fn.Inspect(sources, cfg)
 	if err != nil {
@@ -54,7 +54,7 @@ func Check(sources []fn.Source, cfg transformer.Config) (check.Report, error) {
 	return c.report, nil
 }
 
-// identity tells the objects of an input apart.
+// identity identifies an object of the input.
 type identity struct {
 	ref  transformer.ResourceRef
 	file transformer.File
@@ -62,8 +62,8 @@ type identity struct {
 
 func identityOf(c transformer.Capture) identity { return identity{c.Workload, c.File} }
 
-// group returns results by what they are about; those about no object are under the zero
-// identity, or that of a file.
+// group groups results by the object that they are about. Results about no object are under the
+// zero identity, or under that of their file.
 func group(all transformer.Results) map[identity]transformer.Results {
 	by := map[identity]transformer.Results{}
 	for _, r := range all {
@@ -83,18 +83,19 @@ func identityOfResult(r transformer.Result) (id identity) {
 	return id
 }
 
-// checker is one check.
+// checker runs one check.
 type checker struct {
 	fn.Inspection
 	results map[identity]transformer.Results
-	// proposed and proposals are what one annotation would do.
+	// proposed and proposals are the results of a render in which every workload asks for the
+	// sidecar.
 	proposed  map[identity]transformer.Capture
 	proposals map[identity]transformer.Results
 
 	report check.Report
 }
 
-// proposes tells whether a workload says nothing of the sidecar.
+// proposes reports whether some workload neither asks for the sidecar nor declines it.
 func (c *checker) proposes() bool {
 	return slices.ContainsFunc(c.Captures, func(capture transformer.Capture) bool {
 		r, ok := find(c.results[identityOf(capture)], transformer.CodeNotRequested)
@@ -102,7 +103,7 @@ func (c *checker) proposes() bool {
 	})
 }
 
-// saysNothing tells whether nobody asked for the sidecar, as against having said no.
+// saysNothing reports whether the sidecar was not requested, rather than declined.
 func saysNothing(r transformer.Result) bool { return r.Field == nil || r.Field.CurrentValue == "" }
 
 func find(results transformer.Results, code transformer.Code) (transformer.Result, bool) {
@@ -113,13 +114,13 @@ func find(results transformer.Results, code transformer.Code) (transformer.Resul
 	return results[i], true
 }
 
-// subjectInput is the subject of what concerns the input as a whole.
+// subjectInput is the subject of findings about the input as a whole.
 const subjectInput = "input"
 
-// input says what concerns the input as a whole.
+// input adds the findings about the input as a whole.
 func (c *checker) input() {
 	switch n := c.Results.Count(transformer.Error); {
-	case n > 0 && len(c.Captures) == 0: // the errors say that nothing was looked at
+	case n > 0 && len(c.Captures) == 0: // the errors explain that nothing was examined
 		return
 	case n > 0:
 		c.report.Add(check.Finding{Subject: subjectInput, Area: check.Capture, State: check.Problem, Code: string(transformer.CodeNotWritten),
@@ -135,7 +136,7 @@ func (c *checker) input() {
 	}
 }
 
-// workload says what is captured of one workload.
+// workload adds the findings about one workload.
 func (c *checker) workload(capture transformer.Capture) {
 	w := &workload{checker: c, Capture: capture, results: c.results[identityOf(capture)], subject: subject(capture.Workload)}
 	delete(c.results, identityOf(capture))
@@ -149,7 +150,7 @@ func (c *checker) workload(capture transformer.Capture) {
 	}
 	for _, r := range w.results {
 		found := findings(w.subject, r)
-		if r.Code() == transformer.CodeNoService && w.Config.Inbound == "service" { // which has nothing else to lead calls there
+		if r.Code() == transformer.CodeNoService && w.Config.Inbound == "service" { // nothing else would send calls to the sidecar
 			found[0].State = check.Problem
 		}
 		w.add(found...)
@@ -158,12 +159,12 @@ func (c *checker) workload(capture transformer.Capture) {
 	c.report.Add(w.found...)
 }
 
-// areas is the order of a workload's findings.
+// areas is the order of a workload's findings, by area.
 var areas = []string{check.Input, check.Capture, check.Inbound, check.Outbound, check.TLS, check.Filters, check.Sink, check.Losses, check.Mesh, check.Replay}
 
 func areaRank(area string) int { return slices.Index(areas, area) }
 
-// others says what results say that are about no workload, in their order.
+// others adds findings for the results that are about no workload, in their order.
 func (c *checker) others() {
 	for _, r := range c.Results {
 		if _, ours := c.results[identityOfResult(r)]; !ours {
@@ -200,12 +201,12 @@ type workload struct {
 
 func (w *workload) add(findings ...check.Finding) { w.found = append(w.found, findings...) }
 
-// say adds a finding. Its fix is "" only if it is OK.
+// say adds a finding. Its fix is "" only if the state is OK.
 func (w *workload) say(area string, state check.State, code transformer.Code, fix, format string, args ...any) {
 	w.add(check.Finding{Subject: w.subject, Area: area, State: state, Code: string(code), Fix: fix, Found: fmt.Sprintf(format, args...)})
 }
 
-// sidecar says whether the workload has one, and if not what one annotation would do.
+// sidecar says whether the workload has a sidecar and, if not, what one annotation would capture.
 func (w *workload) sidecar() {
 	switch {
 	case w.Injected && w.Stale[w.File]:
@@ -245,7 +246,7 @@ func (w *workload) notRequested(r transformer.Result) {
 	w.say(check.Capture, check.LeftOut, r.Code(), fix, "not captured: nothing asks for the sidecar")
 }
 
-// offers says in a few words what a capture captures.
+// offers describes in a few words what a capture captures.
 func offers(c transformer.Capture) string {
 	var parts, names []string
 	if ports := captured(c); len(ports) > 0 && c.Inbound {
@@ -283,10 +284,10 @@ func portList(ports []int) string {
 	return noun(len(ports), "port") + " " + some(names)
 }
 
-// shown is how many names a finding has.
+// shown bounds the names that a finding lists.
 const shown = 10
 
-// some lists names: the first ones, and how many more there are.
+// some lists the first names, and how many more there are.
 func some(names []string) string {
 	if more := len(names) - shown; more > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), more)

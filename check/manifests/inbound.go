@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// reason is one row of the table of what a port's reason means.
+// reason is a row of a table: what a port's reason for being captured or not means to a check.
 type reason struct {
 	state check.State
 	// found completes the sentence "port 8080 …", fix says what to change.
@@ -92,15 +92,15 @@ var reasons = map[transformer.PortReason]reason{
 		func(w *workload, p transformer.CapturePort) string { return "if it serves the port, " + addPort(w, p) }},
 }
 
-// addPort proposes to name a port beside those that are captured.
+// addPort returns the fix that names a port in addition to the captured ones.
 func addPort(w *workload, p transformer.CapturePort) string {
 	ports := append(captured(w.Capture), p.Number)
 	slices.Sort(ports)
 	return w.leadThere(p, w.namePorts(ports))
 }
 
-// leadThere puts a Service's port before a fix where Services lead to other ports alone: no
-// call arrives at one that an annotation alone names.
+// leadThere also puts a port of a Service into a fix, if Services lead only to other ports: no call
+// arrives at a port that only an annotation names.
 func (w *workload) leadThere(p transformer.CapturePort, fix string) string {
 	if !served(p) && slices.ContainsFunc(w.Ports, served) {
 		return "add a port to the Service that leads to it, and " + fix
@@ -108,11 +108,11 @@ func (w *workload) leadThere(p transformer.CapturePort, fix string) string {
 	return fix
 }
 
-// served tells whether a Service leads to a port.
+// served reports whether a Service leads to a port.
 func served(p transformer.CapturePort) bool { return len(p.Services) > 0 }
 
-// namePorts is the annotation that names ports. It may not stand beside the one that names a
-// single port.
+// namePorts returns the fix that names ports by an annotation. This annotation excludes the one
+// that names a single port.
 func (w *workload) namePorts(ports []int) string {
 	list := make([]string, len(ports))
 	for i, p := range ports {
@@ -125,10 +125,10 @@ func (w *workload) namePorts(ports []int) string {
 	return fix
 }
 
-// opaque are the protocols, as Istio names them, that no decoder of the sidecar reads.
+// opaque has the protocols, by Istio's names, that no decoder of the sidecar reads.
 var opaque = map[string]bool{"TCP": true, "MONGO": true, "MySQL": true, "REDIS": true}
 
-// maxPorts is how many ports of a workload have a finding each.
+// maxPorts bounds the ports of a workload that get a separate finding.
 const maxPorts = 100
 
 // inbound says for each port whether it is captured.
@@ -156,7 +156,7 @@ func (w *workload) inbound() {
 	}
 }
 
-// certificate names where the sidecar has the certificate of the application from.
+// certificate says where the sidecar gets the application's certificate from.
 func (w *workload) certificate() string {
 	if name := w.Settings.TLSInSecret; name != "" {
 		return "Secret " + name
@@ -189,7 +189,7 @@ func (w *workload) port(p transformer.CapturePort) {
 	}
 }
 
-// leads says what leads calls to a captured port.
+// leads says how calls reach a captured port.
 func (w *workload) leads(p transformer.CapturePort) string {
 	way := "Istio's Envoy passes its calls to the sidecar"
 	if w.Config.Inbound == "service" {

@@ -46,17 +46,17 @@ func (w *workload) outbound() {
 	w.hosts()
 }
 
-// bothHalves says how the other half of the sidecar is had, too.
+// bothHalves returns the fix that adds the other half of the sidecar.
 func (w *workload) bothHalves() string {
 	fix := "set " + proxyType + ": dual"
-	if w.Settings.ProxyProtocol == "tcp" { // which is for inbound calls alone
+	if w.Settings.ProxyProtocol == "tcp" { // tcp is for inbound calls only
 		fix += fmt.Sprintf(", and %sproxy-protocol: tcp:http", contract.SidecarPrefix)
 	}
 	return fix
 }
 
-// earlyFix says how calls of init containers are captured: by the hosts file alone, and
-// only if they start after the sidecar.
+// earlyFix returns the fix for calls of init containers: only the hosts file captures them, and
+// only in containers that start after the sidecar.
 func (w *workload) earlyFix() string {
 	var needs []string
 	if w.Config.Sidecar == "classic" {
@@ -68,7 +68,7 @@ func (w *workload) earlyFix() string {
 	if len(w.Hosts) == 0 {
 		needs = append(needs, "name the hosts in "+captureHosts)
 	}
-	if len(needs) == 0 { // as for one that mounts a hosts file of its own
+	if len(needs) == 0 { // for example, the container mounts another hosts file
 		needs = []string{"see what else is said here of the hosts file"}
 	}
 	return "if their calls matter: " + strings.Join(needs, ", and ")
@@ -117,7 +117,7 @@ func (w *workload) container(x transformer.CaptureContainer) {
 	}
 }
 
-// past says which calls of a container go past the sidecar by NO_PROXY.
+// past reports which calls of a container bypass the sidecar because of NO_PROXY.
 func (w *workload) past(x transformer.CaptureContainer, about transformer.Results) {
 	if kept, ok := find(about, transformer.CodeNoProxyKept); ok {
 		w.say(check.Outbound, check.Unknown, kept.Code(), "see that it has localhost and 127.0.0.1, and no host whose calls are to be captured", "%s", before(kept.Message, "; localhost"))
@@ -133,7 +133,7 @@ func (w *workload) past(x transformer.CaptureContainer, about transformer.Result
 	w.say(check.Outbound, state, code, "take them out of NO_PROXY, or set the option captureNoProxy to true", "container %s: calls of %s go past the sidecar, by NO_PROXY", x.Name, some(x.Past))
 }
 
-// before returns what stands in a message before its own advice.
+// before returns the part of a message before its own advice.
 func before(message, advice string) string {
 	message, _, _ = strings.Cut(message, advice)
 	return message
@@ -210,7 +210,7 @@ func (w *workload) tls() {
 	}
 }
 
-// lacksTruststore tells whether a container runs Java that would trust no CA of ours.
+// lacksTruststore reports whether a container runs Java that does not trust the sidecar's CA.
 func lacksTruststore(x transformer.CaptureContainer) bool {
 	runs, known := runtimeOf(x)
 	return known && runs.java && !x.JavaProxy && !x.JavaTrust && !x.Init
@@ -223,7 +223,7 @@ func inNamespace(ns string) string {
 	return " -n " + ns
 }
 
-// changeFilters is the fix where filters leave out a whole direction.
+// changeFilters is the fix if filters leave out a whole direction.
 const changeFilters = "change the filters, which are listed below"
 
 // filters says which exchanges are left out, how much of a body is kept, and what a ConfigMap may change
@@ -272,7 +272,7 @@ func (w *workload) filters() {
 	}
 }
 
-// sink says where recordings go, and what is lost if they stay.
+// sink says where recordings go, and what is lost if they stay in the pod.
 func (w *workload) sink() {
 	size := w.SinkSize
 	switch {

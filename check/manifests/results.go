@@ -11,18 +11,18 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// about is one row of the table of what a render's results are to a check.
+// about is a row of a table: which finding a check makes of a render's result.
 type about struct {
 	area  string
 	state check.State
-	fix   string // in place of the reason's help
-	// advice is what the message's own advice begins with, which is the fix unless there is
-	// another one; "" if it has none.
+	fix   string // replaces the reason's help
+	// advice is the beginning of the message's own advice, which becomes the fix unless the row has
+	// one; "" if the message has no advice.
 	advice string
 }
 
-// said are results that other findings say, or that change nothing of what is captured.
-// Errors among them are said all the same.
+// said has the codes of results that other findings cover, or that change nothing of what is
+// captured. Errors with these codes still become findings.
 var said = map[transformer.Code]bool{
 	transformer.CodeInjected:           true,
 	transformer.CodeUndone:             true,
@@ -65,7 +65,7 @@ var said = map[transformer.Code]bool{
 	transformer.CodeReplayEmptied:     true,
 }
 
-// results is the table. An error is a problem whatever its row says.
+// results is that table. An error is a problem, whatever its row has.
 var results = map[transformer.Code]about{
 	transformer.CodeNotWritten:  {check.Capture, check.Unknown, "mend the errors of the other objects", ""},
 	transformer.CodeIgnored:     {check.Capture, check.LeftOut, "", ""},
@@ -157,7 +157,7 @@ var results = map[transformer.Code]about{
 	transformer.CodeReplayIgnored:  {check.Replay, check.LeftOut, "remove the annotation by which it is left alone", ""},
 }
 
-// findings returns what a result is to a check: one finding, or none.
+// findings returns the finding that a check makes of a result, or none.
 func findings(subject string, r transformer.Result) []check.Finding {
 	code := r.Code()
 	reason := transformer.Reasons()[code]
@@ -170,7 +170,7 @@ func findings(subject string, r transformer.Result) []check.Finding {
 		row.state = check.Problem
 	case said[code]:
 		return nil
-	case !known: // of replays, and warnings that are to come
+	case !known: // replays, and warnings that this table does not list yet
 		row = about{area: areaOf(code), state: check.Unknown}
 	case reason.Skip && r.Severity == transformer.Info: // of an owner that is in the input
 		row.state = check.LeftOut
@@ -185,7 +185,7 @@ func findings(subject string, r transformer.Result) []check.Finding {
 	help, otherwise := fixOf(reason.Help)
 	if found, allowed, ok := cutAllowed(f.Found); ok {
 		f.Found = found
-		if help == "" || strings.Contains(help, " here") { // it would send the reader to what was cut off
+		if help == "" || strings.Contains(help, " here") { // the help refers to the part that was cut off
 			help = at(r) + "allowed: " + allowed
 		}
 	}
@@ -199,9 +199,9 @@ func findings(subject string, r transformer.Result) []check.Finding {
 	return []check.Finding{f}
 }
 
-// fixOf makes a fix of the help of a reason. The help was written for a report, and refers to a result; a
-// finding shows the result's message itself. So sentences about the result are left out. If there are no
-// others, otherwise is the fix that the first of them stands for.
+// fixOf makes a fix from the help of a reason. The help was written for a report, and refers to a
+// result; a finding already shows the result's message. So fixOf drops sentences about the result.
+// If no other sentence remains, otherwise is the fix that replaces them.
 func fixOf(help string) (fix, otherwise string) {
 	var kept []string
 	for sentence := range strings.SplitSeq(strings.TrimSuffix(help, "."), ". ") {
@@ -214,7 +214,7 @@ func fixOf(help string) (fix, otherwise string) {
 	return clause(strings.Join(kept, ". ")), otherwise
 }
 
-// aboutResults are the fixes for help that only says what is in the result.
+// aboutResults has the fixes for help that only says what the result shows.
 var aboutResults = map[string]string{
 	"gives the line":   "correct that line",
 	"gives the reason": "change it as is said here",
@@ -228,10 +228,10 @@ var aboutResults = map[string]string{
 var here = strings.NewReplacer("Follow the advice in the result: add", "Add", "what the result lists", "what is listed here", "that the result lists", "listed here",
 	"that the result names", "named here", "that the result gives", "given here", "in the result", "named here")
 
-// names are written large wherever they stand.
+// names keep their capital in the middle of a sentence.
 var names = []string{"Envoy", "Helm", "Istio", "Java", "Knative", "Kubernetes", "Linkerd", "Tapedeck"}
 
-// clause makes a sentence one that stands behind a colon or an arrow.
+// clause turns a sentence into a clause that can follow a colon or an arrow.
 func clause(sentence string) string {
 	sentence = strings.TrimSuffix(sentence, ".")
 	if word, _, _ := strings.Cut(sentence, " "); slices.Contains(names, strings.TrimSuffix(word, "'s")) {
@@ -244,7 +244,7 @@ func clause(sentence string) string {
 	return sentence
 }
 
-// at names the field of a result, for what stands behind it.
+// at returns the path of a result's field and a colon, to write before a text; "" if it has none.
 func at(r transformer.Result) string {
 	if r.Field == nil || r.Field.Path == "" {
 		return ""
@@ -252,7 +252,7 @@ func at(r transformer.Result) string {
 	return r.Field.Path + ": "
 }
 
-// cutAllowed parts a message from what it says is allowed.
+// cutAllowed splits a message before the part that says what is allowed.
 func cutAllowed(message string) (before, allowed string, ok bool) {
 	for _, mark := range []string{"; allowed: ", ", allowed: "} {
 		if before, allowed, ok = strings.Cut(message, mark); ok {
@@ -262,7 +262,7 @@ func cutAllowed(message string) (before, allowed string, ok bool) {
 	return message, "", false
 }
 
-// areaOf is the area of a result that has no row.
+// areaOf returns the area of a result that has no row.
 func areaOf(code transformer.Code) string {
 	if strings.HasPrefix(string(code), "replay-") || strings.HasPrefix(string(code), "snapshot-") {
 		return check.Replay

@@ -11,19 +11,19 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A runtime is a guess of what a container runs.
+// runtime is a guess about the program that a container runs.
 type runtime struct {
 	name string
-	// by says what shows it.
+	// by is the evidence for it.
 	by string
-	// reads tells whether it reads proxy variables.
+	// reads tells whether the program reads proxy variables.
 	reads bool
-	// java tells that flags lead it to the sidecar.
+	// java is set if JVM flags send its calls to the sidecar.
 	java bool
 }
 
-// hint is one row of the table of what shows a runtime. A row matches by the last part of
-// an image's name, the program that the command runs, or the name of a variable.
+// hint is a row of the table of evidence. A row matches the last part of an image's name, the
+// program that the command runs, or the name of a variable.
 type hint struct {
 	name      string
 	image     *regexp.Regexp
@@ -36,14 +36,15 @@ type hint struct {
 func always(string) (bool, bool) { return true, true }
 func never(string) (bool, bool)  { return false, true }
 
-// ends matches images whose names end in one of some words, perhaps with a version or a
-// distribution behind. What has more behind is something else: node-exporter, kafka-exporter.
+// ends matches images whose names end in one of the words, perhaps followed by a version or a
+// distribution. A name with any other ending is another program, such as node-exporter or
+// kafka-exporter.
 func ends(words string) *regexp.Regexp {
 	return regexp.MustCompile(`^(?:.*[-_])?(?:` + words + `)(?:[-_]?(?:[\d.]+|jre|jdk|fpm|alpine|slim|debian\d*|ubi\d*))*$`)
 }
 
-// hints is the table. The first row that matches counts. A program of Go, which has no
-// image of its own, is not to be told.
+// hints is that table. The first row that matches decides. A Go program can't be recognised,
+// because its image has no typical name.
 var hints = []hint{
 	{name: "Java", image: ends(`openjdk|java|jre|jdk|temurin|corretto|amazoncorretto|zulu|tomcat|jetty|wildfly|keycloak|kafka|zookeeper|elasticsearch|cassandra|solr|activemq|jenkins`), programs: []string{"java"},
 		variables: []string{"JAVA_TOOL_OPTIONS", "JAVA_OPTS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_HOME", "JVM_OPTS", "SPRING_PROFILES_ACTIVE", "CATALINA_OPTS"}, reads: never, java: true},
@@ -58,7 +59,8 @@ var hints = []hint{
 // nodeVersion matches the version of a tag such as 22.21.1-alpine.
 var nodeVersion = regexp.MustCompile(`^v?(\d+)(?:\.(\d+))?`)
 
-// nodeReads tells by a tag whether Node.js reads proxy variables: from 22.21 and 24 on.
+// nodeReads tells from a tag whether Node.js reads proxy variables, which it does from 22.21 and 24
+// on.
 func nodeReads(tag string) (reads, sure bool) {
 	m := nodeVersion.FindStringSubmatch(tag)
 	if m == nil {
@@ -77,7 +79,8 @@ func nodeReads(tag string) (reads, sure bool) {
 	return m[2] != "", m[2] != "" // 22 alone may be an old 22
 }
 
-// runtimeOf guesses what a container runs; false where nothing shows it, or its version.
+// runtimeOf guesses what a container runs. It returns false if nothing shows the program, or its
+// version.
 func runtimeOf(c transformer.CaptureContainer) (runtime, bool) {
 	name, tag := imageName(c.Image)
 	programs := programsOf(c.Program)
@@ -96,7 +99,7 @@ func runtimeOf(c transformer.CaptureContainer) (runtime, bool) {
 			continue
 		}
 		if !h.image.MatchString(name) {
-			tag = "" // of something else
+			tag = "" // it is the tag of another program
 		}
 		var sure bool
 		r.reads, sure = h.reads(tag)
@@ -108,8 +111,8 @@ func runtimeOf(c transformer.CaptureContainer) (runtime, bool) {
 // starters are programs that run another one, which their arguments name.
 var starters = []string{"sh", "bash", "ash", "env", "tini", "dumb-init"}
 
-// programsOf returns the names of what a command may run: its first word, or any word that a
-// starter is given.
+// programsOf returns the names of the programs that a command may run: its first word, or any
+// argument of a starter.
 func programsOf(command []string) (names []string) {
 	for _, words := range command {
 		for _, word := range strings.Fields(words) {
@@ -122,7 +125,7 @@ func programsOf(command []string) (names []string) {
 	return names
 }
 
-// imageName parts an image's reference into the last part of its name, and its tag.
+// imageName splits an image's reference into the last part of its name and its tag.
 func imageName(ref string) (name, tag string) {
 	ref, _, _ = strings.Cut(ref, "@")
 	name, tag, _ = strings.Cut(path.Base(ref), ":")

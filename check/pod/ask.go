@@ -28,11 +28,11 @@ const (
 	maxQuoted = 100
 )
 
-// client asks an admin port.
+// client sends requests to an admin port.
 type client struct {
 	base     string
 	http     *http.Client
-	patience time.Duration // patience, but in a test
+	patience time.Duration // the constant, except in tests
 }
 
 // newClient checks the URL, and returns a client for it.
@@ -121,8 +121,8 @@ func (c *client) get(ctx context.Context, path string, max int64) (a answer, err
 // observation has the answers of the admin port at one time.
 type observation struct {
 	metrics  metrics
-	status   *status.Status // nil: it gives none
-	noStatus string         // why
+	status   *status.Status // nil: the sidecar sent none
+	noStatus string         // the reason
 }
 
 // sameProcess reports whether a later observation is of the same process.
@@ -136,7 +136,7 @@ func (o observation) sameProcess(later observation) bool {
 	return o.status == nil || later.status == nil || o.status.Started.Equal(later.status.Started)
 }
 
-// observe asks once for everything.
+// observe makes the two requests of one observation.
 func (c *client) observe(ctx context.Context) (observation, error) {
 	counters, err := c.get(ctx, "/metrics", maxMetrics)
 	if err != nil {
@@ -197,7 +197,7 @@ func (c *client) failed(ctx context.Context, path string, most int64, err error)
 // forward explains how to reach a pod's admin port.
 var forward = fmt.Sprintf("to check a pod, let `kubectl port-forward -n NAMESPACE pod/POD %[1]d` run, and give http://localhost:%[1]d", contract.AdminPort)
 
-// strangers are other programs that may answer, by a prefix of their metrics.
+// strangers are other programs that may answer. A prefix of their metrics identifies them.
 var strangers = []struct{ prefix, what string }{
 	{"tapedeck_collector_", "a collector"},
 	{"tapedeck_mock_", "the responder of a mock"},

@@ -12,12 +12,12 @@ import (
 
 // half has the facts and the fixes for one direction.
 type half struct {
-	direction         string // as labels have it
+	direction         string // the value of the label in metrics
 	name              string
-	absent            string       // the fix where that half doesn't run
-	half              *status.Half // nil: it doesn't run, or nobody knows
-	none, unfinished  string       // the fixes where nothing came, and where nothing was recorded of what came
-	refused           string       // the fix where the target can't be connected to
+	absent            string       // the fix if that half doesn't run
+	half              *status.Half // nil: it doesn't run, or the sidecar doesn't report it
+	none, unfinished  string       // the fixes if nothing came, and if something came but nothing was recorded
+	refused           string       // the fix if the target can't be reached
 	connected, listed count        // connections and exchanges
 }
 
@@ -111,7 +111,7 @@ func (s *seen) direction(h half) []finding {
 	if failed := s.count("tapedeck_connections_failed_total", "direction", h.direction); failed.all > 0 {
 		found += fmt.Sprintf("; %.0f did not end in order", failed.all)
 	}
-	moved := s.count("tapedeck_bytes_total", "direction", h.direction) // also on connections that are older
+	moved := s.count("tapedeck_bytes_total", "direction", h.direction) // includes bytes on older connections
 	broken := s.unreachable(h)
 	switch {
 	case h.connected.all == 0 && s.status == nil:
@@ -164,7 +164,7 @@ func (s *seen) unreachable(h half) []finding {
 	return []finding{{state, fmt.Sprintf("%s could not be connected to, %s: %s", oneline.Text(f.Target, maxQuoted), s.when(f.Time), lastWords(f.Error)), h.refused}}
 }
 
-// lastWords returns an error's text without the part that the finding already has.
+// lastWords returns an error's text without the part that the finding already shows.
 func lastWords(text string) string {
 	text = oneline.Text(text, status.MaxText)
 	if _, rest, ok := strings.Cut(text, ": dial tcp "); ok {

@@ -23,8 +23,8 @@ type sample struct {
 	value  float64
 }
 
-// parse reads Prometheus' text format. Samples that no sidecar has are left out: histograms,
-// and values below 0 or beyond all bounds.
+// parse reads Prometheus' text format. It leaves out samples that no sidecar writes: histograms,
+// and values that are negative or too large.
 func parse(text []byte) (metrics, error) {
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
@@ -35,7 +35,7 @@ func parse(text []byte) (metrics, error) {
 	for name, f := range families {
 		for _, one := range f.GetMetric() {
 			v, ok := valueOf(one)
-			if !ok || !(v >= 0 && v < math.MaxInt64) { // not a number is neither
+			if !ok || !(v >= 0 && v < math.MaxInt64) { // this rejects NaN, too
 				continue
 			}
 			labels := map[string]string{}
@@ -60,8 +60,8 @@ func valueOf(m *dto.Metric) (float64, bool) {
 	return 0, false
 }
 
-// sum adds up the samples that have all of the labels, given as name, value, …. false: there
-// are none.
+// sum adds up the samples that have all of the labels, given as name, value, …. ok is false if
+// there are none.
 func (m metrics) sum(name string, labels ...string) (sum float64, ok bool) {
 	for _, s := range m[name] {
 		if s.has(labels) {
@@ -80,7 +80,7 @@ func (s sample) has(labels []string) bool {
 	return true
 }
 
-// has tells whether any metric's name begins so.
+// has reports whether any metric's name begins with the prefix.
 func (m metrics) has(prefix string) bool {
 	for name := range m {
 		if strings.HasPrefix(name, prefix) {

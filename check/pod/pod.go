@@ -71,13 +71,13 @@ func Check(ctx context.Context, at *url.URL, o Options) (check.Report, error) {
 	return s.report(), nil
 }
 
-// seen is what was observed: now, and before.
+// seen has what was observed: the current state, and the metrics from before.
 type seen struct {
 	observation
-	at        string        // where
-	before    metrics       // at the beginning of the time that it was watched
-	watched   time.Duration // 0: it was looked at once
-	restarted bool          // meanwhile
+	at        string        // the sidecar's address
+	before    metrics       // when watching began; nil if the check looked once
+	watched   time.Duration // 0 if the check looked once
+	restarted bool          // while the pod was watched
 }
 
 // judges look at one area each, in the order of the report.
@@ -94,7 +94,7 @@ var judges = []struct {
 	{check.Filters, (*seen).filters},
 }
 
-// finding is a [check.Finding] without what all of an area have in common.
+// finding is a [check.Finding] without the fields that all findings of an area share.
 type finding struct {
 	state      check.State
 	found, fix string
@@ -113,10 +113,10 @@ func (s *seen) report() (r check.Report) {
 	return r
 }
 
-// count is a counter.
+// count is the value of a counter.
 type count struct {
-	all, now float64 // since the start, and while it was watched
-	ok       bool    // there is such a counter
+	all, now float64 // since the start, and while the pod was watched
+	ok       bool    // the counter exists
 }
 
 // count adds up the samples of a counter that have all of the labels, given as name, value, ….
@@ -125,14 +125,15 @@ func (s *seen) count(name string, labels ...string) (c count) {
 	c.now = c.all
 	if s.before != nil {
 		before, _ := s.before.sum(name, labels...)
-		if c.now -= before; c.now < 0 { // another process counts anew
+		if c.now -= before; c.now < 0 { // another process began at 0
 			c.now = c.all
 		}
 	}
 	return c
 }
 
-// recent is what a verdict rests on: what happened while the pod was watched, or else since the start.
+// recent returns the number on which a verdict is based: while the pod was watched, or else since
+// the start.
 func (s *seen) recent(c count) float64 {
 	if s.before != nil {
 		return c.now
@@ -148,7 +149,7 @@ func (s *seen) times(c count, noun string) string {
 	return fmt.Sprintf("%s in %v, %.0f since the start", number(c.now, noun), s.watched, c.all)
 }
 
-// number is a number with its noun.
+// number returns a number with its noun.
 func number(n float64, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -167,7 +168,7 @@ func (s *seen) when(t time.Time) string {
 	return "just now"
 }
 
-// span is a time in its largest unit.
+// span returns a time in its largest unit.
 func span(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -180,11 +181,11 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
-// lately is how long a failure counts after it happened, when a pod is looked at once.
+// lately is the age up to which a failure counts, when the check looks once.
 const lately = 5 * time.Minute
 
-// isRecent tells whether a verdict may rest on what happened at a time: it happened while the pod was
-// watched, or lately.
+// isRecent reports whether something happened recently enough for a verdict: while the pod was
+// watched or, if the check looks once, lately.
 func (s *seen) isRecent(t time.Time) bool {
 	if s.status == nil {
 		return false
@@ -195,8 +196,8 @@ func (s *seen) isRecent(t time.Time) bool {
 	return s.status.Time.Sub(t) <= lately
 }
 
-// kubeName is what may stand in a command that somebody copies: a sidecar could name its pod
-// so that a shell does more.
+// kubeName matches names that are safe in a command that somebody copies. A sidecar could report a
+// name that makes a shell do more.
 var kubeName = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*)/([a-z0-9][a-z0-9.-]*)$`)
 
 // names returns the namespace and the pod's name, or placeholders.
@@ -209,13 +210,13 @@ func (s *seen) names() (namespace, pod string) {
 	return "NAMESPACE", "POD"
 }
 
-// logs is the command that shows the sidecar's log.
+// logs returns the command that shows the sidecar's log.
 func (s *seen) logs() string {
 	namespace, pod := s.names()
 	return fmt.Sprintf("`kubectl logs -n %s %s -c %s`", namespace, pod, contract.Container)
 }
 
-// causes puts what may be wrong in order, the likeliest first.
+// causes lists possible causes, the most likely one first.
 func causes(first string, then ...string) string {
 	var b strings.Builder
 	b.WriteString(first)
@@ -229,18 +230,18 @@ func causes(first string, then ...string) string {
 	return b.String()
 }
 
-// older is the fix where a sidecar doesn't say what a check wants to know.
+// older is the fix if the sidecar is too old to report what a check needs.
 const older = "render with an image of this release. If this is the port of PROMETHEUS_PORT, forward port 4100 instead"
 
-// lacks is the finding about what a sidecar doesn't count.
+// lacks returns the finding for something that the sidecar doesn't count.
 func lacks(what string) []finding {
 	return []finding{{check.Unknown, "this sidecar doesn't count " + what + ": it is older than this check", older}}
 }
 
-// raiseMemory is the fix where memory is short.
+// raiseMemory is the fix if memory is short.
 const raiseMemory = "raise the annotation " + contract.SidecarPrefix + "memory-limit"
 
-// capture is about the sidecar as a whole.
+// capture judges the sidecar as a whole.
 func (s *seen) capture() []finding {
 	var all []finding
 	add := func(state check.State, found, fix string) { all = append(all, finding{state, found, fix}) }

@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
 
-// sink judges whether recordings arrive where they are to go.
+// sink judges whether recordings reach their destination.
 func (s *seen) sink() (all []finding) {
 	up, ok := s.metrics.sum("tapedeck_sink_up")
 	if !ok {
@@ -42,7 +42,8 @@ func (s *seen) sink() (all []finding) {
 	return []finding{{check.OK, fmt.Sprintf("%s takes recordings, and goes with the pod: %s in complete segments, %.0f pending", where, number(written, "exchange"), pending), ""}}
 }
 
-// ships tells whether there is a collector. Only a sidecar that has one counts segments that wait.
+// ships reports whether there is a collector. Only a sidecar with a collector counts waiting
+// segments.
 func (s *seen) ships() bool {
 	if s.status != nil && s.status.Sink != nil {
 		return s.status.Sink.Collector != nil
@@ -51,7 +52,7 @@ func (s *seen) ships() bool {
 	return ok
 }
 
-// collector judges whether a collector takes segments.
+// collector judges whether the collector accepts segments.
 func (s *seen) collector(up bool) []finding {
 	shipped, failures := s.count("tapedeck_segments_shipped_total"), s.count("tapedeck_ship_failures_total")
 	waiting, _ := s.metrics.sum("tapedeck_spool_segments")
@@ -65,7 +66,7 @@ func (s *seen) collector(up bool) []finding {
 	}
 	waits := fmt.Sprintf("; %s and %s wait", number(waiting, "complete segment"), number(pending, "exchange"))
 	failing := failed != nil && failed.Time.After(last)
-	if s.status == nil { // an older sidecar says only what lasts, and what it has counted
+	if s.status == nil { // an older sidecar reports only lasting failures and its counters
 		failing = failures.all > 0 && (!up || shipped.all == 0)
 	}
 	if failing {
@@ -81,16 +82,16 @@ func (s *seen) collector(up bool) []finding {
 	return []finding{{check.OK, fmt.Sprintf("%s stored %s%s", what, s.times(shipped, "segment"), waits), ""}}
 }
 
-// unshipped says why a collector takes nothing.
+// unshipped explains why a collector accepts nothing.
 func (s *seen) unshipped(what string, up bool, failed *status.Failure, failures count, waits string) []finding {
-	state := check.Partly // it may be a passing failure
+	state := check.Partly // the failure may be temporary
 	if !up {
 		state = check.Problem
 	}
 	if failed != nil {
 		return []finding{{state, fmt.Sprintf("%s did not take what was sent, %s: %s%s", what, s.when(failed.Time), oneline.Text(failed.Error, status.MaxText), waits), s.shipFix(failed.Reason)}}
 	}
-	// An older sidecar tells the reasons, and not which came last.
+	// An older sidecar reports the reasons, but not which came last.
 	reasons := s.metrics.values("tapedeck_ship_failures_total", "reason")
 	if len(reasons) == 1 {
 		return []finding{{state, fmt.Sprintf("%s did not take what was sent, for the reason %s: %s%s", what, list(reasons), s.times(failures, "attempt"), waits), s.shipFix(reasons[0])}}
@@ -108,10 +109,11 @@ func (s *seen) shipFix(code string) string {
 	return "the reason, and what to do, are in " + s.logs()
 }
 
-// losses are what was captured, or to be captured, and is not in the recording. A label names its reason.
+// losses are the ways in which captured traffic, or traffic to be captured, is missing from the
+// recording. A label has the reason.
 var losses = []struct {
 	metric, reason string // "" for all reasons
-	shipped        bool   // it is a loss only where a collector was to have it
+	shipped        bool   // it is a loss only if there is a collector
 	state          check.State
 	noun, found    string
 	fix            string
@@ -142,12 +144,12 @@ var losses = []struct {
 	{"log_lines_dropped_total", "", false, check.LeftOut, "line", "dropped from the log, because nobody read it in time", "have something read the container's stderr"},
 }
 
-// leaveOut is the fix where a connection can't be recorded as what it is.
+// leaveOut is the fix if a connection can't be recorded in its protocol.
 const leaveOut = "leave its host out by the annotation " + contract.OwnPrefix + "capture-exclude if it is no traffic to record"
 
-// losses judges what is lost.
+// losses reports what was lost.
 func (s *seen) losses() (all []finding) {
-	known := map[string]count{} // by metric: what has a row by its reason
+	known := map[string]count{} // by metric: the sum of the rows with a reason
 	missing, earlier := "", 0.0
 	for _, row := range losses {
 		name := "tapedeck_" + row.metric
@@ -194,7 +196,7 @@ func (s *seen) losses() (all []finding) {
 	return all
 }
 
-// filters are what is left out on purpose.
+// filters reports what is left out on purpose.
 func (s *seen) filters() (all []finding) {
 	for _, row := range []struct{ metric, reason, found, fix string }{
 		{"exchanges_left_out_total", "filtered", "left out by rules", "to keep them, change the annotations " + contract.OwnPrefix + "capture-include and capture-exclude, or the ConfigMap in their place"},

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
-// outcomes are those of TLS that somebody should know of, the gravest first. Several outcomes of a row mean
-// the same.
+// outcomes are the outcomes of TLS that somebody should look at, the gravest first. The outcomes of
+// a row mean the same.
 var outcomes = []struct {
 	direction string
 	are       []intercept.Outcome
@@ -51,7 +51,7 @@ var outcomes = []struct {
 
 func fixed(text string) func(*seen) string { return func(*seen) string { return text } }
 
-// trustFix says how an application is made to trust the CA.
+// trustFix says how to make an application trust the CA.
 func (s *seen) trustFix() string {
 	dir := path.Dir(contract.CABundle)
 	if s.status != nil && s.status.TLS != nil && s.status.TLS.Trust != "" {
@@ -65,13 +65,13 @@ func (s *seen) trustFix() string {
 		"docs/trust-variables.md has the variable of each runtime")
 }
 
-// caFix says how a CA is made.
+// caFix says how to make a CA.
 func (s *seen) caFix() string {
 	namespace, _ := s.names()
 	return fmt.Sprintf("make one with `tapedeck ca --output ca.yaml && kubectl apply -n %s -f ca.yaml`, unless cert-manager does, and restart the pod", namespace)
 }
 
-// caNotice is how long before it expires a CA is something to do about.
+// caNotice is how long before the end of a CA the check warns.
 const caNotice = 14 * 24 * time.Hour
 
 func (s *seen) tls() (all []finding) {
@@ -117,7 +117,7 @@ func (s *seen) tls() (all []finding) {
 	return append(all, s.caEnd()...)
 }
 
-// ca judges whether outbound TLS can be looked into.
+// ca judges whether outbound TLS can be decrypted.
 func (s *seen) ca() []finding {
 	t := s.status.TLS
 	switch {
@@ -143,7 +143,7 @@ func (s *seen) trustFiles() []finding {
 		"mend the volume that is mounted at " + oneline.Text(t.Trust, maxQuoted) + ", and restart the pod"}}
 }
 
-// caEnd is about a CA that will expire.
+// caEnd warns of a CA that will expire.
 func (s *seen) caEnd() []finding {
 	end, ok := s.metrics.sum("tapedeck_ca_expiry_timestamp_seconds")
 	if !ok {
@@ -154,7 +154,7 @@ func (s *seen) caEnd() []finding {
 		now = s.status.Time
 	}
 	left := time.Unix(int64(end), 0).Sub(now)
-	if left <= 0 && s.status == nil { // or else the state of the CA says so
+	if left <= 0 && s.status == nil { // otherwise the CA's state reports it
 		return []finding{{check.Problem, "the CA has expired: outbound TLS passes untouched", s.caFix()}}
 	}
 	if left > 0 && left < caNotice {
@@ -163,7 +163,7 @@ func (s *seen) caEnd() []finding {
 	return nil
 }
 
-// noted lists the hosts of outcomes, with what the peers said.
+// noted lists the hosts that had these outcomes, with the errors that their peers sent.
 func (s *seen) noted(direction string, are []intercept.Outcome) string {
 	if s.status == nil {
 		return ""

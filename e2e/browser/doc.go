@@ -2,6 +2,6 @@
 //
 //	report ──▶ HTML ──▶ server on loopback ──▶ Chromium ──▶ what it asked for, said and shows
 //
-// It skips, saying so, where there is no Chromium: Debian's package chromium has one. It
-// is a module of its own because of chromedp, which drives it.
+// If Chromium is not installed, the tests skip and say so; Debian has it in the package chromium.
+// This is a separate module because of chromedp, which drives Chromium.
 package browser

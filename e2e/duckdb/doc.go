@@ -1,12 +1,12 @@
-// Package duckdb has a real DuckDB query a recording that the real writer made:
-// 100,000 exchanges of every protocol, from several pods, hours and clusters.
+// Package duckdb queries a recording of the real writer with a real DuckDB: 100,000 exchanges of
+// every protocol, from several pods, hours and clusters.
 //
 //	spool ──▶ recordings/cluster=…/…jsonl.zst ──▶ DuckDB ─┐
 //	  └─────▶ what was written, in memory ────────────────┴▶ the same answers
 //
-// docs_test.go runs every query that docs/queries.md and docs/recording-format.md show,
-// and compares its answer with what Go computes. drift_test.go lets files differ from
-// each other, and from the columns file.
+// docs_test.go runs every query that docs/queries.md and docs/recording-format.md show, and
+// compares its answer with what Go computes. drift_test.go queries files that differ from each
+// other, and from the columns file.
 //
-// It is a module of its own because DuckDB is C++: it takes CGO_ENABLED=1 and g++.
+// It is a separate module because DuckDB is C++, and needs CGO_ENABLED=1 and g++.
 package duckdb

@@ -14,8 +14,8 @@
 // that its own loop was interrupted, too. Where the signal does not end it, as in
 // a container's first process, it exits with that code.
 //
-// The package imports the standard library alone. It is the one place but main
-// that exits.
+// The package imports the standard library alone. Apart from main, only this package exits the
+// process.
 package signals
 
 import (
@@ -29,7 +29,7 @@ import (
 	"time"
 )
 
-// received is the cause with which a context ends.
+// received is the cause of a context that a signal ended.
 type received struct{ syscall.Signal }
 
 func (r received) Error() string { return r.Signal.String() }
@@ -69,16 +69,16 @@ func Received(ctx context.Context) (s syscall.Signal, ok bool) {
 	return r.Signal, ok
 }
 
-// AtOnce ends the process with the signal that ends ctx, which Notify made. It
-// returns the context for what runs until then, which does not end with ctx: a
-// command that saw it end would report that instead.
+// AtOnce makes the signal that ends ctx, which Notify made, end the process at once. The context
+// that it returns does not end with ctx, because a command that saw it end would report that
+// instead.
 func AtOnce(ctx context.Context) context.Context {
 	context.AfterFunc(ctx, func() { Follow(ctx) })
 	return context.WithoutCancel(ctx)
 }
 
-// Follow ends the process with the signal that ended ctx, which Notify made. It returns
-// if none did. Commands call it that cleaned up first.
+// Follow ends the process with the signal that ended ctx, which Notify made. It returns if no
+// signal did. Commands call it after they have cleaned up.
 func Follow(ctx context.Context) {
 	var r received
 	if errors.As(context.Cause(ctx), &r) {
@@ -86,8 +86,8 @@ func Follow(ctx context.Context) {
 	}
 }
 
-// LastWords writes why a command failed, for a second at most: nobody may read it,
-// and the command has to end.
+// LastWords writes why a command failed. It gives up after a second, because the command has to end
+// even if nobody reads the text.
 func LastWords(w io.Writer, program string, err error) {
 	said := make(chan struct{})
 	go func() {
@@ -104,7 +104,7 @@ func LastWords(w io.Writer, program string, err error) {
 func endBy(sig syscall.Signal) {
 	signal.Reset(sig)
 	if self, err := os.FindProcess(os.Getpid()); err == nil && os.Getpid() != 1 && self.Signal(sig) == nil {
-		time.Sleep(100 * time.Millisecond) // for the signal to arrive; it may be one that is ignored
+		time.Sleep(100 * time.Millisecond) // the signal needs time to arrive, and may be ignored
 	}
 	os.Exit(128 + int(sig))
 }

@@ -4,8 +4,8 @@ package terminal
 
 import "os"
 
-// Is tells whether a stream is a terminal. /dev/null is a device as terminals are, and no
-// terminal: services, containers and CI jobs read from it.
+// Is reports whether a stream is a terminal. /dev/null is a device, too, but not a terminal:
+// services, containers and CI jobs read from it.
 func Is(stream any) bool {
 	file, ok := stream.(*os.File)
 	if !ok {

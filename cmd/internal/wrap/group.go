@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// group is a command that runs and, if it has a process group of its own, what it started.
+// group is a running command and, if it has its own process group, all processes in that group.
 type group struct {
 	cmd  *exec.Cmd
 	own  bool
-	told bool // to end: a shell has what runs in the background ignore SIGINT
+	told bool // to end; SIGINT does not count, because a shell's background jobs ignore it
 }
 
-// signal signals them. An error says that they have ended.
+// signal sends a signal to them. It ignores errors, which mean that the processes have ended.
 func (g *group) signal(s syscall.Signal) {
 	g.told = g.told || s == syscall.SIGTERM || s == syscall.SIGKILL
 	if g.own {

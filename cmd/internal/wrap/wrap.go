@@ -1,18 +1,17 @@
-// Package wrap runs a command on this machine with its outbound traffic sent through a
-// proxy of ours, as a rendered pod's is.
+// Package wrap runs a command on this machine and sends its outbound traffic through a proxy of
+// Tapedeck, as in a rendered pod.
 //
 //	environment ─▶ proxy variables, trust variables ─▶ command
 //	signals     ─▶ the same signals                 ─▶ command and what it started
 //	              its status                        ◀─ command
 //
-// The certificate of a CA that lives as long as the run is written to a private directory,
-// which is removed afterwards; the key of the CA is written nowhere.
+// A private directory has the certificate of the run's CA, and is removed afterwards. The key of
+// the CA is never written.
 //
-// A command that no person at a terminal talks to runs in a process group of its own, and
-// nothing of the group outlives the run. At a terminal it stays in the foreground, where keys
-// reach all that it started. The package imports
-// transformer for the table of variables, cmd/internal/signals and terminal, proxy/ca, proxy/trust and
-// the standard library.
+// A command without a person at a terminal runs in a process group, and nothing in this group
+// outlives the run. At a terminal, the command stays in the foreground, so that keys reach
+// everything that it started. The package imports transformer for the table of variables,
+// cmd/internal/signals and terminal, proxy/ca, proxy/trust and the standard library.
 package wrap
 
 import (
@@ -46,8 +45,8 @@ type CA struct {
 	Dir string
 }
 
-// NewCA makes a CA and writes its trust files below a directory, "" for that of the
-// system. Remove removes them.
+// NewCA makes a CA and writes its trust files below a directory; "" is the system's. Remove removes
+// them.
 func NewCA(temp string) (*CA, error) {
 	cert, key, err := ca.Generate("Tapedeck, for one run", time.Now(), caLife)
 	if err != nil {
@@ -64,8 +63,7 @@ func NewCA(temp string) (*CA, error) {
 	return Trust(authority, temp)
 }
 
-// Trust writes the trust files of a CA below a directory, "" for that of the system. Remove
-// removes them.
+// Trust writes the trust files of a CA below a directory; "" is the system's. Remove removes them.
 func Trust(authority *ca.Authority, temp string) (*CA, error) {
 	dir, err := os.MkdirTemp(temp, "tapedeck-trust-") // 0700: nobody else may put a certificate there
 	if err != nil {
@@ -91,18 +89,18 @@ type Command struct {
 	Args           []string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Env is its environment without what points it at the proxy; see [Environment].
+	// Env is its whole environment, as [Environment] returns it.
 	Env []string
-	// Detached tells that it needs no terminal, even if its output goes to one.
+	// Detached means that it needs no terminal, even if its output goes to one.
 	Detached bool
-	// Kill ends it at once when it is closed; nil: it never is.
+	// Kill ends it at once when closed. It may be nil.
 	Kill <-chan struct{}
 }
 
-// Environment returns the process's environment with the variables that send a program
-// through a proxy on a port of loopback and make it trust the CA. Variables of the same
-// names are replaced, NO_PROXY too, and those that name other proxies are removed: what
-// goes past the proxy is neither recorded nor kept from the network.
+// Environment returns the process's environment with the variables that send a program through a
+// proxy on a loopback port and make it trust the CA. It replaces variables of the same names,
+// including NO_PROXY, and removes variables that name other proxies, because traffic that bypasses
+// the proxy is neither recorded nor blocked.
 func Environment(port int, c *CA) []string {
 	set := transformer.LocalVariables(port, c.Dir, os.Getenv)
 	gone := map[string]bool{}
@@ -120,21 +118,20 @@ func Environment(port int, c *CA) []string {
 	return append(env, set...)
 }
 
-// otherProxies are further variables, in lower case, by which programs are sent through a
-// proxy, or past one.
+// otherProxies are further variables, in lower case, that send programs through a proxy or past
+// one.
 var otherProxies = []string{"all_proxy", "ftp_proxy", "grpc_proxy", "no_grpc_proxy", "ws_proxy", "wss_proxy", "socks_proxy", "rsync_proxy",
 	"npm_config_proxy", "npm_config_https_proxy", "npm_config_http_proxy", "npm_config_noproxy", "global_agent_http_proxy", "global_agent_no_proxy"}
 
 // Status is how a command ended.
 type Status struct {
-	// Code is its exit code, or 128 and the number of the signal that ended it, as a shell
-	// has it.
+	// Code is its exit code, or 128 plus the number of the signal that ended it, as in a shell.
 	Code int
 	// Signal is that signal's name, "" if there was none.
 	Signal string
 }
 
-// String says it for people.
+// String describes the status for people.
 func (s Status) String() string {
 	if s.Signal != "" {
 		return fmt.Sprintf("was ended by a signal: %s", s.Signal)
@@ -142,14 +139,14 @@ func (s Status) String() string {
 	return fmt.Sprintf("exit code %d", s.Code)
 }
 
-// forwarded are the signals that are passed on. A terminal sends those of its keys to the
-// command itself.
+// forwarded are the signals that are passed on. A terminal sends the signals of its keys to the
+// command directly.
 var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
 
-// Run runs the command until it ends, passing on the signals that this process gets. The
-// error says that it could not be run. When ctx ends by something else than a signal, the
-// command gets SIGTERM; after grace it is killed. So is what it leaves behind in its process
-// group when it ends.
+// Run runs the command until it ends, and passes on the signals that this process gets. The error
+// means that the command could not be run. If ctx ends for a reason other than a signal, the
+// command gets SIGTERM, and is killed after grace. When the command ends, the processes that are
+// left in its process group end in the same way.
 func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 	got := make(chan os.Signal, 16)
 	signal.Notify(got, forwarded...)
@@ -160,7 +157,7 @@ func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 	g := group{cmd: cmd, own: c.Detached || !atTerminal && !terminal.Is(c.Stdout) && !terminal.Is(c.Stderr)}
 	if g.own {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.WaitDelay = grace // for what it leaves behind and still writes
+		cmd.WaitDelay = grace // for processes that the command leaves behind and that still write
 	}
 	if err := cmd.Start(); err != nil {
 		return Status{}, fmt.Errorf("run %s: %w", c.Args[0], err)
@@ -177,7 +174,7 @@ func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 			}
 		case <-over:
 			over = nil
-			if _, ok := signals.Received(ctx); ok { // it comes here, too
+			if _, ok := signals.Received(ctx); ok { // got has it, too
 				break
 			}
 			g.signal(syscall.SIGTERM)
