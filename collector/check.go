@@ -15,35 +15,37 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// readBytes is how much of a segment is in memory at once. Longer lines are copied.
+// readBytes is how much of a segment is in memory at once. Longer lines are copied to a larger
+// buffer.
 const readBytes = 64 << 10
 
-// longLine is from where on a line is a long one. One at a time is in memory.
+// longLine is the length from which a line counts as long. Only one long line is in memory at a
+// time.
 const longLine = 1 << 20
 
-// maxForeign is how many bytes of a segment may be of lines that are not as this version
-// writes exchanges: the counters, and what other versions wrote. To read them takes ten times
-// as long, and several times their memory.
+// maxForeign bounds the bytes of a segment in lines that differ from the form in which this version
+// writes exchanges: the counters, and lines of other versions. Reading them takes ten times as
+// long, and several times their memory.
 const maxForeign = 16 << 20
 
 // checker checks segments, one at a time.
 type checker struct {
-	long chan []byte // has the buffer for long lines, of which there is one
+	long chan []byte // the one buffer for long lines
 
-	in      *bufio.Reader // of the file, and then of what is decompressed
+	in      *bufio.Reader // of the file, and then of the decompressed content
 	zstd    *zstd.Decoder
 	decoder recording.Decoder
 	record  recording.Exchange
 	foreign int    // bytes of the segment, see maxForeign
-	buf     []byte // a line that in has no room for
-	isLong  bool   // buf was taken from long, and goes back to it
+	buf     []byte // a line that is too long for in
+	isLong  bool   // buf was taken from long, and must be returned to it
 }
 
-// origin is where a record says that it was captured.
+// origin is the place at which a record says it was captured.
 type origin struct{ cluster, namespace, workload string }
 
-// check refuses a segment unless it is one frame of complete lines, each of them a record
-// that agrees with the key.
+// check rejects a segment unless it is one frame of complete lines, each of them a record that
+// agrees with the key.
 func (c *checker) check(segment *io.SectionReader, key recording.SegmentKey) error {
 	if c.in == nil {
 		c.in = bufio.NewReaderSize(nil, readBytes)
@@ -59,7 +61,7 @@ func (c *checker) check(segment *io.SectionReader, key recording.SegmentKey) err
 		return tempFailed(err)
 	}
 	defer c.close()
-	var good origin // the last that agreed
+	var good origin // the last one that agreed
 	read, ended := int64(0), false
 	for line := 1; ; line++ {
 		text, err := c.line()
@@ -89,7 +91,7 @@ func (c *checker) check(segment *io.SectionReader, key recording.SegmentKey) err
 	}
 }
 
-// open begins to decompress.
+// open starts to decompress the segment.
 func (c *checker) open(segment io.Reader) (err error) {
 	if c.zstd == nil {
 		c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
@@ -104,7 +106,7 @@ func (c *checker) open(segment io.Reader) (err error) {
 	return nil
 }
 
-// close lets go of the segment.
+// close releases the segment.
 func (c *checker) close() {
 	c.drop()
 	_ = c.zstd.Reset(nil)
@@ -136,7 +138,7 @@ func (c *checker) line() ([]byte, error) {
 	return c.buf, c.lineError(c.buf, err)
 }
 
-// drop lets go of the last line.
+// drop releases the last line.
 func (c *checker) drop() {
 	if c.isLong {
 		c.long <- c.buf
@@ -145,7 +147,7 @@ func (c *checker) drop() {
 	c.buf = c.buf[:0]
 }
 
-// lineError says what an error of reading a line means.
+// lineError returns the refusal for an error of reading a line.
 func (c *checker) lineError(text []byte, err error) error {
 	switch {
 	case err == nil:
@@ -166,11 +168,11 @@ func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, coun
 	if c.decoder.Canonical(text, e) {
 		return origin{e.Cluster, e.Namespace, e.Service}, false, nil
 	}
-	// Counters, or the work of another version.
+	// The line has the counters, or another version wrote it.
 	if c.foreign += len(text); c.foreign > maxForeign {
 		return from, false, refuse(contract.RefusedTooLarge, "with this line, more than %d bytes are in records that differ from the form that this version writes, which is the limit", maxForeign)
 	}
-	// As readers do with either, and first: it bounds how many members there are.
+	// Readers decode both in this way. It comes first, because it bounds the number of members.
 	if err := c.decoder.Decode(text, e); err != nil {
 		return from, false, malformed("%v", err)
 	}
@@ -196,7 +198,7 @@ func malformed(format string, args ...any) error {
 	return refuse(contract.RefusedSegment, format, args...)
 }
 
-// checkCounters compares what the counters say with the key.
+// checkCounters compares the counters with the key.
 func checkCounters(text []byte, key recording.SegmentKey) error {
 	if len(text) == 0 || text[0] != '{' {
 		return malformed("no counters")
@@ -235,7 +237,7 @@ func distinct(text []byte, names ...string) (map[string]json.RawMessage, error) 
 	})
 }
 
-// agree compares where a record says that it was captured with the key.
+// agree compares the record's origin with the key.
 func agree(from origin, key recording.SegmentKey) error {
 	for _, part := range [...]struct{ what, got, want string }{
 		{"cluster", from.cluster, key.Cluster}, {"namespace", from.namespace, key.Namespace}, {"workload", from.workload, key.Workload},

@@ -33,60 +33,59 @@ const (
 type Options struct {
 	// Store is where segments go; required.
 	Store store.Store
-	// Keys returns the keys of which one must have made a token; required. It is called
-	// for each upload.
+	// Keys returns the accepted keys; required. One of them must have made an upload's token. It is
+	// called for each upload.
 	Keys func() [][]byte
-	// Clusters are those whose segments are taken; empty: all.
+	// Clusters are those from which segments are accepted; empty: all.
 	Clusters []string
-	// Compacted reports whether a larger segment has the one with this key, which then is not
-	// stored again. It is asked about segments that come after the end of their hour, since
-	// no others are compacted by default. nil: no segment is.
+	// Compacted reports whether a larger segment contains the one with this key, which then is not
+	// stored again. It is called for segments that arrive after the end of their hour, because by
+	// default only those are compacted. nil: no segment is in a larger one.
 	Compacted func(ctx context.Context, key recording.SegmentKey) (bool, error)
 
-	// Concurrency is how many uploads are checked and stored at once. Checking takes up
-	// to 20 MiB of memory for each processor, and storing what the store takes.
+	// Concurrency is how many uploads are checked and stored at once. Checking takes up to 20 MiB
+	// of memory for each processor, and storing takes what the store needs.
 	Concurrency int
-	// TempDir is where uploads are until they are stored; "": the system's directory for
-	// such files. They have no names, and go with the process.
+	// TempDir is where uploads are kept until they are stored; "": the system's directory for
+	// temporary files. The files have no names, and vanish with the process.
 	TempDir string
-	// TempBytes bounds them, all together. One namespace takes half of it at most: a segment
-	// that is larger than that is refused for good, so it should be twice
-	// contract.MaxSegmentBytes at least. A small upload counts as TempBytes/maxReceived, so no
-	// more than maxReceived are received at once.
+	// TempBytes bounds these files, all together. One namespace gets at most half of it. A segment
+	// larger than this half is always refused, so TempBytes should be at least twice
+	// contract.MaxSegmentBytes. A small upload counts as TempBytes/maxReceived, so at most
+	// maxReceived uploads are received at once.
 	TempBytes int64
 	// Wait is how long an upload waits for its turn before it is refused as busy.
 	Wait time.Duration
 	// Drain is how long uploads may go on after the context of Serve has ended.
 	Drain time.Duration
 
-	// Keep is how long segments are kept, counted from the end of their hour; 0: for
-	// ever.
+	// Keep is how long segments are kept, counted from the end of their hour; 0: forever.
 	Keep time.Duration
-	// KeepBytes is how many bytes of segments are kept; 0: any number. The oldest go
-	// first.
+	// KeepBytes is how many bytes of segments are kept; 0: any number. The oldest segments are
+	// deleted first.
 	KeepBytes int64
 
-	// Log gets what an operator must know; nil: nothing.
+	// Log gets the messages for an operator; nil: they are discarded.
 	Log *slog.Logger
 	// Metrics registers the collector's metrics; nil: they are not registered.
 	Metrics prometheus.Registerer
 }
 
-// Collector takes segments. Its methods may be called by several goroutines.
+// Collector accepts segments. It is safe for concurrent use.
 type Collector struct {
 	o Options
 	m *metrics
 
 	room     room
-	slots    chan struct{} // has one element for each upload that is checked and stored
-	checkers chan *checker // those that nobody uses
+	slots    chan struct{} // has one element for each upload that is being checked and stored
+	checkers chan *checker // those that are not in use
 	buffers  sync.Pool     // of *[bodyBuffer]byte, into which bodies are read
 	logLimit logLimiter    // of refusals
 
-	draining atomic.Bool // no further upload is taken
+	draining atomic.Bool // no more uploads are accepted
 }
 
-// New returns a collector that does nothing yet. It fails if the options lack what is required.
+// New returns a collector that does nothing yet. It fails if a required option is missing.
 func New(o Options) (*Collector, error) {
 	if o.Store == nil || o.Keys == nil {
 		return nil, errors.New("collector: Options.Store or Options.Keys is nil; both are required")

@@ -1,5 +1,5 @@
-// Package collector takes the segments that sidecars send, checks them, stores them in a
-// place, and serves what is stored to readers.
+// Package collector accepts the segments that sidecars send, checks them, stores them in a place,
+// and serves stored objects to readers.
 //
 //	sidecars ──PUT──▶ write port ─▶ who? ─▶ slot ─▶ temporary file ─▶ check ─▶ store.Store
 //	                  every pod     token,  bounded SHA-256           frame,   a directory

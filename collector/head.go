@@ -20,7 +20,7 @@ import (
 // accepts versions from it up to [contract.Version].
 const firstContract = 3
 
-// admit checks the head of the request.
+// admit checks the request's head.
 func (c *Collector) admit(r *http.Request, u *upload) error {
 	if r.Method != http.MethodPut || !strings.HasPrefix(r.URL.Path, contract.SegmentsPath) || r.URL.RawQuery != "" {
 		return refuse(contract.RefusedMethod, "found %.20q for %.60q, want PUT %sKEY; readers must use the other port, on loopback", r.Method, r.URL.RequestURI(), contract.SegmentsPath)
@@ -46,7 +46,7 @@ func (c *Collector) admit(r *http.Request, u *upload) error {
 	return c.checkHead(r, u)
 }
 
-// keyOf reads the key.
+// keyOf reads the segment's key from the request.
 func (c *Collector) keyOf(r *http.Request, u *upload) (recording.SegmentKey, error) {
 	name := strings.TrimPrefix(r.URL.Path, contract.SegmentsPath)
 	u.name = name
@@ -99,13 +99,13 @@ func (c *Collector) checkHead(r *http.Request, u *upload) error {
 	return nil
 }
 
-// contentDigest returns the SHA-256 that the header Content-Digest has (RFC 9530).
+// contentDigest returns the SHA-256 in the header Content-Digest (RFC 9530).
 func contentDigest(lines []string) (sum [sha256.Size]byte, err error) {
 	found := 0
 	for _, one := range strings.Split(strings.Join(lines, ","), ",") {
 		value, ok := strings.CutPrefix(strings.TrimSpace(one), "sha-256=")
 		if !ok {
-			continue // other algorithms may stand beside it
+			continue // the header may also have other algorithms
 		}
 		found++
 		text, ok := strings.CutPrefix(value, ":")

@@ -28,8 +28,8 @@ func bearer(h http.Header) (string, error) {
 	return token, contract.CheckCollectorToken(token)
 }
 
-// isTokenOf reports whether one of the keys made the token for the cluster and the namespace.
-// Its time does not depend on where they differ.
+// isTokenOf reports whether one of the keys made the token for the cluster and the namespace. The
+// comparison takes constant time.
 func isTokenOf(token string, keys [][]byte, cluster, namespace string) bool {
 	found := false
 	for _, key := range keys {
@@ -82,11 +82,10 @@ func spiffeNamespace(uri string) (string, bool) {
 	return parts[2], true
 }
 
-// lastURIs returns the URIs of the last element of a header X-Forwarded-Client-Cert:
-// elements divided by commas, each of pairs NAME=VALUE divided by semicolons. Values with
-// one of ,;= stand in quotes, in which a backslash is in front of a quote (Envoy, HTTP
-// connection manager: x-forwarded-client-cert). Anything else is an error, since it could
-// be read in two ways.
+// lastURIs returns the URIs of the last element of a header X-Forwarded-Client-Cert. Commas divide
+// elements, and semicolons divide the pairs NAME=VALUE of an element. A value that contains one of
+// ,;= is quoted, with a backslash before each quote in it (Envoy, HTTP connection manager:
+// x-forwarded-client-cert). Anything else is an error, because it could be read in two ways.
 func lastURIs(header string) (uris []string, err error) {
 	for rest := header; ; {
 		name, after, ok := strings.Cut(rest, "=")

@@ -139,7 +139,7 @@ func (c *Collector) list(r *http.Request, w *answering, out *bufio.Writer, entri
 	}
 }
 
-// object writes an object.
+// object writes an object's bytes.
 func (c *Collector) object(w http.ResponseWriter, r *http.Request, out *bufio.Writer, key string) {
 	from := int64(0)
 	if text := r.URL.Query().Get("from"); text != "" {
@@ -175,7 +175,7 @@ func (c *Collector) object(w http.ResponseWriter, r *http.Request, out *bufio.Wr
 			err = io.EOF
 		} else if s, ok := body.(io.Seeker); ok {
 			_, err = s.Seek(from, io.SeekStart)
-		} else { // a bucket's: a broken read is rare enough to read its beginning again
+		} else { // a bucket's object: a broken read is rare, so reading its beginning again is acceptable
 			_, err = io.CopyN(io.Discard, body, from)
 		}
 		if err == io.EOF {
@@ -207,7 +207,7 @@ func (c *Collector) object(w http.ResponseWriter, r *http.Request, out *bufio.Wr
 	}
 }
 
-// kindOf returns the status and the code for an error of the store.
+// kindOf returns the status and the code of an answer to an error of the store.
 func kindOf(err error) (status int, code string) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

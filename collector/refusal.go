@@ -41,7 +41,7 @@ func (r *refused) because(err error) *refused {
 // writeProblem writes an error answer.
 func writeProblem(w http.ResponseWriter, status int, code, detail string) {
 	body, err := json.Marshal(contract.Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: bounded(detail)})
-	if err != nil { // of strings and a number
+	if err != nil { // impossible for strings and a number
 		body = nil
 	}
 	h := w.Header()
@@ -50,14 +50,14 @@ func writeProblem(w http.ResponseWriter, status int, code, detail string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // or the client has gone
+	_, _ = w.Write(body) // an error means that the client has gone
 }
 
 // answer writes the refusal to the client.
 func (r *refused) answer(w http.ResponseWriter) {
 	switch r.Code {
 	case contract.RefusedBusy:
-		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // not all at the same time
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // spread, so that clients don't return at the same time
 	case contract.RefusedToken:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tapedeck"`)
 	case contract.RefusedMethod:

@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// reloadEvery is how often files are read again at most.
+// reloadEvery is the shortest interval at which files are read again.
 const reloadEvery = 5 * time.Second
 
 // reloaded is a value from files, because mounted Secrets change. It reads the files again when the

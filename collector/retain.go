@@ -99,12 +99,12 @@ func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err erro
 	expired := func(k recording.SegmentKey) bool {
 		return c.o.Keep > 0 && k.Hour.Add(time.Hour+c.o.Keep).Before(now)
 	}
-	oldest, excess := time.Time{}, int64(0) // the first hour that stays, and what of it goes
+	oldest, excess := time.Time{}, int64(0) // the first hour that stays, and the bytes of it that are deleted
 	if c.o.KeepBytes > 0 {
 		hours, total := map[time.Time]int64{}, int64(0)
 		for o, err := range c.segments(ctx, now) {
 			if err != nil {
-				return s, err // without all of them, the oldest are not known
+				return s, err // a partial listing does not show which segments are the oldest
 			}
 			if !expired(o.key) {
 				hours[o.key.Hour] += o.Size

@@ -18,7 +18,7 @@ type room struct {
 	all   *semaphore.Weighted
 
 	mu         sync.Mutex
-	namespaces map[string]*semaphore.Weighted // they have tokens, so there are few
+	namespaces map[string]*semaphore.Weighted // only namespaces with a token have an entry, so there are few
 }
 
 // largest is the size of the largest possible upload.

@@ -18,8 +18,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// How fast a body must arrive: the first bytes within bodyGrace, and after that leastRate bytes a
-// second on average.
+// A body must arrive at a minimum speed: its first bytes within bodyGrace, and after that leastRate
+// bytes a second on average.
 const (
 	bodyGrace = 10 * time.Second
 	leastRate = 128 << 10
@@ -39,8 +39,8 @@ const answerWithin = 10 * time.Second
 
 // upload is a request to store a segment.
 type upload struct {
-	name   string               // of the key, as it was sent
-	key    recording.SegmentKey // once the token was found to be of its namespace
+	name   string               // the key as it was sent
+	key    recording.SegmentKey // set once the token was found to belong to its namespace
 	size   int64
 	digest [sha256.Size]byte // from the header
 	whole  bool              // all of the body was read
@@ -55,7 +55,7 @@ type result string
 
 const (
 	stored    result = "stored"
-	present   result = "present"   // an upload before stored it
+	present   result = "present"   // an earlier upload stored it
 	compacted result = "compacted" // a larger segment has it
 )
 
@@ -74,7 +74,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.m.refused(refused.Code, u.namespace())
 		c.logRefusal(refused, &u, r.RemoteAddr)
 		if !u.whole && r.ProtoMajor == 1 {
-			w.Header().Set("Connection", "close") // the rest of the body is in the way of another request
+			w.Header().Set("Connection", "close") // the unread rest of the body would be taken for the next request
 		}
 		refused.answer(w)
 		return
@@ -116,7 +116,7 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, u *upload) (res
 	return c.put(ctx, u, file)
 }
 
-// enter waits for room for a temporary file.
+// enter waits for room for the upload's temporary file.
 func (c *Collector) enter(ctx context.Context, u *upload) (leave func(), err error) {
 	defer c.m.waiting.Add(-1)
 	switch waiting := c.m.waiting.Add(1); {
@@ -152,7 +152,7 @@ func (c *Collector) slot(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// receive writes the body to a temporary file, and compares its digest.
+// receive writes the body to a temporary file and checks its digest.
 func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (file *os.File, err error) {
 	c.m.receiving.Add(1)
 	defer c.m.receiving.Add(-1)

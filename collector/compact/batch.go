@@ -21,15 +21,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// batch is a large segment that is being made.
+// batch builds one large segment.
 type batch struct {
 	*compactor
 	part   recording.Partition
 	sorter read.Sorter
 	light  recording.Decoder
 
-	tried   int            // segments, numbered from 0
-	place   map[int]int32  // of those that are taken, in names
+	tried   int            // segments examined so far, which are numbered from 0
+	place   map[int]int32  // index in names of each segment that is taken
 	names   []string       // of the segments that are taken
 	objects []store.Object // those segments
 
@@ -39,7 +39,8 @@ type batch struct {
 	bytes      int64 // of the large segment
 }
 
-// countersTime sorts the lines of counters behind all exchanges.
+// countersTime is the time under which lines of counters are sorted, so that they follow all
+// exchanges.
 var countersTime = time.Unix(1<<40, 0)
 
 func newBatch(c *compactor, p recording.Partition) *batch {
@@ -152,7 +153,7 @@ func (w *storeReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// blame returns the store's error if the reader has one, and otherwise damage of the segment.
+// blame returns the store's error if there is one, and otherwise says that the segment is damaged.
 func (w *storeReader) blame(err error) error {
 	if w.err != nil {
 		return busyIfGone(w.err)
@@ -177,8 +178,8 @@ func (b *batch) put(ctx context.Context, number int) error {
 	if err != nil {
 		return fmt.Errorf("write a large segment into a temporary file: %w", err)
 	}
-	// The same bytes are those of an attempt whose answer was lost, or of another compactor
-	// that took the same segments: either way, they may be deleted.
+	// If the object has the same bytes, an earlier attempt stored it and its answer was lost, or
+	// another compactor took the same segments. In both cases, the sources may be deleted.
 	err = store.PutOnce(ctx, b.store, recording.LargeKey(b.part, number).String(), f)
 	if errors.Is(err, fs.ErrExist) {
 		return errBusy
@@ -187,12 +188,11 @@ func (b *batch) put(ctx context.Context, number int) error {
 }
 
 const (
-	// level and window are measured: see BenchmarkCompact. The level above takes twice the time
-	// for 4% less; a larger window saves nothing, and costs readers as much
-	// memory.
+	// level and window were measured with BenchmarkCompact. The next higher level takes twice the
+	// time for 4% less; a larger window saves nothing, and costs readers as much memory.
 	level  = zstd.SpeedDefault
 	window = 1 << 20
-	// blockRecords and blockBytes limit the records behind a line of sources.
+	// blockRecords and blockBytes limit the records that follow a line of sources.
 	blockRecords = 1024
 	blockBytes   = 1 << 20
 )
@@ -214,7 +214,7 @@ func (b *batch) write(ctx context.Context, f *os.File) ([]byte, error) {
 	}
 	err := b.sorter.Each(ctx, func(number int, text []byte) error {
 		place, ok := b.place[number]
-		if !ok { // it is damaged
+		if !ok { // the segment is damaged
 			return nil
 		}
 		return w.add(place, text)

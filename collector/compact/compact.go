@@ -58,11 +58,12 @@ import (
 const (
 	DefaultOlderThan = 2 * time.Hour
 	DefaultMaxBytes  = 4 << 30
-	// maxSource is how much of one segment is read, decompressed: recorders end it at 64 MiB.
+	// maxSource bounds the decompressed size of one segment. Recorders end segments at 64 MiB.
 	maxSource = 1 << 30
-	// maxNames is how many bytes the names of a large segment's sources have.
+	// maxNames bounds the bytes of the names of a large segment's sources.
 	maxNames = recording.MaxSources / 2
-	// maxFailures is how many partitions may fail before a run gives up: the store is down.
+	// maxFailures is how many partitions may fail before a run gives up, because the store is
+	// probably down.
 	maxFailures = 10
 	// leftoverAge is the age from which no running process can be writing a hidden file.
 	leftoverAge = 24 * time.Hour
@@ -72,14 +73,13 @@ const (
 
 // Options of [Run]. The zero value is ready to use.
 type Options struct {
-	// OlderThan is how long ago an hour must have ended; DefaultOlderThan. A
-	// negative value includes the current hour. Segments that arrive later go into another large
-	// segment.
+	// OlderThan is how long ago an hour must have ended; 0 means DefaultOlderThan. A negative value
+	// includes the current hour. Segments that arrive later go into another large segment.
 	OlderThan time.Duration
-	// Now is the current time; if zero, the clock's.
+	// Now is the current time; if it is zero, the clock's time is used.
 	Now time.Time
-	// MaxBytes is the size, before compression, at which a large segment ends;
-	// DefaultMaxBytes, which is the largest.
+	// MaxBytes is the size, before compression, at which a large segment ends; 0 means
+	// DefaultMaxBytes, which is also the largest allowed value.
 	MaxBytes int64
 	// DryRun changes nothing and reads no segment.
 	DryRun bool
@@ -88,7 +88,7 @@ type Options struct {
 	// TempDir is the directory for sorting; "" is the system's. It needs about three times the size
 	// of a large segment.
 	TempDir string
-	// MaxHeld bounds the JSON that is sorted in memory; read.DefaultHeld.
+	// MaxHeld bounds the JSON that is sorted in memory; 0 means read.DefaultHeld.
 	MaxHeld int64
 	// Progress, if not nil, is called with the current summary.
 	Progress func(Summary)
@@ -96,19 +96,20 @@ type Options struct {
 
 // Summary counts what was done or, in a dry run, what would be done.
 type Summary struct {
-	// Partitions is how many were examined, and Compacted in how many of them something changed.
+	// Partitions counts the examined partitions, and Compacted those in which something changed.
 	Partitions, Compacted int
-	// Sources are the segments that were rewritten, and Large what they became.
+	// Sources counts the segments that were rewritten, and Large the segments that they became.
 	Sources, Large int
-	// Exchanges are those in them.
+	// Exchanges counts the exchanges in them.
 	Exchanges int64
 	// Before and After are the bytes of the sources and of the large segments.
 	Before, After int64
-	// Deleted are segments that were deleted, among them those that an earlier run left.
+	// Deleted counts the deleted segments, including those that an earlier run left behind.
 	Deleted int
-	// Busy is how many partitions changed during the run; the next run compacts them.
+	// Busy counts the partitions that changed during the run. The next run compacts them.
 	Busy int
-	// Damaged counts segments that can't be read completely, and stay; Left names some.
+	// Damaged counts segments that can't be read completely and therefore stay. Left names some of
+	// them.
 	Damaged int
 	Left    []Left
 }

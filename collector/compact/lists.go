@@ -33,16 +33,16 @@ const maxRemembered = 500_000
 // the segment again, readers ignore it, and the next compaction deletes it.
 type Lists struct {
 	store read.Store
-	fresh time.Duration // for how long a list of large segments is good
+	fresh time.Duration // how long a listing stays valid
 
 	asking singleflight.Group // by partition
 	mu     sync.Mutex
 	listed map[string]listing // by partition
 	known  map[string]names   // by the key of the large segment, whose list never changes
-	count  int                // of names in all of them
+	count  int                // of names in all of known
 }
 
-// listing has the keys of a partition's large segments.
+// listing has the keys of a partition's large segments, and its age.
 type listing struct {
 	keys  []string
 	until time.Time

@@ -19,7 +19,7 @@ import (
 // retention.
 var errBusy = errors.New("another process changed the partition meanwhile")
 
-// atOnce is how many segments are deleted at the same time.
+// atOnce is how many segments are deleted concurrently.
 const atOnce = 8
 
 // partition compacts a partition with these segments. First it deletes the sources that an earlier run
@@ -45,7 +45,7 @@ func (c *compactor) partition(ctx context.Context, p recording.Partition, all []
 	if c.opts.DryRun {
 		if len(rest) > 1 {
 			written = 1
-			c.sum.Large++ // or more: that depends on what is in them
+			c.sum.Large++ // or more, which depends on their content
 			c.sum.Sources += len(rest)
 			c.sum.Before += sizes(rest)
 		}
@@ -62,7 +62,7 @@ func (c *compactor) partition(ctx context.Context, p recording.Partition, all []
 		if err != nil {
 			return err
 		}
-		if len(b.names) < 2 { // it stays as it is
+		if len(b.names) < 2 { // a single segment stays as it is
 			continue
 		}
 		written++
@@ -86,7 +86,8 @@ func isLarge(key string) bool {
 // look divides the segments of a partition into those that large ones list and the rest, and returns
 // the number of the next large one.
 func (c *compactor) look(ctx context.Context, p recording.Partition, all []store.Object) (listed, rest []store.Object, next int, err error) {
-	// After the segments, since one that is stored from here on makes Put fail.
+	// This comes after the listing of segments. If a large segment is stored from here on, Put
+	// fails.
 	large, err := read.ListLarge(ctx, c.store, p)
 	if err != nil {
 		return nil, nil, 0, err
@@ -108,10 +109,10 @@ func (c *compactor) look(ctx context.Context, p recording.Partition, all []store
 		}
 		delete(known, o.Key)
 	}
-	if len(known) > 0 { // what was removed by age
+	if len(known) > 0 { // the listed segments that were removed by age
 		return nil, nil, 0, errBusy
 	}
-	made := map[string]bool{} // large ones, which are no sources
+	made := map[string]bool{} // large segments, which are never sources
 	for _, l := range large {
 		made[l.Key] = l.Sources != nil
 	}
