@@ -5,15 +5,15 @@ import "strings"
 // Carrier is a header that an application propagates from the request that it serves to the
 // requests that it makes.
 type Carrier struct {
-	// Name is the header's, in lower case, and Header in canonical form.
+	// Name is the header's name in lower case, and Header the same name in canonical form.
 	Name, Header string
-	// ID returns the ID in a value; "" if there is none.
+	// ID returns the ID in a value, or "" if there is none.
 	ID func(value string) string
 	// Shared returns the part of an ID that is the same in all services of a trace.
 	Shared func(id string) string
 }
 
-// Carriers are the headers that carry IDs, the most reliable first.
+// Carriers returns the headers that carry IDs, the most reliable first.
 func Carriers() [4]Carrier {
 	return [...]Carrier{
 		// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
@@ -42,7 +42,7 @@ func whole(v string) string { return v }
 // bits, or the reverse, both have the same last half.
 func lastHalf(id string) string { return id[max(0, len(id)-16):] }
 
-// reason is the position in a UUID at which Envoy writes why it traces a request.
+// reason is the index in a UUID of the digit in which Envoy writes why it traces a request.
 const reason = 14
 
 // withoutReason returns the part of a request's ID that stays the same from hop to hop.

@@ -67,13 +67,13 @@ func (c Counters) AppendLine(dst []byte, cluster, namespace, workload string) []
 		Service:   cmp.Or(workload, Undefined),
 		Counters:  &c,
 	})
-	if err != nil { // strings, numbers and times of our own have JSON
+	if err != nil { // strings, numbers and our own times always have JSON
 		return dst
 	}
 	return append(append(dst, line...), '\n')
 }
 
-// isCounters reads a line of counters, and reports whether it is one.
+// isCounters reads a line of counters. It returns nil and false for other lines.
 func isCounters(msgType string, line []byte) (*Counters, bool) {
 	if msgType != CountersType {
 		return nil, false

@@ -51,8 +51,8 @@ func (d *Decoder) Canonical(text []byte, e *Exchange) bool {
 	return d.own.exchange(text, e, true, d.Reuse)
 }
 
-// Losses names what the last Decode could not keep, as `netinfo.color: not kept`. The
-// slice is overwritten by the next Decode.
+// Losses names what the last Decode could not keep, such as `netinfo.color: not kept`. The next
+// Decode overwrites the slice.
 func (d *Decoder) Losses() []string { return d.losses }
 
 // canonical parses only the output of Encoder: members in order, without white space. Its methods
@@ -66,11 +66,11 @@ type canonical struct {
 	lastHTTP HTTP
 	lastNet  NetInfo
 	tags     Tags
-	tagText  []byte            // of tags, up to the last value
-	tagEnds  []int             // of each of tags, in tagText
-	names    map[string]string // of headers and tags
-	minute   [len(minute)]byte // text of a time, up to the seconds
-	began    time.Time         // that minute
+	tagText  []byte            // JSON of tags, up to the last value
+	tagEnds  []int             // the end of each tag in tagText
+	names    map[string]string // names of headers and tags
+	minute   [len(minute)]byte // text of the last time, up to the seconds
+	began    time.Time         // that minute as a time
 
 	chunk  strings.Builder // backs short strings
 	glance func(*Exchange) bool
@@ -78,7 +78,7 @@ type canonical struct {
 	strict bool // parse all of the record, even parts that are not kept
 
 	spans    []span
-	freeTags Tags // to be used again
+	freeTags Tags // the exchange's former tags, to be reused
 	freeHTTP *HTTP
 }
 
@@ -125,7 +125,7 @@ func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 		p.conversation(`,"tcp":`, &e.TCP, light) &&
 		p.signature(&e.Signature, light)
 	if ok && light && !p.strict && e.HTTP != nil && p.ahead(`,"netinfo":{`) > 0 && bytes.HasSuffix(b, []byte(ending)) {
-		return true // the rest is left out
+		return true // the caller needs nothing that follows
 	}
 	return ok && p.netInfo(&e.NetInfo, light) && p.is('}') && p.i == len(b)
 }
@@ -275,7 +275,7 @@ func (p *canonical) tagged(to *Tags) bool {
 		tags = make(Tags, 0, max(len(last)+2, 8))
 	}
 	tags = append(tags, last[:known]...)
-	// These are valid even if the rest isn't.
+	// The cached tags stay valid even if the rest is not.
 	p.tags, p.tagEnds = last[:known], p.tagEnds[:known]
 	more := known == 0
 	if more && !p.is('{') {
@@ -293,7 +293,7 @@ func (p *canonical) tagged(to *Tags) bool {
 		if !p.string(&t.Name, &like.Name) || !p.is(':') || !p.string(&t.Value, &like.Value) {
 			return false
 		}
-		if sameNames = sameNames && len(tags) < len(last) && t.Name == last[len(tags)].Name; !sameNames { // else none stands twice, as in last
+		if sameNames = sameNames && len(tags) < len(last) && t.Name == last[len(tags)].Name; !sameNames { // otherwise the names are those of the last tags, which are unique
 			for i := range tags {
 				if tags[i].Name == t.Name {
 					return false
@@ -334,7 +334,7 @@ func commonPrefix(a, b []byte) int {
 	return i
 }
 
-// span is a value of a header in the text.
+// span is the value of a header, by its position in the text.
 type span struct {
 	name       string
 	start, end int
@@ -399,7 +399,7 @@ func (p *canonical) headers(to *Headers, light bool) bool {
 	return p.is('}')
 }
 
-// body reads base64 that may be missing.
+// body reads an optional base64 member.
 func (p *canonical) body(name string, to *[]byte, left *int64, light bool) bool {
 	return !p.lit(name) || p.base64(to, left, light)
 }

@@ -14,7 +14,7 @@ import (
 
 // This file parses the parts of canonical JSON: literals, strings, numbers, times and base64.
 
-// lit reads the literal if it comes next. Behind an opening brace, it omits the literal's leading
+// lit reads the literal if it comes next. After an opening brace, it omits the literal's leading
 // comma.
 func (p *canonical) lit(s string) bool {
 	n := p.ahead(s)
@@ -31,8 +31,8 @@ func (p *canonical) is(c byte) bool {
 	return false
 }
 
-// ahead is lit without reading on. It returns the literal's length, or 0 if something else comes
-// next.
+// ahead is lit without consuming the literal. It returns the literal's length, or 0 if something
+// else comes next.
 func (p *canonical) ahead(s string) int {
 	if s[0] == ',' && p.b[p.i-1] == '{' {
 		s = s[1:]
@@ -77,7 +77,7 @@ func (p *canonical) integer(to *int64) bool {
 	negative := p.is('-')
 	start, n := p.i, uint64(0)
 	for ; p.i < len(p.b) && '0' <= p.b[p.i] && p.b[p.i] <= '9'; p.i++ {
-		if p.i-start == 19 { // digits, which a uint64 holds
+		if p.i-start == 19 { // the most digits that always fit into a uint64
 			return false
 		}
 		n = n*10 + uint64(p.b[p.i]-'0')
@@ -89,7 +89,7 @@ func (p *canonical) integer(to *int64) bool {
 }
 
 func (p *canonical) uuid(to *UUID) bool {
-	const digits = 22 // and two for the padding
+	const digits = 22 // without the two of padding
 	if len(p.b)-p.i < digits+4 || p.b[p.i] != '"' || string(p.b[p.i+1+digits:p.i+4+digits]) != `=="` {
 		return false
 	}
@@ -103,7 +103,7 @@ func (p *canonical) uuid(to *UUID) bool {
 	return true
 }
 
-// time reads a time in UTC, as `"2026-11-22T20:15:00.123456789Z"`.
+// time reads an optional time in UTC, such as `"2026-11-22T20:15:00.123456789Z"`.
 func (p *canonical) time(name string, to *time.Time) bool {
 	if !p.lit(name) || len(p.b)-p.i < len(minute)+len(`00Z"`) {
 		return false
@@ -165,13 +165,13 @@ func digits(b []byte) (n int) {
 	return n
 }
 
-// How a string's JSON text differs from the string.
+// Flags that say how a string's JSON text differs from the string.
 const (
 	isEscaped = 1 << iota
 	isUnicode
 )
 
-// quoted finds the end of a string: raw is what is between the quotes.
+// quoted reads a string. raw is the text between the quotes, and differs has the flags above.
 func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
 	if !p.is('"') {
 		return nil, 0, false
@@ -180,7 +180,7 @@ func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
 	for i := 0; ; i++ {
 		for i <= len(b)-8 {
 			odd := oddBytes(binary.LittleEndian.Uint64(b[i:])) & tops
-			i += bits.TrailingZeros64(odd) / 8 // 8 if none is
+			i += bits.TrailingZeros64(odd) / 8 // 8 if all bytes are plain
 			if odd != 0 {
 				break
 			}
@@ -194,7 +194,7 @@ func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
 			return b[:i], differs, true
 		case c == '\\':
 			differs |= isEscaped
-			i++ // a quote that follows doesn't end it
+			i++ // skip the escaped character, which may be a quote
 		case c >= utf8.RuneSelf:
 			differs |= isUnicode
 		case c < ' ':
@@ -203,7 +203,7 @@ func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
 	}
 }
 
-// string reads a string, and returns last if it is equal. Only strings without escapes are
+// string reads a string. If it equals last, it returns last. Only strings without escapes are
 // cached, so their JSON text is the string.
 func (p *canonical) string(to, last *string) bool {
 	if n := p.i + 1 + len(*last); n < len(p.b) && p.b[p.i] == '"' && p.b[n] == '"' && string(p.b[p.i+1:n]) == *last {
@@ -221,8 +221,8 @@ func (p *canonical) string(to, last *string) bool {
 	return ok
 }
 
-// chunkBytes is the size of the buffers that short strings share. A string that is kept keeps its
-// whole buffer alive.
+// chunkBytes is the size of the buffers that short strings share. Each string keeps its whole
+// buffer alive.
 const chunkBytes = 2 << 10
 
 // text returns the string of a raw JSON text.
@@ -239,7 +239,7 @@ func (p *canonical) text(raw []byte, differs int) (string, bool) {
 	return p.chunk.String()[start:], true
 }
 
-// name is string for names. There are few of them, so they are cached in a map.
+// name is like string, for names. There are few different names, so a map caches them.
 func (p *canonical) name(to *string) bool {
 	raw, differs, ok := p.quoted()
 	if !ok {
@@ -376,7 +376,7 @@ func (p *canonical) base64(to *[]byte, left *int64, light bool) bool {
 	return err == nil && got == n
 }
 
-// isBase64 reports whether all of b are digits of base64.
+// isBase64 reports whether b has only digits of base64.
 func isBase64(b []byte) bool {
 	if len(b) < 8 {
 		few := [8]byte([]byte("AAAAAAAA"))
@@ -390,13 +390,14 @@ func isBase64(b []byte) bool {
 	return odd&tops == 0
 }
 
-// notBase64 sets the top bit of each byte that isn't a digit of base64. Of the sums below,
-// the top bits tell whether a byte is at least that, so two of them differ between both.
+// notBase64 sets the top bit of each byte that isn't a digit of base64. In each sum below, the top
+// bit shows whether a byte is at least some value, so two sums differ in this bit for bytes between
+// two values.
 func notBase64(w uint64) uint64 {
 	low := w &^ tops
 	letter := low | ' '*ones // in lower case
 	in := (letter + (0x80-'a')*ones) ^ (letter + (0x80-('z'+1))*ones) ^
 		(low + (0x80-'/')*ones) ^ (low + (0x80-('9'+1))*ones)
-	plus := (low ^ '+'*ones) + 0x7f*ones // 0 if it is
+	plus := (low ^ '+'*ones) + 0x7f*ones // 0 for a plus
 	return plus&^in | w
 }

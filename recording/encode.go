@@ -18,7 +18,7 @@ func (e *Exchange) AppendJSON(dst []byte) []byte { return (*Encoder)(nil).Append
 type Encoder struct {
 	tags Tags
 	text []byte // of all tags, as an object that isn't closed
-	ends []int  // of each, in text
+	ends []int  // the end of each tag in text
 }
 
 // Append is [Exchange.AppendJSON].
@@ -155,8 +155,8 @@ func (o *object) key(name string) []byte {
 	return append(o.dst, '"', ':')
 }
 
-// separate begins a member of the object that dst ends in, or is to be appended to:
-// with a comma, unless it is the first.
+// separate begins a member of the object that dst ends in, or will be appended to. It writes a
+// comma, unless the member is the first one.
 func separate(dst []byte) []byte {
 	if n := len(dst); n > 0 && dst[n-1] == '{' {
 		return dst
@@ -267,7 +267,7 @@ func (m *Encoder) remember(tags Tags) {
 		if len(m.text)+len(t.Name)+len(t.Value) > maxRemembered {
 			return
 		}
-		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // don't keep the texts alive that they are slices of
+		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // don't keep the longer texts alive that these are slices of
 		m.tags = append(m.tags, t)
 		m.text = appendTag(m.text, t)
 		m.ends = append(m.ends, len(m.text))
@@ -287,7 +287,7 @@ func appendHeaders(dst []byte, h Headers) []byte {
 	dst = append(dst, '{')
 	for i := range h {
 		if h.index(h[i].Name) < i {
-			continue // written with the first of its name
+			continue // it was written with the first line of the same name
 		}
 		if i > 0 {
 			dst = append(dst, ',')

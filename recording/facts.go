@@ -55,8 +55,8 @@ func (e *Exchange) Pace() (all []Moment) {
 // maxPace is the longest time that Pace accepts.
 const maxPace = 24 * time.Hour
 
-// IsEvents reports whether a value of Content-Type is that of a stream of events, which may last
-// as long as the client listens.
+// IsEvents reports whether a Content-Type is that of an event stream, which may last as long as the
+// client listens.
 func IsEvents(contentType string) bool {
 	kind, _, _ := mime.ParseMediaType(contentType)
 	return slices.Contains(eventTypes[:], kind)
@@ -159,7 +159,7 @@ const (
 // Parent is the inbound exchange that caused an outbound one.
 type Parent struct {
 	Kind ParentKind
-	// UUID is the exchange's, and By the header by which it was found, if it is known.
+	// UUID identifies the parent, and By names the header by which it was found, if known.
 	UUID UUID
 	By   string
 }
@@ -179,8 +179,7 @@ func (e *Exchange) Parent() Parent {
 	return Parent{Kind: ParentUnknown}
 }
 
-// Replay returns the ID of the run of a replay that sent the request, or the one that
-// caused it; "" for traffic of others.
+// Replay returns the ID of the replay run that sent the request or caused it; "" for other traffic.
 func (e *Exchange) Replay() string { return e.Tags.Get(TagReplay) }
 
 // Peer returns the caller, and how it is known; both are "" for an outbound exchange.
@@ -189,14 +188,14 @@ func (e *Exchange) Peer() (who, by string) { return e.Tags.Get(TagPeer), e.Tags.
 // Pod returns the name of the pod, "" if it is unknown.
 func (e *Exchange) Pod() string { return e.Tags.Get(TagPodName) }
 
-// Sequence returns the record's number in its process, from 1, and whether it has one.
+// Sequence returns the record's number in its process, from 1, and whether the record has one.
 func (e *Exchange) Sequence() (uint64, bool) {
 	n, err := strconv.ParseUint(e.Tags.Get(TagSequence), 10, 64)
 	return n, err == nil
 }
 
-// Host returns the server that the client asked: HTTP's host, or else the host and port, or else
-// the port alone.
+// Host returns the server that the client asked for: the HTTP host, otherwise host and port,
+// otherwise the port alone.
 func (e *Exchange) Host() string {
 	if e.HTTP != nil && e.HTTP.Req.Host != "" {
 		return e.HTTP.Req.Host
@@ -215,8 +214,7 @@ func (e *Exchange) Sizes() (client, server int64) {
 	return e.Request().Size(), e.Response().Size()
 }
 
-// IsSafe reports whether a method of HTTP only reads: those of RFC 9110, section 9.2.1, and
-// QUERY.
+// IsSafe reports whether an HTTP method only reads: those of RFC 9110, section 9.2.1, and QUERY.
 func IsSafe(method string) bool {
 	switch method {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "QUERY":

@@ -18,15 +18,15 @@ const (
 	MaxTags = 1000
 	// MaxHeaders is how many fields each of its messages may have, trailers included.
 	MaxHeaders = 4000
-	// MaxMembers is how many members each of its objects may have, those that Exchange has no
-	// field for included, and how many values its signature.
+	// MaxMembers is how many members each of its objects may have, including members that Exchange
+	// has no field for. It also bounds the values of its signature.
 	MaxMembers = 1000
 	// MaxMessages is how many messages of a conversation it may have, unless Encoder wrote it.
 	// A few bytes of JSON make a message, which takes a hundred bytes in memory.
 	MaxMessages = 100_000
 )
 
-// Member is a member of a record that Exchange has no field for, as of a protocol that
+// Member is a member of a record that Exchange has no field for, such as one of a protocol that
 // only other tools decode.
 type Member struct {
 	Name string
@@ -34,7 +34,7 @@ type Member struct {
 	Value json.RawMessage
 }
 
-// foreign reads records in any form of JSON, such as those of other tools.
+// foreign reads records in any JSON form, such as those of other tools.
 func (d *Decoder) foreign(text []byte, e *Exchange) error {
 	*e = Exchange{}
 	if err := checkJSON(text); err != nil {
@@ -53,8 +53,8 @@ func (d *Decoder) foreign(text []byte, e *Exchange) error {
 	return nil
 }
 
-// useText uses the member body, a body as text, if bodyBase64 is missing, and drops it if both
-// are equal.
+// useText handles the member body, which has the body as text. It uses the text if bodyBase64 is
+// missing, and drops it if both are equal.
 func useText(body *[]byte, extra *[]Member) {
 	at := slices.IndexFunc(*extra, func(m Member) bool { return m.Name == "body" })
 	if at < 0 {
@@ -157,7 +157,7 @@ func (d *Decoder) value(raw []byte, to reflect.Value, quoted bool, path string) 
 		if err := json.Unmarshal(raw, v); err != nil {
 			return err
 		}
-		if year := v.UTC().Year(); year < 0 || year > 9999 { // RFC 3339 has an offset for them, and no JSON in UTC
+		if year := v.UTC().Year(); year < 0 || year > 9999 { // in RFC 3339, an offset can lead to such a year, which has no JSON in UTC
 			return fmt.Errorf("the year %d, want 0 to 9999", year)
 		}
 		return nil
@@ -194,7 +194,7 @@ func (d *Decoder) extra(of reflect.Value, name string, raw []byte, path string) 
 	}
 	var compact bytes.Buffer
 	compact.Grow(len(raw))
-	_ = json.Compact(&compact, raw) // it was read as JSON
+	_ = json.Compact(&compact, raw) // raw was already parsed as JSON
 	value := compact.Bytes()
 	if !utf8.Valid(value) {
 		value = bytes.ToValidUTF8(value, []byte("\ufffd"))

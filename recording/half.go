@@ -11,14 +11,14 @@ import (
 // Half is the request or the answer of an exchange of HTTP. It is a view of the exchange, and
 // copies nothing. Without [Exchange.HTTP] it is empty.
 type Half struct {
-	// Headers are the fields, trailers among them.
+	// Headers has the fields, including trailers.
 	Headers Headers
 	// Body is the body as it is stored: see [Half.Decode].
 	Body []byte
 
 	e      *Exchange
 	answer bool
-	left   int64 // out, in light reading
+	left   int64 // the size that light reading left out
 }
 
 // Request returns the request's half.
@@ -58,14 +58,14 @@ func (h Half) Cut() bool {
 
 func (h Half) sent() (n int64, cut bool) { return h.number(TagRequestBodySize, TagResponseBodySize) }
 
-// number reads the tag of the request, or of the answer.
+// number reads a number from the tag for the request, or from the tag for the answer.
 func (h Half) number(request, response string) (n int64, ok bool) {
 	tag := request
 	if h.answer {
 		tag = response
 	}
 	text := h.e.Tags.Get(tag)
-	if text == "" { // in nearly all exchanges
+	if text == "" { // the tag is missing in nearly all exchanges
 		return 0, false
 	}
 	n, err := strconv.ParseInt(text, 10, 64)

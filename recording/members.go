@@ -77,7 +77,7 @@ func partEnd(text []byte) int {
 // if there is none.
 func closingQuote(text []byte, i int) int {
 	for i < len(text) {
-		if len(text)-i >= 8 { // skip what is plain
+		if len(text)-i >= 8 { // skip plain bytes
 			if plain := bits.TrailingZeros64(oddBytes(binary.LittleEndian.Uint64(text[i:]))&tops) / 8; plain > 0 {
 				i += plain
 				continue
@@ -113,9 +113,9 @@ func Depth(text []byte) (most int) {
 	return most
 }
 
-// Unquote returns the text of a JSON string, as encoding/json does, several times as fast. The
-// string must be valid, as the parts of a valid JSON text are. Bytes that are not UTF-8, and
-// halves of surrogate pairs, become U+FFFD; exact is false then.
+// Unquote returns the text of a JSON string, as encoding/json does but several times faster. The
+// string must be valid, as all parts of a valid JSON text are. Bytes that are not UTF-8 and halves
+// of surrogate pairs become U+FFFD, and exact is then false.
 func Unquote(part []byte) (plain string, exact bool, err error) {
 	if n := len(part); n >= 2 && part[0] == '"' && part[n-1] == '"' && utf8.Valid(part) {
 		if plain, exact, ok := unescape(part[1 : n-1]); ok {
@@ -125,7 +125,7 @@ func Unquote(part []byte) (plain string, exact bool, err error) {
 	return plain, false, json.Unmarshal(part, &plain)
 }
 
-// checkJSON returns an error unless the text is JSON. It copies nothing.
+// checkJSON returns an error if the text is not JSON. It copies nothing.
 func checkJSON(text []byte) error { return json.Unmarshal(text, new(checked)) }
 
 type checked struct{}

@@ -7,7 +7,7 @@ import (
 // LeftOutError reports a record of another tool that can't be stored in a recording. Reading can
 // continue after it.
 type LeftOutError struct {
-	// Where the record is, and What is lost with it.
+	// Where is the position of the record, and What is the content that is lost with it.
 	Where, What string
 }
 
@@ -36,12 +36,12 @@ func (l *LossList) Add(path, what string) {
 	}
 }
 
-// AppendString appends a text as JSON to dst. Bytes that are no UTF-8 become U+FFFD.
+// AppendString appends a text as JSON to dst. Bytes that are not UTF-8 become U+FFFD.
 func AppendString(dst []byte, text string) []byte { return appendString(dst, text) }
 
 // Weight estimates the length of the exchange's JSON.
 func (e *Exchange) Weight() int64 {
-	const each = 40 // of a field, or a message, beside what is in it
+	const each = 40 // of a field or a message, in addition to its content
 	n := 1 << 10
 	if h := e.HTTP; h != nil {
 		n += (len(h.Req.Body) + len(h.Res.Body)) / 3 * 4

@@ -20,8 +20,8 @@ const (
 	MergedPod = "merged"
 )
 
-// Partition is the part of a segment's key that query engines and readers select
-// by. Names that are unknown are [Undefined].
+// Partition is the part of a segment's key by which query engines and readers select. Unknown names
+// are [Undefined].
 type Partition struct {
 	Cluster, Namespace, Workload string
 	// Hour is the hour in which the segment began, in UTC.

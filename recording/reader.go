@@ -32,8 +32,8 @@ var (
 	// ErrTorn means that a segment ends in the middle of a record: its writer was
 	// killed, or hasn't finished. All earlier records are complete.
 	ErrTorn = errors.New("torn tail")
-	// ErrNoExchange means that JSON is well-formed but not an exchange. It comes in a
-	// [LineError].
+	// ErrNoExchange means that a text is well-formed JSON, but not an exchange. A [LineError] wraps
+	// it.
 	ErrNoExchange = errors.New("no exchange")
 )
 
@@ -53,21 +53,21 @@ type Reader struct {
 	in   *bufio.Reader
 	zstd *zstd.Decoder // nil if plain
 
-	chunk []byte // a line, or a part of one, that was not used yet
-	whole bool   // chunk is all of its line
-	ended bool   // it is the last of its line
-	line  int    // of chunk, from 1
+	chunk []byte // the unused part of a line
+	whole bool   // chunk is the complete line
+	ended bool   // chunk is the end of its line
+	line  int    // number of chunk's line, from 1
 	read  int64  // bytes up to the end of chunk
 	cut   bool   // the compressor's input ended too early
 
-	text  []byte // of the last record
-	start int64  // of text
+	text  []byte // JSON of the last record
+	start int64  // offset of text
 
-	counters *Counters // the last that were read
+	counters *Counters // the last counters that were read
 
 	sources   []string // of a large segment
-	origins   places   // places among sources of the last record, if hasOrigin, and of the records behind it
-	spare     places   // what origins was made of, to be used again
+	origins   places   // indexes in sources, for the last record, if hasOrigin, and for the records after it
+	spare     places   // former memory of origins, for reuse
 	hasOrigin bool
 }
 
@@ -141,7 +141,7 @@ func (e *Exchange) isEmpty() bool {
 	return e.TS.IsZero() && e.Direction == "" && e.Location == "" && e.L7Protocol == "" && e.HTTP == nil && e.Conversation() == nil
 }
 
-// errLeftOut means that the Decoder's Glance leaves the record out.
+// errLeftOut means that the Decoder's Glance skipped the record.
 var errLeftOut = errors.New("left out")
 
 // record reads the next JSON object.
@@ -162,7 +162,7 @@ func (r *Reader) record(e *Exchange) error {
 	d, line := r.Decoder, r.line
 	d.losses = d.losses[:0]
 	r.start = r.read - int64(len(r.chunk))
-	if r.whole { // most often it is a record
+	if r.whole { // most lines are exactly one record
 		r.text = bytes.TrimRight(r.chunk, " \t\r\n")
 		r.own.glance, r.own.left = d.Glance, false
 		if r.own.exchange(r.text, e, d.Light, d.Reuse) {
@@ -175,7 +175,7 @@ func (r *Reader) record(e *Exchange) error {
 		}
 	}
 	err := r.object()
-	if err == nil && bytes.HasPrefix(r.text, sourcesPrefix) { // which may be long
+	if err == nil && bytes.HasPrefix(r.text, sourcesPrefix) { // such a line may be long
 		*e = Exchange{MsgType: SourcesType}
 		return nil
 	}
@@ -204,7 +204,7 @@ func (r *Reader) skipBlank() {
 	blank := ahead[:bytes.LastIndexByte(ahead[:n], '\n')+1]
 	r.line += bytes.Count(blank, []byte("\n"))
 	r.read += int64(len(blank))
-	_, _ = r.in.Discard(len(blank)) // which are buffered
+	_, _ = r.in.Discard(len(blank)) // these bytes are buffered
 }
 
 // badJSON is a syntax error of JSON. Reading can continue after it.
@@ -255,7 +255,7 @@ func (r *Reader) leave(line, n int, s *splitter) error {
 		return badJSON{fmt.Errorf("%s on line %d, within an object", s.wrong(r.chunk[n]), r.line)}
 	}
 	bad := badJSON{errors.New(s.wrong(r.chunk[n]))}
-	if r.line == line && r.whole { // encoding/json has better words
+	if r.line == line && r.whole { // the text of encoding/json's error is better
 		if err := json.Unmarshal(r.chunk, new(json.RawMessage)); err != nil {
 			bad = badJSON{err}
 		}
@@ -263,7 +263,7 @@ func (r *Reader) leave(line, n int, s *splitter) error {
 	for !r.ended {
 		r.chunk = nil
 		if err := r.fill(); err != nil {
-			break // and the next one says so
+			break // the next chunk has the error
 		}
 	}
 	r.chunk = nil
@@ -310,7 +310,7 @@ func (r *Reader) fill() error {
 // reads the next record.
 func (r *Reader) Text() []byte { return r.text }
 
-// Whole decodes the last exchange again, including the parts that [Decoder.Light] left out.
+// Whole decodes the last exchange again, with the parts that [Decoder.Light] left out.
 func (r *Reader) Whole(e *Exchange) error {
 	r.own.glance = nil
 	if r.own.exchange(r.text, e, false, r.Decoder.Reuse) {
@@ -330,7 +330,7 @@ func (r *Reader) Offset() int64 { return r.start }
 // and if there are none, as in a segment whose writer was killed.
 func (r *Reader) Counters() *Counters { return r.counters }
 
-// Close releases the reader, not what it reads from.
+// Close releases the reader, but not the underlying one.
 func (r *Reader) Close() {
 	if r.zstd != nil {
 		r.zstd.Close()

@@ -4,14 +4,13 @@ import "context"
 
 // Sink takes exchanges. Its methods may be called from any goroutine.
 type Sink interface {
-	// Write keeps the exchange, or returns the reason why it doesn't. It
-	// never waits. Write may change the exchange, but must not keep it or
-	// any of its slices after it returns.
+	// Write keeps the exchange, or returns the reason why it doesn't. It never blocks. Write may
+	// change the exchange, but must not keep it or any of its slices after it returns.
 	Write(e *Exchange) error
 	// Flush returns once all exchanges that were accepted before have left the process.
 	Flush(ctx context.Context) error
-	// Close flushes, makes everything durable, and releases what the sink
-	// holds. Exchanges written from then on are dropped.
+	// Close flushes, makes everything durable, and releases the sink's resources. Exchanges that
+	// are written later are dropped.
 	Close(ctx context.Context) error
 }
 

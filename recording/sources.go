@@ -20,7 +20,7 @@ const MaxSources = 16 << 20
 //
 //	{"msgType":"sources","ts":"2026-11-22T20:00:00Z","cluster":"c1","namespace":"shop","service":"cart","sources":["20261122T201500.123Z-cart-7d4b-0.9f86d081884c7d65.jsonl.zst"]}
 //
-// Further lines give the source of each record that follows, up to the next such line:
+// A later line gives the source of each record after it, up to the next such line:
 //
 //	{"msgType":"sources","ts":"2026-11-22T20:00:00Z","cluster":"c1","namespace":"shop","service":"cart","of":[0,0,1,0]}
 //
@@ -43,7 +43,7 @@ type sourcesLine struct {
 	Of        places    `json:"of,omitempty"`
 }
 
-// sourcesPrefix begins every such line that AppendLine writes.
+// sourcesPrefix is the beginning of each such line that AppendLine writes.
 var sourcesPrefix = []byte(`{"msgType":"` + SourcesType + `"`)
 
 // AppendLine appends the line, with its newline. Equal sources give equal lines.
@@ -99,7 +99,7 @@ func SegmentSources(segment io.Reader) ([]string, error) {
 	var e Exchange
 	var bad *LineError
 	switch err := r.record(&e); {
-	case err == io.EOF || errors.Is(err, ErrTorn) || errors.As(err, &bad): // the reader of the segment reports it
+	case err == io.EOF || errors.Is(err, ErrTorn) || errors.As(err, &bad): // the reader of the segment reports the error
 		return nil, nil
 	case err != nil:
 		return nil, err

@@ -12,7 +12,7 @@ type splitter struct {
 	nested  [maxDepth/8 + 1]byte // a bit for each level: 1 for an object, 0 for an array
 	depth   int
 	next    expected
-	escaped bool // the string's next character
+	escaped bool // the next character of the string is escaped
 }
 
 type expected uint8
@@ -49,7 +49,7 @@ func (s *splitter) scan(p []byte) (int, jsonState) {
 				if c >= ' ' {
 					continue
 				}
-			} else if len(p)-i >= 8 { // skip what is plain
+			} else if len(p)-i >= 8 { // skip plain bytes
 				odd := oddBytes(binary.LittleEndian.Uint64(p[i:])) & tops
 				if skip := bits.TrailingZeros64(odd) / 8; skip > 0 {
 					i += skip - 1

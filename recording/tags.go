@@ -1,7 +1,7 @@
 package recording
 
-// Names of tags. The first group comes from the ecosystem; the second holds facts for which its
-// records have no field.
+// Names of tags. The first group comes from the ecosystem. The second group has facts for which the
+// ecosystem's records have no field.
 const (
 	TagCaptureMode      = "captureMode"
 	TagAppLabel         = "k8sAppLabel"
@@ -47,7 +47,7 @@ const (
 	TagPace             = "responsePace"
 )
 
-// Tags that a mock adds to what it records. The first two are the ecosystem's.
+// Tags that a mock adds to its records. The first two come from the ecosystem.
 const (
 	TagMatch   = "match"
 	TagRefUUID = "refUuid"

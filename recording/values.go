@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// UUID identifies an exchange. In JSON it is base64, in text canonical.
+// UUID identifies an exchange. It is base64 in JSON, and has the canonical form as text.
 type UUID [16]byte
 
 // String returns the canonical form, such as 6ba7b810-9dad-11d1-80b4-00c04fd430c8.
@@ -59,7 +59,7 @@ type Tag struct{ Name, Value string }
 // Tags maps names to values and keeps their order. Names are unique.
 type Tags []Tag
 
-// Get returns the value of the tag, "" if there is none.
+// Get returns the value of the tag, or "" if there is none.
 func (t Tags) Get(name string) string {
 	for i := range t {
 		if t[i].Name == name {
@@ -69,7 +69,7 @@ func (t Tags) Get(name string) string {
 	return ""
 }
 
-// Set gives the tag the value, adding it if need be.
+// Set sets the value of a tag. It adds the tag if it is missing.
 func (t *Tags) Set(name, value string) {
 	for i := range *t {
 		if (*t)[i].Name == name {
@@ -103,8 +103,8 @@ type Header struct{ Name, Value string }
 // by name.
 type Headers []Header
 
-// Get returns the first value of the header, "" if there is none. The name
-// must be in canonical form.
+// Get returns the first value of the header, or "" if there is none. The name must be in canonical
+// form.
 func (h Headers) Get(name string) string {
 	if i := h.index(name); i >= 0 {
 		return h[i].Value
@@ -112,7 +112,7 @@ func (h Headers) Get(name string) string {
 	return ""
 }
 
-// Values returns the values of every line with the name, in any case.
+// Values returns the values of all lines with the name, in any case.
 func (h Headers) Values(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range h {
@@ -123,7 +123,7 @@ func (h Headers) Values(name string) iter.Seq[string] {
 	}
 }
 
-// index finds the first line with the name, -1 if there is none.
+// index finds the first line with the name. It returns -1 if there is none.
 func (h Headers) index(name string) int {
 	for i := range h {
 		if h[i].Name == name {

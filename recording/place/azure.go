@@ -133,7 +133,7 @@ func (d *azureDriver) list(ctx context.Context, prefix, delimiter, token string)
 	}
 	p.next = value(next)
 	for _, o := range items {
-		if o.Properties == nil || value(o.Properties.ResourceType) == "directory" { // of a hierarchical namespace
+		if o.Properties == nil || value(o.Properties.ResourceType) == "directory" { // an entry of a hierarchical namespace
 			continue
 		}
 		p.objects = append(p.objects, store.Object{Key: value(o.Name), Size: value(o.Properties.ContentLength), Modified: value(o.Properties.LastModified)})

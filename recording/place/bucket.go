@@ -19,7 +19,7 @@ import (
 // driver makes the calls to one vendor's store. Keys include the place's path. The methods retry
 // where that makes sense.
 type driver interface {
-	// put stores the body under a key that is not in use.
+	// put stores the body under an unused key.
 	put(ctx context.Context, key string, body io.ReadSeeker, size int64) error
 	// get returns the object from the offset on, and an identifier of its version. If version
 	// is not empty, it returns only that version. It fails if the
@@ -80,7 +80,7 @@ func (b *bucket) key(key string) (string, error) {
 		return "", err
 	}
 	whole := b.prefix(key)
-	return whole, store.CheckKey(whole) // it may be too long
+	return whole, store.CheckKey(whole) // the path may make it too long
 }
 
 func (b *bucket) prefix(key string) string {
@@ -127,7 +127,7 @@ func (b *bucket) put(ctx context.Context, whole string, body io.ReadSeeker, size
 		b.broken = true
 		return errOverwrites
 	}
-	b.trusted = b.isInUse(again) // if it is another error, the next Put asks again
+	b.trusted = b.isInUse(again) // after any other error, the next Put tests again
 	return nil
 }
 
@@ -300,7 +300,8 @@ func (b *bucket) Folders(ctx context.Context, prefix string) iter.Seq2[string, e
 	}
 }
 
-// unordered is the error for a listing in another order, since readers merge listings.
+// unordered is the error for a listing in another order. Readers merge listings, so they need the
+// order of bytes.
 func unordered(before, after string) error {
 	return fmt.Errorf("the store lists %q behind %q, which is not the order of their bytes; S3's directory buckets and Azure's hierarchical namespaces do so: use a bucket or an account of the common kind", after, before)
 }

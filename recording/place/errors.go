@@ -151,13 +151,13 @@ func isNetwork(err error) bool {
 	return ok
 }
 
-// urls in an error may be signed.
+// urls matches URLs in an error, which may be signed.
 var urls = regexp.MustCompile(`(https?://)([^\s"'?@]*@)?([^\s"'?]*)(\?[^\s"']*)?`)
 
 // plain returns an error's text without secrets in its URLs.
 func plain(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // the rest repeats the request
+		err = u.Err // the rest of the text repeats the request
 	}
 	return bounded(urls.ReplaceAllString(err.Error(), "$1$3"))
 }

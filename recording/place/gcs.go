@@ -44,9 +44,9 @@ func openGCS(ctx context.Context, p contract.Place) (driver, error) {
 	}
 	d := &gcsDriver{client: &http.Client{Transport: transport}, endpoint: strings.TrimSuffix(endpoint, "/"), bucket: p.Host}
 	if !strings.HasPrefix(endpoint, "https://") {
-		return d, nil // an emulator: a token would be readable on the way
+		return d, nil // an emulator: without TLS, others could read a token
 	}
-	// Tokens are fetched later, too.
+	// The context must outlive Open, because tokens are fetched later, too.
 	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport})
 	found, err := google.FindDefaultCredentials(ctx, gcsScope)
 	if err != nil {
@@ -158,7 +158,7 @@ func (d *gcsDriver) get(ctx context.Context, key string, offset int64, version s
 	if version != "" {
 		query.Set("generation", version)
 	}
-	header := http.Header{"Accept-Encoding": {"gzip"}} // otherwise Google may decompress
+	header := http.Header{"Accept-Encoding": {"gzip"}} // otherwise Google may decompress the object
 	if offset > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}

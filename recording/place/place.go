@@ -1,6 +1,5 @@
-// Package place opens the store that a place names: a directory, a bucket at
-// Amazon S3 (or whatever speaks its protocol), Google Cloud Storage or Azure, or what a
-// collector serves to readers.
+// Package place opens the store of a place: a directory, a bucket at Amazon S3 (or a server with
+// the same protocol), Google Cloud Storage or Azure, or the read port of a collector.
 //
 //	contract.Place ──Open──▶ store.Store ◀── store.Dir
 //	                                     ◀── bucket: keys, pages, resumed reads, errors

@@ -28,8 +28,8 @@ type s3Driver struct {
 	client     *s3.Client
 	bucket     string
 	encryption types.ServerSideEncryption
-	key        *string // of KMS
-	foreign    bool    // not Amazon's own
+	key        *string // ID of the key in KMS
+	foreign    bool    // the endpoint is not Amazon's
 }
 
 func openS3(ctx context.Context, p contract.Place) (driver, error) {
@@ -37,7 +37,7 @@ func openS3(ctx context.Context, p contract.Place) (driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Of the library's own kind, since AWS_CA_BUNDLE adds to it.
+	// The client has the library's type, so that AWS_CA_BUNDLE works, too.
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.TLSClientConfig.RootCAs, t.ResponseHeaderTimeout = transport.TLSClientConfig.RootCAs, transport.ResponseHeaderTimeout
 	})
@@ -69,7 +69,7 @@ func openS3(ctx context.Context, p contract.Place) (driver, error) {
 			if o.Region == "" {
 				o.Region = "us-east-1"
 			}
-			// Several stores reject checksums behind the body.
+			// Several stores reject checksums after the body.
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
@@ -77,7 +77,7 @@ func openS3(ctx context.Context, p contract.Place) (driver, error) {
 			o.UsePathStyle = style == "true"
 		}
 		o.DisableLogOutputChecksumValidationSkipped = true
-		// Two conditional writes at the same time.
+		// Two conditional writes ran at the same time.
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
 	})
 	if d.client.Options().Region == "" {
@@ -126,7 +126,7 @@ func (d *s3Driver) pages(ctx context.Context, prefix, delimiter string) iter.Seq
 }
 
 func (d *s3Driver) list(ctx context.Context, prefix, delimiter, token string) (page, error) {
-	in := &s3.ListObjectsV2Input{Bucket: &d.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl} // XML cannot have every character
+	in := &s3.ListObjectsV2Input{Bucket: &d.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl} // XML can't represent every character
 	if delimiter != "" {
 		in.Delimiter = &delimiter
 	}

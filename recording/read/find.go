@@ -27,7 +27,7 @@ type Store interface {
 	Folders(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
-// Reserved are the folders of a place that are not part of its recording.
+// Reserved returns the folders of a place that are not part of its recording.
 func Reserved() []string { return []string{"snapshots/", "runs/"} }
 
 // Marks of a recording that a command writes completely, such as tapedeck redact: BeginMark is the
@@ -42,7 +42,7 @@ const (
 func IsUnfinished(ctx context.Context, s Store) (bool, error) {
 	begun, ended := false, false
 	for o, err := range s.List(ctx, "_redact") {
-		if errors.Is(err, fs.ErrNotExist) { // the first Put makes the directory
+		if errors.Is(err, fs.ErrNotExist) { // the place is made by the first Put
 			break
 		}
 		if err != nil {
@@ -64,13 +64,14 @@ type segment struct {
 	modified time.Time
 
 	large bool            // it lists its sources
-	taken map[string]bool // sources that were read from elsewhere
-	moved bool            // a large segment that is newer than the listing has it
+	taken map[string]bool // sources that were already read from elsewhere
+	moved bool            // a large segment that is newer than the listing contains it
 }
 
 func (s *segment) part() bool { return strings.HasSuffix(s.key, recording.PartSuffix) }
 
-// hollow is the finding for an empty complete segment, which should have at least a frame of zstd.
+// hollow reports whether a complete segment is empty, although it should have at least a frame of
+// zstd.
 func (s *segment) hollow() bool {
 	return s.size == 0 && strings.HasSuffix(s.key, recording.SegmentSuffix)
 }
@@ -82,10 +83,10 @@ type finder struct {
 	query   *Query
 	report  *Report
 	stores  []Store
-	store   int // that is being listed
+	store   int // the store that is being listed
 
-	listed bool    // something is in it
-	failed []error // of the store
+	listed bool    // the store has at least one object
+	failed []error // errors of the store
 	found  []segment
 }
 
@@ -112,7 +113,7 @@ func (f *finder) look() error {
 	if err := f.partitions(""); err != nil {
 		return err
 	}
-	if !f.listed { // don't fail twice
+	if !f.listed { // a second listing would fail in the same way
 		f.failed = nil
 		if err := f.loose(); err != nil {
 			return err
@@ -170,7 +171,7 @@ func (f *finder) partitions(prefix string) error {
 // large segments last, so that they contain everything that was deleted since the first listing.
 func (f *finder) compacted(prefix string, first int) {
 	p, err := recording.ParsePartition(prefix)
-	if err != nil { // another program wrote it
+	if err != nil { // another program wrote the folder
 		return
 	}
 	all, err := ListLarge(f.ctx, f.stores[f.store], p)
@@ -229,7 +230,7 @@ func (f *finder) files(prefix string, wanted func(key string) bool) error {
 			continue
 		}
 		f.listed = true
-		if !wanted(o.Key) || o.Key == last+recording.PartSuffix { // it is being completed, and has both names for a moment
+		if !wanted(o.Key) || o.Key == last+recording.PartSuffix { // a segment that is being completed has both names for a moment
 			continue
 		}
 		last = o.Key
@@ -251,17 +252,16 @@ func isSegment(key string) bool {
 	return strings.HasSuffix(key, ".jsonl") || strings.HasSuffix(key, recording.SegmentSuffix)
 }
 
-// isLoose is isSegment for files outside of partitions, where other tools' files are read,
-// too.
+// isLoose is isSegment for files outside of partitions, where files of other tools are read, too.
 func (f *finder) isLoose(key string) bool {
-	if strings.HasPrefix(key, "__files/") || strings.Contains(key, "/__files/") { // bodies that mappings refer to
+	if strings.HasPrefix(key, "__files/") || strings.Contains(key, "/__files/") { // bodies to which mappings refer
 		return false
 	}
 	return isSegment(key) || f.foreign != nil && f.foreign.IsName(key) && !strings.HasPrefix(path.Base(key), ".")
 }
 
-// parseName reads a segment's start and number from its name; began is zero if the name has
-// none.
+// parseName reads a segment's start and number from its name. began is zero if the name has no
+// start.
 func parseName(name string) (began time.Time, number int) {
 	name = strings.TrimSuffix(strings.TrimSuffix(name, recording.PartSuffix), recording.SegmentSuffix)
 	text, rest, ok := strings.Cut(name, "-")
@@ -272,7 +272,7 @@ func parseName(name string) (began time.Time, number int) {
 	if err != nil {
 		return time.Time{}, 0
 	}
-	last, _, _ := strings.Cut(rest[strings.LastIndexByte(rest, '-')+1:], ".") // a digest may follow
+	last, _, _ := strings.Cut(rest[strings.LastIndexByte(rest, '-')+1:], ".") // a digest may follow the number
 	number, err = strconv.Atoi(last)
 	if err != nil {
 		return time.Time{}, 0
@@ -280,8 +280,8 @@ func parseName(name string) (began time.Time, number int) {
 	return began, number
 }
 
-// Path returns the store for a path of the file system, a directory or a single file of
-// any name. It fails if there is none.
+// Path returns the store for a path in the file system: a directory, or a single file of any name.
+// It fails if the path does not exist.
 func Path(name string) (Store, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -308,7 +308,7 @@ func (f file) Get(_ context.Context, key string) (io.ReadCloser, error) {
 }
 
 // beside opens a file to which this file refers. It looks in the parent of the folder mappings, or
-// else in the file's own folder. Links can't lead out of there.
+// otherwise in the file's own folder. Links can't lead out of these folders.
 func (f file) beside(name string) (io.ReadCloser, error) {
 	own, err := filepath.Abs(string(f))
 	if err != nil {

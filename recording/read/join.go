@@ -15,11 +15,11 @@ type joiner struct {
 	yield func(*Record, error) bool
 
 	last  time.Time         // start of the last record
-	first identity          // of the first one with that start
-	seen  map[identity]bool // of the others
-	parts []*Record         // of one conversation, to be joined
-	group identity          // of parts
-	size  int64             // of parts
+	first identity          // identity of the first record with that start
+	seen  map[identity]bool // identities of the others with that start
+	parts []*Record         // parts of one conversation, to be joined
+	group identity          // identity of that conversation
+	size  int64             // size of parts
 
 	newest time.Time // start of the last record that was passed on
 	// pieces has the conversations that were passed on in part, by the identity of their first
@@ -131,7 +131,7 @@ func (j *joiner) hand(rec *Record) error {
 	if !j.yield(rec, nil) {
 		return errEnough
 	}
-	if rec.Parts == 1 { // else it shares with its parts
+	if rec.Parts == 1 { // a joined record shares memory with its parts
 		j.r.recycle(rec)
 	}
 	return nil

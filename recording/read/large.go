@@ -42,7 +42,7 @@ func ListLarge(ctx context.Context, s Store, p recording.Partition) (all []Large
 		}
 		all = append(all, Large{o, key.Number, sources})
 	}
-	if errors.Is(failed, fs.ErrNotExist) { // no place yet
+	if errors.Is(failed, fs.ErrNotExist) { // the place does not exist yet
 		failed = nil
 	}
 	return all, failed
@@ -111,7 +111,7 @@ type origin struct {
 	pod     string // as in its key
 	began   time.Time
 	number  int
-	left    bool   // out: it was read before, or the query doesn't need it
+	left    bool   // not read: it was read before, or the query doesn't need it
 	read    uint64 // exchanges
 	counted bool
 }

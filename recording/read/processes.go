@@ -38,13 +38,13 @@ type process struct {
 	counters recording.Counters // the last ones
 	end      bool
 	numbers  numbers
-	read     uint64    // exchanges in its segments
-	first    origin    // of those
-	before   uint64    // exchanges in those before the first, which the query doesn't need
-	last     time.Time // when the last one was begun
+	read     uint64    // exchanges in the segments that were read
+	first    origin    // the first of these segments
+	before   uint64    // exchanges in earlier segments, which the query doesn't need
+	last     time.Time // start of the last segment
 }
 
-// add takes the counters of a segment.
+// add adds the counters of a segment.
 func (p *process) add(c recording.Counters, o origin) {
 	p.end = p.end || c.End
 	if p.numbers.has(c.Segment) {
@@ -82,7 +82,7 @@ func (p *process) concluded(uncounted []origin, from time.Time) Process {
 	return d
 }
 
-// less returns a - b, or 0 if that is negative.
+// less returns a - b, or 0 if b is larger.
 func less(a, b uint64) uint64 { return a - min(a, b) }
 
 // conclude adds the processes to the report.
@@ -150,7 +150,7 @@ func (n *numbers) add(number int) {
 	}
 }
 
-// missing returns the absent numbers between the first and the last.
+// missing returns the missing numbers between the first and the last one.
 func (n numbers) missing() (ranges [][2]int) {
 	for i := 1; i < len(n); i++ {
 		ranges = append(ranges, [2]int{n[i-1][1] + 1, n[i][0] - 1})
@@ -158,8 +158,8 @@ func (n numbers) missing() (ranges [][2]int) {
 	return ranges
 }
 
-// Ranges formats ranges of numbers for people: the first ones, up to limit, and … for the rest,
-// such as 3-5, 9, ….
+// Ranges formats ranges of numbers for people, such as 3-5, 9, …. It shows up to limit ranges, and
+// … for the rest.
 func Ranges(all [][2]int, limit int) string {
 	var words []string
 	for i, r := range all {

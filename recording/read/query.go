@@ -39,7 +39,7 @@ const DefaultLongest = time.Hour
 // exchange may have waited in the queue, or the clock was set.
 const slack = time.Minute
 
-// Check returns what is wrong with the query, if anything is.
+// Check returns an error if the query is invalid.
 func (q *Query) Check() error {
 	switch {
 	case q.Direction != "" && q.Direction != recording.In && q.Direction != recording.Out:
@@ -50,8 +50,8 @@ func (q *Query) Check() error {
 	return nil
 }
 
-// ParseTime parses a point in time: RFC 3339, also without seconds, without the time, or without
-// the zone, which is then UTC; or a duration before now, such as 90m.
+// ParseTime parses a point in time: RFC 3339, where seconds, time and zone may be missing (the zone
+// is then UTC), or a duration before now, such as 90m.
 func ParseTime(text string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {

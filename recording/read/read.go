@@ -34,7 +34,8 @@ type Options struct {
 	// Window is how long an exchange may take to come in order when Streamed;
 	// DefaultWindow.
 	Window time.Duration
-	// MaxHeld bounds the JSON of exchanges that wait in memory for their turn; DefaultHeld. As exchanges they take two to three times as much.
+	// MaxHeld bounds the JSON of exchanges that wait in memory for their turn; DefaultHeld.
+	// Decoded, they take two to three times as much.
 	MaxHeld int64
 	// MaxOpen bounds how many segments are open at a time when Streamed; DefaultOpen. Each
 	// takes half a megabyte, and up to 9 MB if it was compressed with a large window.
@@ -79,7 +80,7 @@ type Record struct {
 	Parts int
 	// Losses lists the data of another tool's record that could not be kept.
 	Losses []string
-	// Late means that an exchange that began later came earlier.
+	// Late means that an exchange with a later start was returned earlier.
 	Late bool
 }
 
@@ -94,11 +95,11 @@ type Reader struct {
 	started  bool
 
 	light     recording.Decoder
-	free      []*Record // to be used again
-	order     uint64    // of the last exchange that was read
+	free      []*Record // for reuse
+	order     uint64    // number of the last exchange that was read
 	processes map[recording.ProcessID]*process
 	uncounted map[string][]origin // segments without counters, by pod
-	done      int                 // segments
+	done      int                 // number of segments that were read
 }
 
 // Open lists the segments in the stores, and returns a reader of the exchanges that the query

@@ -12,10 +12,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// SliceKey is the key by which the ecosystem selects traffic: SERVICE:HOST:PORT. The
-// service is the workload that recorded the exchange. The host is the one that the client
-// asked, in lower case. The port is the workload's for an inbound exchange, and the
-// server's for an outbound one.
+// SliceKey returns the key by which the ecosystem selects traffic: SERVICE:HOST:PORT. The service
+// is the workload that recorded the exchange. The host is the one that the client asked for, in
+// lower case. The port is the workload's for an inbound exchange, and the server's for an outbound
+// one.
 func SliceKey(e *recording.Exchange) string {
 	host, port := hostPort(e.NetworkAddress)
 	if e.HTTP != nil && e.HTTP.Req.Host != "" {
@@ -43,17 +43,17 @@ func hostPort(text string) (host, port string) {
 const AnySlice = "*"
 
 const (
-	// maxSlices bounds the number of keys, since a client may send any Host.
+	// maxSlices bounds the number of keys, because a client may send any Host.
 	maxSlices = 10_000
 	// maxSlicesNamed bounds how many an error names.
 	maxSlicesNamed = 20
 )
 
-// Slice narrows a query to the exchanges of a direction that have one of the wanted keys;
-// see [SliceKey]. Exchanges of the other direction stay selected. A part of a key is enough
-// if exactly one key in the stores has it; the error lists the keys otherwise. Without
-// wanted keys, or with [AnySlice] among them, the query stays as it is. It reads the stores
-// once to learn their keys.
+// Slice narrows a query to the exchanges of a direction that have one of the wanted keys; see
+// [SliceKey]. Exchanges of the other direction stay selected. A part of a key is enough if exactly
+// one key in the stores contains it; otherwise the error lists the keys. Without wanted keys, or
+// with [AnySlice] among them, the query stays unchanged. Slice reads the stores once to find their
+// keys.
 func Slice(ctx context.Context, q Query, foreign Foreign, direction string, wanted []string, stores ...Store) (Query, error) {
 	if len(wanted) == 0 || slices.Contains(wanted, AnySlice) {
 		return q, nil
@@ -86,7 +86,7 @@ func sliceKeys(ctx context.Context, q Query, foreign Foreign, direction string, 
 		if key := SliceKey(e); len(keys) < maxSlices || slices.Contains(wanted, key) {
 			keys[key] = true
 		}
-		return false // nothing else is needed of it
+		return false // only the key of the exchange is needed
 	}
 	q.Direction = direction
 	q.Match = func(e *recording.Exchange) bool { return (match == nil || match(e)) && note(e) }

@@ -25,7 +25,7 @@ func (r *Reader) sorted(out *joiner) error {
 	s := Sorter{MaxHeld: r.opts.MaxHeld, TempDir: r.opts.TempDir}
 	defer s.Close()
 	var light recording.Exchange
-	for i := 0; i < len(r.segments); i++ { // compaction may bring more
+	for i := 0; i < len(r.segments); i++ { // compaction may add segments
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (r *Reader) hand(out *joiner, decoder *recording.Decoder, it *item) error {
 	rec := r.newRecord()
 	*rec = Record{Exchange: rec.Exchange, Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
 	decoder.Light, decoder.Reuse = r.opts.Light, true
-	if err := decoder.Decode(it.text, rec.Exchange); err != nil { // it was decoded before
+	if err := decoder.Decode(it.text, rec.Exchange); err != nil { // this can't fail: the text was decoded before
 		return fmt.Errorf("read %s at %d: %w", rec.Key, rec.Offset, err)
 	}
 	if it.losses != "" {
@@ -87,7 +87,7 @@ type item struct {
 	key
 	segment int32
 	offset  int64
-	losses  string // a line each
+	losses  string // one per line
 	text    []byte // JSON
 	// Position in Sorter.text, until the items are sorted.
 	start, end int
@@ -102,9 +102,9 @@ type Sorter struct {
 	TempDir string
 
 	order uint64
-	text  []byte // of all items, one behind the other
+	text  []byte // of all items, one after the other
 	items []item
-	runs  [][]*run // by level: of maxRuns, one of the next level is made
+	runs  [][]*run // by level: maxRuns runs of a level are merged into one of the next level
 	enc   *zstd.Encoder
 }
 

@@ -19,15 +19,15 @@ type source struct {
 	r     *Reader
 	file  io.Closer
 	json  *recording.Reader
-	other ForeignReader       // of another tool's file, instead of json
-	text  *recording.Exchange // the last one that it read
+	other ForeignReader       // reads another tool's file, instead of json
+	text  *recording.Exchange // the last exchange that it read
 
-	pos  time.Time // further exchanges ended at this time or later
-	last time.Time // pos goes no further
+	pos  time.Time // exchanges that are still to be read ended at this time or later
+	last time.Time // the upper limit of pos
 
 	glance  func(*recording.Exchange) bool
 	losses  []string
-	origins []origin // those of a large segment, or itself
+	origins []origin // the origins of a large segment, or the segment itself
 }
 
 // open opens segment i. If there is nothing to read, it returns nil and reports why.
@@ -39,7 +39,7 @@ func (r *Reader) open(i int) *source {
 	}
 	f, err := r.stores[s.store].Get(r.ctx, s.key)
 	if whole, part := strings.CutSuffix(s.key, recording.PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
-		f, err = r.stores[s.store].Get(r.ctx, whole) // it was completed since it was listed
+		f, err = r.stores[s.store].Get(r.ctx, whole) // the segment was completed since the listing
 	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) || !r.replace(i) {
@@ -51,7 +51,7 @@ func (r *Reader) open(i int) *source {
 	src := &source{segment: s, r: r, file: f, pos: s.began, last: s.began.Truncate(time.Hour).Add(2 * time.Hour)}
 	if !s.large {
 		src.origins = []origin{r.origin(path.Base(s.key))}
-		src.origins[0].left = false // a file of another name may have anything
+		src.origins[0].left = false // a file with any other name may have exchanges of any time
 	}
 	in := io.Reader(f)
 	if r.opts.Foreign != nil {
@@ -95,7 +95,7 @@ func (r *Reader) unreadable(s *segment, err error) {
 	r.report.add(Unreadable, s.key+": "+err.Error())
 }
 
-// count takes the counters of a process.
+// count records the counters of a process.
 func (s *source) count(c recording.Counters) {
 	o := s.origin()
 	switch {
@@ -114,8 +114,8 @@ func (s *source) count(c recording.Counters) {
 	p.add(c, *o)
 }
 
-// next reads the next exchange that the query selects, as light as it can be. It returns
-// false at the end, having closed the source.
+// next reads the next exchange that the query selects, as light as possible. At the end it closes
+// the source and returns false.
 func (s *source) next(e *recording.Exchange) bool {
 	for {
 		if !s.read(e) {
@@ -129,7 +129,7 @@ func (s *source) next(e *recording.Exchange) bool {
 }
 
 // saw records the end of an exchange that was read, or its start in a large segment, which is
-// sorted by start. It returns false if the exchange is left out.
+// sorted by start. It returns false if the exchange is to be skipped.
 func (s *source) saw(e *recording.Exchange) bool {
 	pos := e.TS
 	if !s.large {
@@ -258,11 +258,11 @@ func podOf(key string) string {
 	return name[:max(0, strings.LastIndexByte(name, '-'))]
 }
 
-// whole decodes the last exchange, which light has, into e with everything that the options ask
-// for.
+// whole decodes the last exchange into e, with everything that the options require. light has its
+// light form.
 func (s *source) whole(e, light *recording.Exchange) error {
 	switch {
-	case s.r.opts.Light: // the next one overwrites what e holds
+	case s.r.opts.Light: // the next exchange overwrites light
 		*e, *light = *light, *e
 		return nil
 	case s.json == nil:
@@ -312,7 +312,7 @@ func (r *Reader) ended() {
 	}
 }
 
-// record makes a record of the last exchange, which is in light.
+// record returns a record of the last exchange, whose light form is in light.
 func (s *source) record(light *recording.Exchange) (*Record, error) {
 	size, offset := s.size(), s.offset()
 	rec := s.r.newRecord()
@@ -327,7 +327,7 @@ func (s *source) record(light *recording.Exchange) (*Record, error) {
 	return rec, nil
 }
 
-// newRecord returns a record with an exchange, whose old content the caller overwrites.
+// newRecord returns a record with an exchange. The caller overwrites the exchange's old content.
 func (r *Reader) newRecord() *Record {
 	if n := len(r.free); n > 0 {
 		rec := r.free[n-1]

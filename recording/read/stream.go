@@ -14,7 +14,7 @@ import (
 // of one conversation stay together.
 type key struct {
 	ts    time.Time
-	group recording.UUID // of the conversation that it is a part of; zero if it is none
+	group recording.UUID // of the conversation that it is a part of; zero for other exchanges
 	part  int
 	order uint64
 }
@@ -44,7 +44,7 @@ func (k key) compare(o key) int {
 // longer than the window, it began after that time minus the window. All held exchanges that began
 // before then can be returned.
 func (r *Reader) streamed(out *joiner) error {
-	pending := 0 // of r.segments, the one that is opened next
+	pending := 0 // index in r.segments of the next one to open
 	var open sources
 	var held waiting
 	var size int64
@@ -79,7 +79,7 @@ func (r *Reader) streamed(out *joiner) error {
 			size += r.cost(rec)
 			heap.Fix(&open, 0)
 		}
-		var safe time.Time // what began before can come
+		var safe time.Time // records that began before this time can be returned
 		switch {
 		case len(open) == 0 && pending == len(r.segments):
 		case len(open) == 0 || pending < len(r.segments) && r.segments[pending].began.Before(open[0].pos):
@@ -112,7 +112,7 @@ func (r *Reader) cost(rec *Record) int64 {
 	return fixed + rec.Size
 }
 
-// sources is a heap of open segments, by the position up to which they were read.
+// sources is a heap of open segments, ordered by the position up to which they were read.
 type sources []*source
 
 func (h sources) Len() int { return len(h) }
@@ -123,12 +123,12 @@ func (h sources) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *sources) Push(x any)   { *h = append(*h, x.(*source)) }
 func (h *sources) Pop() any     { return pop((*[]*source)(h)) }
 
-// waiting is a heap of records that wait for their turn. As there are many, the heap moves indices,
-// which the garbage collector doesn't scan.
+// waiting is a heap of records that wait for their turn. There are many of them, so the heap moves
+// indices, which the garbage collector doesn't scan.
 type waiting struct {
 	heap []place
 	all  []waiter
-	free []int32 // in all
+	free []int32 // free indices in all
 }
 
 type waiter struct {

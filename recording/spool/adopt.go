@@ -51,7 +51,7 @@ func (d Dir) Adopt() (sum Adopted, err error) {
 			continue
 		}
 		switch n, err := d.adopt(s); {
-		case errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist): // another process has it, or had it
+		case errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist): // another process is writing or has completed it
 		case err != nil:
 			failed = append(failed, fmt.Errorf("adopt %s: %w", s.Name, err))
 		default:
@@ -65,7 +65,7 @@ func (d Dir) Adopt() (sum Adopted, err error) {
 
 func (d Dir) adopt(s Segment) (n Adopted, err error) {
 	part := d.Path(s.Name)
-	f, err := os.OpenFile(part, os.O_RDWR, 0) // some file systems lock only what may be written
+	f, err := os.OpenFile(part, os.O_RDWR, 0) // some file systems allow locks only on writable files
 	if err != nil {
 		return n, err
 	}
@@ -82,9 +82,9 @@ func (d Dir) adopt(s Segment) (n Adopted, err error) {
 	made := filepath.Join(folder, "."+base+".adopted") // only the holder of the lock writes it; an earlier holder may have left one
 	if _, e := os.Lstat(name); errors.Is(e, fs.ErrNotExist) {
 		n, err = rewrite(f, made, name)
-	} // else the writer, or who adopted it before, was killed between giving it this name and taking the old one
+	} // otherwise a writer, or an earlier Adopt, was killed after it had given the segment this name and before it removed the old one
 
-	if !hasLocks { // some systems remove no open file
+	if !hasLocks { // some systems can't remove an open file
 		f.Close()
 	}
 	switch {
@@ -163,7 +163,7 @@ func wholeLines(part io.Reader) (whole int64, err error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
 			return whole, nil
-		case errors.As(err, new(*fs.PathError)): // the disk's, not the segment's
+		case errors.As(err, new(*fs.PathError)): // an error of the disk, not of the segment
 			return 0, err
 		default:
 			return 0, damage{err}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// abandonedAfter is the time after which an incomplete, unchanged segment counts as abandoned: a
-// living writer would have written to it or ended it.
+// abandonedAfter is the time after which an incomplete segment without changes counts as abandoned:
+// a running writer would have written to it or ended it.
 const abandonedAfter = 2 * DefaultSegmentAge
 
 // bounded is [Files] in a directory with a limited size and number of files. Before it creates a
@@ -61,7 +61,7 @@ func (b *bounded) makeRoom(now time.Time) error {
 			continue
 		}
 		switch err := b.Remove(s.Name); {
-		case errors.Is(err, fs.ErrNotExist): // it was sent meanwhile
+		case errors.Is(err, fs.ErrNotExist): // it was sent in the meantime
 		case err != nil:
 			failed = err
 			continue

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// AsideSuffix ends the name of a segment that can't be read or sent. The file stays for inspection
-// until its room is needed.
+// AsideSuffix ends the name of a segment that can't be read or sent. The file is kept for
+// inspection until its space is needed.
 const AsideSuffix = ".corrupt"
 
 // State is the state of a segment, by its name.
@@ -31,10 +31,9 @@ const (
 
 // Segment is a segment's file in a [Dir].
 type Segment struct {
-	// Name is the path below the directory, with slashes: that of a complete segment is
-	// its key.
+	// Name is the path below the directory, with slashes. For a complete segment it is the key.
 	Name string
-	// Size is that of the file, in bytes.
+	// Size is the file's size in bytes.
 	Size  int64
 	State State
 
@@ -67,7 +66,7 @@ func (d Dir) Segments() (found []Segment, err error) {
 			}
 			info, err := fs.Stat(fsys, name)
 			if errors.Is(err, fs.ErrNotExist) {
-				break // its writer has completed or removed it
+				break // its writer completed or removed it
 			}
 			if err != nil {
 				return nil, err

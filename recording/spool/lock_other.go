@@ -9,5 +9,5 @@ import (
 
 const hasLocks = false
 
-// lock has no lock to take here.
+// lock always fails, because there are no such locks on this system.
 func lock(*os.File, bool) error { return errors.ErrUnsupported }

@@ -10,9 +10,8 @@ import (
 
 const hasLocks = true
 
-// lock takes the advisory lock of a file, which holds until the file is closed or its
-// process ends, however that comes. errLocked: somebody else has it. With wait it waits
-// for that to end.
+// lock takes the advisory lock of a file. The lock holds until the file is closed or the process
+// ends for any reason. With wait, lock waits for another holder; otherwise it returns errLocked.
 func lock(f *os.File, wait bool) error {
 	how := syscall.LOCK_EX
 	if !wait {

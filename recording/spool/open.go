@@ -38,7 +38,7 @@ type Options struct {
 type Recorder struct {
 	recording.Sink
 	queue *Queue
-	bound *bounded // nil: it isn't
+	bound *bounded // nil if there is no bound
 }
 
 // Write implements [recording.Sink].
@@ -67,7 +67,7 @@ func Open(dir string, o Options) (*Recorder, error) {
 		return OpenFiles(Dir(dir), o)
 	}
 	bound := &bounded{Dir: Dir(dir), maxBytes: o.MaxBytesKept, maxFiles: o.MaxFilesKept, full: o.Full}
-	if o.MaxBytesKept > 0 { // a segment ends with the batch that fills it; neither may take all there is
+	if o.MaxBytesKept > 0 { // a segment includes the whole batch that fills it, so each gets a share of the bound
 		share := max(1, o.MaxBytesKept/4)
 		o.MaxBytes = min(cmp.Or(o.MaxBytes, DefaultSegmentBytes), share)
 		o.QueueBytes = int(min(int64(cmp.Or(o.QueueBytes, DefaultQueueBytes)), share))
@@ -81,7 +81,7 @@ func Open(dir string, o Options) (*Recorder, error) {
 	return r, nil
 }
 
-// OpenFiles is Open for any files.
+// OpenFiles is Open for any implementation of Files.
 func OpenFiles(files Files, o Options) (*Recorder, error) {
 	if len(o.Redact.Key) == 0 {
 		o.Redact.Key = make([]byte, 32)

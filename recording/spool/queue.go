@@ -13,9 +13,9 @@ import (
 // returns what happened to records of this and of earlier calls; err is the store's error, nil
 // once it works again.
 type Lines interface {
-	// Try reports whether lines would be taken.
+	// Try reports whether the store would accept lines.
 	Try() error
-	// WriteLines takes n whole lines, each ending in a newline.
+	// WriteLines writes n whole lines, each ending in a newline.
 	WriteLines(p []byte, n int) (Fate, error)
 	// Flush passes the written lines to the operating system, so that they
 	// survive the end of the process. It also checks the time limits.
@@ -40,12 +40,12 @@ const (
 // good compression, and for one wake-up to serve many records.
 const wakeBytes = 64 << 10
 
-// keptBytes bounds a buffer that is reused. A batch that grew while the store was blocked may take
-// megabytes, which are not needed later.
+// keptBytes is the largest buffer that is reused. A batch that grew while the store was blocked may
+// take megabytes, which are not needed later.
 const keptBytes = 16 * wakeBytes
 
 // patience is how long a call of the store may take before the store counts as failing: a frozen
-// disk, or a file server that is gone, returns no error.
+// disk or an unreachable file server returns no error.
 const patience = 5 * time.Second
 
 // Queue is a [Sink] that decouples callers, which must not wait, from [Lines], which may. It
@@ -59,12 +59,12 @@ type Queue struct {
 
 	scratch sync.Pool // of *scratch
 
-	telling sync.Mutex // held while changed is called, so that it is called in order; locked before mu
+	telling sync.Mutex // held while changed is called, so that its calls are in order; locked before mu
 
 	mu      sync.Mutex
 	batch   []byte // waiting lines
-	records int    // in batch
-	writing int    // bytes of the batch that is being written
+	records int    // number of lines in batch
+	writing int    // size of the batch that is being written
 	closed  bool
 	stats   Stats
 	before  uint64 // records that were lost before the store began to fail
@@ -80,9 +80,9 @@ type request struct {
 	done  chan error
 }
 
-// NewQueue starts a queue in front of lines. It holds at most maxBytes of
-// encoded exchanges, and flushes lines every so often. Zero values mean the
-// defaults. changed, which may be nil, is [Options.Changed]. Close ends it.
+// NewQueue starts a queue in front of lines. It holds at most maxBytes of encoded exchanges, and
+// flushes lines at the interval flushEvery. Zero values mean the defaults. changed, which may be
+// nil, is [Options.Changed]. Close ends the queue.
 func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration, changed func(err error, lost uint64)) *Queue {
 	if maxBytes <= 0 {
 		maxBytes = DefaultQueueBytes
@@ -209,7 +209,7 @@ func (q *Queue) run() {
 	defer close(q.ended)
 	tick := time.NewTicker(q.every)
 	defer tick.Stop()
-	q.call(func() (Fate, error) { return Fate{}, q.lines.Try() }) // reports a failing store before records are lost
+	q.call(func() (Fate, error) { return Fate{}, q.lines.Try() }) // notices a failing store before records are lost
 	var spare []byte
 	for {
 		select {
@@ -272,7 +272,7 @@ func (q *Queue) call(lines func() (Fate, error)) error {
 	return err
 }
 
-// turn applies a change of the counts, and reports if the store has begun to fail or works again.
+// turn applies a change of the counts, and reports a store that begins to fail or works again.
 // before is how many records had been lost when the failure began.
 func (q *Queue) turn(before uint64, book func() error) {
 	q.telling.Lock()

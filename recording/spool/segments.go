@@ -101,17 +101,17 @@ type Segments struct {
 	files Files
 	opts  SegmentOptions
 	enc   *zstd.Encoder
-	out   *bufio.Writer // between enc and the open segment
+	out   *bufio.Writer // writes to the open segment; enc writes to it
 	seq   int
 
 	process  recording.UUID // of this writer
 	started  time.Time
-	recorded uint64 // records in segments that have ended
+	recorded uint64 // records in completed segments
 
-	closing bool         // the segment that ends is the last
+	closing bool         // the current segment is the last one
 	open    *openSegment // nil between segments
 	retryAt time.Time
-	err     error // why the last segment failed; nil once one has kept something
+	err     error // why the last segment failed; nil after a segment has kept something
 }
 
 type openSegment struct {
@@ -119,10 +119,10 @@ type openSegment struct {
 	seq     int
 	born    time.Time
 	raw     int64 // bytes before compression
-	written int64 // bytes after it
-	flushed int64 // written up to the last flush
-	records int   // up to the last flush
-	loose   int   // since
+	written int64 // bytes after compression
+	flushed int64 // value of written at the last flush
+	records int   // number at the last flush
+	loose   int   // number since the last flush
 }
 
 func (s *openSegment) Write(p []byte) (int, error) {
@@ -153,7 +153,7 @@ func newEncoder(w io.Writer) (*zstd.Encoder, error) {
 	enc, err := zstd.NewWriter(w,
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), // so that endFrame can end any frame
+		zstd.WithEncoderCRC(false), // endFrame can then end any frame
 		zstd.WithLowerEncoderMem(true),
 		zstd.WithWindowSize(window))
 	if err != nil {
@@ -287,11 +287,11 @@ func (s *Segments) abandon(cause error) (Fate, error) {
 	kept := false
 	switch {
 	case o.records == 0:
-		o.Discard() // if it can't be removed, it is empty all the same
+		o.Discard() // a segment that can't be removed is empty
 	case o.Truncate(o.flushed) != nil:
 		o.Discard()
 	default:
-		s.endFrame(o) // on failure, readers that accept incomplete segments can still read it
+		s.endFrame(o) // if it fails, readers that accept incomplete segments can still read the segment
 		kept = o.Commit() == nil
 	}
 	if kept {
@@ -309,8 +309,8 @@ func (s *Segments) completed(o *openSegment) {
 	}
 }
 
-// endFrame ends the frame of a truncated segment with the counters, or, if the disk has no room for
-// them, with an empty block.
+// endFrame ends the frame of a truncated segment with the counters. If the disk has no room for
+// them, it writes an empty block.
 func (s *Segments) endFrame(o *openSegment) {
 	line := s.countersLine(s.recorded+uint64(o.records), o.seq)
 	if _, err := o.Write(append(lastBlock(len(line)), line...)); err == nil {

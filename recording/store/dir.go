@@ -19,17 +19,17 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Dir is a [Store] in a directory, which Put makes if it is missing. A key is a path
-// below it. Only the writer's user may read the files of Put, since bodies may be private.
+// Dir is a [Store] in a directory, which Put creates if it is missing. A key is a path below it.
+// Only the writer's user may read the files that Put writes, because bodies may be private.
 //
 // Put writes a hidden file, syncs it, and gives it its name with link(2), which fails if
 // the name is in use. That works between processes, and on NFS. On a volume without hard links,
 // Put returns an error that says so. A process that is killed leaves a hidden file
 // .tmp-… behind, which Leftovers finds.
 //
-// No key and no link leads out of the directory. A link to a file inside it is listed
-// and read; any other is an error of List. A directory cannot have both of the keys a and
-// a/b, as a bucket can.
+// No key and no link leads out of the directory. A link to a file inside it is listed and read; for
+// any other link, List returns an error. Unlike a bucket, a directory can't have both of the keys a
+// and a/b.
 type Dir string
 
 // tmpPrefix begins the names of files that are being written. CheckKey allows no such
@@ -72,7 +72,7 @@ func put(ctx context.Context, root *os.Root, key string, body io.ReadSeeker, lin
 		return err
 	}
 	if _, err := root.Lstat(key); err == nil {
-		return fs.ErrExist // don't write the body in vain
+		return fs.ErrExist // the body need not be written
 	}
 	folder := path.Dir(key)
 	if err := makeFolder(root, folder); err != nil {
@@ -177,7 +177,7 @@ func (d Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	return &file{contextReader{ctx, f}, f}, nil
 }
 
-// file is what Get returns. Callers may seek in it, and ask for its size.
+// file is the result of Get. Callers may seek in it, and ask for its size.
 type file struct {
 	contextReader
 	f *os.File
@@ -217,16 +217,16 @@ func (d Dir) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// removeEmpty removes the folder if nothing is in it, and so those above it.
+// removeEmpty removes the folder if it is empty, and then its empty parents.
 func removeEmpty(root *os.Root, folder string) {
 	for folder != "." && root.Remove(folder) == nil {
 		folder = path.Dir(folder)
 	}
 }
 
-// Leftovers returns the hidden files below a folder that Put left behind when its process was
-// killed, and those of a Put that is running. With remove it removes them, and the folders that
-// become empty.
+// Leftovers returns the hidden files below a folder: those that Put left behind when its process
+// was killed, and those of a running Put. With remove, it removes them, and the folders that become
+// empty.
 func (d Dir) Leftovers(ctx context.Context, folder string, remove bool) (names []string, err error) {
 	return d.leftovers(ctx, folder, time.Time{}, remove)
 }
@@ -238,7 +238,8 @@ func (d Dir) RemoveLeftovers(ctx context.Context, folder string, since time.Time
 	return len(names), err
 }
 
-// leftovers returns the hidden files; those older than a time, unless it is zero.
+// leftovers returns the hidden files. If the time is not zero, it returns only files that are
+// older.
 func (d Dir) leftovers(ctx context.Context, folder string, since time.Time, remove bool) (names []string, err error) {
 	if err := CheckKey(folder); err != nil {
 		return nil, err
@@ -293,7 +294,7 @@ func (d Dir) Folders(ctx context.Context, prefix string) iter.Seq2[string, error
 	}
 }
 
-// walk reads the folder of the prefix, and calls yield with its files and down with its folders.
+// walk reads the folder of the prefix. It calls yield with each file, and down with each folder.
 func (d Dir) walk(ctx context.Context, prefix string, yield func(Object, error) bool, down func(w *walk, name string) bool) {
 	if err := CheckPrefix(prefix); err != nil {
 		yield(Object{}, err)
@@ -372,11 +373,11 @@ func (w *walk) entry(key string, e fs.DirEntry) bool {
 	link := e.Type()&fs.ModeSymlink != 0
 	switch {
 	case err != nil && !link && errors.Is(err, fs.ErrNotExist):
-		return true // deleted just now
+		return true // it was deleted just now
 	case err == nil && link && info.IsDir():
 		err = errors.New("a link to a directory, which is not followed")
 	case err == nil && !info.Mode().IsRegular():
-		return true // a socket or the like
+		return true // for example a socket
 	}
 	if err != nil {
 		return w.yield(Object{Key: key}, w.dir.failed("list", key, err))
@@ -389,7 +390,7 @@ func (d Dir) failed(op, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	// The operating system's words, without the names that os.Root was given.
+	// The text of the operating system, without the names that os.Root was given.
 	if p, ok := errors.AsType[*fs.PathError](err); ok && p == err {
 		err = p.Err
 	}

@@ -29,7 +29,8 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Store keeps objects by key. For keys that [CheckKey] rejects, the methods return its error. Any number of goroutines may call the methods.
+// Store keeps objects by key. For keys that [CheckKey] rejects, the methods return its error. The
+// methods are safe for concurrent use.
 //
 // Errors name the place and the key, and wrap [fs.ErrExist], [fs.ErrNotExist] and
 // [fs.ErrPermission] where one applies.
@@ -72,7 +73,7 @@ const MaxBytes = 5000 << 20
 // [contract.CheckObjectKey] has the rules.
 func CheckKey(key string) error { return contract.CheckObjectKey(key) }
 
-// CheckPrefix rejects a prefix with which no allowed key begins.
+// CheckPrefix rejects prefixes with which no valid key begins.
 func CheckPrefix(prefix string) error {
 	if prefix == "" || CheckKey(prefix) == nil {
 		return nil

@@ -27,8 +27,8 @@ func All(t testing.TB, folder string) (all []*recording.Exchange) {
 	return all
 }
 
-// OfOtherTools is All of a folder of files that other tools recorded. Where it is absent, the
-// test is skipped.
+// OfOtherTools is All for a folder of files that other tools recorded. If the folder does not
+// exist, the test is skipped.
 func OfOtherTools(t testing.TB, folder string) []*recording.Exchange {
 	t.Helper()
 	if _, err := os.Stat(folder); err != nil {

@@ -58,14 +58,14 @@ func (m *Memory) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// Keys returns the sorted keys as of one moment.
+// Keys returns a sorted copy of the keys.
 func (m *Memory) Keys() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.Objects))
 }
 
-// List implements [store.Store]. The list is as of the moment at which it begins.
+// List implements [store.Store]. It lists the objects that exist when it begins.
 func (m *Memory) List(_ context.Context, prefix string) iter.Seq2[store.Object, error] {
 	return func(yield func(store.Object, error) bool) {
 		for _, key := range m.Keys() {

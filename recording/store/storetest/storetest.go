@@ -28,26 +28,26 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Open opens the store of a place. [Main] calls it in other processes, too, so whatever
-// else it needs must come from the environment.
+// Open opens the store of a place. [Main] also calls it in other processes, so everything else that
+// it needs must come from the environment.
 type Open func(ctx context.Context, place string) (store.Store, error)
 
 // Suite is a store to test.
 type Suite struct {
 	// Open opens it.
 	Open Open
-	// Place returns an empty place, another one at each call.
+	// Place returns an empty place, a different one for each call.
 	Place func(t *testing.T) string
 	// BigBytes is the size of a large object; 0: 64 MiB.
 	BigBytes int64
-	// Skip says why a test is left out, by its name.
+	// Skip has the reasons for skipping tests, by name.
 	Skip map[string]string
 }
 
 // childEnv makes [Main] put an object instead of running tests.
 const childEnv = "STORETEST_PLACE"
 
-// Main runs the tests, or plays one of the processes that race for a key.
+// Main runs the tests. In a child process, it is one of the writers that race for a key.
 func Main(m *testing.M, open Open) {
 	place, ok := os.LookupEnv(childEnv)
 	if !ok {
@@ -172,7 +172,7 @@ func roundTrip(t *testing.T, s store.Store, _ Suite) {
 			t.Errorf("%s is listed as of %s", o.Key, o.Modified)
 		}
 	}
-	// From the start, wherever the body stands.
+	// Put begins at the start, wherever the body's position is.
 	body := strings.NewReader("whole")
 	body.Seek(3, io.SeekStart)
 	if err := s.Put(t.Context(), "whole", body); err != nil {
@@ -332,7 +332,7 @@ func absent(t *testing.T, s store.Store, _ Suite) {
 }
 
 func order(t *testing.T, s store.Store, _ Suite) {
-	// None differs from another by its case alone: to some file systems, they are the same.
+	// No two keys differ only by case, because some file systems ignore it.
 	all := []string{"B", "Z/1", "a!b", "a-b", "a.b/1", "a.c", "a/b", "a/b-c/1", "a/b.c", "a/c/1", "a/c0", "a0", "a=b/1", "ab", "é", "日本"}
 	if !slices.IsSorted(all) {
 		t.Fatal("the test's own keys are not in order")
@@ -405,7 +405,7 @@ func early(t *testing.T, s store.Store, _ Suite) {
 		}
 		break
 	}
-	// A sequence starts anew each time.
+	// Each iteration starts from the beginning.
 	list := s.List(t.Context(), "b")
 	for range 2 {
 		for o, err := range list {
@@ -475,7 +475,7 @@ func wrongKeys(t *testing.T, s store.Store, _ Suite) {
 	}
 }
 
-// pattern is a body of any size that takes no memory. No part of it is like another.
+// pattern is a body of any size that takes no memory. No two parts of it are equal.
 type pattern struct{ size, at int64 }
 
 func (p *pattern) Read(b []byte) (int, error) {
