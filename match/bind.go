@@ -2,9 +2,10 @@ package match
 
 import "github.com/tapedeck/tapedeck/match/class"
 
-// Bind returns pairs of the values that differ between a recorded request and the live one that
-// it answers. They are at masked places. A response should repeat the live value where it has
-// the recorded one, and a later request with the live value means the recorded one.
+// Bind returns the pairs of values that differ between a recorded request and a live one that has
+// its answer. The values are at masked places. Where a response repeats the recorded value, it
+// should have the live value instead. If a later request has the live value, it means the recorded
+// one.
 func (m *Matcher) Bind(recorded, live *Request) []Binding {
 	var all []Binding
 	at := make(map[key]int)

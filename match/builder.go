@@ -23,17 +23,17 @@ type Builder struct {
 	shards    []*shard
 }
 
-// shard has the exchanges that one goroutine has added.
+// shard has the exchanges that one goroutine added.
 type shard struct {
 	request   Request
 	response  keyer
 	body      []byte
 	entries   []added
 	values    []candidate
-	names     map[uint64]string // of places
+	names     map[uint64]string // names of places
 	endpoints map[key]*metEndpoint
 	ports     map[string][]string // by host
-	cuts      map[int]bool        // lengths to which bodies were cut
+	cuts      map[int]bool        // the lengths to which bodies were cut
 }
 
 // added has what Build needs of an exchange.
@@ -44,7 +44,7 @@ type added struct {
 	port     key
 	endpoint key
 	bands    [numBands]uint32
-	answer   key // of the response without its volatile values; zero: unknown
+	answer   key // key of the response without its volatile values; zero if unknown
 	failed   bool
 	reads    bool
 	from, to uint32 // in values
@@ -54,7 +54,7 @@ type added struct {
 type candidate struct {
 	place  uint64
 	value  uint64
-	change key // added to the key when the value is masked
+	change key // the difference that masks the value when it is added to the key
 	class.Value
 	flags candidateFlags
 }
@@ -80,7 +80,7 @@ func (f candidateFlags) when(set bool) candidateFlags {
 
 type endpointText struct{ protocol, method, host, path string }
 
-// name is an endpoint's name in the list of its host, which is sorted by path.
+// name returns the endpoint's name in the list of its host, which is sorted by path.
 func (t endpointText) name() string {
 	if t.protocol == "http" {
 		return t.path + " " + t.method
@@ -88,9 +88,9 @@ func (t endpointText) name() string {
 	return strings.TrimSpace(t.path + " " + t.protocol)
 }
 
-// metEndpoint has the state of an endpoint while the index is built.
+// metEndpoint is the state of an endpoint while the index is built.
 type metEndpoint struct {
-	text     endpointText // empty beyond maxNamed endpoints
+	text     endpointText // empty if there are more than maxNamed endpoints
 	host     string
 	openings Openings
 }
@@ -113,13 +113,13 @@ type Recorded struct {
 	*recording.Exchange
 	// Ref is the caller's reference. It orders exchanges of the same time.
 	Ref Ref
-	// ForeignTokens tells that tokens in the exchange were made under a key that
-	// Redact doesn't have, so they can't be compared with those of live values.
+	// ForeignTokens means that tokens in the exchange were made under a key that Redact doesn't
+	// have, so they can't be compared with tokens of live values.
 	ForeignTokens bool
 }
 
-// Add adds a recorded exchange. The order does not matter. Add redacts the exchange in place,
-// and does not keep it.
+// Add adds a recorded exchange; the order of calls does not matter. Add redacts the exchange in
+// place, and does not keep it.
 func (b *Builder) Add(e Recorded) {
 	s := b.pool.Get().(*shard)
 	s.add(b, e)
@@ -174,7 +174,7 @@ func (s *shard) add(b *Builder, e Recorded) {
 	s.entries = append(s.entries, a)
 }
 
-// tellsApart tells whether values of a class can refer to something.
+// tellsApart reports whether values of a class can refer to something.
 func tellsApart(c class.Class) bool {
 	switch c.Role() {
 	case class.Minted, class.Random, class.Unexplained, class.Redacted:
@@ -183,8 +183,8 @@ func tellsApart(c class.Class) bool {
 	return false
 }
 
-// Witness notes the identifiers in an exchange that the index does not return, such as an
-// inbound one. A value that a client got from there refers to something. Witness is safe for
+// Witness notes the identifiers in an exchange that the index does not return, such as an inbound
+// one. A value that the client got from such an exchange refers to something. Witness is safe for
 // concurrent use, redacts the exchange in place, and does not keep it.
 func (b *Builder) Witness(e *recording.Exchange) {
 	s := b.pool.Get().(*shard)
@@ -222,7 +222,7 @@ func (r *Request) endpointText() endpointText {
 	return endpointText{r.Protocol, r.Method, r.Host, b.String()}
 }
 
-// condition tells whether only a conditional request gets such a response.
+// condition reports whether only a conditional request gets such a response.
 func condition(e *recording.Exchange) bool {
 	return e.HTTP != nil && (e.HTTP.Res.StatusCode == 304 || e.HTTP.Res.StatusCode == 412)
 }
@@ -291,7 +291,7 @@ func (s *shard) answer(b *Builder, a *added, e *recording.Exchange) {
 	a.answer = sum.plus(k.part("status", strconv.Itoa(e.HTTP.Res.StatusCode), e.Status))
 }
 
-// walk reads a part of a response, or its bytes if it isn't of its declared type.
+// walk reads a part of a response. If the part isn't of its declared type, walk reads it as bytes.
 func (s *shard) walk(f canon.Format, p canon.Params, body []byte) {
 	k := &s.response
 	before, levels := k.mark(), len(k.levels)
@@ -302,7 +302,7 @@ func (s *shard) walk(f canon.Format, p canon.Params, body []byte) {
 	}
 }
 
-// Build returns the index of the exchanges that were added. The builder is used up.
+// Build returns the index of the exchanges that were added. The builder can't be used afterwards.
 func (b *Builder) Build(ctx context.Context) (*Index, error) {
 	all := b.merge()
 	x := &Index{m: b.m, endpoints: map[key]uint32{}, hosts: map[string]*host{}, places: map[uint64]uint32{}}
@@ -362,16 +362,16 @@ func (b *Builder) Build(ctx context.Context) (*Index, error) {
 	return x, nil
 }
 
-// isIdentifier tells whether a masked value still identifies something if the recording has it:
-// a live request with this value is answered only by an exchange with the same value.
+// isIdentifier reports whether a masked value identifies something if the recording has it. In this
+// case, only an exchange with the same value answers the live request.
 func isIdentifier(v *Verdict, c class.Value) bool {
 	return v.Why != ByProtocol && v.Why != ByRedaction && c.Class.Role() != class.Moment && c.Class.Role() != class.Credential
 }
 
-// maxCuts bounds the different lengths to which bodies were cut.
+// maxCuts bounds the different lengths of cut bodies.
 const maxCuts = 8
 
-// ordered is an exchange in its place.
+// ordered is an exchange in recorded order, with its values.
 type ordered struct {
 	*added
 	values []candidate
@@ -441,7 +441,7 @@ func (b *Builder) listEndpoints(x *Index) {
 	}
 }
 
-// profiles collects the evidence of the recording about each place.
+// profiles collects the recording's evidence about each place.
 func (b *Builder) profiles(x *Index, all []ordered) {
 	for i := range all {
 		for _, c := range all[i].values {
@@ -517,7 +517,7 @@ const maxGroup = 1000
 
 // learn draws conclusions from a group of repeats.
 func (x *Index) learn(group []*ordered) {
-	places := map[uint64][]uint64{} // the values of each, by exchange
+	places := map[uint64][]uint64{} // for each place, its value in each exchange
 	for i, a := range group {
 		for _, c := range a.values {
 			if places[c.place] == nil {
@@ -543,7 +543,7 @@ func (x *Index) learn(group []*ordered) {
 		}
 		return
 	}
-	var parts [][]int // by the value that the responses follow
+	var parts [][]int // exchanges grouped by the value that the responses follow
 	for id, values := range places {
 		if distinct(values, everyone) < 2 {
 			continue

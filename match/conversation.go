@@ -22,7 +22,7 @@ func firstMessage(c *recording.Conversation) (*recording.Message, bool) {
 	return &c.Messages[0], true
 }
 
-// appendOpening appends what the client sends before the server does.
+// appendOpening appends the data that the client sends before the server sends any.
 func appendOpening(dst []byte, c *recording.Conversation) []byte {
 	if c == nil {
 		return dst
@@ -88,14 +88,14 @@ func (m *Matcher) method(service, method string) protoreflect.MethodDescriptor {
 // Openings says how the conversations of an endpoint open. A server uses it to know when it can
 // look one up.
 type Openings struct {
-	// Server tells that in some of them the server spoke first, or the client sent nothing.
-	// Look these up with a request without messages.
+	// Server means that, in some of them, the server spoke first or the client sent nothing. Look
+	// these up with a request without messages.
 	Server bool
-	// Client tells that some of them open with a message of the client. Look these up with that
+	// Client means that some of them open with a message of the client. Look these up with that
 	// message.
 	Client bool
-	// Lengths has, in ascending order, the numbers of bytes that clients sent over TCP before
-	// the server did. Look one up when that many bytes have come.
+	// Lengths has the numbers of bytes that clients sent over TCP before the server sent any, in
+	// ascending order. Look a conversation up when that many bytes have arrived.
 	Lengths []int
 }
 
@@ -135,8 +135,8 @@ func (x *Index) Openings(r *Request) Openings {
 	return Openings{}
 }
 
-// Side is one message of a conversation. Foreign tells that its tokens were made under a key
-// that Redact doesn't have.
+// Side is one message of a conversation. Foreign means that its tokens were made under a key that
+// Redact doesn't have.
 type Side struct {
 	Exchange *recording.Exchange
 	Message  *recording.Message
@@ -144,9 +144,9 @@ type Side struct {
 }
 
 // SameMessage compares a live message with a recorded one, to follow a conversation after its
-// opening. It returns [Exact], [Masked] or [None]. There is no evidence from repeats for
-// messages, so values are masked by their class, by redaction and by rules only. The exchanges
-// are not changed; their messages must be redacted already.
+// opening. It returns [Exact], [Masked] or [None]. Repeats give no evidence about messages, so only
+// classes, redaction and rules mask values. SameMessage does not change the exchanges; their
+// messages must be redacted already.
 func (m *Matcher) SameMessage(recorded, live Side) How {
 	a, b := m.requests.Get().(*Request), m.requests.Get().(*Request)
 	defer m.Release(a)
@@ -159,7 +159,7 @@ func (m *Matcher) SameMessage(recorded, live Side) How {
 	for _, p := range b.k.fired {
 		p.Rule.Fire()
 	}
-	redacted := map[key]bool{} // places
+	redacted := map[key]bool{} // masked places
 	for i := range a.k.leaves {
 		l := &a.k.leaves[i]
 		if recorded.Foreign && l.whole {

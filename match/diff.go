@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// unheard are headers of a response that say nothing about the answer: they describe the
+// unheard has the headers of a response that say nothing about its content: they describe the
 // connection, or follow from the body or the clock. A rule can require them.
 var unheard = []string{"age", "connection", "content-length", "date", "keep-alive", "proxy-connection", "sec-websocket-accept", "te", "trailer", "transfer-encoding", "via"}
 
@@ -26,14 +26,14 @@ var unheard = []string{"age", "connection", "content-length", "date", "keep-aliv
 // requires them.
 func Unheard() []string { return slices.Clone(unheard) }
 
-// clock is how much the times in two responses may differ, each counted from the start of its
-// exchange, in addition to the time that the exchanges took. Clocks differ, and servers write
-// whole seconds.
+// clock bounds the difference between the times in two responses, each counted from the start of
+// its exchange, in addition to the duration of the exchanges. It allows for clocks that differ, and
+// for servers that write whole seconds.
 const clock = 2 * time.Second
 
-// Diff compares the responses of two exchanges: status, headers, and the body by its format. It
-// redacts both exchanges in place. foreignTokens tells that the recorded one has tokens made
-// under a key that Redact doesn't have: such a token equals any value.
+// Diff compares the responses of two exchanges: the status, the headers, and the bodies by their
+// format. It redacts both exchanges in place. foreignTokens means that the recorded one has tokens
+// made under a key that Redact doesn't have; such a token equals any value.
 func (m *Matcher) Diff(recorded, live *recording.Exchange, foreignTokens bool) Differences {
 	if m.redact != nil {
 		m.redact(recorded)
@@ -196,8 +196,8 @@ func (d *responses) messages(recorded, live *recording.Exchange) {
 	}
 }
 
-// body compares two bodies: by their trees if both have the same format, else by line if both are
-// texts, else by hash.
+// body compares two bodies: by their trees if both have the same format, otherwise by line if both
+// are texts, otherwise by hash.
 func (d *responses) body(place string, recorded, live content) {
 	if p := d.whole(); p != nil {
 		d.fired = append(d.fired, p)
@@ -206,7 +206,7 @@ func (d *responses) body(place string, recorded, live content) {
 	if bytes.Equal(recorded.body, live.body) {
 		return
 	}
-	if recorded.cut || live.cut { // compare the part that both have
+	if recorded.cut || live.cut { // compare only the part that both have
 		n := min(len(recorded.body), len(live.body))
 		if bytes.Equal(recorded.body[:n], live.body[:n]) {
 			return
@@ -230,7 +230,7 @@ func (d *responses) body(place string, recorded, live content) {
 	}
 }
 
-// whole returns the rule that exempts the whole body; nil if there is none.
+// whole returns the rule that exempts the whole body, or nil.
 func (d *responses) whole() (p *rules.Place) {
 	for _, one := range d.scope.Of(rules.Body) {
 		switch {
@@ -252,7 +252,7 @@ func inside(place string, f canon.Format) string {
 	return rootPlace(f)
 }
 
-// tree reads a body; nil if it isn't of its declared type.
+// tree reads a body. It returns nil if the body isn't of its declared type.
 func (d *responses) tree(c *content) *node {
 	if c.format == canon.Raw || len(c.body) == 0 || c.cut {
 		c.format = canon.Raw

@@ -10,10 +10,10 @@ type Kind string
 
 const (
 	ValueChanged Kind = "value_changed"
-	FieldAdded   Kind = "field_added"   // the live side has it, the recorded one has not
-	FieldRemoved Kind = "field_removed" // the recorded side has it, the live one has not
+	FieldAdded   Kind = "field_added"   // only the live side has it
+	FieldRemoved Kind = "field_removed" // only the recorded side has it
 	TypeChanged  Kind = "type_changed"
-	OrderChanged Kind = "order_changed" // the same items, in another order
+	OrderChanged Kind = "order_changed" // the same items in another order
 )
 
 // Difference is one place at which two requests or two responses differ. Values are redacted
@@ -41,8 +41,9 @@ type Differences struct {
 }
 
 const (
-	// MaxDifferences bounds the differences that a comparison lists. It counts the rest. It
-	// lists at most MaxAlike of each pattern, so that a long array does not hide the others.
+	// MaxDifferences bounds the differences that a comparison lists; the rest are only counted.
+	// MaxAlike bounds the listed differences with the same pattern, so that a long array does not
+	// hide other differences.
 	MaxDifferences = 25
 	MaxAlike       = 3
 	// MaxValue bounds the bytes of a value that a difference shows.
@@ -58,7 +59,7 @@ const message = "message["
 const line = ":line "
 
 // Pattern returns the place without numbers, as rules write it: body:$.items[*].id for
-// body:$.items[3].id. Differences of many exchanges are grouped by it.
+// body:$.items[3].id. Reports group the differences of many exchanges by it.
 func (d Difference) Pattern() string {
 	if place, _, ok := strings.Cut(d.Place, line); ok && strings.Trim(d.Place[len(place)+len(line):], "0123456789") == "" {
 		return Difference{Place: place}.Pattern() + line + "*"

@@ -6,26 +6,25 @@ import (
 	"github.com/tapedeck/tapedeck/match/class"
 )
 
+// minRepeats is how many repeats must have different values at a place to be evidence about it.
 // Repeats are requests of one endpoint that are equal except for values of the same classes.
-// They are evidence about a place only if at least minRepeats of them have different values
-// there.
 const minRepeats = 3
 
 // profile has the evidence about one place of one endpoint.
 type profile struct {
 	name string // of the place
 
-	values  int32 // how often it had a value of a class
-	earlier int32 // of those, how often the value had been seen before
-	agree   int32 // groups of repeats in which responses were equal
-	follow  int32 // groups of repeats in which responses followed the value
-	differ  int32 // groups of repeats in which responses differed, whatever the reason
-	foreign int32 // how often it had a token of another key
+	values  int32 // how often the place had a value of a class
+	earlier int32 // how often that value had been seen before
+	agree   int32 // groups of repeats with equal responses
+	follow  int32 // groups of repeats whose responses followed the value
+	differ  int32 // groups of repeats whose responses differed for any reason
+	foreign int32 // how often the place had a token of another key
 
 	inPath, once, reference, unnamed, reads, protocol bool
 }
 
-// Verdict is a row of the table that says whether a place is masked.
+// Verdict is a row of the table that decides whether a place is masked.
 type Verdict struct {
 	Doc  string
 	Mask bool
@@ -34,7 +33,7 @@ type Verdict struct {
 	holds func(p *profile, v class.Value) bool
 }
 
-// verdicts is that table. The first row that holds decides.
+// verdicts is that table. The first row that applies decides.
 var verdicts = []Verdict{
 	{"The protocol has a fresh value there: the `id` of a JSON-RPC 2.0 call.", true, ByProtocol,
 		func(p *profile, v class.Value) bool { return p.protocol }},
@@ -83,21 +82,21 @@ func (p *profile) verdict(v class.Value) *Verdict {
 }
 
 // sightings has the times at which identifiers were first seen, to find those that a client got
-// from an earlier message. It has at most maxSightings: if there are more, it keeps every
-// second one, then every fourth, and so on. The choice depends on the value alone.
+// from an earlier message. It keeps at most maxSightings: beyond that, it keeps every second
+// identifier, then every fourth, and so on. The choice depends on the identifier alone.
 type sightings struct {
 	shards [64]sightingShard
 }
 
 type sightingShard struct {
 	mu   sync.Mutex
-	skip uint64 // mask for the identifiers that are left out
+	skip uint64 // mask of bits that are set in a skipped identifier
 	seen map[uint64]int64
 }
 
 const maxSightings = 1 << 21
 
-// add notes that a value was seen at a time.
+// add records that a value was seen at a time.
 func (s *sightings) add(value uint64, at int64) {
 	shard := &s.shards[value>>58]
 	shard.mu.Lock()
@@ -121,8 +120,7 @@ func (s *sightings) add(value uint64, at int64) {
 	}
 }
 
-// before tells whether a value had been seen before a time. known is false if the value was
-// left out.
+// before reports whether a value was seen before a time. known is false if the value was skipped.
 func (s *sightings) before(value uint64, at int64) (seen, known bool) {
 	shard := &s.shards[value>>58]
 	if value&shard.skip != 0 {

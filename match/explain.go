@@ -16,13 +16,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Explanation says how a request was judged. Values in it are redacted and cut.
+// Explanation explains how a request was judged. Its values are redacted and cut.
 type Explanation struct {
 	// Request is the request in one line.
 	Request string `json:"request"`
-	// How says which step of the lookup found the entries, if any did.
+	// How is the step of the lookup that found the entries, if one did.
 	How string `json:"how"`
-	// Entries are the entries that were found.
+	// Entries is the number of entries that were found.
 	Entries int `json:"entries"`
 	// Keys are the keys of the signature, each compared with that of the entry or of the nearest
 	// recorded request.
@@ -31,9 +31,9 @@ type Explanation struct {
 	Places []PlaceVerdict `json:"places,omitempty"`
 	// Nearest is the nearest recorded request; nil if the request was found, or none is near.
 	Nearest *Nearest `json:"nearest,omitempty"`
-	// Known lists what the recording has, if it has no request of this endpoint.
+	// Known lists the endpoints or hosts of the recording, if it has no request of this endpoint.
 	Known *Known `json:"known,omitempty"`
-	// Hints say which rules would make the nearest one match.
+	// Hints are the rules that would make the nearest request match.
 	Hints []string `json:"hints,omitempty"`
 }
 
@@ -42,8 +42,8 @@ type KeyVerdict struct {
 	Name     string `json:"name"`
 	Live     string `json:"live,omitempty"`
 	Recorded string `json:"recorded,omitempty"`
-	// Verdict is equal, masked, differs, added (the recorded side has no such key) or
-	// removed; empty if there is nothing to compare with.
+	// Verdict is equal, masked, differs, added (the recorded side has no such key) or removed. It
+	// is empty if there is nothing to compare with.
 	Verdict string `json:"verdict,omitempty"`
 }
 
@@ -69,7 +69,7 @@ type Nearest struct {
 	Differences
 }
 
-// Known lists the endpoints that the recording has of a host, or its hosts.
+// Known lists the recorded endpoints of a host, or the recorded hosts.
 type Known struct {
 	// Host is false if the recording has nothing for the request's host.
 	Host bool `json:"host"`
@@ -162,7 +162,7 @@ func verdictOf(why Reason) *Verdict {
 	return &verdicts[i]
 }
 
-// alternatives lists what the recording has if it lacks a request's endpoint.
+// alternatives lists what the recording has in place of a request's endpoint.
 func (x *Index) alternatives(r *Request) *Known {
 	h := x.hosts[r.Host]
 	if h == nil {
@@ -180,8 +180,8 @@ func around(names []string, name string) []string {
 	return names[from:min(len(names), from+maxKnown)]
 }
 
-// nearest finds the recorded request that differs least, among those with the most bands in
-// common.
+// nearest finds the recorded request that differs least, among those that share most bands with the
+// live one.
 func (x *Index) nearest(r *Request, e *endpoint, load func(Ref) (*recording.Exchange, error)) (*Nearest, *Request) {
 	candidates := x.near.to(e, &r.k.bands)
 	var best *Nearest
@@ -307,7 +307,7 @@ func (c *comparison) requiredHeaders(recorded, live *Request) {
 // keyVerdicts compares the signatures.
 func keyVerdicts(live, recorded *Request, res Result, nearest *Nearest) []KeyVerdict {
 	var all []KeyVerdict
-	differ := func(name string) bool { // by more than masked values
+	differ := func(name string) bool { // in more than masked values
 		if nearest == nil {
 			return false
 		}

@@ -10,11 +10,11 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// key identifies a request, or a part of one. A request's key is the sum of the keys of its
-// values, so that their order does not matter, and a value can be masked by adding a
-// difference. The key of a value is SipHash-2-4 with 128 bits, under a secret that each
-// Matcher draws. Therefore whoever writes a recording can't choose values whose sums are
-// equal. By chance, two of 10^12 requests have equal keys with a probability of 10^-15.
+// key identifies a request or a part of one. A request's key is the sum of the keys of its values,
+// so the order of values does not matter, and adding a difference masks a value. The key of a value
+// is SipHash-2-4 with 128 bits, under a random secret of the Matcher. Therefore the writer of a
+// recording can't choose values whose sums are equal. The probability that two of 10^12 requests
+// have equal keys by chance is 10^-15.
 type key struct{ hi, lo uint64 }
 
 func (k key) plus(l key) key {
@@ -39,7 +39,7 @@ func (k key) compare(l key) int {
 	return 1
 }
 
-// secret makes keys.
+// secret computes keys.
 type secret struct{ k0, k1 uint64 }
 
 func newSecret() secret {

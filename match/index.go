@@ -6,38 +6,38 @@ import (
 	"github.com/tapedeck/tapedeck/match/class"
 )
 
-// Index finds recorded exchanges by request. It never changes, and is safe for concurrent use.
+// Index finds recorded exchanges by request. It never changes, so it is safe for concurrent use.
 // The time of a lookup does not depend on the number of exchanges.
 type Index struct {
 	m      *Matcher
 	refs   []Ref
 	exact  *table
-	masked *table   // of those with masked values, by the key with these masked
-	known  *table   // identifiers that are masked, by place and value
-	groups []uint32 // by entry: which of the exact keys it has
+	masked *table   // requests with masked values, by the key with these values masked
+	known  *table   // masked identifiers, by place and value
+	groups []uint32 // by entry: the index of its exact key
 
-	endpoints map[key]uint32 // in points
+	endpoints map[key]uint32 // index in points
 	points    []endpoint
 	hosts     map[string]*host
-	places    map[uint64]uint32 // in profiles
+	places    map[uint64]uint32 // index in profiles
 	profiles  []profile
 	cuts      []int
 	near      *near
 }
 
 type endpoint struct {
-	from, to uint32    // in near.entries
-	ports    bool      // the host has several ports, so they are compared
+	from, to uint32    // range in near.entries
+	ports    bool      // the host has several ports, so ports are compared
 	openings *Openings // nil if the endpoint has no conversations
 }
 
 type host struct {
-	ports bool     // there are several, so they are compared
-	names []string // of endpoints, in order
-	more  int      // endpoints whose names were not kept
+	ports bool     // there are several ports, so they are compared
+	names []string // names of endpoints, sorted
+	more  int      // number of endpoints whose names were not kept
 }
 
-// point returns a request's endpoint; nil if the recording doesn't have it.
+// point returns the request's endpoint, or nil if the recording doesn't have it.
 func (x *Index) point(r *Request) *endpoint {
 	if i, ok := x.endpoints[r.endpoint]; ok {
 		return &x.points[i]
@@ -45,7 +45,7 @@ func (x *Index) point(r *Request) *endpoint {
 	return nil
 }
 
-// profile returns the evidence about a place; nil if there is none.
+// profile returns the evidence about a place, or nil if there is none.
 func (x *Index) profile(place uint64) *profile {
 	if i, ok := x.places[place]; ok {
 		return &x.profiles[i]
@@ -118,7 +118,7 @@ func (x *Index) exactly(r *Request, k key) []Entry {
 	return nil
 }
 
-// boundLeaf is a value of a live request, replaced by the recorded one.
+// boundLeaf is a value of a live request that is replaced by the recorded one.
 type boundLeaf struct {
 	exact key
 	value uint64
@@ -151,7 +151,7 @@ func (x *Index) bind(r *Request, b Bindings) map[int]boundLeaf {
 // maskedly finds entries by the key in which all volatile values are masked.
 func (x *Index) maskedly(r *Request, k key, bound map[int]boundLeaf) Result {
 	var masks []Mask
-	var known [][]Entry // entries with an identifier of the live request
+	var known [][]Entry // entries that share an identifier with the live request
 	for i := range r.k.leaves {
 		l := &r.k.leaves[i]
 		mask, masked, identifies := x.mask(r, l)
@@ -186,8 +186,8 @@ func (x *Index) maskedly(r *Request, k key, bound map[int]boundLeaf) Result {
 	return res
 }
 
-// mask tells whether a value is masked, and returns its key then. identifies tells that the value
-// counts if the recording has it.
+// mask reports whether a value is masked and, if so, returns its masked key. identifies means that
+// an entry must have the same value if the recording has the value.
 func (x *Index) mask(r *Request, l *leaf) (m Mask, masked key, identifies bool) {
 	m = Mask{Place: "", Class: l.Class.String()}
 	var v *Verdict

@@ -21,23 +21,23 @@ const (
 
 // leaf is a value of a message that may be masked.
 type leaf struct {
-	path  key    // of the place, with numbers
-	place uint64 // of the place, whatever the numbers
-	exact key    // of place and value
-	mask  key    // of place and class; that of any value if a rule masks it
-	value uint64 // of the value alone
+	path  key    // of the place, including numbers
+	place uint64 // of the place, without numbers
+	exact key    // of the place and the value
+	mask  key    // of the place and the class; if a rule masks the value, of the place alone
+	value uint64 // of the value
 	kind  canon.Kind
 	class.Value
-	once      bool // by its name, the value is made for one request
-	reference bool // by its name, the value refers to something
+	once      bool // the name shows that the value is made for one request
+	reference bool // the name shows that the value refers to something
 	unnamed   bool // its name is a number
 	inPath    bool // a segment of a URL's path
-	whole     bool // a token, and nothing else
+	whole     bool // the value is a token and nothing else
 	protocol  bool // the protocol has a fresh value here
 	rule      *rules.Place
 
-	name, text span // in keyer.text; text is that of the value that has the class
-	all        span // what the text is a part of
+	name, text span // positions in keyer.text; text is the part of the value that has the class
+	all        span // the whole value
 }
 
 type span struct{ from, to int }
@@ -54,9 +54,9 @@ type keyer struct {
 	leaves []leaf
 	fired  []*rules.Place
 	levels []keyLevel
-	text   []byte // names and texts of leaves
-	place  []byte // where it is
-	names  []byte // of the steps to there
+	text   []byte // names and texts of the leaves
+	place  []byte // name of the current place
+	names  []byte // names of the steps to that place
 	buf    []byte
 	inPath bool
 	// allValues hashes all values, and not only those that may be masked.
@@ -73,7 +73,7 @@ type keyLevel struct {
 	band  uint32
 }
 
-// begin starts a tree whose places have names that begin with prefix.
+// begin starts a tree. The names of its places begin with prefix.
 func (k *keyer) begin(domain, prefix string) {
 	k.place, k.names = append(k.place[:0], prefix...), k.names[:0]
 	k.levels = append(k.levels[:0], keyLevel{
@@ -90,7 +90,7 @@ func (k *keyer) reset(at time.Time) {
 	k.leaves, k.fired, k.text = k.leaves[:0], k.fired[:0], k.text[:0]
 }
 
-// mark and rewind take back what was told since.
+// mark is the state of a keyer, so that rewind can undo later visits.
 type mark struct {
 	sum    key
 	bands  [numBands]uint32
@@ -150,7 +150,7 @@ func (k *keyer) Leaf(kind canon.Kind, value []byte) {
 	k.leaf(level, kind, value, rule)
 }
 
-// leaf adds a value. If it may be masked, leaf returns it.
+// leaf adds a value. It returns the value if it may be masked.
 func (k *keyer) leaf(level *keyLevel, kind canon.Kind, value []byte, rule *rules.Place) *leaf {
 	if rule != nil {
 		k.fired = append(k.fired, rule)
@@ -166,11 +166,11 @@ func (k *keyer) leaf(level *keyLevel, kind canon.Kind, value []byte, rule *rules
 	k.sum = k.sum.plus(exact)
 
 	l := leaf{path: level.path, place: level.wild, exact: exact, mask: exact, kind: kind, inPath: k.inPath}
-	from, to := 0, len(value) // of the part that has the class
+	from, to := 0, len(value) // range of the part that has the class
 	if rule == nil || rule.Action != rules.Require {
 		name := k.names[level.name.from:level.name.to]
 		switch {
-		case kind == canon.Text, kind == canon.Number, kind == canon.Bytes && len(value) < 100: // the whole body is this value
+		case kind == canon.Text, kind == canon.Number, kind == canon.Bytes && len(value) < 100: // bytes are a whole body
 			l.Value, from, to = class.Find(value, name, k.at)
 		case kind == canon.Bytes:
 			l.Value = class.OfBody(value)

@@ -7,10 +7,10 @@ import (
 )
 
 // near finds requests of an endpoint that differ from another one in few places. It divides each
-// request into bands by the names of places, so that a difference in one place changes one
-// band only. It takes 68 bytes for each entry.
+// request into bands by the names of its places, so that a difference in one place changes only one
+// band. It takes 68 bytes for each entry.
 type near struct {
-	bands   [][numBands]uint32 // by entry, with all that is volatile masked
+	bands   [][numBands]uint32 // by entry, with volatile values masked
 	entries []Entry            // by endpoint
 	by      [numBands][]Entry  // by endpoint and band
 }
@@ -88,5 +88,5 @@ const maxExamined = 1000
 
 type closeTo struct {
 	entry  Entry
-	common int // bands
+	common int // number of equal bands
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// operation finds whether the request changes anything, and distinguishes operations that share
+// operation decides whether the request changes anything, and distinguishes operations that share
 // an endpoint.
 func (r *Request) operation() {
 	last := ""
@@ -61,8 +61,8 @@ func isMutation(document []byte) bool {
 	return bytes.HasPrefix(document, []byte("mutation")) || bytes.Contains(document, []byte("}mutation")) || bytes.Contains(document, []byte("\nmutation"))
 }
 
-// jsonRPC distinguishes methods, and marks the id of each call: in this protocol the client
-// chooses it, and the response repeats it.
+// jsonRPC distinguishes methods, and marks the id of each call. The client chooses this id, and the
+// response repeats it.
 func (r *Request) jsonRPC() {
 	if string(membersOf(canon.JSON, r.body, "jsonrpc")) == "" {
 		return
@@ -91,7 +91,8 @@ func (r *Request) jsonRPC() {
 	canon.JSON.Walk(r.body, canon.Params{}, &p)
 }
 
-// membersOf returns the texts of a member of the root object, or of each object in a root array.
+// membersOf returns the values of a member as text, from the root object or from each object in a
+// root array.
 func membersOf(f canon.Format, body []byte, name string) []byte {
 	var all []byte
 	p := picker{name: name, found: func(_ int, _ canon.Kind, value []byte) {
@@ -101,7 +102,7 @@ func membersOf(f canon.Format, body []byte, name string) []byte {
 	return bytes.TrimSuffix(all, []byte("\n"))
 }
 
-// picker is a visitor that finds such members by name.
+// picker is a visitor that finds these members by name.
 type picker struct {
 	name  string
 	found func(item int, k canon.Kind, value []byte)

@@ -32,14 +32,14 @@ type Request struct {
 	format   canon.Format // of the body
 	params   canon.Params
 	cut      bool
-	reads    bool   // the operation changes nothing
-	variant  uint64 // of the operation, where several share an endpoint
+	reads    bool   // the operation only reads
+	variant  uint64 // distinguishes operations that share an endpoint
 	endpoint key
-	exact    key // of all but the port
+	exact    key // key of all parts except the port
 	port     key // of the port
-	// validator is the key of a condition such as If-None-Match; zero: the request has none.
+	// validator is the key of a condition such as If-None-Match; zero if the request has none.
 	validator key
-	// whole is the body's part of the key.
+	// whole is the part of the key that comes from the body.
 	whole key
 	k     keyer
 	scope rules.Scope
@@ -52,8 +52,8 @@ const (
 	maxSegments = 256
 )
 
-// selecting are headers that are compared without a rule, because they select what is asked for
-// as the path does.
+// selecting has the headers that are compared without a rule, because they select the requested
+// resource, as the path does.
 var selecting = []struct{ name, lower string }{
 	{"Range", "range"}, {"X-Amz-Target", "x-amz-target"}, {"Soapaction", "soapaction"}, {"X-Http-Method-Override", "x-http-method-override"},
 }
@@ -74,8 +74,8 @@ func (m *Matcher) Request(e *recording.Exchange) *Request {
 	return r
 }
 
-// Release returns the memory of a request to the matcher. Calling it is optional. The request must
-// not be used afterwards.
+// Release returns the request's memory to the matcher. Calling it is optional. The request must not
+// be used afterwards.
 func (m *Matcher) Release(r *Request) {
 	if cap(r.body) <= maxKept && cap(r.k.leaves) <= maxLeaves/8 {
 		r.e = nil
@@ -83,7 +83,7 @@ func (m *Matcher) Release(r *Request) {
 	}
 }
 
-// maxKept bounds the buffer for a body that is reused.
+// maxKept bounds a buffer for bodies that is kept for reuse.
 const maxKept = 1 << 20
 
 // read fills r in from an exchange, and reuses the memory of r.
@@ -216,8 +216,8 @@ func isUpgrade(h recording.Headers) bool {
 	return strings.EqualFold(h.Get("Upgrade"), "websocket")
 }
 
-// path adds the path's segments, and finds the endpoint: the path with a gap for each segment
-// that looks like a value.
+// path adds the path's segments, and finds the endpoint: the path without the segments that look
+// like values.
 func (r *Request) path() {
 	k := &r.k
 	decides := make([]*rules.Place, 0, 32)
@@ -257,7 +257,7 @@ func (r *Request) path() {
 	r.endpoint = k.secret.of(template)
 }
 
-// fixedPort returns a port that identifies the service, if nothing else does.
+// fixedPort returns the port if nothing else identifies the service.
 func (r *Request) fixedPort() string {
 	if r.Protocol == recording.TCP {
 		return r.Port
@@ -293,8 +293,8 @@ func (r *Request) template(i int) string {
 	return b.String()
 }
 
-// isVariable tells whether a segment of a path looks like a value and not like a name. It depends
-// on the text alone.
+// isVariable reports whether a segment of a path looks like a value and not like a name. Only the
+// segment's text matters.
 func isVariable(s string) bool {
 	if s == "" {
 		return false
@@ -422,13 +422,13 @@ func (r *Request) content(m *Matcher, e *recording.Exchange) {
 	r.walk()
 }
 
-// cutKey returns the key of a body of which only the beginning is known.
+// cutKey returns the key of a body that was recorded only in part.
 func cutKey(s secret, beginning []byte, size int64) key {
 	b := binary.LittleEndian.AppendUint64([]byte("cut"), uint64(size))
 	return s.of(append(b, beginning...))
 }
 
-// walk reads the body, or its bytes if it isn't of its declared type.
+// walk reads the body. If the body isn't of its declared type, walk reads it as bytes.
 func (r *Request) walk() {
 	k := &r.k
 	if len(r.body) == 0 {

@@ -25,7 +25,8 @@ type Result struct {
 	// How is the step that found the entries.
 	How How
 	// Sequence identifies the entries: two results of one index with the same Sequence have the
-	// same Entries. A caller that gives the answers in order keeps its position by it.
+	// same Entries. A caller that gives the answers in order can keep its position under this
+	// number.
 	Sequence uint64
 	// Entries are the entries that were found, in recorded order. They belong to the index:
 	// don't change them.
@@ -39,11 +40,11 @@ type Result struct {
 type Mask struct {
 	// Place is a place such as `query:ts` or `body:$.id`.
 	Place string `json:"place"`
-	// Why it is masked.
+	// Why says why the place is masked.
 	Why Reason `json:"why"`
-	// Class of the value, as `uuid`; empty if the reason is none of value classes.
+	// Class is the class of the value, such as `uuid`; empty if the class is not the reason.
 	Class string `json:"class,omitempty"`
-	// Rule that masks it, if the reason is a rule.
+	// Rule names the rule that masks it, if the reason is a rule.
 	Rule string `json:"rule,omitempty"`
 }
 
@@ -52,27 +53,26 @@ type Reason string
 
 const (
 	ByRepeats   Reason = "repeats"   // the recording shows that responses do not depend on it
-	ByClass     Reason = "class"     // a value that a client makes anew for each request
-	ByRedaction Reason = "redaction" // it was redacted, under a key that nobody here has
-	ByRule      Reason = "rule"      // a rule says so
-	ByProtocol  Reason = "protocol"  // the protocol has a fresh value there, as JSON-RPC's id
+	ByClass     Reason = "class"     // a value that a client makes for each request
+	ByRedaction Reason = "redaction" // it was redacted under an unknown key
+	ByRule      Reason = "rule"      // a rule masks it
+	ByProtocol  Reason = "protocol"  // the protocol has a fresh value there, such as JSON-RPC's id
 )
 
 // Group is a part of a result's entries whose requests are equal.
 type Group struct {
-	// Entries of equal requests, in recorded order.
+	// Entries have equal requests, and are in recorded order.
 	Entries []Entry
 }
 
-// Bindings maps live values back to recorded ones, in one session: a caller that
-// answered a masked request knows that each masked live value stands for the
-// recorded one. Recorded returns the value that the recording has instead of the
-// live one.
+// Bindings maps the live values of one session to recorded ones. A caller that answered a masked
+// request knows which recorded value each masked live value replaces. Recorded returns the recorded
+// value for a live one.
 type Bindings interface {
 	Recorded(live string) (recorded string, ok bool)
 }
 
-// Binding is one pair of values that stand for each other, and where they were seen.
+// Binding is a recorded value and the live value that replaces it, with their place.
 type Binding struct {
 	Place    string `json:"place"`
 	Class    string `json:"class,omitempty"`

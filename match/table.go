@@ -5,9 +5,9 @@ import "slices"
 // table is a hash table of the entries with a key. It takes 28 bytes for each key, and 4 for each
 // entry.
 type table struct {
-	slots   []uint32 // index in keys plus one; as many as a power of two
+	slots   []uint32 // index in keys plus one; the length is a power of two
 	keys    []key
-	starts  []uint32 // of each key's entries; one more than keys
+	starts  []uint32 // start of each key's entries; one longer than keys
 	entries []Entry
 }
 
@@ -60,7 +60,7 @@ func newTable(pairs []keyed) *table {
 
 func (t *table) slot(k key) uint64 { return k.lo & uint64(len(t.slots)-1) }
 
-// find returns the entries of a key, in their order; nil if there are none.
+// find returns the entries of a key in order, or nil if there are none.
 func (t *table) find(k key) []Entry {
 	for slot := t.slot(k); ; slot = (slot + 1) & uint64(len(t.slots)-1) {
 		i := t.slots[slot]

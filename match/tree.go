@@ -21,9 +21,9 @@ type node struct {
 	kind     canon.Kind
 	value    []byte
 	children []*node
-	hash     uint64 // of this value and all below it
-	masked   bool   // by a rule
-	required bool   // by a rule, as it stands
+	hash     uint64 // of this value and all values below it
+	masked   bool   // a rule masks it
+	required bool   // a rule requires it to be equal
 }
 
 // treeBuilder is a visitor that keeps a message's values, except those that a rule ignores.
@@ -31,7 +31,7 @@ type treeBuilder struct {
 	seed    maphash.Seed
 	tracker rules.Tracker
 	root    *node
-	open    []*node // nil for ignored values
+	open    []*node // nil for an ignored value
 	fired   []*rules.Place
 }
 
@@ -106,12 +106,12 @@ func (n *node) sum(seed maphash.Seed) {
 // comparison collects the differences of two messages.
 type comparison struct {
 	recordedAt, liveAt time.Time
-	// same tells whether the values of a place are masked on both sides.
+	// same reports whether the values of a place are masked on both sides.
 	same func(place string) bool
 
-	// foreign tells that tokens of the recorded side can't be compared.
+	// foreign means that tokens of the recorded side can't be compared.
 	foreign bool
-	// clock is how much two equal times may differ, each counted from its exchange; 0: times are
+	// clock bounds the difference of two equal times, each counted from its exchange; 0: times are
 	// compared as texts.
 	clock time.Duration
 
@@ -155,13 +155,13 @@ func (c *comparison) add(kind Kind, recorded, live *node) {
 	c.found.List = append(c.found.List, d)
 }
 
-// followsClock tells whether two values of the same class and offset are times with the same
-// distance from their exchanges' times.
+// followsClock reports whether two values of the same class and offset are times at the same
+// distance from the times of their exchanges.
 func (c *comparison) followsClock(of class.Value, recorded, live []byte) bool {
 	switch {
 	case c.clock == 0 || of.Class.Role() != class.Moment || !of.Near:
 		return false
-	case of.IsOfDay(): // the same one
+	case of.IsOfDay(): // equal offsets mean the same day
 		return true
 	}
 	a, ok := class.When(recorded)
@@ -169,7 +169,7 @@ func (c *comparison) followsClock(of class.Value, recorded, live []byte) bool {
 	return ok && also && (b.Sub(c.liveAt)-a.Sub(c.recordedAt)).Abs() <= c.clock
 }
 
-// isOneOfFew tells whether the place is one of the first that follow its pattern.
+// isOneOfFew reports whether the place is one of the first with its pattern.
 func (c *comparison) isOneOfFew() bool {
 	if c.alike == nil {
 		c.alike = map[string]int{}
@@ -179,8 +179,8 @@ func (c *comparison) isOneOfFew() bool {
 	return c.alike[pattern] <= MaxAlike
 }
 
-// standsForAny tells whether a recorded value has tokens that can't be compared, and the rest of
-// it equals the live one.
+// standsForAny reports whether a recorded value has tokens that can't be compared, and its other
+// parts equal those of the live value.
 func standsForAny(recorded, live []byte) bool {
 	if class.IsToken(recorded) {
 		return true
@@ -232,7 +232,7 @@ func (c *comparison) nodes(axis canon.Axis, recorded, live *node) {
 	case len(recorded.children) == 0 && len(live.children) == 0:
 		c.leaf(recorded, live)
 	case isEmpty(recorded) && len(live.children) > 0, len(recorded.children) > 0 && isEmpty(live):
-		// One side is an empty object, so all members of the other are added or removed.
+		// One side is an empty object, so all members of the other side were added or removed.
 		if items(recorded) || items(live) {
 			c.items(axis, recorded, live)
 		} else {
@@ -270,14 +270,14 @@ type stepKey struct {
 
 // members compares named children.
 func (c *comparison) members(axis canon.Axis, recorded, live *node) {
-	if !bytes.Equal(recorded.value, live.value) { // an XML element's text beside attributes
+	if !bytes.Equal(recorded.value, live.value) { // an XML element's text, which may have attributes
 		c.add(ValueChanged, &node{kind: recorded.kind, value: recorded.value}, &node{kind: live.kind, value: live.value})
 	}
 	by := make(map[stepKey]*node, len(live.children))
 	for _, n := range live.children {
 		by[stepKey{n.step.Axis, string(n.step.Name), n.step.N}] = n
 	}
-	elements := true // the same ones on both sides
+	elements := true // both sides have the same elements
 	for _, r := range recorded.children {
 		k := stepKey{r.step.Axis, string(r.step.Name), r.step.N}
 		l := by[k]
@@ -301,7 +301,7 @@ func (c *comparison) members(axis canon.Axis, recorded, live *node) {
 			c.at(axis, l.step, func() { c.leaf(nil, l) })
 		}
 	}
-	if elements { // otherwise added or removed ones changed the order
+	if elements { // otherwise the added or removed elements changed the order
 		c.order(axis, recorded, live)
 	}
 }
@@ -321,10 +321,10 @@ func (c *comparison) order(axis canon.Axis, recorded, live *node) {
 	}
 }
 
-// maxAligned bounds the items that are aligned. Longer lists are compared item by item.
+// maxAligned bounds the length of lists that are aligned. Longer lists are compared item by item.
 const maxAligned = 5000
 
-// items compares numbered children. It aligns them, to distinguish added and removed items from
+// items compares numbered children. It aligns them to distinguish added and removed items from
 // changed ones.
 func (c *comparison) items(axis canon.Axis, recorded, live *node) {
 	a, b := recorded.children, live.children
@@ -345,7 +345,7 @@ func (c *comparison) items(axis canon.Axis, recorded, live *node) {
 	align(len(a), len(b), func(i int) uint64 { return a[i].hash }, func(j int) uint64 { return b[j].hash }, pair)
 }
 
-// isReordered tells whether two unequal lists have the same items in another order.
+// isReordered reports whether two unequal lists have the same items in another order.
 func isReordered(a, b []*node) bool {
 	if len(a) != len(b) {
 		return false
@@ -363,7 +363,7 @@ func isReordered(a, b []*node) bool {
 	return true
 }
 
-// align pairs the items of two unequal lists. An item of only one list has -1 for the other one.
+// align pairs the items of two unequal lists. An item that only one list has is paired with -1.
 func align(n, m int, a, b func(int) uint64, pair func(i, j int)) {
 	from := 0
 	for from < n && from < m && a(from) == b(from) {

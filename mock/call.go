@@ -19,11 +19,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// maxMessage bounds a message of gRPC.
+// maxMessage bounds a gRPC message.
 const maxMessage = 64 << 20
 
-// grpcInternal is the status of a miss. Clients that check health would take UNIMPLEMENTED
-// for healthy.
+// grpcInternal is the gRPC status of a miss. It is not UNIMPLEMENTED, because health checks take
+// that for healthy.
 const grpcInternal = "13"
 
 // caller is the client of a gRPC call.
@@ -103,7 +103,7 @@ func (q *ask) call() {
 	}
 	s := d.chosen
 	q.out.entry = s.entry
-	end := d.last.Add(scaled(max(0, s.took-d.at), q.Latency.Streams)) // the end of a stream has its pace, too
+	end := d.last.Add(scaled(max(0, s.took-d.at), q.Latency.Streams)) // latency applies to the end of a stream, too
 	if d.total == 0 {
 		end = d.last.Add(scaled(s.meta.Wait, q.Latency.Answers))
 	} else if d.total == 1 {
@@ -120,7 +120,7 @@ func (q *ask) call() {
 	q.finish(Hit)
 }
 
-// gone counts the request as unfinished because its client is gone, and ends it.
+// gone ends the request, and counts it as unfinished because its client is gone.
 func (q *ask) gone() {
 	q.unfinished.Add(1)
 	panic(http.ErrAbortHandler)
@@ -145,13 +145,13 @@ func (c *caller) listen(ctx context.Context) {
 func (c *caller) read() (l line, err error) {
 	var head [5]byte
 	if _, err := io.ReadFull(c.body, head[:]); err != nil {
-		return l, err // io.EOF if there are no more
+		return l, err // io.EOF at the end
 	}
 	n := binary.BigEndian.Uint32(head[1:])
 	if n > maxMessage {
 		return l, fmt.Errorf("a message of %d bytes: at most %d are read", n, maxMessage)
 	}
-	var b bytes.Buffer // grows with the bytes that come, whatever length the client claims
+	var b bytes.Buffer // grows with the bytes that arrive, whatever length the client claims
 	if _, err := io.CopyN(&b, c.body, int64(n)); err != nil {
 		return l, io.ErrUnexpectedEOF
 	}
@@ -201,13 +201,13 @@ func (c *caller) same(recorded, live line) (same, decided bool) {
 	return same, same
 }
 
-// accepts tells whether the client takes messages that are compressed as recorded.
+// accepts reports whether the client accepts messages compressed as in the recording.
 func (c *caller) accepts() bool {
 	encoding := c.q.answer.Header.Get("Grpc-Encoding")
 	return encoding == "gzip" && strings.Contains(strings.Join(c.q.r.Header["Grpc-Accept-Encoding"], ","), encoding)
 }
 
-// begin sends the header of the conversation that is followed.
+// begin sends the header of the conversation that the mock follows.
 func (c *caller) begin(live *match.Request, found match.Result, d *dialogue) {
 	s := d.lead()
 	c.q.answer, c.q.out.entry = &s.meta, s.entry
@@ -229,7 +229,7 @@ func (c *caller) say(l line) error {
 	if l.kind == "compressed" && !c.plain {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
-		_, _ = z.Write(data) // a Buffer takes all
+		_, _ = z.Write(data) // a Buffer never fails
 		_ = z.Close()
 		flag, data = 1, b.Bytes()
 	}
@@ -243,7 +243,7 @@ func (c *caller) say(l line) error {
 	return http.NewResponseController(c.q.w).Flush()
 }
 
-// callBody has the messages of a call's client, from the first one on, in gRPC's framing.
+// callBody has the client's messages of a call, from the first one on, in gRPC's framing.
 type callBody struct {
 	c     *caller
 	ctx   context.Context
@@ -287,7 +287,7 @@ func (q *ask) grpcHead(live replacer, plain bool) {
 	q.w.WriteHeader(status)
 }
 
-// grpcFault answers as a fault rule says.
+// grpcFault answers with the status of a fault rule.
 func (q *ask) grpcFault() {
 	h := q.w.Header()
 	for _, set := range q.effect.Header {
@@ -301,7 +301,7 @@ func (q *ask) grpcFault() {
 	q.grpcStatus(q.effect.GRPC, "injected by a fault rule")
 }
 
-// grpcStatus ends a call with a status. Nothing of the answer has been sent yet.
+// grpcStatus ends a call with a status. The mock must not have sent any of the answer yet.
 func (q *ask) grpcStatus(code, message string) {
 	h := q.w.Header()
 	h["Date"] = nil

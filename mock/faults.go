@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// faultSets has the current fault rules, and the replaced ones for the receipt.
+// faultSets has the current fault rules, and for the receipt the earlier ones.
 type faultSets struct {
 	now atomic.Pointer[fault.Set]
 
@@ -24,17 +24,17 @@ type Injection struct {
 	At time.Time `json:"at"`
 	// Rules are the texts of the rules that fired.
 	Rules []string `json:"rules"`
-	// Request is the text that they matched, such as `GET https://api.example.com/v1`.
+	// Request is the text that the rules matched, such as `GET https://api.example.com/v1`.
 	Request string `json:"request"`
 	// RefUUID is the UUID of the recorded exchange. A refused connection has none.
 	RefUUID string `json:"refUuid,omitempty"`
 }
 
-// maxInjections bounds the faults that are listed. All are counted.
+// maxInjections bounds the faults that are listed; more are only counted.
 const maxInjections = 1000
 
-// SetFaults replaces the fault rules; nil removes them. The receipt keeps the counts of the
-// former ones.
+// SetFaults replaces the fault rules; nil removes them. The receipt keeps the counts of the earlier
+// rules.
 func (m *Mock) SetFaults(s *fault.Set) {
 	m.changing.Lock()
 	defer m.changing.Unlock()

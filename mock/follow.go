@@ -17,12 +17,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// The mock follows a conversation message by message. Several recorded conversations may
-// begin alike. As long as all those that agree with the client's messages go on alike, none
-// is chosen. If the client sends a message that the chosen one does not have, another one
-// that has all messages of the client takes its place.
+// The mock follows a conversation message by message. Several recorded conversations may begin
+// alike. While all conversations that agree with the client's messages continue alike, the mock
+// chooses none. If the client sends a message that the chosen conversation lacks, the mock switches
+// to another one that has all of the client's messages.
 
-// line is a message of a conversation, as applications see it.
+// line is a message of a conversation as applications see it.
 type line struct {
 	kind string // WebSocket's: text, binary or close
 	data []byte
@@ -31,30 +31,30 @@ type line struct {
 
 // client is the other side of a conversation.
 type client interface {
-	// hear returns the client's next message, or io.EOF if there are no more. expected has the
-	// messages that may come, for protocols that do not separate messages.
+	// hear returns the client's next message, or io.EOF at the end. expected has the messages that
+	// may come, for protocols that do not separate messages.
 	hear(ctx context.Context, expected []line) (line, error)
 	// say sends a recorded message.
 	say(l line) error
-	// script returns the messages of a recorded conversation in order. servers tells which of
-	// them are the server's.
+	// script returns the messages of a recorded conversation in order. servers marks those of the
+	// server.
 	script(a *tape.Answer) (lines []line, servers []bool, err error)
-	// same tells whether a message is the recorded one. decided is false if only a matcher
-	// can tell.
+	// same reports whether a message equals the recorded one. decided is false if only a matcher
+	// can decide.
 	same(recorded, live line) (same, decided bool)
-	// halfCloses tells whether the client can half-close: end its side and still listen.
+	// halfCloses reports whether the client can half-close: end its side and still receive.
 	halfCloses() bool
 }
 
 // script is a recorded conversation.
 type script struct {
 	entry match.Entry
-	asks  []line   // of the client
-	says  [][]line // of the server: before the first one of asks, after it, and so on
+	asks  []line   // messages of the client
+	says  [][]line // messages of the server: before the first of asks, after it, and so on
 	took  time.Duration
 	meta  tape.Answer // without its body
 
-	request *recording.Exchange // nil until it is needed
+	request *recording.Exchange // nil until needed
 }
 
 func (s *script) ended(heard int) bool { return heard >= len(s.asks) }
@@ -66,17 +66,17 @@ type dialogue struct {
 
 	all      []*script // the recorded conversations that begin alike
 	agree    []*script // those of all that have the client's messages so far
-	chosen   *script   // nil: all of agree have gone on alike so far
-	sequence uint64    // identifies all for the chooser
-	of       uint64    // identifies the scripts from which chosen was chosen
+	chosen   *script   // nil while all of agree continue alike
+	sequence uint64    // identifies all, for the chooser
+	of       uint64    // identifies the scripts from which chosen was taken
 
 	heard []line        // messages of the client
-	count int           // messages of heard that have been compared
-	said  int           // messages that the mock has sent since the last compared one
-	total int           // messages that the mock has sent
-	ended bool          // the client sends no more
-	last  time.Time     // when the last message came or went
-	at    time.Duration // when it did in the recording, since the beginning
+	count int           // how many of heard were compared
+	said  int           // messages that the mock sent since the last compared one
+	total int           // messages that the mock sent
+	ended bool          // the client has ended its side
+	last  time.Time     // when the last message was received or sent
+	at    time.Duration // the time of that message in the recording, since its beginning
 }
 
 const (
@@ -97,7 +97,7 @@ var errGone = errors.New("the client is gone")
 
 // read reads the conversation of an entry.
 func (d *dialogue) read(entry match.Entry) (*script, reason) {
-	var buf tape.Buffer // not shared: the answer stays in use
+	var buf tape.Buffer // not shared, because the answer stays in use
 	a, err := d.lib.tape.Read(d.lib.entries[d.lib.index.Ref(entry)].offset, &buf)
 	if err == nil && a.Lacks != "" && !d.AllowCut {
 		return nil, reason{"not_whole", a.Lacks}
@@ -167,8 +167,8 @@ func (d *dialogue) begin(found match.Result, kind tape.Kind) reason {
 	return reason{}
 }
 
-// window returns the entries that are compared: those that have not been served, and if
-// these are few, also served ones.
+// window returns the entries that are compared: those that were not served yet and, if there are
+// few of these, also served ones.
 func (d *dialogue) window(entries []match.Entry) []match.Entry {
 	if len(entries) <= maxScripts {
 		return entries
@@ -199,8 +199,8 @@ func (d *dialogue) next(sequence uint64, entries []match.Entry) (match.Entry, re
 	return entry, reason{}
 }
 
-// alike tells whether the client sent exactly one message in all recorded conversations, so
-// that only the opening is compared.
+// alike reports whether the client sent exactly one message in all recorded conversations. Then
+// only the opening is compared.
 func (d *dialogue) alike(found match.Result) bool {
 	if v, ok := d.lib.shapes.Load(found.Sequence); ok {
 		return v.(bool)
@@ -216,7 +216,7 @@ func (d *dialogue) alike(found match.Result) bool {
 	return alike
 }
 
-// choose chooses one of the conversations that agree.
+// choose selects one of the conversations that agree.
 func (d *dialogue) choose() reason {
 	if d.chosen != nil {
 		return reason{}
@@ -238,7 +238,7 @@ func (d *dialogue) choose() reason {
 	return reason{}
 }
 
-// lead returns the conversation that is followed.
+// lead returns the conversation that the mock follows.
 func (d *dialogue) lead() *script {
 	if d.chosen != nil {
 		return d.chosen
@@ -246,13 +246,13 @@ func (d *dialogue) lead() *script {
 	return d.agree[0]
 }
 
-// run goes through the conversation up to the end of the recorded one. If the client has not
-// ended by then, run calls done, which returns the client's next message, or an error that
-// ends the conversation. run returns an errUnlike if the client sends something else.
+// run follows the conversation to the end of the recorded one. If the client has not ended by then,
+// run calls done, which returns the client's next message, or an error that ends the conversation.
+// run returns an errUnlike if the client sends an unexpected message.
 func (d *dialogue) run(ctx context.Context, done func(ctx context.Context) (line, error)) error {
 	d.last = time.Now()
 	for {
-		if d.count < len(d.heard) { // a message came that is not compared yet
+		if d.count < len(d.heard) { // a message has not been compared yet
 			if err := d.compare(); err != nil {
 				return err
 			}
@@ -305,7 +305,7 @@ func (d *dialogue) finally() error {
 	return nil
 }
 
-// over tells whether nothing is left of a conversation that agrees.
+// over reports whether a conversation that agrees is at its end.
 func (d *dialogue) over(s *script) bool { return s.ended(d.count) && len(s.says[d.count]) == d.said }
 
 // expected returns the messages that the client may send next.
@@ -318,7 +318,7 @@ func (d *dialogue) expected() (all []line) {
 	return all
 }
 
-// take notes a message of the client, or its end.
+// take records a message of the client, or its end.
 func (d *dialogue) take(ctx context.Context, l line, err error) error {
 	switch {
 	case err == nil:
@@ -356,7 +356,7 @@ func (d *dialogue) compare() error {
 	return nil
 }
 
-// same tells whether the client's message with a number is that of a conversation.
+// same reports whether the client's message with this number equals that of a conversation.
 func (d *dialogue) same(s *script, i int) bool {
 	recorded, live := s.asks[i], d.heard[i]
 	same, decided := d.client.same(recorded, live)
@@ -389,8 +389,8 @@ func (d *dialogue) same(s *script, i int) bool {
 	return how != match.None
 }
 
-// narrow keeps the conversations that agree. If the chosen one does not, another one with the
-// same opening may take its place.
+// narrow keeps the conversations that agree. If the chosen one does not agree, another one with the
+// same opening may replace it.
 func (d *dialogue) narrow(agrees func(*script) bool, otherwise string) error {
 	if d.chosen != nil && agrees(d.chosen) {
 		return nil
@@ -414,8 +414,8 @@ func (d *dialogue) narrow(agrees func(*script) bool, otherwise string) error {
 	return nil
 }
 
-// awaitEnd waits for endPatience for the client's half-close. more is false if it doesn't
-// come in time.
+// awaitEnd waits up to endPatience for the client's half-close. more is false if it doesn't come in
+// time.
 func (d *dialogue) awaitEnd(ctx context.Context) (more bool, err error) {
 	wait, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()
@@ -453,8 +453,7 @@ func (d *dialogue) speak(ctx context.Context) error {
 	return nil
 }
 
-// goOnAlike tells whether the server's next message is the same in all conversations that
-// agree.
+// goOnAlike reports whether all conversations that agree have the same next message of the server.
 func (d *dialogue) goOnAlike() bool {
 	first := d.agree[0].says[d.count][d.said]
 	return !slices.ContainsFunc(d.agree[1:], func(s *script) bool {
@@ -463,7 +462,7 @@ func (d *dialogue) goOnAlike() bool {
 	})
 }
 
-// differs describes where two messages differ first.
+// differs describes the first difference between two messages.
 func differs(recorded, live []byte) string {
 	for i := range min(len(recorded), len(live)) {
 		if recorded[i] != live[i] {
@@ -476,7 +475,8 @@ func differs(recorded, live []byte) string {
 	return fmt.Sprintf(": it has %d bytes, and %d were recorded", len(live), len(recorded))
 }
 
-// record notes the messages of the conversation, and which recorded one it was.
+// record keeps the messages of the conversation for its record, with the recorded conversation that
+// it followed.
 func (d *dialogue) record(said []recording.Message) {
 	d.out.said = conversation(said)
 	if d.chosen != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Latency says how much of the recorded time passes again.
+// Latency says which parts of the recorded time the mock reproduces.
 type Latency struct {
 	// Answers is the factor for the time before an answer. Streams is the factor for the time
 	// between its parts: events, messages, and data after a pause.

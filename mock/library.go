@@ -32,18 +32,18 @@ type Library struct {
 	tape    *tape.Tape
 	entries []entry // by match.Ref
 	peers   map[address]*peer
-	shapes  sync.Map // of sequences, by match.Result.Sequence
+	shapes  sync.Map // properties of sequences, by match.Result.Sequence
 }
 
-// entry has what memory holds of an answer, besides the index.
+// entry is the part of an answer that is in memory, besides the index.
 type entry struct {
 	offset int64 // on the tape
 	id     order.Identity
 	began  int64 // in nanoseconds
 	took   int32 // in milliseconds
 	asks   uint8 // messages of the client in a conversation, at most maxAsks
-	talks  bool  // the server speaks before the client has said all
-	// foreign tells that its tokens were made under a key that is not known here.
+	talks  bool  // the server sends before the client has sent everything
+	// foreign means that its tokens were made under an unknown key.
 	foreign bool
 	shared  order.Shared
 }
@@ -56,28 +56,28 @@ type address struct {
 	port string
 }
 
-// peer has what the recording shows of a server.
+// peer has the recording's facts about a server.
 type peer struct {
 	http, stream, serverFirst bool
-	alpn                      []string // protocols that were negotiated, in recorded order
+	alpn                      []string // negotiated protocols, in recorded order
 }
 
-// LoadOptions say how a recording is loaded.
+// LoadOptions say how to load a recording.
 type LoadOptions struct {
-	// Matcher compares requests. Redact is the function by which it redacts exchanges; nil:
-	// it redacts nothing.
+	// Matcher compares requests. Redact is the function by which it redacts exchanges; nil: it
+	// redacts nothing.
 	Matcher *match.Matcher
 	Redact  func(*recording.Exchange)
-	// Inbound answers from inbound exchanges instead, in place of the workload.
+	// Inbound loads inbound exchanges instead, so that the mock replaces the workload.
 	Inbound bool
 	// Dir is the directory for the tape; "": the system's directory for temporary files.
 	// Limit bounds the tape, in bytes; 0: any size.
 	Dir   string
 	Limit int64
-	// Foreign tells whether the tokens of an exchange were made under a key that the
-	// matcher does not have; nil: none were.
+	// Foreign reports whether the tokens of an exchange were made under a key that the matcher does
+	// not have; nil: none were.
 	Foreign func(*recording.Exchange) bool
-	// Progress is called now and then with the number of loaded exchanges; nil: never.
+	// Progress is called from time to time with the number of loaded exchanges; nil: never.
 	Progress func(n int)
 }
 
@@ -87,8 +87,8 @@ var ErrEmpty = errors.New("there is nothing to answer with")
 // batch is the number of exchanges that a goroutine gets at once.
 const batch = 64
 
-// Load loads the exchanges, and takes them over from the caller. It answers from outbound
-// ones; inbound ones show which values the workload got from its callers. It stops at the
+// Load loads the exchanges, which must not be used afterwards. The library answers from outbound
+// exchanges; inbound ones show which values the workload got from its callers. Load stops at the
 // first error of the sequence.
 func Load(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o LoadOptions) (*Library, error) {
 	w, err := tape.Create(o.Dir, o.Limit)
@@ -114,7 +114,7 @@ func Load(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], 
 	return &Library{matcher: o.Matcher, redact: o.Redact, index: index, tape: t, entries: entries, peers: l.peers}, nil
 }
 
-// Len is the number of answers.
+// Len returns the number of answers.
 func (l *Library) Len() int { return len(l.entries) }
 
 // Close removes the tape.
@@ -187,7 +187,7 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 			continue
 		}
 		if e.HTTP != nil && e.HTTP.Req.Method == http.MethodConnect && e.Conversation() == nil {
-			continue // a tunnel: its content is in other exchanges
+			continue // a tunnel, whose content is in other exchanges
 		}
 		if unneeded(e) {
 			continue
@@ -208,20 +208,20 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 	return nil
 }
 
-// unneeded tells whether the client closed a connection without sending anything. Clients
-// that open several connections at once close those that they don't need. An HTTP/2 server
-// may have sent its settings by then.
+// unneeded reports whether the client closed a connection without sending anything. Clients open
+// several connections at once, and close those that they don't need. An HTTP/2 server may have sent
+// its settings by then.
 func unneeded(e *recording.Exchange) bool {
 	c := e.TCP
 	return c != nil && c.ClientBytes == 0 && (c.ServerBytes == 0 || e.ALPN == "h2") &&
 		!slices.ContainsFunc(c.Messages, func(m recording.Message) bool { return m.From == recording.Client })
 }
 
-// mayHaveTokens tells whether redaction has replaced anything in the request. If not, a value
-// that looks like a token, as a number may, is an ordinary value.
+// mayHaveTokens reports whether redaction may have replaced something in the request. If not, a
+// value that looks like a token, such as a number, is an ordinary value.
 func mayHaveTokens(e *recording.Exchange) bool {
 	if e.Conversation() != nil {
-		return true // each part has a list of its own
+		return true // each part has its own list
 	}
 	for path := range strings.SplitSeq(e.Tags.Get(recording.TagRedacted), ",") {
 		if strings.HasPrefix(path, "req.") || path == "**" {
@@ -241,7 +241,7 @@ func (l *loader) add(e *recording.Exchange, ref match.Ref, to *entry, r *tape.Re
 		to.asks, to.talks = opening(c)
 	}
 	l.builder.Add(match.Recorded{Exchange: e, Ref: ref, ForeignTokens: foreign})
-	if e.HTTP != nil { // as it is compared, with tokens for secrets
+	if e.HTTP != nil { // as in comparisons, with tokens for secrets
 		to.id = order.Identify(e.HTTP.Req.Headers, connection(e))
 	}
 	r.SetRequest(func(dst []byte) []byte { return appendRequest(dst, e) })
@@ -250,8 +250,8 @@ func (l *loader) add(e *recording.Exchange, ref match.Ref, to *entry, r *tape.Re
 	return err
 }
 
-// opening counts the messages of the client, and tells whether the server speaks before
-// the last of them.
+// opening counts the client's messages, and reports whether the server sends before the last of
+// them.
 func opening(c *recording.Conversation) (asks uint8, talks bool) {
 	spoke := false
 	for i := range c.Messages {
@@ -300,7 +300,7 @@ func appendRequest(dst []byte, e *recording.Exchange) []byte {
 		asked.Messages = nil
 		for i, m := range (*c).Messages {
 			if m.From == recording.Server || i > 0 && len(asked.Messages) == maxAsks {
-				break // what identifies it comes before the server's first word
+				break // the identifying part comes before the server's first message
 			}
 			asked.Messages = append(asked.Messages, m)
 		}
@@ -323,14 +323,14 @@ func (l *Library) request(ref match.Ref) (*recording.Exchange, error) {
 	return e, nil
 }
 
-// recorded returns what the chooser needs to know of an answer.
+// recorded returns the facts about an answer that the chooser needs.
 func (l *Library) recorded(n uint32) order.Recorded {
 	e := &l.entries[l.index.Ref(match.Entry(n))]
 	began := time.Unix(0, e.began)
 	return order.Recorded{Identity: e.id, Shared: e.shared, Start: began, End: began.Add(time.Duration(e.took) * time.Millisecond)}
 }
 
-// meet notes which protocols a server speaks.
+// meet records which protocols a server speaks.
 func (l *loader) meet(e *recording.Exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

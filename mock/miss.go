@@ -22,11 +22,10 @@ type Miss struct {
 	Method  string    `json:"method,omitempty"`
 	Host    string    `json:"host"`
 	Path    string    `json:"path,omitempty"`
-	// Code is a stable word for the reason, and Reason a sentence.
+	// Code is a stable word for the reason, and Reason is a sentence.
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
-	// Explanation says how the request was judged, names the nearest recorded request, and
-	// says where that differs.
+	// Explanation says how the request was judged, and how the nearest recorded request differs.
 	Explanation *match.Explanation `json:"explanation,omitempty"`
 	// Hint says what the user can do.
 	Hint string `json:"hint,omitempty"`
@@ -34,7 +33,7 @@ type Miss struct {
 	Count int64 `json:"count,omitempty"`
 }
 
-// hints say what to do about a miss, by its code.
+// hints has the advice for each code of a miss.
 var hints = map[string]string{
 	"no_match":       "if the difference does not matter, ignore or mask the place by a rule; if the request is new, record it",
 	"no_endpoint":    "record the request, or list the host with --passthrough",
@@ -50,13 +49,13 @@ var hints = map[string]string{
 type misses struct {
 	mu   sync.Mutex
 	kept []Miss
-	seen map[string]int // where the first one is in kept
+	seen map[string]int // index in kept of the first one
 }
 
-// maxMisses bounds the misses that are kept. Each pair of endpoint and reason has one.
+// maxMisses bounds the misses that are kept. There is one for each endpoint and reason.
 const maxMisses = 100
 
-// keep keeps a miss or counts it, and tells whether it is the first of its endpoint for its reason.
+// keep keeps or counts a miss, and reports whether it is the first one of its endpoint and reason.
 func (m *misses) keep(miss Miss) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,7 +104,7 @@ func (q *ask) explain(why reason, live *match.Request, found match.Result) Miss 
 	return miss
 }
 
-// missStatus is the status of a miss. No client takes it for a success, and few retry it.
+// missStatus is the status of a miss. No client takes it for success, and few clients retry it.
 const missStatus = http.StatusNotImplemented
 
 // miss answers a request that has no recorded answer.
@@ -113,7 +112,7 @@ func (q *ask) miss(why reason, live *match.Request, found match.Result) {
 	miss := q.explain(why, live, found)
 	h := q.w.Header()
 	clear(h)
-	h.Set("Cache-Control", "no-store") // a 501 may be cached otherwise (RFC 9110 section 15.1)
+	h.Set("Cache-Control", "no-store") // otherwise caches may store a 501 (RFC 9110 section 15.1)
 	h.Set("X-Tapedeck-Match", string(Missed))
 	text := miss.text()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
@@ -127,13 +126,13 @@ func (q *ask) miss(why reason, live *match.Request, found match.Result) {
 	}
 	q.w.WriteHeader(missStatus)
 	if q.r.Method != http.MethodHead {
-		_, _ = q.w.Write([]byte(text)) // fails only if the client is gone
+		_, _ = q.w.Write([]byte(text)) // an error means that the client is gone
 	}
 	q.out = outcome{status: missStatus, header: h, body: []byte(text), size: int64(len(text)), begun: q.began, why: miss.Reason}
 	q.finish(Missed)
 }
 
-// wantsJSON tells whether the client prefers JSON to text.
+// wantsJSON reports whether the client prefers JSON to text.
 func (q *ask) wantsJSON() bool {
 	accept := strings.Join(q.r.Header["Accept"], ",")
 	return strings.Contains(accept, "json") || strings.Contains(q.r.Header.Get("Content-Type"), "json") && !strings.Contains(accept, "text/")
@@ -152,7 +151,7 @@ func (m *Miss) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "tapedeck: MISS: %s: %s\n", m.target(), m.Reason)
 	if m.Explanation != nil {
-		_ = m.Explanation.Text(&b) // a Builder takes all
+		_ = m.Explanation.Text(&b) // a Builder never fails
 	}
 	if m.Hint != "" {
 		fmt.Fprintf(&b, "what to do: %s\n", m.Hint)

@@ -31,18 +31,18 @@ type Options struct {
 	// which answers as one server; see package front.
 	Listen []string
 	Maps   []front.Map
-	// Authority makes the certificates that TLS is ended with.
+	// Authority makes the certificates of the mock's TLS servers.
 	Authority *ca.Authority
-	// Policy says what a request gets if all its recorded answers have been given.
+	// Policy says how to answer a request whose recorded answers have all been given.
 	Policy order.Policy
-	// AllowCut serves answers that were not recorded completely. Otherwise they are misses.
+	// AllowCut serves answers that were recorded only in part. Otherwise they are misses.
 	AllowCut bool
-	// RefreshDates moves Date, Expires, Last-Modified and the times of cookies by the
-	// time that has passed since the answer was recorded.
+	// RefreshDates moves Date, Expires, Last-Modified and the times of cookies forward by the time
+	// since the recording.
 	RefreshDates bool
-	// Latency says how much of the recorded time passes again.
+	// Latency says which parts of the recorded time the mock reproduces.
 	Latency Latency
-	// Faults say which answers fail, until [Mock.SetFaults] replaces them; nil: none.
+	// Faults are the first fault rules; [Mock.SetFaults] replaces them. nil: none.
 	Faults *fault.Set
 	// Passthrough forwards misses to hosts that were listed; nil: no host is listed.
 	Passthrough *passthrough.Passthrough
@@ -50,13 +50,13 @@ type Options struct {
 	Sink recording.Sink
 	// Explain gets the explanation of how each request was judged; nil: none is written.
 	Explain io.Writer
-	// Grace is the time that requests under way have to finish when the Mock ends.
+	// Grace is how long requests in progress may continue when the Mock ends.
 	Grace time.Duration
 	// Log gets misses and faults as they happen.
 	Log *slog.Logger
 }
 
-// Mock answers clients. New makes it, Serve runs it.
+// Mock answers clients. New makes it, and Serve runs it.
 type Mock struct {
 	Options
 	lib   *Library
@@ -99,7 +99,7 @@ func (m *Mock) Addr() *net.TCPAddr { return m.front.Addr() }
 // MapAddr returns the address of the map with this index.
 func (m *Mock) MapAddr(i int) *net.TCPAddr { return m.front.MapAddr(i) }
 
-// Serve serves until ctx ends. Requests under way then have Options.Grace to finish. The
+// Serve serves until ctx ends. Requests in progress may then continue for Options.Grace. The
 // receipt is complete when Serve returns.
 func (m *Mock) Serve(ctx context.Context) {
 	m.front.Serve(ctx, m.Grace)
@@ -117,7 +117,7 @@ func (m *Mock) Serve(ctx context.Context) {
 	m.Passthrough.Close()
 }
 
-// admit refuses connections if a fault rule says so.
+// admit rejects connections that a fault rule refuses.
 func (m *Mock) admit(o front.Origin) error {
 	s := m.now.Load()
 	e := s.faults.current().Refuses(tunnelTarget(o))
@@ -128,8 +128,8 @@ func (m *Mock) admit(o front.Origin) error {
 	return errors.New("refused by a fault rule")
 }
 
-// tunnelTarget returns the text that fault rules match for a connection; "" if the client
-// named no host.
+// tunnelTarget returns the text of a connection that fault rules match; "" if the client named no
+// host.
 func tunnelTarget(o front.Origin) string {
 	if o.Host == "" {
 		return ""
@@ -140,12 +140,12 @@ func tunnelTarget(o front.Origin) string {
 // ask is one request of a client.
 type ask struct {
 	*Mock
-	*state // as it was when the request came
+	*state // the state when the request came
 	w      http.ResponseWriter
 	r      *http.Request
 	conn   *front.Conn
 
-	scheme, host string // host with its port, if one was named
+	scheme, host string // host has the port if the client named one
 	path         string
 	id           order.Identity
 	began        time.Time
@@ -156,11 +156,11 @@ type ask struct {
 	buf      tape.Buffer
 	answer   *tape.Answer
 	effect   fault.Effect
-	plain    bool // the body is sent as it is on the tape
+	plain    bool // the body is sent as stored on the tape
 	out      outcome
 }
 
-// outcome has what a request got, for its record.
+// outcome is the result of a request, for its record.
 type outcome struct {
 	verdict Verdict
 	entry   match.Entry // of a hit
@@ -195,7 +195,7 @@ func isGRPC(contentType string) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// begin makes an exchange of the request, which is the form that is compared.
+// begin makes an exchange of the request, because exchanges are compared.
 func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
 	q.Mock, q.state, q.w, q.r, q.conn, q.began = m, m.now.Load(), w, r, front.ConnOf(r.Context()), time.Now()
 	q.scheme, q.host, q.path = "http", r.Host, r.URL.Path
@@ -204,7 +204,7 @@ func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
 	} else if q.conn.TLS {
 		q.scheme = "https"
 	}
-	if q.conn.Via == front.Mapped || q.host == "" { // a mapped port is one server, whatever the client calls it
+	if q.conn.Via == front.Mapped || q.host == "" { // a mapped port is one server, whatever host the client names
 		q.host = q.conn.Address()
 	}
 	e := &q.exchange
@@ -266,9 +266,9 @@ func (q *ask) release() {
 }
 
 const (
-	// maxBuffer is the largest buffer for a body that is reused.
+	// maxBuffer is the largest body buffer that is kept for reuse.
 	maxBuffer = 256 << 10
-	// maxRequest bounds a request's body. No recording has a larger one.
+	// maxRequest bounds a request's body. No recording has larger ones.
 	maxRequest = 64 << 20
 	// maxKept bounds the part of a body that is recorded.
 	maxKept = 1 << 20
@@ -307,11 +307,11 @@ func (q *ask) serve() {
 		case errors.Is(err, errLarge):
 			q.miss(reason{code: "too_large", text: err.Error()}, nil, match.Result{})
 			return
-		case err != nil: // the client went away
+		case err != nil: // the client is gone
 			q.unfinished.Add(1)
 			panic(http.ErrAbortHandler)
 		}
-		if q.http.Req.Body = q.body; q.Passthrough != nil { // redaction must not change what it forwards
+		if q.http.Req.Body = q.body; q.Passthrough != nil { // the forwarded body must not be redacted
 			q.http.Req.Body = bytes.Clone(q.body)
 		}
 	}
@@ -340,7 +340,7 @@ func (q *ask) lookup(live *match.Request) match.Result {
 	found := q.lib.index.Lookup(live, &q.bindings)
 	if q.Explain != nil {
 		var b bytes.Buffer
-		_ = q.lib.index.Explain(live, found, q.lib.request).Text(&b) // a Buffer takes all
+		_ = q.lib.index.Explain(live, found, q.lib.request).Text(&b) // a Builder never fails
 		b.WriteByte('\n')
 		q.explaining.Lock()
 		defer q.explaining.Unlock()
@@ -349,7 +349,7 @@ func (q *ask) lookup(live *match.Request) match.Result {
 	return found
 }
 
-// reason says why there is no answer.
+// reason says why a request gets no recorded answer.
 type reason struct{ code, text string }
 
 // choose chooses one of the answers that were found.
@@ -394,7 +394,7 @@ func (q *ask) decide() {
 	}
 }
 
-// target returns the text that fault rules match for the request.
+// target returns the text of the request that fault rules match.
 func (q *ask) target() string {
 	if q.exchange.HTTP == nil {
 		return "STREAM tcp://" + q.exchange.NetworkAddress
@@ -412,8 +412,8 @@ func (q *ask) otherwise(why reason, live *match.Request, found match.Result) {
 	q.miss(why, live, found)
 }
 
-// stands returns a replacer of recorded values by the live ones that this request has in
-// their place.
+// stands returns a replacer that writes the live values of this request where an answer repeats the
+// recorded ones.
 func (q *ask) stands(live *match.Request, found match.Result) replacer {
 	var pairs []pair
 	for _, h := range q.answer.Echoes {
@@ -443,7 +443,7 @@ func (q *ask) finish(v Verdict) {
 	}
 }
 
-// bindings map live values to the recorded values that they replace. All callers share them:
+// bindings maps live values to the recorded values that they replace. All callers share it, because
 // two callers are unlikely to have the same value.
 type bindings struct {
 	mu         sync.RWMutex

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// pass forwards a request to its host, which is listed.
+// pass forwards a request to its host, which is on the list.
 func (q *ask) pass(why reason) {
-	if len(q.body) > 0 { // it has been read
+	if len(q.body) > 0 { // the body was read already
 		q.r.Body = io.NopCloser(bytes.NewReader(q.body))
 	}
 	q.out.why = why.text

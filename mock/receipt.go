@@ -12,7 +12,7 @@ import (
 // Receipt sums up a run: what it loaded, what it answered, and whether anything escaped.
 type Receipt struct {
 	Version string `json:"version,omitempty"`
-	// Started is when the run began, or the last reset. Resets is the number of resets.
+	// Started is the time of the start or of the last reset. Resets is the number of resets.
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
 	Resets  int64     `json:"resets"`
@@ -40,11 +40,11 @@ type Receipt struct {
 	// and reason.
 	Endpoints []Count `json:"endpoints,omitempty"`
 	Misses    []Miss  `json:"misses,omitempty"`
-	// Faults has the fault rules with the number of times that each fired. Injected has the
+	// Faults has the fault rules, each with the number of times that it fired. Injected has the
 	// first thousand faults.
 	Faults   []fault.Count `json:"faults,omitempty"`
 	Injected []Injection   `json:"injected,omitempty"`
-	// UnusedRules are rules for matching that have had no effect since the run began.
+	// UnusedRules are the matching rules that have had no effect since the run began.
 	UnusedRules []string `json:"unusedRules,omitempty"`
 	// Command is how the command ended, if there was one.
 	Command *Command `json:"command,omitempty"`
@@ -59,7 +59,7 @@ type Source struct {
 	// SHA256 is the hash of the recording: the pin of a snapshot, or else a hash of the files
 	// that were read.
 	SHA256 string `json:"sha256"`
-	// Findings say what could not be read, or is missing.
+	// Findings say which parts can't be read or are missing.
 	Findings []string `json:"findings,omitempty"`
 }
 
@@ -70,7 +70,7 @@ type Command struct {
 	Signal string   `json:"signal,omitempty"`
 }
 
-// Receipt returns the receipt as of now. The caller fills in what it knows.
+// Receipt returns the current receipt. The caller fills in the fields that the Mock can't know.
 func (m *Mock) Receipt() Receipt { return m.receipt(m.now.Load()) }
 
 func (m *Mock) receipt(s *state) Receipt {
@@ -88,7 +88,7 @@ func (m *Mock) receipt(s *state) Receipt {
 	return r
 }
 
-// ruleText names a rule for matching.
+// ruleText returns a name for a matching rule.
 func ruleText(r *rules.Rule) string {
 	if r.Name != "" {
 		return fmt.Sprintf("%s, in line %d", r.Name, r.Line)

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// record gives the sink an exchange of the request and its answer. Its tags have the verdict,
-// and for a hit the UUID of the recorded exchange.
+// record writes an exchange with the request and its answer to the sink. Its tags have the verdict
+// and, for a hit, the UUID of the recorded exchange.
 func (q *ask) record() {
 	now := time.Now()
 	e := &recording.Exchange{
@@ -67,7 +67,7 @@ func (q *ask) record() {
 	}
 }
 
-// headers returns header fields in the order of their names.
+// headers returns header fields, sorted by name.
 func headers(h http.Header) (all recording.Headers) {
 	for name, values := range h {
 		for _, v := range values {

@@ -10,15 +10,15 @@ import (
 // pair is a recorded value and the live one that replaces it.
 type pair struct{ recorded, live string }
 
-// minReplaced is the length from which on a value is looked for in an answer.
+// minReplaced is the length of the shortest value that is replaced in an answer.
 const minReplaced = 4
 
-// replacer replaces values of the recorded request, where an answer repeats them, by those
-// of the live request.
+// replacer replaces values of the recorded request, which an answer repeats, by the values of the
+// live request.
 type replacer struct{ pairs []pair }
 
-// newReplacer drops pairs that change nothing, and adds the encodings of values in JSON and
-// in URLs.
+// newReplacer returns a replacer of the pairs, also in the encodings of JSON and URLs. It drops
+// pairs that change nothing.
 func newReplacer(pairs []pair) replacer {
 	var r replacer
 	for _, p := range pairs {
@@ -29,7 +29,7 @@ func newReplacer(pairs []pair) replacer {
 			}
 		}
 	}
-	// A longer value comes before its own beginning.
+	// Try a longer value before a shorter one with which it begins.
 	slices.SortStableFunc(r.pairs, func(a, b pair) int { return len(b.recorded) - len(a.recorded) })
 	return r
 }
@@ -42,10 +42,10 @@ func inJSON(s string) string {
 	return string(b[1 : len(b)-1])
 }
 
-// empty tells whether nothing is to be replaced.
+// empty reports whether there is nothing to replace.
 func (r replacer) empty() bool { return len(r.pairs) == 0 }
 
-// text replaces the values that a text has as whole words.
+// text replaces values that are whole words of the text.
 func (r replacer) text(s string) string {
 	if r.empty() {
 		return s
@@ -70,7 +70,7 @@ func (r replacer) text(s string) string {
 	return out.String()
 }
 
-// at finds the value that begins at an index of a text.
+// at finds the value that begins at this index of a text.
 func (r replacer) at(s string, at int) *pair {
 	for i := range r.pairs {
 		p := &r.pairs[i]
@@ -82,7 +82,7 @@ func (r replacer) at(s string, at int) *pair {
 	return nil
 }
 
-// joins tells whether two characters belong to one word.
+// joins reports whether two characters belong to one word.
 func joins(a, b byte) bool { return isWord(a) && isWord(b) }
 
 func isWord(c byte) bool {

@@ -26,7 +26,7 @@ func (q *ask) say(live replacer) {
 		q.breakOff()
 		return
 	}
-	if a.Interim > 101 && a.Interim < 200 { // 100 is net/http's own
+	if a.Interim > 101 && a.Interim < 200 { // net/http sends 100 itself
 		q.w.WriteHeader(a.Interim)
 	}
 	q.out.begun = time.Now()
@@ -39,11 +39,11 @@ func (q *ask) say(live replacer) {
 	q.fields(h, live)
 	status := a.Status
 	if status < 200 || status > 999 {
-		status = http.StatusBadGateway // no server should have sent it
+		status = http.StatusBadGateway // no valid answer has such a status
 	}
 	if q.effect.Status != 0 || q.effect.GRPC != "" {
 		if status, body, size = q.effect.Status, http.NoBody, 0; status == 0 {
-			status = http.StatusBadGateway // a gRPC status, and the answer is none of gRPC
+			status = http.StatusBadGateway // the rule has a gRPC status, but this answer isn't gRPC
 		}
 		h.Del("Content-Encoding")
 	}
@@ -58,7 +58,7 @@ func (q *ask) say(live replacer) {
 		return
 	}
 	if q.r.ProtoMajor > 1 && h["Content-Length"] == nil {
-		_ = http.NewResponseController(q.w).Flush() // or net/http would add it
+		_ = http.NewResponseController(q.w).Flush() // otherwise net/http would add the header
 	}
 	sent, err := q.send(body, size)
 	if err == nil && len(a.Trailer) > 0 {
@@ -74,7 +74,7 @@ func (q *ask) say(live replacer) {
 	}
 }
 
-// pause waits. It ends the request if the client goes away meanwhile.
+// pause waits. It ends the request if the client disconnects meanwhile.
 func (q *ask) pause(d time.Duration) {
 	if d <= 0 {
 		return
@@ -93,7 +93,7 @@ func (q *ask) context() (context.Context, func()) {
 	return ctx, func() { stop(); cancel() }
 }
 
-// breakOff breaks the connection as a fault rule says, instead of answering.
+// breakOff breaks the connection, as a fault rule requires, instead of answering.
 func (q *ask) breakOff() {
 	q.out.why = "fault"
 	q.finish(Hit)
@@ -129,7 +129,7 @@ func (q *ask) content(live replacer) (io.Reader, int64, error) {
 		var d coding.Decoder
 		defer d.Close()
 		plain, err := d.Decode(nil, a.Codings, p, maxDecoded)
-		if undo = err == nil; undo { // what can't be decoded is sent as it is
+		if undo = err == nil; undo { // a body that can't be decoded is sent as stored
 			p, a.Codings = plain, nil
 		}
 	}
@@ -143,7 +143,7 @@ func (q *ask) content(live replacer) (io.Reader, int64, error) {
 	return bytes.NewReader(p), int64(len(p)), nil
 }
 
-// isText tells whether a body is text, so that values in it can be replaced.
+// isText reports whether a body is text. Only in text are values replaced.
 func isText(p []byte) bool { return bytes.IndexByte(p[:min(len(p), 8<<10)], 0) < 0 }
 
 // corrupted changes one of each 64 bytes of a body, and at least one.
@@ -156,7 +156,7 @@ func corrupted(p []byte, seed uint64) []byte {
 	return p
 }
 
-// accepts tells whether the client takes a body with these codings.
+// accepts reports whether the client accepts a body with these codings.
 func (q *ask) accepts(codings []string) bool {
 	for _, c := range codings {
 		if !acceptsOne(q.r.Header["Accept-Encoding"], c) {
@@ -198,7 +198,7 @@ func (q *ask) fields(h http.Header, live replacer) {
 	for i := range a.Header {
 		f := &a.Header[i]
 		if f.Name == "Content-Encoding" && len(a.Codings) == 0 && a.Size > 0 {
-			continue // undone
+			continue // the body is sent without this coding
 		}
 		v := live.text(f.Value)
 		if shift > 0 {
@@ -212,7 +212,7 @@ func (q *ask) fields(h http.Header, live replacer) {
 		n := len(values)
 		h[f.Name] = values[n-1 : n : n]
 	}
-	for _, name := range [...]string{"Date", "Content-Type"} { // net/http would add them
+	for _, name := range [...]string{"Date", "Content-Type"} { // otherwise net/http would add them
 		if _, ok := h[name]; !ok {
 			h[name] = nil
 		}
@@ -245,7 +245,7 @@ func refreshed(name, value string, shift time.Duration) string {
 	return value
 }
 
-// frame sets the header fields that frame the body as it was recorded.
+// frame sets the header fields for the framing of the recorded body.
 func (q *ask) frame(h http.Header, status int, size int64) {
 	a := q.answer
 	switch {
@@ -255,9 +255,9 @@ func (q *ask) frame(h http.Header, status int, size int64) {
 		}
 	case a.Framing == recording.FramingLength && (len(a.Trailer) == 0 || q.r.ProtoMajor > 1):
 		h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
-	case q.r.ProtoMajor > 1: // frames need nothing
+	case q.r.ProtoMajor > 1: // HTTP/2 frames mark the end
 	case a.Framing == recording.FramingClose:
-		h["Transfer-Encoding"] = []string{"identity"} // up to the end of the connection
+		h["Transfer-Encoding"] = []string{"identity"} // the connection's end marks the end
 	case q.r.ProtoMinor >= 1:
 		h["Transfer-Encoding"] = []string{"chunked"}
 	}
@@ -318,13 +318,13 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// moment is a point of time at which a body goes on after a pause.
+// moment is a time at which a body continues after a pause.
 type moment struct {
 	offset int64
 	at     time.Time
 }
 
-// moments returns the moments of the body. A stream of events pauses only between events:
+// moments returns the moments of the body. An event stream pauses only between events, because
 // redaction may have changed lengths, so that recorded offsets are inside events.
 func (q *ask) moments(size int64) (all []moment) {
 	a := q.answer
@@ -356,7 +356,7 @@ func (q *ask) moments(size int64) (all []moment) {
 	return all
 }
 
-// eventEnds returns the offsets after the events of a body, and that of its beginning.
+// eventEnds returns the offsets of a body's beginning and of the ends of its events.
 func eventEnds(body []byte) []int64 {
 	ends := []int64{0}
 	for i := 1; i < len(body); i++ {

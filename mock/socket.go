@@ -24,11 +24,11 @@ type socketClient struct {
 	q    *ask
 	conn *websocket.Conn
 	in   chan heard
-	over bool // the mock has closed it
+	over bool // the mock has closed the conversation
 	said []recording.Message
 }
 
-// socket answers a WebSocket's handshake, and then its messages.
+// socket answers a WebSocket handshake, and then the client's messages.
 func (q *ask) socket() {
 	live := q.lib.matcher.Request(&q.exchange)
 	defer q.lib.matcher.Release(live)
@@ -41,7 +41,7 @@ func (q *ask) socket() {
 		q.otherwise(why, live, found)
 		return
 	}
-	// All conversations that begin with this handshake have the same answer to it.
+	// All conversations with this handshake have the same answer to it.
 	q.answer, q.out.entry = &d.lead().meta, d.lead().entry
 	q.decide()
 	q.pause(q.effect.Delay + scaled(q.answer.Wait, q.Latency.Answers))
@@ -61,7 +61,8 @@ func (q *ask) socket() {
 	}
 	defer p.conn.CloseNow()
 	go p.listen(ctx)
-	// After the recorded messages the client ends it, or sends one that was not recorded.
+	// After the recorded messages, the client may end the conversation, or send a message that was
+	// not recorded.
 	err := d.run(ctx, func(ctx context.Context) (line, error) {
 		if q.effect.End == fault.Drop {
 			return line{}, errDone
@@ -89,12 +90,12 @@ func (q *ask) socket() {
 	q.finish(Hit)
 }
 
-// accept answers the handshake. It agrees to compression if the recording did and the client
+// accept answers the handshake. It agrees to compression if the recorded server did and the client
 // offers it.
 func (p *socketClient) accept(live replacer) error {
 	q := p.q
 	h := q.w.Header()
-	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // the recording decides, not the origin
+	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // the recording decides, and not the origin
 	for _, f := range q.answer.Header {
 		switch f.Name {
 		case "Sec-Websocket-Protocol":
@@ -120,7 +121,7 @@ func (p *socketClient) accept(live replacer) error {
 	return nil
 }
 
-// listen reads the client's messages. Pings are answered on the way.
+// listen reads the client's messages, and answers pings.
 func (p *socketClient) listen(ctx context.Context) {
 	for {
 		kind, data, err := p.conn.Read(ctx)
@@ -184,7 +185,7 @@ func (p *socketClient) say(l line) error {
 			code, text = websocket.StatusCode(binary.BigEndian.Uint16(l.data)), string(l.data[2:])
 		}
 		p.over = true
-		_ = p.conn.Close(code, text) // waits for the client's close frame, and fails if none comes
+		_ = p.conn.Close(code, text) // this waits for the client's close frame, and fails if none comes
 		return nil
 	case "binary":
 		return p.conn.Write(ctx, websocket.MessageBinary, l.data)
@@ -195,7 +196,7 @@ func (p *socketClient) say(l line) error {
 // writeTime bounds how long a client may take to read a message.
 const writeTime = time.Minute
 
-// same compares messages. Close frames are the same, whatever their codes.
+// same compares messages. Close frames are equal, whatever their codes.
 func (p *socketClient) same(recorded, live line) (same, decided bool) {
 	if recorded.kind == closing || recorded.kind != live.kind {
 		return recorded.kind == live.kind, true
@@ -217,7 +218,7 @@ func (p *socketClient) script(a *tape.Answer) (lines []line, servers []bool, err
 	return lines, servers, nil
 }
 
-// miss ends a WebSocket whose client sent a message that was not recorded.
+// miss ends a WebSocket after an unrecorded message of the client.
 func (p *socketClient) miss(why reason, live *match.Request, found match.Result) {
 	miss := p.q.explain(why, live, found)
 	text := "tapedeck: MISS: " + miss.Reason

@@ -87,16 +87,16 @@ func (m *Mock) serveStream(ctx context.Context, c *front.Conn) {
 	}
 	_ = c.CloseWrite()
 	_ = c.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = io.Copy(io.Discard, c) // closing with bytes unread would reset the connection
+	_, _ = io.Copy(io.Discard, c) // closing a connection with unread bytes would reset it
 	_ = c.Close()
 }
 
-// after listens to the client after the recorded messages, for as long as the recorded
-// connection stayed open. Then the mock closes the connection.
+// after listens to the client after the recorded messages, for as long as the recorded connection
+// stayed open. Then the mock closes the connection.
 func (p *streamClient) after(ctx context.Context, d *dialogue) (line, error) {
 	rest := max(endPatience, scaled(max(0, d.lead().took-d.at), d.Latency.Streams))
 	for _, s := range d.agree {
-		if d.chosen == nil && !s.ended(d.count) { // the client may still send the next message of this one
+		if d.chosen == nil && !s.ended(d.count) { // the client may still send the next message of this conversation
 			rest = max(rest, time.Second+2*(s.asks[d.count].at-d.at))
 		}
 	}
@@ -109,8 +109,8 @@ func (p *streamClient) after(ctx context.Context, d *dialogue) (line, error) {
 	return l, err
 }
 
-// open reads as many of the client's first bytes as a recorded conversation with this server
-// begins with, and looks them up.
+// open reads as many of the client's first bytes as an opening of a recorded conversation with this
+// server has, and looks them up.
 func (q *ask) open(p *streamClient) (live *match.Request, found match.Result) {
 	look := func(said []byte) {
 		q.exchange.TCP.Messages = nil
@@ -134,7 +134,7 @@ func (q *ask) open(p *streamClient) (live *match.Request, found match.Result) {
 		}
 		p.conn.Resume()
 		if look(bytes.Clone(p.conn.Head()[:n])); found.How != match.None {
-			return live, found // its bytes stay unread, to be compared again
+			return live, found // the bytes stay unread, and are compared again
 		}
 	}
 	look(bytes.Clone(p.conn.Head()))
@@ -143,7 +143,7 @@ func (q *ask) open(p *streamClient) (live *match.Request, found match.Result) {
 
 func (p *streamClient) halfCloses() bool { return false }
 
-// hear returns the client's bytes as soon as they are one of the expected messages, or differ
+// hear returns the client's bytes as soon as they equal one of the expected messages, or differ
 // from all of them.
 func (p *streamClient) hear(ctx context.Context, expected []line) (line, error) {
 	if until, ok := ctx.Deadline(); ok {
@@ -218,7 +218,7 @@ func (q *ask) reset(why reason, live *match.Request, found match.Result) {
 	q.conn.Abort()
 }
 
-// passStream forwards a stream to its host. The bytes that were compared are still unread.
+// passStream forwards a stream to its host. The compared bytes are still unread.
 func (q *ask) passStream(ctx context.Context, address string, why reason) {
 	q.out.why = why.text
 	var alpn []string

@@ -20,7 +20,7 @@ const (
 	Passed Verdict = "PASSTHROUGH"
 )
 
-// Count has the verdicts of a path of a host.
+// Count has the verdicts for one path of a host.
 type Count struct {
 	Host string `json:"host"`
 	Path string `json:"path"`
@@ -43,7 +43,7 @@ type counter struct{ hit, masked, missed, passed atomic.Int64 }
 // maxEndpoints bounds the paths that are counted separately.
 const maxEndpoints = 2000
 
-// others is the path under which further ones are counted.
+// others is the path under which all further paths are counted.
 const others = "(others)\x00"
 
 // add counts a verdict.
@@ -88,7 +88,7 @@ func (t *tally) of(endpoint []byte) *counter {
 	return c
 }
 
-// counts returns all, by host and path, and the sum.
+// counts returns all counts, sorted by host and path, and their sum.
 func (t *tally) counts() (all []Count, sum Count) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -102,8 +102,8 @@ func (t *tally) counts() (all []Count, sum Count) {
 	return all, sum
 }
 
-// shape returns a path with stars for segments that look like values, so that all paths of a
-// resource are counted together.
+// shape returns a path with stars for the segments that look like values. All paths of a resource
+// then count as one.
 func shape(path string) string { return string(appendShape(nil, path)) }
 
 func appendShape(dst []byte, path string) []byte {
@@ -124,8 +124,8 @@ func appendShape(dst []byte, path string) []byte {
 	}
 }
 
-// isValue tells whether a segment is a value and not a name: it has a digit or an @, and is
-// no version.
+// isValue reports whether a segment is a value and not a name: it has a digit or an @, and is not a
+// version.
 func isValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; '0' <= c && c <= '9' || c == '@' {
@@ -141,7 +141,7 @@ const (
 	maxSegments = 12
 )
 
-// isVersion tells v1 and v2beta1 from values.
+// isVersion reports whether a segment is a version, such as v1 or v2beta1.
 func isVersion(s string) bool {
 	return len(s) >= 2 && len(s) <= 8 && s[0] == 'v' && '0' <= s[1] && s[1] <= '9'
 }
