@@ -167,7 +167,7 @@ func stringEnd(s string, i int) int {
 	return min(i, len(s))
 }
 
-// unquoted decodes the inside of a JSON string. It returns raw if that is malformed.
+// unquoted decodes the content of a JSON string. If the content is malformed, it returns raw.
 func unquoted(raw string) string {
 	if strings.IndexByte(raw, '\\') < 0 {
 		return raw
@@ -183,7 +183,7 @@ func isNumber(text string) bool {
 	return text != "" && text[0] != '"' && text[0] != '{' && text[0] != '[' && text[0] != 't' && text[0] != 'f' && text[0] != 'n' && json.Valid([]byte(text))
 }
 
-// isURL tells whether the whole text is a URL, or a path with its query.
+// isURL reports whether the whole text is a URL, or a path with a query.
 func isURL(s string) bool {
 	if s[0] != '/' && !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
 		return false
@@ -191,7 +191,7 @@ func isURL(s string) bool {
 	return len(s) > 2 && len(s) <= maxValue && strings.IndexAny(s, " \t\r\n\"<>") < 0
 }
 
-// pathStart returns where the path of a URL begins, which is after the host if there is one.
+// pathStart returns the index of a URL's path, after the host if there is one.
 func pathStart(s string) int {
 	if i := strings.Index(s, "://"); i >= 0 && i < endOf(s, "/?#") {
 		return i + 3 + endOf(s[i+3:], "/?#")
@@ -199,7 +199,7 @@ func pathStart(s string) int {
 	return 0
 }
 
-// url visits the segments of a URL's path, its query, and its fragment if that has parameters. It
+// url visits the segments of a URL's path, its query and, if it has parameters, its fragment. It
 // never visits hosts.
 func (w *walker) url(s string) string {
 	p := splice{src: s}
@@ -270,7 +270,7 @@ func (w *walker) form(s string) string {
 	return p.done()
 }
 
-// list visits values that are separated by commas, or a text that is not a list.
+// list visits values that are separated by commas. A text that is not a list is visited as a whole.
 func (w *walker) list(s string) string {
 	if strings.IndexByte(s, ',') < 0 || strings.ContainsAny(s, " \"{[:") {
 		return w.leaf(s)
@@ -354,8 +354,8 @@ func partName(head string) string {
 // attribute matches an attribute of a start tag.
 var attribute = regexp.MustCompile(`\s([^\s=<>/"']+)\s*=\s*(?:"([^"]*)"|'([^']*)')`)
 
-// xml visits the texts and the attributes of a document. Elements of the same name in the same
-// element are numbered.
+// xml visits the texts and the attributes of a document. Elements with the same name in one element
+// are numbered.
 func (w *walker) xml(s string) string {
 	p := splice{src: s}
 	d := xml.NewDecoder(strings.NewReader(s))
@@ -367,7 +367,7 @@ func (w *walker) xml(s string) string {
 			w.pop()
 		}
 	}()
-	counts := []map[string]int32{{}} // names by how often, for each element that is open
+	counts := []map[string]int32{{}} // for each open element, how often each name occurred in it
 	for from := 0; w.texts <= maxTexts; {
 		token, err := d.RawToken()
 		if err != nil {
@@ -395,11 +395,11 @@ func (w *walker) xml(s string) string {
 			if text == "" || len(text) > maxValue {
 				break
 			}
-			if at := strings.Index(raw, text); at >= 0 { // as it is
+			if at := strings.Index(raw, text); at >= 0 { // the text occurs unescaped
 				if with := w.leaf(text); with != text {
 					p.put(from+at, from+at+len(text), inStyle(text, text, with, markupStyles))
 				}
-			} else if trimmed := strings.TrimSpace(raw); !strings.HasPrefix(trimmed, "<") { // with entities
+			} else if trimmed := strings.TrimSpace(raw); !strings.HasPrefix(trimmed, "<") { // the text has entities
 				at := strings.Index(raw, trimmed)
 				if with := w.leaf(text); with != text {
 					p.put(from+at, from+at+len(trimmed), inStyle(trimmed, text, with, markupStyles))

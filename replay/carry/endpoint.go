@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Endpoint names what a request is for: its method and its path, with {id} for segments
-// that are values, as in `GET /users/{id}`.
+// Endpoint returns a name for the purpose of a request: its method and its path, with {id} for
+// segments that are values, such as `GET /users/{id}`.
 func Endpoint(e *recording.Exchange) string {
 	path := e.Location
 	if e.HTTP != nil && path == "" {
@@ -32,8 +32,8 @@ func Endpoint(e *recording.Exchange) string {
 	return b.String()
 }
 
-// isID tells whether a segment of a path says which thing is meant: it has two digits or
-// more, or nothing else, or is of a class of ids.
+// isID reports whether a segment of a path identifies one thing: it has at least two digits, or
+// nothing but digits, or belongs to a class of ids.
 func isID(s string) bool {
 	digits := 0
 	for i := range len(s) {

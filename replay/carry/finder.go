@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// maxRemembered bounds the values that are remembered. At least the latest half are.
+	// maxRemembered bounds the values that are remembered. At least the latest half of them is
+	// kept.
 	maxRemembered = 1 << 20
 	// maxEndpoints bounds the endpoints with a name in reports.
 	maxEndpoints = 1 << 14
@@ -32,8 +33,8 @@ type Options struct {
 }
 
 // Finder reads recorded exchanges in the order in which they began, and finds the values that
-// requests carry. It keeps no exchange: it remembers a hash of each value, and up to some
-// hundred bytes for each step, until Finish. It is not safe for concurrent use.
+// requests carry. It keeps no exchange. Until Finish, it keeps a hash of each value, and up to some
+// hundred bytes for each step. It is not safe for concurrent use.
 type Finder struct {
 	o       Options
 	g       *Graph
@@ -41,7 +42,7 @@ type Finder struct {
 	judge   judge
 	seed    maphash.Seed
 	values  remembered[uint64, issued]
-	callers remembered[uint64, uint32] // by cookie, credential or connection: the step that had it last
+	callers remembered[uint64, uint32] // the latest step, by cookie, credential or connection
 	steps   []stepInfo
 	found   []foundEdge
 	classes []string
@@ -53,42 +54,42 @@ type Finder struct {
 	objects     objects
 	ambiguous   map[Ambiguous]int
 	needIDs     map[needKey]int
-	settings    []Setting // of rules
+	settings    []Setting // settings of rules
 
 	// The fields below are about the current exchange.
 	e        *recording.Exchange
 	step     uint32
-	created  bool     // its response says that something was created
-	around   []string // the last words of its path, which name its kind of thing
+	created  bool     // the response says that it created something
+	around   []string // the last words of the request's path, which name the kind of thing
 	object   uint32
-	location uint32 // the object that its Location names; 0: none
+	location uint32 // the object of the response's Location; 0 if there is none
 	hits     []hit
 	unknown  []uint64
-	carries  []*rule // rules for the exchange
+	carries  []*rule // rules that apply to the exchange
 	forbids  []*rule
 	issues   []*rule
 }
 
 // stepInfo has what the finder knows of a step.
 type stepInfo struct {
-	start, end int64 // Unix nanoseconds; of the answer's end
+	start, end int64 // Unix nanoseconds; end is that of the answer
 	session    uint32
 	object     uint32
 	endpoint   uint32
 	writes     bool
 	answered   bool
-	known      bool // for the first step of a session: one of its steps names the caller
+	known      bool // used for the first step of a session: one of the session's steps names the caller
 }
 
-// link is a pair of places between which values are carried.
+// link is a pair of places; values are carried from one to the other.
 type link struct {
 	from, to  placeID
-	take, put uint8 // forms
-	body      bool  // the consumer is in the body, or in a message
+	take, put uint8 // indexes of forms
+	body      bool  // the request has the value in its body or in a message
 	route     uint32
 }
 
-// route has edges that reports count together.
+// route identifies the edges that reports count together.
 type route struct{ From, Issuer, To, Consumer, Encoding, Class string }
 
 // foundEdge is an edge before Finish.
@@ -144,7 +145,7 @@ func (f *Finder) Add(e *recording.Exchange) (step int) {
 	return int(f.step)
 }
 
-// writes tells whether a request may change something.
+// writes reports whether a request may change something.
 func writes(e *recording.Exchange, path string) bool {
 	if e.GRPC != nil {
 		return !class.Reads([]byte(path[strings.LastIndexByte(path, '/')+1:]))
@@ -173,7 +174,7 @@ func (f *Finder) endpoint(name string) uint32 {
 	return id
 }
 
-// Kinds of keys. The same value has different keys of different kinds.
+// Kinds of keys. A value has a different key for each kind.
 const (
 	keyPlain byte = iota
 	keyCookie
@@ -185,8 +186,8 @@ const (
 	keyRule
 )
 
-// key returns the hash by which a value is remembered. scope is what identifies the value
-// beside its text, such as the name of a cookie.
+// key returns the hash under which a value is remembered. scope identifies the value together with
+// its text: it is, for example, the name of a cookie.
 func (f *Finder) key(kind byte, scope, value string) uint64 {
 	return hashOf(f.seed, kind, scope, value)
 }
@@ -201,7 +202,7 @@ func hashOf(seed maphash.Seed, kind byte, scope, value string) uint64 {
 	return h.Sum64()
 }
 
-// numbered is key with a number as the scope.
+// numbered is key with a number as scope.
 func (f *Finder) numbered(kind byte, n uint64, value string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(f.seed)

@@ -7,17 +7,17 @@ import (
 	"github.com/tapedeck/tapedeck/replay/rows"
 )
 
-// issue is a place of a response whose live value is to be taken.
+// issue is a place of a response from which a live value is taken.
 type issue struct {
 	from   uint32
 	place  placeID
-	uses   uint32 // edges that lead away from it
+	uses   uint32 // number of edges from here
 	form   uint8
-	array  bool // the place is in an array: its value may be at another place of it now
-	cookie bool // it is a cookie's: the client keeps one that is not set again
+	array  bool // the place is in an array, so the live value may be at another index
+	cookie bool // a cookie, which the client keeps if the response does not set it again
 }
 
-// edge leads from an issue to a request.
+// edge leads from an issue to a request that carries its value.
 type edge struct{ to, issue, link uint32 }
 
 // Finish returns the graph of the steps that were added. The finder can't be used any more.
@@ -38,12 +38,12 @@ func (f *Finder) Finish() *Graph {
 	return g
 }
 
-// graphBuilder has the rows of a graph, in memory.
+// graphBuilder has the rows of a graph in memory.
 type graphBuilder struct {
 	links    []link
 	places   *places
 	recorded []stepInfo
-	steps    []graphStep // and one more at the end
+	steps    []graphStep // one more than there are steps
 	issues   []issue
 	edges    []edge
 	after    []uint32
@@ -53,13 +53,14 @@ type graphBuilder struct {
 func (b *graphBuilder) join() {
 	b.steps = make([]graphStep, len(b.recorded)+1)
 	for i := range b.recorded {
-		b.recorded[i].session = b.recorded[b.recorded[i].session].session // that of an earlier step, so it is known
+		b.recorded[i].session = b.recorded[b.recorded[i].session].session // it refers to an earlier step, whose session is known
 		b.steps[i].session = b.recorded[i].session
 		b.steps[b.steps[i].session].size++
 	}
 }
 
-// connect makes issues and edges of what was found, which is in the order of consumers.
+// connect makes issues and edges from the edges that were found, which are in the order of
+// consumers.
 func (b *graphBuilder) connect(found []foundEdge) {
 	byIssue := make([]uint32, len(found))
 	for i := range found {
@@ -100,18 +101,18 @@ func (i *issue) same(other *issue) bool {
 	return i.from == other.from && i.place == other.place && i.form == other.form
 }
 
-// maxWrites is how many writes to one object are kept that may still be waited for.
+// maxWrites bounds, for each object, the writes for which later steps may have to wait.
 const maxWrites = 8
 
-// written is the object that a write changes, or one above it.
+// written is an object that a write changes or, with below, an object above a changed one.
 type written struct {
 	session, object uint32
 	below           bool
 }
 
-// order finds the steps that each step has to wait for.
+// order finds the steps for which each step has to wait.
 func (b *graphBuilder) order(parents []uint32) {
-	writes := map[written][]uint32{} // the latest last
+	writes := map[written][]uint32{} // the latest write is last
 	var wait []uint32
 	for i := range b.recorded {
 		s := &b.recorded[i]
@@ -144,9 +145,9 @@ func (b *graphBuilder) order(parents []uint32) {
 	}
 }
 
-// answered appends the latest of the writes that had been answered when the step began, and
-// those that ran beside it. Writes that had been answered when one of these began are left
-// out, because that one waits for them.
+// answered appends the writes for which a step must wait: the latest write that had been answered
+// when the step began, and the writes that were concurrent with it. It omits writes that had been
+// answered when one of these began, because that write waits for them.
 func (b *graphBuilder) answered(wait, writes []uint32, s *stepInfo) []uint32 {
 	begin := s.start
 	for i := len(writes) - 1; i >= 0; i-- {

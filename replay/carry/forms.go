@@ -6,17 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// form is an encoding of a value in a text.
+// form is a way in which a text contains a value.
 type form struct {
 	// name is the form's name in reports.
 	name string
-	// take returns the value that a text has in this form, and false if it has none.
+	// take returns the value in a text of this form. ok is false if the text does not have the
+	// form.
 	take func(text string) (value string, ok bool)
-	// put returns the text with another value in place of its own.
+	// put returns the text with another value.
 	put func(text, value string) string
 }
 
-// forms are tried in this order. The first one in which a value is known counts.
+// Indexes of forms, in the order in which they are tried. The first form that gives a known value
+// is used.
 const (
 	whole = iota
 	behindScheme
@@ -70,8 +72,8 @@ var forms = [...]form{
 		func(text, value string) string { return value + text[suffix(text):] }},
 }
 
-// suffix is where the end of a segment begins that says what is wanted of a thing: .json,
-// or :cancel.
+// suffix returns the index at which the suffix of a segment begins, such as .json or :cancel, which
+// says what to do with a thing. Without a suffix, it is the segment's length.
 func suffix(segment string) int {
 	i := max(strings.LastIndexByte(segment, '.'), strings.LastIndexByte(segment, ':'))
 	if i < 0 || !isStatic(segment[i+1:]) {
@@ -80,7 +82,7 @@ func suffix(segment string) int {
 	return i
 }
 
-// basic are the parts of what stands behind the scheme Basic (RFC 7617).
+// basic returns a form for one part of the credentials after the scheme Basic (RFC 7617).
 func basic(name string, take func(user, password string) string, put func(user, password, value string) string) form {
 	const scheme = "basic "
 	parts := func(text string) (user, password string, enc *base64.Encoding, ok bool) {
@@ -102,7 +104,7 @@ func basic(name string, take func(user, password string) string, put func(user, 
 		}}
 }
 
-// schemes are those of HTTP Authentication behind which a value stands by itself.
+// schemes are the schemes of HTTP Authentication after which a value follows without a name.
 var schemes = [...]string{"bearer", "basic", "token", "apikey", "api-key", "bot", "dpop", "jwt", "key", "oauth", "session", "ssws"}
 
 func isScheme(word string) bool {
@@ -116,7 +118,8 @@ func isScheme(word string) bool {
 
 var encodings = [...]*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding}
 
-// debase64 decodes a text of at least 8 characters in base64, if it is another text.
+// debase64 decodes a base64 text of at least 8 characters. ok is false if the text does not decode
+// to a text.
 func debase64(text string) (value string, enc *base64.Encoding, ok bool) {
 	if len(text) < 8 || len(text) > maxValue || strings.HasPrefix(text, "ey") && strings.Count(text, ".") > 0 {
 		return "", nil, false
@@ -126,7 +129,7 @@ func debase64(text string) (value string, enc *base64.Encoding, ok bool) {
 			return "", nil, false
 		}
 	}
-	var begin [6]byte // which tells most words from base64
+	var begin [6]byte // the first bytes distinguish most words from base64
 	head := []byte(text[:8])
 	for _, enc := range encodings {
 		if n, err := enc.Decode(begin[:], head); err != nil || !isText(begin[:n], len(text) > len(head)) {
@@ -150,8 +153,8 @@ var inEncodings = func() (t [256]bool) {
 	return t
 }()
 
-// isText tells whether bytes are a text without control characters. Of a text that was cut,
-// the last character may be.
+// isText reports whether bytes are a text without control characters. If the text was cut, its last
+// character may be incomplete.
 func isText(b []byte, cut bool) bool {
 	for i := 0; i < len(b); {
 		r, size := utf8.DecodeRune(b[i:])

@@ -16,12 +16,12 @@ type Graph struct {
 	places    *places
 	links     []link
 	routes    []route
-	steps     *rows.Table[graphStep] // and one more at the end
+	steps     *rows.Table[graphStep] // one more than there are steps
 	issues    *rows.Table[issue]     // in the order of their steps
 	edges     *rows.Table[edge]      // in the order of their consumers
 	after     *rows.Table[uint32]    // the steps that each step waits for
 	needs     []Need
-	needsAt   []placeID // the places of needs
+	needsAt   []placeID // places of needs
 	ambiguous []Ambiguous
 	rules     *Rules
 	forgotten uint64
@@ -30,15 +30,15 @@ type Graph struct {
 // graphStep is a step of a graph.
 type graphStep struct {
 	session             uint32 // the first step of its session
-	size                uint32 // of the session, if this is its first step
-	issues, edges, wait uint32 // index of its first issue, edge and step to wait for
+	size                uint32 // size of the session, if this is its first step
+	issues, edges, wait uint32 // indexes of its first issue, edge and step to wait for
 }
 
 // Edge is one value that a response issued and a later request carries.
 type Edge struct {
 	// From is the step of the response, To that of the request.
 	From, To int
-	// Issuer and Consumer are the places in them, as `res.body.items[].id`,
+	// Issuer and Consumer are the places in these steps, such as `res.body.items[].id`,
 	// `res.header.Location.path[2]`, `res.cookie.sid`, `req.path[1]` and
 	// `req.header.Authorization`.
 	Issuer, Consumer string
@@ -48,7 +48,7 @@ type Edge struct {
 	Class string
 }
 
-// Ambiguous are values that are sent as recorded, because it is not certain which response issued
+// Ambiguous describes values that are sent as recorded, because several responses may have issued
 // them. Values of the same endpoints and places are counted together.
 type Ambiguous struct {
 	// Endpoint and Consumer are the endpoint and the place that carry the values.
@@ -59,18 +59,18 @@ type Ambiguous struct {
 	Class string
 	// Reason says why no issuer was chosen.
 	Reason string
-	// Step is the first one, and Count how many there are.
+	// Step is the first step that carries one, and Count the number of values.
 	Step, Count int
 }
 
 // Need is a secret that only the client holds: it is redacted in the recording, and no
 // response issued it.
 type Need struct {
-	// Endpoint of the first request that needs it, and Place in it.
+	// Endpoint is that of the first request that needs the secret, and Place the place in it.
 	Endpoint, Place string
 	// Token replaces the secret in the recording. Equal secrets have equal tokens.
 	Token string
-	// Steps that need it, in order.
+	// Steps are the steps that need it, in order.
 	Steps []int
 }
 
@@ -78,9 +78,8 @@ type Need struct {
 func (g *Graph) Steps() int { return g.steps.Len() - 1 }
 
 // Session returns the number of the step's session, which is the number of its first step. Steps
-// belong to one session if they have a cookie or a credential in common, or if one issued it to the
-// other. Steps without either belong to one session if they came over a connection that no other
-// caller used.
+// belong to one session if they share a cookie or a credential, or if one step issued the other's.
+// Steps without either belong to one session if they used a connection that no other caller used.
 func (g *Graph) Session(step int) int { return int(g.steps.At(step).session) }
 
 // SessionSize returns the number of steps of a session.
@@ -117,10 +116,10 @@ func (g *Graph) afterOf(step int) []uint32 {
 	return g.after.Range(int(g.steps.At(step).wait), int(g.steps.At(step+1).wait))
 }
 
-// After returns the steps whose responses this one waits for, in order: those that issued the values
-// that it carries, and the latest writes of its session to the same object that had been answered in
-// the recording before this one began. Two objects are the same if one's path is equal to the
-// other's, or the beginning of it.
+// After returns, in order, the steps for whose responses this step waits. These are the steps that
+// issued the values that it carries, and the latest writes of its session to the same object that
+// had been answered in the recording before it began. Two objects are the same if their paths are
+// equal, or if one path is the beginning of the other.
 func (g *Graph) After(step int) []int {
 	of := g.afterOf(step)
 	all := make([]int, len(of))
@@ -130,8 +129,9 @@ func (g *Graph) After(step int) []int {
 	return all
 }
 
-// Components returns for each step the first step of its component. Steps of a session, and steps
-// that wait for each other, are in one component. No step needs an answer from another component.
+// Components returns, for each step, the first step of its component. Steps of one session, and
+// steps that wait for each other, are in the same component. No step needs an answer from another
+// component.
 func (g *Graph) Components() []int {
 	first := make([]int, g.Steps())
 	for i := range first {
@@ -191,8 +191,8 @@ func (g *Graph) Missing(set []Setting) (all []Need) {
 	return all
 }
 
-// Forgotten returns how many values the finder forgot because a million others came after them. A
-// later request that carries one is sent as recorded.
+// Forgotten returns how many values the finder forgot, because a million other values followed. A
+// later request that carries such a value is sent as recorded.
 func (g *Graph) Forgotten() uint64 { return g.forgotten }
 
 // Setting supplies a value for a place in requests: see [ParseSetting].
@@ -206,10 +206,10 @@ type Setting struct {
 	name   string
 	places []pattern
 	scope  scope
-	rule   *rule // the rule that it is of, or nil
+	rule   *rule // the rule that has this setting, or nil
 }
 
-// supplies tells whether the setting applies to a token at a place.
+// supplies reports whether the setting applies to a token at a place.
 func (s *Setting) supplies(path []placeStep, token string) bool {
 	return (s.Token == "" || s.Token == token) && has(s.places, path)
 }
@@ -221,7 +221,7 @@ type StateOptions struct {
 	// Shift is added to times at the places that rules name. It is the start of the replay minus
 	// the start of the recording.
 	Shift time.Duration
-	// Only tells which steps are sent; nil for all. Edges to other steps are not counted.
+	// Only reports which steps are sent; nil means all. Edges to other steps are not counted.
 	Only func(step int) bool
 }
 

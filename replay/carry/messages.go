@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// messages goes over the messages that one side of a gRPC call or of a WebSocket sent,
-// as far as they are whole and can be read. Changed ones are put into the conversation.
+// messages visits the messages that one side of a gRPC call or of a WebSocket sent, if they are
+// whole and readable. It writes changed messages into the conversation.
 func (w *walker) messages(e *recording.Exchange, from string) {
 	c := e.GRPC
 	if c == nil {
@@ -47,8 +47,8 @@ func (w *walker) messages(e *recording.Exchange, from string) {
 	w.pop()
 }
 
-// protobuf goes over the strings of a message in protobuf's wire format, whose fields have
-// numbers for names. What is neither a text nor a message is left out.
+// protobuf visits the strings of a message in protobuf's wire format, in which the names of fields
+// are numbers. It skips fields that are neither a text nor a message.
 func (w *walker) protobuf(s string, depth int) string {
 	p := splice{src: s}
 	b := []byte(s)
@@ -85,7 +85,7 @@ func (w *walker) protobuf(s string, depth int) string {
 	return p.done()
 }
 
-// isMessage tells whether bytes can be a message: they are fields and nothing else.
+// isMessage reports whether bytes can be a message, which consists only of fields.
 func isMessage(b []byte) bool {
 	for len(b) > 0 {
 		n := 0

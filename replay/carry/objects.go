@@ -15,7 +15,7 @@ type objects struct {
 // maxObjectDepth is the number of segments of a path that count.
 const maxObjectDepth = 16
 
-// of returns the object of a path; 0: the root. A gRPC call is about its service.
+// of returns the object of a path; 0 is the root. The object of a gRPC call is its service.
 func (o *objects) of(path string, grpc bool) uint32 {
 	if o.seed == (maphash.Seed{}) {
 		o.seed = maphash.MakeSeed()

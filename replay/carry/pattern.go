@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// pattern is a place as users write it: in the grammar of fieldpath, and with a number in
-// brackets for one element of an array, or one segment of a path.
+// pattern is a place as users write it, in the grammar of fieldpath. A number in brackets selects
+// one element of an array, or one segment of a path.
 //
 //	req.path[2]  req.query.cursor  req.header.Authorization  req.cookie.sid
 //	req.body.items[].id  res.header.Location.path[1]  res.body.items[0].id
@@ -21,17 +21,17 @@ type pattern []patternStep
 
 type patternStep struct {
 	fieldpath.Step
-	n int32 // of an element: its number; -1: any
+	n int32 // number of an element; -1: any
 }
 
-// parts are what the places of a message begin with.
+// parts has the names with which the places of each kind of message begin.
 var parts = map[string][]string{"req": {"path", "query", "header", "cookie", "body"}, "res": {"header", "cookie", "body"}}
 
 // senders are the sides of conversations.
 var senders = map[string]string{"req": recording.Client, "res": recording.Server}
 
-// parsePattern reads a place of a request, "req", or of a response, "res". Without either
-// it begins with one of the parts. The messages of a conversation are a part, too.
+// parsePattern reads a place of a request (side "req") or of a response (side "res"). If the text
+// has no side, it begins with one of the parts. The messages of a conversation are also a part.
 func parsePattern(text, side string) (pattern, error) {
 	plain, numbers := withoutNumbers(text)
 	path, err := fieldpath.Parse(plain)
@@ -59,8 +59,8 @@ func parsePattern(text, side string) (pattern, error) {
 	return p, nil
 }
 
-// withoutNumbers empties the brackets of a place and returns what was in them, -1 where
-// nothing was.
+// withoutNumbers empties the brackets of a place, and returns their numbers; -1 for brackets that
+// were empty.
 func withoutNumbers(text string) (plain string, numbers []int32) {
 	var b strings.Builder
 	quoted := false
@@ -91,12 +91,12 @@ func withoutNumbers(text string) (plain string, numbers []int32) {
 	return b.String(), numbers
 }
 
-// is tells whether the pattern means a place.
+// is reports whether the pattern matches a place.
 func (p pattern) is(path []placeStep) bool {
 	return len(p) > 0 && p.covers(path) && (len(p) == len(path) || p[len(p)-1].Kind == fieldpath.Anything)
 }
 
-// covers tells whether it means a place, or one that the place is a part of.
+// covers reports whether the pattern matches a place, or a place that contains it.
 func (p pattern) covers(path []placeStep) bool {
 	for i, s := range p {
 		if s.Kind == fieldpath.Anything {

@@ -7,37 +7,37 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// stepKind says what a step of a place leads to.
+// stepKind is the kind of a step in a place.
 type stepKind uint8
 
 const (
-	// member is one of an object, a parameter, a header, a cookie or an element of XML,
-	// by name. n counts those of the same name, from 0.
+	// member is a named part: a member of an object, a parameter, a header, a cookie or an XML
+	// element. n is its index among those of the same name, from 0.
 	member stepKind = iota
-	// element is number n of an array.
+	// element is the element with index n of an array.
 	element
-	// segment is number n of a path. It is shown with its number.
+	// segment is the segment with index n of a path. Reports show the number.
 	segment
 )
 
-// placeStep is one step of a place. Unlike those of fieldpath it has numbers: a value is
-// looked for again where it stood.
+// placeStep is one step of a place. Unlike the steps of fieldpath, it has numbers, because a value
+// is looked up again at exactly its place.
 type placeStep struct {
 	name string
 	n    int32
 	kind stepKind
 }
 
-// placeID is a place in the tree of places; none: there is no such place.
+// placeID is a place in the tree of places, or none.
 type placeID uint32
 
 const none placeID = 0
 
-// maxPlaces bounds how many places are told apart. Objects whose members have ids for
-// names have no end of them.
+// maxPlaces bounds the places that are distinguished. Objects that use ids as names may have any
+// number of members.
 const maxPlaces = 1 << 18
 
-// places is a tree of places. Those of values that are never issued are not in it.
+// places is a tree of places. It omits places whose values are never issued.
 type places struct {
 	nodes []placeNode
 	ids   map[placeNode]placeID
@@ -52,17 +52,17 @@ func newPlaces() *places {
 	return &places{nodes: make([]placeNode, 1), ids: map[placeNode]placeID{}}
 }
 
-// find returns the place one step below another one.
+// find returns the place one step below another one, or none.
 func (p *places) find(parent placeID, s placeStep) placeID {
 	return p.ids[placeNode{parent, s}]
 }
 
-// add does so, and adds it unless there are too many.
+// add is find, and adds a missing place unless there are too many.
 func (p *places) add(parent placeID, s placeStep) placeID {
 	if id := p.find(parent, s); id != none || len(p.nodes) >= maxPlaces {
 		return id
 	}
-	s.name = string(append([]byte(nil), s.name...)) // not the body that it is a part of
+	s.name = string(append([]byte(nil), s.name...)) // a copy, so that the place does not keep a body alive
 	id := placeID(len(p.nodes))
 	p.nodes = append(p.nodes, placeNode{parent, s})
 	p.ids[placeNode{parent, s}] = id
@@ -78,7 +78,7 @@ func (p *places) path(id placeID) (steps []placeStep) {
 	return steps
 }
 
-// text shows a place as users write it: elements of arrays without numbers.
+// text returns the place as users write it: elements of arrays have no numbers.
 func (p *places) text(id placeID) string {
 	var b []byte
 	for _, s := range p.path(id) {
@@ -94,7 +94,7 @@ func (p *places) text(id placeID) string {
 	return string(b)
 }
 
-// inArray tells whether the place is in an element of an array, or one of several of the
+// inArray reports whether the place is in an element of an array, or in one of several parts of the
 // same name.
 func (p *places) inArray(id placeID) bool {
 	for ; id != none; id = p.nodes[id].parent {
@@ -105,7 +105,7 @@ func (p *places) inArray(id placeID) bool {
 	return false
 }
 
-// under tells whether the place is one of a part of a message, as `req.body`.
+// under reports whether the place is in a part of a message, such as `req.body`.
 func (p *places) under(id placeID, part string) bool {
 	for ; id != none; id = p.nodes[id].parent {
 		parent := p.nodes[id].parent

@@ -1,6 +1,6 @@
 package carry
 
-// remembered is a map that forgets entries that were not used while limit others came.
+// remembered is a map that forgets entries that were not used while limit other entries were added.
 type remembered[K comparable, V any] struct {
 	young, old map[K]V
 	limit      int

@@ -15,8 +15,8 @@ type hit struct {
 	put        uint8
 	short      bool
 	credential bool
-	rule       bool   // one says so
-	token      string // of a redacted value that nobody is known to have issued
+	rule       bool   // a rule carries the value
+	token      string // a redacted value for which no issuer is known
 }
 
 type needKey struct {
@@ -31,7 +31,7 @@ func (f *Finder) request() {
 	f.caller()
 	f.w.visit = f.consumer
 	f.w.request(f.e, true)
-	for _, credentials := range [...]bool{true, false} { // credentials first: they decide the session
+	for _, credentials := range [...]bool{true, false} { // credentials first, because they decide the session
 		for i := range f.hits {
 			if f.hits[i].credential == credentials {
 				f.take(&f.hits[i])
@@ -64,7 +64,7 @@ func (f *Finder) consumer(text string) string {
 	}
 	known := false
 	for i := range forms {
-		if known && i != basicPassword || i == beforeSuffix && f.w.kind != inSegment { // only a password is beside another value
+		if known && i != basicPassword || i == beforeSuffix && f.w.kind != inSegment { // only a password can accompany another value
 			continue
 		}
 		if value, ok := forms[i].take(text); ok && !forbidden && f.known(uint8(i), value) {
@@ -104,7 +104,7 @@ func (f *Finder) ruleForm(text string) uint8 {
 	return whole
 }
 
-// known tells whether a response has issued the value that a text has in a form.
+// known reports whether a response has issued the value that a text has in this form.
 func (f *Finder) known(form uint8, value string) bool {
 	w := f.w
 	switch {
@@ -135,14 +135,14 @@ func (f *Finder) known(form uint8, value string) bool {
 	return false
 }
 
-// validators maps the headers of requests that carry validators to those that issue them.
+// validators maps each request header with a validator to the response header that issues it.
 var validators = map[string]string{"If-Match": "Etag", "If-None-Match": "Etag", "If-Range": "Etag", "If-Modified-Since": "Last-Modified", "If-Unmodified-Since": "Last-Modified"}
 
 func (f *Finder) validator(object uint32, header, value string) uint64 {
 	return f.numbered(keyValidator, uint64(object), header+"\x00"+value)
 }
 
-// things returns the kinds of things that the current value may be the id of, by the names
+// things returns the kinds of thing that the current value may identify, according to the names
 // around it.
 func (f *Finder) things() []string {
 	path := f.w.path
@@ -150,7 +150,7 @@ func (f *Finder) things() []string {
 	for last >= 0 && path[last].kind != member {
 		last--
 	}
-	if last < 2 { // the part of the message
+	if last < 2 { // only the names of the message's parts are left
 		return nil
 	}
 	of, ok := ofID(strings.TrimPrefix(path[last].name, "@"))
@@ -170,7 +170,7 @@ func (f *Finder) things() []string {
 		case wrappers[word]:
 		case collections[word]:
 			words = append(words, word)
-		case words != nil: // items of something
+		case words != nil: // the name of a collection, in which these are items
 			return words
 		default:
 			return []string{word}
@@ -179,7 +179,7 @@ func (f *Finder) things() []string {
 	return append(words, f.around...)
 }
 
-// hit notes that a response may have issued the current text.
+// hit records that a response may have issued the current text.
 func (f *Finder) hit(form uint8, key uint64, short bool) bool {
 	v, ok := f.values.get(key)
 	if !ok {
@@ -199,7 +199,7 @@ func (f *Finder) hit(form uint8, key uint64, short bool) bool {
 	return true
 }
 
-// take adds an edge for a hit, if it is certain which response issued the value.
+// take adds an edge for a hit, if only one response can have issued the value.
 func (f *Finder) take(h *hit) {
 	if h.token != "" {
 		f.need(h)
@@ -221,7 +221,7 @@ func (f *Finder) take(h *hit) {
 		case f.precedes(v.step):
 		case f.precedes(v.before):
 			v.step, v.place, v.form, v.before = v.before, v.placeBefore, v.formBefore, 0
-		default: // the response came too late for the client to have the value from it
+		default: // the client can't have the value from a response that came too late
 			return
 		}
 		if from := f.root(v.step - 1); h.short && from != self && f.steps[from].known && f.steps[self].known {
@@ -240,7 +240,7 @@ func (f *Finder) take(h *hit) {
 	}
 }
 
-// precedes tells whether a step, counted from 1, was answered before this one began.
+// precedes reports whether a step, counted from 1, was answered before this one began.
 func (f *Finder) precedes(step uint32) bool {
 	return step > 0 && step-1 < f.step && f.steps[step-1].end <= f.steps[f.step].start
 }
@@ -281,7 +281,7 @@ func (f *Finder) unclear(h *hit, v issued, reason string) {
 	g.ambiguous[i].Count++
 }
 
-// need notes a secret that only the client holds, unless a rule sets it.
+// need records a secret that only the client has, unless a rule sets it.
 func (f *Finder) need(h *hit) {
 	g := f.g
 	for i := range f.settings {

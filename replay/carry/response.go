@@ -2,10 +2,10 @@ package carry
 
 // issued has the last two steps that issued a value.
 type issued struct {
-	step, before       uint32 // from 1
+	step, before       uint32 // counted from 1; 0 is none
 	place, placeBefore placeID
 	form, formBefore   uint8
-	class              uint8 // in Finder.classes
+	class              uint8 // index in Finder.classes
 	client, several    bool
 }
 
@@ -75,8 +75,8 @@ func (f *Finder) issueShort(value string) {
 	}
 }
 
-// issue remembers that the step issues a value. A value that the client sent before is not
-// issued, unless isNew tells that the response made it.
+// issue records that the step issues a value. If the client sent the value before, the step does
+// not issue it, unless isNew says that the response created it.
 func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 	v, ok := f.values.get(key)
 	if v.client && !isNew || v.step == f.step+1 {
@@ -105,11 +105,11 @@ func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 	f.values.set(key, next)
 }
 
-// nobody stands for all sessions without a known caller. The server can't tell them apart
-// either.
+// nobody is one session for all sessions without a known caller, because the server can't
+// distinguish these either.
 const nobody = ^uint32(0)
 
-// own returns the steps that issued a value to one of several sessions.
+// own returns the steps that issued a value to one session, if the value was issued to several.
 func (f *Finder) own(key uint64, session uint32) (v issued, ok bool) {
 	v, ok = f.values.get(f.numbered(keyOwn, key, ownText(session)))
 	if !ok && !f.steps[session].known {
@@ -130,7 +130,7 @@ func ownText(session uint32) string {
 	return string([]byte{byte(session), byte(session >> 8), byte(session >> 16), byte(session >> 24)})
 }
 
-// and returns v after another step issued the value.
+// and returns v with one more step that issued the value.
 func (v issued) and(step uint32, place placeID, form uint8) issued {
 	v.before, v.placeBefore, v.formBefore = v.step, v.place, v.form
 	v.step, v.place, v.form = step, place, form

@@ -245,7 +245,7 @@ func (r *Rules) settings() (all []Setting) {
 	return all
 }
 
-// that returns the rules that apply to the exchange and for which the function returns patterns.
+// that returns the rules that apply to the exchange and for which says returns patterns.
 func (r *Rules) that(e *recording.Exchange, says func(*rule) (pattern []pattern, of *scope)) (all []*rule) {
 	for _, r := range r.all() {
 		if patterns, of := says(r); len(patterns) > 0 && of.has(e) {
@@ -265,12 +265,12 @@ func carries(r *rule) ([]pattern, *scope) { return r.to, &r.scope }
 func forbids(r *rule) ([]pattern, *scope) { return r.forbid, &r.scope }
 func shifts(r *rule) ([]pattern, *scope)  { return r.shift, &r.scope }
 
-// has tells whether one of the patterns matches a place.
+// has reports whether one of the patterns matches a place.
 func has(patterns []pattern, path []placeStep) bool {
 	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.is(path) })
 }
 
-// cover tells whether one of the patterns matches a place, or a place that contains it.
+// cover reports whether one of the patterns matches a place, or a place that contains it.
 func cover(patterns []pattern, path []placeStep) bool {
 	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.covers(path) })
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/mock/order"
 )
 
-// caller joins the step with the other steps of its caller.
+// caller joins the step with the caller's other steps.
 func (f *Finder) caller() {
 	id := order.Identify(f.e.HTTP.Req.Headers, 0).Caller()
 	if id == 0 {
@@ -46,7 +46,7 @@ func (f *Finder) connection() {
 	f.callers.set(key, f.step)
 }
 
-// istioInbound has the addresses from which Istio's proxy calls the application.
+// istioInbound has the addresses from which Istio's proxy connects to the application.
 var istioInbound = map[string]bool{"127.0.0.6": true, "::6": true}
 
 // root returns the first step of a step's session.

@@ -31,9 +31,9 @@ type State struct {
 // liveValue is a value that a live response issued.
 type liveValue struct {
 	text    string
-	left    uint32 // requests that will carry it
+	left    uint32 // number of requests that are still to carry it
 	missing bool   // the response did not have it
-	same    bool   // it is the recorded one, which the live array has, too
+	same    bool   // the live array has the recorded value, so the live value is the same
 }
 
 // NewState returns a state without live values.
@@ -53,7 +53,7 @@ func (g *Graph) NewState(o StateOptions) *State {
 	return s
 }
 
-// Issues tells whether a later request carries a value of the step's response.
+// Issues reports whether a later request carries a value of the step's response.
 func (s *State) Issues(step int) bool {
 	return s.g.steps.At(step).issues != s.g.steps.At(step+1).issues
 }
@@ -63,9 +63,9 @@ type Pair struct{ Recorded, Live string }
 
 // Answered reads the values that the live response to a step's request issues, at the places where
 // the recorded response has them. If the recorded value was in an array, and the live array has the
-// same value at any index, that value counts. If the live response does not set a cookie, the
-// session keeps the former one. live may be nil, or have no response: then the requests that carry
-// its values are sent as recorded. It returns the recorded values, each with the live one.
+// same value at any index, that value is used. If the live response does not set a cookie, the
+// session keeps the earlier one. live may be nil or have no response; the requests that carry its
+// values are then sent as recorded. Answered returns the recorded values, each with the live one.
 func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []Pair) {
 	g := s.g
 	issues, first := g.issuesOf(step)
@@ -164,12 +164,12 @@ func (s *State) Forget(session int) {
 	delete(s.cookies, session)
 }
 
-// Changes tells whether Apply may change the step's request.
+// Changes reports whether Apply may change the step's request.
 func (s *State) Changes(step int) bool {
 	return s.g.steps.At(step).edges != s.g.steps.At(step+1).edges || len(s.settings) > 0 || s.shifts
 }
 
-// change is the live value that an edge writes, and its place.
+// change is a live value that an edge writes, with its place.
 type change struct {
 	place          placeID
 	put            uint8
@@ -178,9 +178,10 @@ type change struct {
 	wrote, changed bool
 }
 
-// Apply writes live values, settings and times into a step's request. e is the caller's own copy,
-// which Apply changes. applied counts the edges whose live value was written. missing counts those
-// that keep the recorded value, because the live response did not have one or has not come.
+// Apply writes live values, settings and times into a step's request. e must be the caller's copy,
+// because Apply changes it. applied counts the edges whose live value was written. missing counts
+// the edges that keep the recorded value, because the live response did not have one or has not
+// arrived.
 func (s *State) Apply(step int, e *recording.Exchange) (applied, missing int) {
 	if !s.Changes(step) || e.HTTP == nil {
 		return 0, 0
@@ -224,10 +225,10 @@ type applier struct {
 	changes  []change
 	settings []int
 	shifts   []*rule
-	set      []int // settings that were written
+	set      []int // indexes of the settings that were written
 }
 
-// edges reads the live values of the step's edges, and tells whether one leads into the body.
+// edges reads the live values of the step's edges, and reports whether one of them is for the body.
 func (a *applier) edges(step int) (body bool) {
 	g := a.g
 	edges := g.edgesOf(step)
@@ -272,7 +273,7 @@ func (a *applier) text(text string) string {
 		c.wrote, carried = true, true
 		if value != c.live.text {
 			c.changed = true
-			text = forms[c.put].put(text, c.live.text) // the next change may be for another part, as user and password are
+			text = forms[c.put].put(text, c.live.text) // the next change may be for another part of the text, such as the password after the user
 		}
 	}
 	if carried {
@@ -297,8 +298,8 @@ func (a *applier) text(text string) string {
 	return text
 }
 
-// mayStand tells whether a value is safe in place of a text of this kind. A hostile server may
-// issue a value that would add a header or change the path.
+// mayStand reports whether a value is safe in a text of this kind. A hostile server may issue a
+// value that would add a header or change the path.
 func mayStand(value string, kind slotKind) bool {
 	switch kind {
 	case inSegment:
@@ -336,14 +337,14 @@ func (a *applier) count() (applied, missing int) {
 	return applied, missing
 }
 
-// inBody tells whether the setting may be for a place in the body.
+// inBody reports whether the setting may be for a place in the body.
 func (t *Setting) inBody() bool {
 	return slices.ContainsFunc(t.places, func(p pattern) bool {
 		return len(p) < 2 || p[1].Name == "body" || p[1].Name == "message" || p[1].Kind != fieldpath.Member
 	})
 }
 
-// in returns the new text, and false if the setting does not apply to the text.
+// in returns the changed text. ok is false if the setting does not apply to the text.
 func (t *Setting) in(text string) (string, bool) {
 	old, with := text, t.Value
 	if value, ok := forms[behindScheme].take(text); ok && !strings.Contains(with, " ") {
@@ -375,7 +376,7 @@ func (s *State) Unset() (names []string) {
 	return names
 }
 
-// Report returns how often the edges were written up to now, by their places, in the order in which
+// Report returns how often the edges were written so far, by their places, in the order in which
 // the finder found them.
 func (s *State) Report() []EdgeUse {
 	s.mu.Lock()

@@ -10,7 +10,7 @@ import (
 // style is a way to escape a text.
 type style func(text string) string
 
-// Styles of each kind of document. The first one is used if the recorded text does not show which
+// Styles of each kind of document. The first style is used if the recorded text does not show which
 // one its writer used.
 var (
 	jsonStyles   = []style{quoted, quotedForHTML, quotedSlashes}
@@ -19,8 +19,7 @@ var (
 	markupStyles = []style{markup, html.EscapeString}
 )
 
-// inStyle escapes a text as the one that it replaces is escaped: text, which stands as
-// raw.
+// inStyle escapes with in the style in which text was escaped to raw.
 func inStyle(raw, text, with string, styles []style) string {
 	for _, s := range styles {
 		if s(text) == raw {
@@ -30,7 +29,8 @@ func inStyle(raw, text, with string, styles []style) string {
 	return styles[0](with)
 }
 
-// only escapes no more than some characters, and what can't be in a URL.
+// only returns a style that escapes the characters in must and those that can't be in a URL, and no
+// others.
 func only(must string) style {
 	return func(text string) string {
 		const digits = "0123456789ABCDEF"
@@ -46,30 +46,30 @@ func only(must string) style {
 	}
 }
 
-// quoted is a text in a JSON string, without the quotes.
+// quoted escapes a text as in a JSON string, without the quotes.
 func quoted(text string) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(text) // a string can be encoded
+	_ = enc.Encode(text) // a string can always be encoded
 	return b.String()[1 : b.Len()-2]
 }
 
-// quotedForHTML has <, > and & escaped, as Go writes them.
+// quotedForHTML also escapes <, > and &, as Go does.
 func quotedForHTML(text string) string {
-	b, _ := json.Marshal(text) // a string can be encoded
+	b, _ := json.Marshal(text) // a string can always be encoded
 	return string(b[1 : len(b)-1])
 }
 
-// quotedSlashes has slashes escaped, as PHP writes them.
+// quotedSlashes also escapes slashes, as PHP does.
 func quotedSlashes(text string) string { return strings.ReplaceAll(quoted(text), "/", `\/`) }
 
-// component is what JavaScript's encodeURIComponent gives.
+// component escapes a text like JavaScript's encodeURIComponent.
 func component(text string) string { return componentReplacer.Replace(url.QueryEscape(text)) }
 
 var componentReplacer = strings.NewReplacer("+", "%20", "%21", "!", "%27", "'", "%28", "(", "%29", ")", "%2A", "*")
 
-// lower writes escapes with small letters.
+// lower returns a style that writes escapes in lower case.
 func lower(s style) style {
 	return func(text string) string {
 		out := []byte(s(text))
@@ -83,12 +83,12 @@ func lower(s style) style {
 	}
 }
 
-// markup escapes what must be in XML.
+// markup escapes the characters that XML requires.
 func markup(text string) string { return markupReplacer.Replace(text) }
 
 var markupReplacer = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;")
 
-// unescaped undoes percent-encoding; in forms `+` is a space.
+// unescaped undoes percent-encoding. In forms, `+` becomes a space.
 func unescaped(raw string, form bool) string {
 	if strings.IndexByte(raw, '%') < 0 && (!form || strings.IndexByte(raw, '+') < 0) {
 		return raw

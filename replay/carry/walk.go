@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// maxBody bounds how much of a body is looked at.
+	// maxBody bounds the bytes of a body that are searched.
 	maxBody = 16 << 20
-	// maxDepth bounds how deep a document is looked into, and texts in texts.
+	// maxDepth bounds the depth to which a document is searched, and texts in texts.
 	maxDepth = 100
-	// maxTexts bounds how many texts, parameters and elements of a message are looked at.
+	// maxTexts bounds the texts, parameters and elements of a message that are searched.
 	maxTexts = 20_000
-	// maxValue is the length of the longest value that is carried: the state of a page can
-	// be long.
+	// maxValue is the length of the longest value that is carried. It is large, because the state
+	// of a page can be long.
 	maxValue = 256 << 10
-	// maxHeader is the length of the longest header that is looked at.
+	// maxHeader is the length of the longest header that is searched.
 	maxHeader = 16 << 10
 )
 
@@ -26,8 +26,8 @@ const (
 type slotKind uint8
 
 const (
-	inLeaf    slotKind = iota // a string of JSON, of XML, of a form, of a query
-	inNumber                  // a number of JSON
+	inLeaf    slotKind = iota // a string in JSON, XML, a form or a query
+	inNumber                  // a number in JSON
 	inSegment                 // a segment of a path
 	inHeader                  // the value of a header
 	inCookie                  // the value of a cookie
@@ -42,16 +42,16 @@ type walker struct {
 	visit func(text string) string
 
 	path     []placeStep
-	ids      []placeID // of the beginnings of path, as far as they have been looked up
+	ids      []placeID // places of the beginnings of path, as far as they were looked up
 	kind     slotKind
-	previous string // the segment before, of a segment
+	previous string // when visiting a segment of a path, the segment before it
 	texts    int
 	depth    int
 	decoder  coding.Decoder
 	buffer   []byte
 }
 
-// push goes one step down, pop back up.
+// push goes one step down, and pop goes back up.
 func (w *walker) push(s placeStep) { w.path = append(w.path, s) }
 
 func (w *walker) pop() {
@@ -59,14 +59,14 @@ func (w *walker) pop() {
 	w.ids = w.ids[:min(len(w.ids), len(w.path))]
 }
 
-// at walks one step down and back.
+// at calls walk one step further down.
 func (w *walker) at(name string, walk func()) {
 	w.push(placeStep{name: name})
 	walk()
 	w.pop()
 }
 
-// place finds where the walker is; add: adds it to the tree.
+// place returns the current place. With add, it adds the place to the tree if it is missing.
 func (w *walker) place(add bool) placeID {
 	for i := len(w.ids); i < len(w.path); i++ {
 		parent := none
@@ -122,7 +122,7 @@ func (w *walker) leaf(text string) string {
 	return w.text(inLeaf, text)
 }
 
-// request goes over a request. Without body, that and messages are left out.
+// request visits a request. Without body, it skips the body and the messages.
 func (w *walker) request(e *recording.Exchange, body bool) {
 	h := e.HTTP
 	if h == nil {
@@ -154,7 +154,7 @@ func (w *walker) request(e *recording.Exchange, body bool) {
 	}
 	half := e.Request()
 	text, err := w.bodyOf(half)
-	if err != nil { // it can't be stored as a whole
+	if err != nil { // the target can't be stored in full
 		return
 	}
 	w.push(placeStep{name: "body"})
@@ -164,10 +164,10 @@ func (w *walker) request(e *recording.Exchange, body bool) {
 	w.pop()
 }
 
-// pathOf is the path of a target, which may have a host.
+// pathOf returns the path of a target, which may have a host.
 func pathOf(target string) string { return target[pathStart(target):] }
 
-// response goes over a response.
+// response visits a response.
 func (w *walker) response(e *recording.Exchange) {
 	h := e.HTTP
 	if h == nil || h.Res.StatusCode == 0 {
@@ -189,7 +189,7 @@ func (w *walker) begin(side string) {
 	w.path, w.ids, w.texts, w.depth = append(w.path[:0], placeStep{name: side}), w.ids[:0], 0, 0
 }
 
-// bodyOf returns the body without its codings, as far as it can be read.
+// bodyOf returns the body without its codings, as far as it is readable.
 func (w *walker) bodyOf(half recording.Half) (text string, err error) {
 	w.buffer, err = half.Decode(&w.decoder, w.buffer[:0], maxBody)
 	return string(w.buffer), err
@@ -213,7 +213,7 @@ var silent = func() map[string]bool {
 	return m
 }()
 
-// inURL are headers that are URLs.
+// inURL has the headers whose values are URLs.
 var inURL = map[string]bool{"Location": true, "Content-Location": true, "Referer": true, "X-Next-Page": true}
 
 // headers visits all headers that are not silent.
@@ -244,7 +244,7 @@ func (w *walker) headers(all recording.Headers) {
 	}
 }
 
-// earlier counts the headers of the same name before one.
+// earlier returns the number of headers before one that have the same name.
 func earlier(all recording.Headers, i int) (n int32) {
 	for j := range i {
 		if all[j].Name == all[i].Name {

@@ -7,7 +7,7 @@ import (
 	"github.com/tapedeck/tapedeck/match/class"
 )
 
-// Classes of values beside those of match/class.
+// Classes of values, in addition to those of match/class.
 const (
 	classCookie    = "cookie"
 	classValidator = "validator"
@@ -16,11 +16,11 @@ const (
 	classRule      = "rule"
 )
 
-// minLength is how long a value has to be that is told by itself, without its place.
+// minLength is the length of the shortest value that is recognised without its place.
 const minLength = 8
 
-// mayBeValue tells by the shape alone whether a text can be a value that is told by
-// itself: one word, neither short nor very long.
+// mayBeValue reports from the text alone whether it can be a value that is recognised without its
+// place: it is one word, and neither short nor very long.
 func mayBeValue(text string) bool {
 	if len(text) < minLength || len(text) > maxValue {
 		return false
@@ -33,12 +33,11 @@ func mayBeValue(text string) bool {
 	return true
 }
 
-// judge tells the class of values. It is not safe for concurrent use.
+// judge finds the class of values. It is not safe for concurrent use.
 type judge struct{ text, nameText []byte }
 
-// worth tells whether a value that mayBeValue says may be one looks as if it had been made
-// to be sent back, and of which class it is. name is that of its place, and at the time of
-// the response.
+// worth reports whether a value that passed mayBeValue looks as if it was generated to be sent
+// back, and returns its class. name is the name of its place, and at is the time of the response.
 func (j *judge) worth(text, name string, at time.Time) (label string, ok bool) {
 	j.text, j.nameText = append(j.text[:0], text...), append(j.nameText[:0], name...)
 	v := class.Of(j.text, j.nameText, at)
@@ -69,7 +68,7 @@ func (j *judge) worth(text, name string, at time.Time) (label string, ok bool) {
 	return "", false
 }
 
-// isSecretName tells whether a name says that its value is to be sent back.
+// isSecretName reports whether a name shows that its value is to be sent back.
 func isSecretName(name string) bool {
 	for _, word := range [...]string{"csrf", "xsrf", "token", "nonce", "state", "code", "cursor", "continuation", "session", "ticket", "viewstate", "authenticity", "otp"} {
 		if containsFold(name, word) {
@@ -88,9 +87,9 @@ func containsFold(s, lower string) bool {
 	return false
 }
 
-// variety counts how often a text changes between small letters, capitals and digits, how
-// often the word does that changes most, and the digits. A capital at the beginning of a
-// word is no change: names of things have one here and there, as in h2-tls1.
+// variety returns how often a text changes between lower case, upper case and digits, the number of
+// these changes in the word with most of them, and the number of digits. A capital at the beginning
+// of a word does not count as a change, because the names of things may have one, as in h2-tls1.
 func variety(text string) (changes, most, digits int) {
 	last, word := byte(0), 0
 	for i := range len(text) {
@@ -117,8 +116,8 @@ func variety(text string) (changes, most, digits int) {
 	return changes, most, digits
 }
 
-// isOrdinary tells whether a text is of a kind that people and programs write to describe
-// something: a number, a price, a date, an address, a host, a version, a media type.
+// isOrdinary reports whether a text is of a kind that describes something: a number, a price, a
+// date, an address, a host, a version or a media type.
 func isOrdinary(text string) bool {
 	letters, dots, slashes, at, other := 0, 0, 0, 0, 0
 	lower := true
@@ -156,13 +155,13 @@ func isOrdinary(text string) bool {
 
 var mediaTypes = map[string]bool{"application": true, "audio": true, "font": true, "image": true, "message": true, "model": true, "multipart": true, "text": true, "video": true}
 
-// isProduct tells whether a text names a program and its version, as nginx/1.25.3.
+// isProduct reports whether a text names a program and its version, such as nginx/1.25.3.
 func isProduct(text string) bool {
 	_, version, _ := strings.Cut(text, "/")
 	return isVersion(version)
 }
 
-// isHost tells whether a text is a host, with a port or without.
+// isHost reports whether a text is a host, with or without a port.
 func isHost(text string) bool {
 	if i := strings.LastIndexByte(text, ':'); i >= 0 {
 		text = text[:i]
@@ -176,8 +175,8 @@ func isHost(text string) bool {
 	return len(last) >= 2
 }
 
-// isVersion tells whether a text is a version, as v1.24.3-rc.1 is: numbers with dots
-// between them, which may be followed by more.
+// isVersion reports whether a text is a version such as v1.24.3-rc.1: numbers with dots between
+// them, perhaps with a suffix.
 func isVersion(text string) bool {
 	rest := strings.TrimPrefix(strings.ToLower(text), "v")
 	numbers := 0
@@ -198,8 +197,8 @@ func isVersion(text string) bool {
 	return numbers >= 2 && (rest == "" || rest[0] == '-' || rest[0] == '+' || rest[0] == '_')
 }
 
-// isShortID tells whether a text can be an id that says nothing without its place: it has
-// a digit, as 17 and ORD-1001 have, and is neither a version nor a date.
+// isShortID reports whether a text can be an id that means nothing without its place: it has a
+// digit, as in 17 and ORD-1001, and is neither a version nor a date.
 func isShortID(text string) bool {
 	if len(text) > 32 {
 		return false
@@ -220,21 +219,22 @@ func isShortID(text string) bool {
 	return digits > 0 && !isDate && !isVersion(text)
 }
 
-// idWords end the names of values that say which thing is meant.
+// idWords are the last words of names whose values identify a thing.
 var idWords = map[string]bool{"id": true, "ids": true, "uid": true, "uuid": true, "guid": true, "pk": true, "ref": true, "reference": true, "number": true, "nr": true, "no": true}
 
-// wrappers are names that say nothing of what is in them.
+// wrappers are names that say nothing about their content.
 var wrappers = map[string]bool{"data": true, "attribute": true, "body": true, "content": true, "edge": true, "embedded": true, "input": true, "node": true, "object": true,
 	"page": true, "param": true, "payload": true, "resource": true, "response": true, "result": true, "value": true, "variable": true}
 
-// collections are names of what is in a list, which may be what the path says.
+// collections are names of lists. The path may say what the list contains.
 var collections = map[string]bool{"element": true, "entry": true, "hit": true, "item": true, "list": true, "match": true, "member": true, "record": true, "row": true}
 
-// accounts are names under which one finds the one who asks.
+// accounts are names for the data of the user who sends the request.
 var accounts = map[string]bool{"user": true, "account": true, "customer": true, "profile": true, "person": true, "people": true,
 	"signup": true, "register": true, "registration": true, "login": true, "signin": true, "auth": true, "me": true}
 
-// thing is the word for what a name is about: in small letters and the singular.
+// thing returns the word for the kind of thing that a name is about, in lower case and in the
+// singular.
 func thing(word string) string {
 	word = strings.ToLower(word)
 	switch {
@@ -251,7 +251,7 @@ func thing(word string) string {
 	return word
 }
 
-// cutWord cuts the last word off a name: `orderId` is `order` and `Id`.
+// cutWord splits the last word off a name: `orderId` becomes `order` and `Id`.
 func cutWord(name string) (rest, word string) {
 	end := len(name)
 	for end > 0 && !isAlnum(name[end-1]) {
@@ -260,7 +260,7 @@ func cutWord(name string) (rest, word string) {
 	from := end
 	for from > 0 && isAlnum(name[from-1]) {
 		from--
-		if isUpper(name[from]) && (from == 0 || !isUpper(name[from-1])) { // in a run of capitals none begins a word
+		if isUpper(name[from]) && (from == 0 || !isUpper(name[from-1])) { // in a run of capitals, no word begins
 			break
 		}
 	}
@@ -270,12 +270,12 @@ func cutWord(name string) (rest, word string) {
 func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 func isAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// ofID tells whether a name says that its value is an id, and what kind of thing it is the
-// id of; "" if the name doesn't say.
+// ofID reports whether a name says that its value is an id, and returns the kind of thing that the
+// id identifies; "" if the name doesn't say.
 func ofID(name string) (of string, ok bool) {
 	rest, last := cutWord(name)
 	if !idWords[strings.ToLower(last)] {
-		if lower := strings.ToLower(last); strings.HasSuffix(lower, "id") && len(lower) > 4 { // orderid
+		if lower := strings.ToLower(last); strings.HasSuffix(lower, "id") && len(lower) > 4 { // such as orderid
 			return thing(lower[:len(lower)-2]), true
 		}
 		return "", false
@@ -286,7 +286,7 @@ func ofID(name string) (of string, ok bool) {
 	return of, true
 }
 
-// isStatic tells whether a segment of a path is a word and no value.
+// isStatic reports whether a segment of a path is a word and not a value.
 func isStatic(segment string) bool {
 	for i := range len(segment) {
 		if c := segment[i]; (c|0x20 < 'a' || c|0x20 > 'z') && c != '-' && c != '_' {
@@ -296,7 +296,7 @@ func isStatic(segment string) bool {
 	return segment != "" && len(segment) <= 32
 }
 
-// ofSegment is the kind of thing of which the segments below this one are.
+// ofSegment returns the kind of thing to which the segments below this one belong.
 func ofSegment(segment string) string {
 	if !isStatic(segment) {
 		return ""
