@@ -10,16 +10,16 @@ import (
 )
 
 // chart is an SVG in HTML. Its plot is stretched to the page's width: it is 1000 units wide, and
-// its height is in pixels. Texts are placed in percent, so that they keep their size.
+// its height is in pixels. The position of texts is in percent, so that they keep their size.
 type chart struct {
 	Title, Note string
-	Summary     string // for readers who can't see it
+	Summary     string // for readers who can't see the chart
 	Grid        []mark // lines from left to right; At in pixels
 	Ticks       []mark // texts below; At in percent
 	Marks       []mark // lines from top to bottom; At in percent
 	Bars        []bar
 	Lines       []line
-	Hits        []hit // texts for the pointer
+	Hits        []hit // texts at the pointer
 }
 
 type mark struct {
@@ -55,7 +55,7 @@ func (r *Report) charts() []chart {
 		return nil
 	}
 	series := r.Results.Series.Widened(maxChartPoints)
-	if len(series.Points) == 0 { // a foreign report without a series
+	if len(series.Points) == 0 { // a foreign report may have no series
 		return []chart{latencyDistribution(total)}
 	}
 	return []chart{
@@ -87,8 +87,8 @@ func (s scale) grid() (lines []mark) {
 	return lines
 }
 
-// round returns round values on the scale: quarters, or powers of ten. If there are few powers,
-// it adds 2 and 5 times each.
+// round returns round values on the scale: quarters, or powers of ten. If there are few powers of
+// ten, it adds 2 and 5 times each.
 func (s scale) round() (values []float64) {
 	if !s.log {
 		return []float64{0, s.high / 4, s.high / 2, s.high * 3 / 4, s.high}
@@ -150,7 +150,7 @@ func (o overTime) path(s scale, value func(*stats.Point) (v float64, ok bool)) s
 		case drawing:
 			fmt.Fprintf(&b, "L%.1f %.1f", o.middle(i), s.at(v))
 		default:
-			fmt.Fprintf(&b, "M%.1f %.1fh.1", o.middle(i), s.at(v)) // a dot, if no other point follows
+			fmt.Fprintf(&b, "M%.1f %.1fh.1", o.middle(i), s.at(v)) // draws a dot, if no other point follows
 		}
 		drawing = true
 	}
@@ -177,7 +177,7 @@ func (o overTime) ticks() (ticks []mark) {
 	return ends(ticks)
 }
 
-// ends keeps the first and the last text inside of the chart.
+// ends keeps the first and the last text inside the chart.
 func ends(ticks []mark) []mark {
 	for i := range ticks {
 		switch {

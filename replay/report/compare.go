@@ -15,14 +15,14 @@ const Method = "95% confidence intervals of B − A: Welch's for means, the perc
 	"They take requests for independent, and say nothing about what else was different between the two runs. " +
 	"Where there is no difference, one interval in twenty shows one all the same."
 
-// Comparison is how report B differs from report A.
+// Comparison says how report B differs from report A.
 type Comparison struct {
 	SchemaVersion int      `json:"schemaVersion"`
 	A             Side     `json:"a"`
 	B             Side     `json:"b"`
 	Method        string   `json:"method"`
 	Changes       []Change `json:"changes"`
-	// New are the groups of differences that only B has, and Gone those that only A has.
+	// New are the groups of differences that only B has. Gone are those that only A has.
 	New  []Difference `json:"new,omitempty"`
 	Gone []Difference `json:"gone,omitempty"`
 }
@@ -45,7 +45,7 @@ const (
 	Same       Finding = "no difference that the samples can show"
 	TooFew     Finding = "too few samples"
 	OnlyOne    Finding = "only in one run"
-	NoInterval Finding = "no interval" // of a count, a rate or an extreme
+	NoInterval Finding = "no interval" // counts, rates and extremes have none
 )
 
 // Change is how one metric differs.
@@ -53,8 +53,8 @@ type Change struct {
 	Endpoint string `json:"endpoint,omitempty"` // empty for all requests
 	Metric   string `json:"metric"`
 	Unit     string `json:"unit,omitempty"`
-	// A and B are the values; null: not available. Difference is B − A, and its interval is from
-	// Low to High.
+	// A and B are the values, or null if not available. Difference is B − A, and its interval is
+	// from Low to High.
 	A          *float64 `json:"a"`
 	B          *float64 `json:"b"`
 	Difference *float64 `json:"difference"`
@@ -190,7 +190,7 @@ func interval(m goal.Metric, ma, mb goal.Measured, a, b *stats.Distribution, rng
 
 const z = 1.959963984540054 // the 97.5th percentile of the normal distribution
 
-// welch is Welch's interval for the difference of two means, in milliseconds.
+// welch returns Welch's interval for the difference of two means, in milliseconds.
 func welch(a, b *stats.Distribution) (low, high float64) {
 	side := func(d *stats.Distribution) (mean, squared, freedom float64) {
 		m, _ := d.Mean()
@@ -209,16 +209,16 @@ func welch(a, b *stats.Distribution) (low, high float64) {
 	return meanB - meanA - half, meanB - meanA + half
 }
 
-// student is the 97.5th percentile of Student's distribution, within 0.1% from 9 degrees
-// of freedom: Abramowitz and Stegun, 26.7.5.
+// student returns the 97.5th percentile of Student's distribution, within 0.1% for at least 9
+// degrees of freedom: Abramowitz and Stegun, 26.7.5.
 func student(freedom float64) float64 {
 	return z + (math.Pow(z, 3)+z)/(4*freedom) +
 		(5*math.Pow(z, 5)+16*math.Pow(z, 3)+3*z)/(96*freedom*freedom) +
 		(3*math.Pow(z, 7)+19*math.Pow(z, 5)+17*math.Pow(z, 3)-15*z)/(384*freedom*freedom*freedom)
 }
 
-// newcombe is Newcombe's interval for the difference of two parts, in percent: his method
-// 10, which is of Wilson's intervals.
+// newcombe returns Newcombe's interval for the difference of two parts, in percent. It is his
+// method 10, which is based on Wilson's intervals.
 func newcombe(m goal.Metric, a, b goal.Measured) (low, high float64) {
 	wilson := func(of goal.Measured) (p, low, high float64) {
 		part, whole := m.Part(of)
@@ -236,8 +236,8 @@ func newcombe(m goal.Metric, a, b goal.Measured) (low, high float64) {
 // draws is the number of differences that a bootstrap draws.
 const draws = 2000
 
-// bootstrap is the percentile bootstrap for the difference of two percentiles, in
-// milliseconds.
+// bootstrap returns the interval for the difference of two percentiles, in milliseconds, by the
+// percentile bootstrap.
 func bootstrap(quantile float64, a, b *stats.Distribution, rng *rand.Rand) (low, high float64) {
 	da, db := newResampler(quantile, a), newResampler(quantile, b)
 	differences := make([]float64, draws)
@@ -248,9 +248,9 @@ func bootstrap(quantile float64, a, b *stats.Distribution, rng *rand.Rand) (low,
 	return differences[draws*25/1000], differences[draws*975/1000-1]
 }
 
-// resampler draws the percentile of a resample: of as many samples as there are, each
-// drawn anew from all. Its rank r of n uniform numbers is distributed as Beta(r, n−r+1), so
-// one number does for the whole resample.
+// resampler draws the percentile of a resample, which has as many samples as there are, each drawn
+// from all samples. The rank r of n uniform numbers is distributed as Beta(r, n−r+1), so one random
+// number suffices for the whole resample.
 type resampler struct {
 	values     []time.Duration
 	cumulative []int64
@@ -273,8 +273,8 @@ func (r resampler) draw(rng *rand.Rand) time.Duration {
 	return r.values[min(i, len(r.values)-1)]
 }
 
-// gamma draws from the gamma distribution of a shape of at least 1: Marsaglia and Tsang's
-// method.
+// gamma draws from the gamma distribution with a shape of at least 1, by the method of Marsaglia
+// and Tsang.
 func gamma(shape float64, rng *rand.Rand) float64 {
 	d := shape - 1.0/3
 	c := 1 / math.Sqrt(9*d)

@@ -4,7 +4,7 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// kinds has the kinds of differences in words.
+// kinds has a word for each kind of difference.
 var kinds = map[match.Kind]string{
 	match.ValueChanged: "changed",
 	match.FieldAdded:   "added",

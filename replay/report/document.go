@@ -13,14 +13,15 @@ import (
 )
 
 // document is the content of the forms for people, which differ only in how they write it. Its
-// texts are raw: each form escapes them.
+// texts are raw; each form escapes them.
 type document struct {
 	Title   string
 	Verdict string
 	Bad     bool
-	// VerdictFirst puts the verdict before the sections: they say nothing more about a target that is down.
+	// VerdictFirst puts the verdict before the sections, because they add nothing if the target is
+	// down.
 	VerdictFirst bool
-	Because      []string // why, the reason that wins first
+	Because      []string // the reasons, beginning with the one that decided
 	Facts        []fact
 	Sections     []section
 }
@@ -31,7 +32,7 @@ type fact struct{ Name, Value string }
 type section struct {
 	Title string
 	Note  string
-	// Text is the number of columns with text. The columns after them have numbers.
+	// Text is the number of columns with text. All later columns have numbers.
 	Text int
 	Head []string
 	Rows [][]string
@@ -42,7 +43,7 @@ type section struct {
 // newDifferences is the title of the section of new differences.
 const newDifferences = "New differences"
 
-// verdicts has the meanings of the exit codes in a few words.
+// verdicts has a few words for each exit code.
 var verdicts = map[int]string{
 	Passed:         "Passed",
 	GoalsMissed:    "Failed: goals missed",
@@ -194,7 +195,7 @@ func differenceSection(of []Difference, title, note string) section {
 	return s
 }
 
-// endpointSection has a line for each endpoint, and one for all.
+// endpointSection has a row for each endpoint, and one for all.
 func (r *Report) endpointSection() section {
 	s := section{
 		Title: "Endpoints", Text: 1,

@@ -96,7 +96,7 @@ func writeYAML(w io.Writer, of any) error {
 	return err
 }
 
-// marshal returns JSON in which all unprintable characters are escaped: they could control a
+// marshal returns JSON with all unprintable characters escaped, because they could control a
 // terminal, and YAML does not allow them.
 func marshal(of any) (escaped []byte, err error) {
 	text, err := json.MarshalIndent(of, "", "  ")
@@ -160,7 +160,8 @@ func titled(name, unit string) string {
 const notAvailable = "n/a"
 
 // visible escapes the unprintable characters of a text, such as control characters, line ends and
-// those that reverse the direction of text, so that it has no effect on whatever shows it.
+// characters that reverse the direction of text. The text then has no effect on the program that
+// shows it.
 func visible(s string) string {
 	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return !strconv.IsPrint(r) || r == '\uFFFD' }) {
 		return s

@@ -26,7 +26,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"isText":  func(s section, column int) bool { return column < s.Text },
 }).Parse(pageText))
 
-// tones maps words that stand out to their CSS classes: verdicts, and the row of all endpoints.
+// tones maps words that stand out to their CSS classes: the verdicts, and the row of all endpoints.
 var tones = map[string]string{
 	string(goal.Passed): "good", string(goal.Missed): "bad", string(goal.Unknown): "bad", named(""): "all",
 }
@@ -35,16 +35,16 @@ var tones = map[string]string{
 type page struct {
 	document
 	Policy string // Content-Security-Policy
-	Home   string // URL that the page links to; "": it has no links
+	Home   string // URL of the page's only link; "": there is none
 	Style  template.CSS
 	Tiles  []tile
 	Charts []chart
-	// Series has the numbers of the charts, for readers who can't see them.
+	// Series has the numbers of the charts, for readers who can't see the charts.
 	Series section
 	// Cards are the new differences, side by side. New is their number.
 	Cards   []card
 	New     string
-	Version string // empty if none is known
+	Version string // empty if unknown
 }
 
 // card is a difference with its two sides.
@@ -82,7 +82,7 @@ func PagePolicy() string {
 }
 
 // WritePage writes the HTML form for a server that also has other pages. The page links to the URL
-// home; "": it has no link.
+// home, unless that is "".
 func (r *Report) WritePage(w io.Writer, home string) error {
 	p := r.page()
 	p.Home = home

@@ -114,7 +114,7 @@ func (r *Report) troubles() []Exit {
 		}
 	}
 	switch f := r.Fixes; {
-	case f == nil || r.Shard != nil: // a shard may have none
+	case f == nil || r.Shard != nil: // a shard may have none of the failures
 	case f.Gone+f.Still == 0:
 		add(Incomplete, "the recording has no failure whose fix could be verified")
 	case f.Still > 0:
@@ -129,7 +129,7 @@ func (r *Report) troubles() []Exit {
 	return exits
 }
 
-// with returns the differences in a state.
+// with returns the differences with this state.
 func (r *Report) with(s State) (of []Difference) {
 	for _, d := range r.Differences {
 		if d.State == s {

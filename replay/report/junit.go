@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
-// maxCases bounds a JUnit file: GitLab refuses one beyond 30 MB.
+// maxCases bounds a JUnit file, because GitLab rejects files larger than 30 MB.
 const maxCases = 1000
 
 type junitSuites struct {
@@ -45,9 +45,9 @@ type junitFault struct {
 	Text    string `xml:",chardata"`
 }
 
-// writeJUnit writes a case for each goal, for each new difference, and for each other reason not
-// to pass. If there is none, it writes one case that passed. Readers keep only the first of
-// cases with equal names, so each name ends in a hash.
+// writeJUnit writes a case for each goal, for each new difference, and for each other reason not to
+// pass. Without any of these, it writes one case that passed. Readers keep only the first of
+// several cases with the same name, so each name ends in a hash.
 func writeJUnit(w io.Writer, r *Report) error {
 	suite := junitSuite{
 		Name: "tapedeck replay", Time: seconds(r.Elapsed()), Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),

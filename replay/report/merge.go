@@ -90,7 +90,7 @@ func Merge(shards []*Report) (*Report, error) {
 }
 
 // SameRun returns an error if two reports can't be of shards of one run. Each shard divides the
-// recording by itself, so all must read the same one, and send it in the same way.
+// recording itself, so all shards must read the same recording and send it in the same way.
 func SameRun(r, as *Report) error {
 	for _, same := range []struct{ what, got, want string }{
 		{"run", r.Run, as.Run},
@@ -108,7 +108,7 @@ func SameRun(r, as *Report) error {
 	return nil
 }
 
-// of prefixes a text with the name of its shard.
+// of adds the name of the report's shard before a text.
 func (r *Report) of(text string) string {
 	if text == "" {
 		return ""
@@ -116,8 +116,8 @@ func (r *Report) of(text string) string {
 	return fmt.Sprintf("shard %d: %s", r.Shard.Index, text)
 }
 
-// gather merges the parts of shards that have the same key. It keeps the order of the shards, each
-// of which has all edges in the order of a single run.
+// gather merges the parts of shards that have the same key. It keeps the order of the shards. Each
+// shard has all edges in the order of a single run.
 func gather[T any](shards []*Report, of func(*Report) []T, key func(T) string, add func(*T, T)) []T {
 	merged := map[string]*T{}
 	var order []*T
@@ -214,7 +214,7 @@ func (g *Generator) add(o Generator, bound string) {
 	g.Bound = joined("; ", g.Bound, bound)
 }
 
-// Add adds the counts of another mock, or of the same one before.
+// Add adds the counts of another mock, or of an earlier run of the same mock.
 func (m *Mock) Add(o *Mock) {
 	m.Served += o.Served
 	m.Masked += o.Masked

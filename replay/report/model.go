@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// SchemaVersion is the version of the JSON form. It grows when a change would mislead readers of
-// the former version.
+// SchemaVersion is the version of the JSON form. It increases with each change that would mislead
+// readers of the previous version.
 const SchemaVersion = 1
 
 // Report has the results of a replay. The engine fills it in, and then [Report.Judge] fills in
@@ -20,15 +20,16 @@ type Report struct {
 	SchemaVersion int    `json:"schemaVersion"`
 	Version       string `json:"version,omitempty"` // of Tapedeck
 
-	// Run is the folder of the run, such as runs/JOB/UID, if its shards met at a place.
+	// Run is the folder of the run, such as runs/JOB/UID, if its shards exchanged results at a
+	// place.
 	Run string `json:"run,omitempty"`
-	// Settings is a digest of the settings that all shards of the run have.
+	// Settings is a digest of the settings that all shards of the run share.
 	Settings string `json:"settings,omitempty"`
 
 	Source   Source `json:"source"`
 	Target   string `json:"target"`             // URL
 	BuildTag string `json:"buildTag,omitempty"` // that the user gave the build
-	Baseline string `json:"baseline,omitempty"` // URL of the build that the target was compared with, too
+	Baseline string `json:"baseline,omitempty"` // URL of the build with which the target was compared
 	Load     Load   `json:"load"`
 
 	Started time.Time `json:"started"`
@@ -54,21 +55,21 @@ type Report struct {
 
 	Goals []goal.Outcome `json:"goals,omitempty"`
 	Mock  *Mock          `json:"mock,omitempty"`
-	// Fixes counts recorded failures that are gone, if the run checks that.
+	// Fixes counts recorded failures that are fixed, if the run checks this.
 	Fixes *Fixes `json:"fixes,omitempty"`
-	// UnfiredRules are rules of any file that never had an effect.
+	// UnfiredRules are the rules of all files that had no effect.
 	UnfiredRules []string  `json:"unfiredRules,omitempty"`
 	Generator    Generator `json:"generator"`
-	// Comparison is the state of a shard's comparer, for judging all shards together. See package
-	// compare.
+	// Comparison is the state of a shard's comparer, which is needed to judge all shards together.
+	// See package compare.
 	Comparison json.RawMessage `json:"comparison,omitempty"`
 	// Observed has the values of answers that differed from the recording, for a later replay
 	// with this report as its baseline. See package compare.
 	Observed json.RawMessage `json:"observed,omitempty"`
 
-	// Problems are further reasons of the engine for an exit code.
+	// Problems are further reasons for an exit code, from the engine.
 	Problems []Exit `json:"problems,omitempty"`
-	// Exits are all exit codes that apply, the one that wins first. ExitCode is that one.
+	// Exits are all exit codes that apply; the first one is ExitCode.
 	Exits    []Exit `json:"exits,omitempty"`
 	ExitCode int    `json:"exitCode"`
 }
@@ -79,7 +80,7 @@ type Source struct {
 	Place string `json:"place"`
 	// SHA256 is the hash of the recording, which is the pin of a snapshot.
 	SHA256 string `json:"sha256,omitempty"`
-	// Findings say what could not be read, or is missing. They make the input incomplete.
+	// Findings say which parts can't be read or are missing. They make the input incomplete.
 	Findings []string `json:"findings,omitempty"`
 	// Steps is the number of requests to send. LeftOut counts those that are left out, by reason.
 	Steps   int64            `json:"steps"`
@@ -98,8 +99,8 @@ type Load struct {
 type Loop string
 
 const (
-	Open   Loop = "open"   // a schedule: response times count from when a request was due
-	Closed Loop = "closed" // the answer before it: a slow target gets fewer requests
+	Open   Loop = "open"   // a schedule decides: response times count from when a request was due
+	Closed Loop = "closed" // the previous answer decides: a slow target gets fewer requests
 )
 
 // Shard is one part of a replay.
@@ -111,16 +112,16 @@ type Shard struct {
 // Merged says what a report was merged from.
 type Merged struct {
 	Of int `json:"of"`
-	// Lost are the indexes of the shards whose reports are missing.
+	// Lost has the indexes of the shards whose reports are missing.
 	Lost []int `json:"lost,omitempty"`
-	// LostAllowed says that they don't make the report incomplete.
+	// LostAllowed means that lost shards don't make the report incomplete.
 	LostAllowed bool `json:"lostAllowed,omitempty"`
 	// Notes are remarks about the shards, such as that their clocks differ.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Metrics are the metrics of all requests or of one endpoint, by name, as [goal.Metrics]
-// lists them. One that is not available is null.
+// Metrics are the metrics of all requests or of one endpoint, by the names in [goal.Metrics]. A
+// metric that is not available is null.
 type Metrics struct {
 	Endpoint string              `json:"endpoint,omitempty"` // empty for all requests
 	Values   map[string]*float64 `json:"values"`
@@ -131,17 +132,17 @@ type State string
 
 const (
 	New   State = "new"
-	Known State = "known" // an earlier replay had it, too
-	Noise State = "noise" // the value varies by itself
+	Known State = "known" // an earlier replay had it
+	Noise State = "noise" // the value varies anyway
 )
 
 // Difference is a group of differences of one endpoint, place, kind and state.
 type Difference struct {
-	Endpoint string     `json:"endpoint"` // as `GET /users/{id}`
-	Place    string     `json:"place"`    // as [match.Difference.Pattern] writes it
+	Endpoint string     `json:"endpoint"` // such as `GET /users/{id}`
+	Place    string     `json:"place"`    // in the form of [match.Difference.Pattern]
 	Kind     match.Kind `json:"kind"`
 	State    State      `json:"state"`
-	Count    int64      `json:"count"` // answers that differ so
+	Count    int64      `json:"count"` // number of answers with this difference
 	// Reason says why it is known or noise.
 	Reason  string  `json:"reason,omitempty"`
 	Example Example `json:"example"`
@@ -160,16 +161,16 @@ type Edge struct {
 	To   Site `json:"to"`   // the request that carries it
 	// Encoding is that of the value where it is carried, such as `percent` or `base64`.
 	Encoding string `json:"encoding,omitempty"`
-	// Fired counts requests that carried a live value, and Unfired those that did not.
+	// Fired counts the requests that carried a live value. Unfired counts the others.
 	Fired   int64  `json:"fired"`
 	Unfired int64  `json:"unfired"`
-	Reason  string `json:"reason,omitempty"` // why it did not fire, if it did not
+	Reason  string `json:"reason,omitempty"` // why it did not fire, if so
 }
 
 // Site is a place in the messages of an endpoint.
 type Site struct {
 	Endpoint string `json:"endpoint"`
-	Place    string `json:"place"` // as `header:Set-Cookie`, `body:$.id` or `path:2`
+	Place    string `json:"place"` // such as `header:Set-Cookie`, `body:$.id` or `path:2`
 }
 
 // Ambiguous is a value that several responses may have issued. It is sent as recorded.
@@ -180,17 +181,17 @@ type Ambiguous struct {
 	Count  int64  `json:"count"` // requests
 }
 
-// Need is a redacted value that no response issues: only the client has it.
+// Need is a redacted value that no response issues, so only the client has it.
 type Need struct {
 	Site
 	Reason string `json:"reason,omitempty"`
 	Count  int64  `json:"count"` // requests
-	// Supplied says where the value came from, such as `env:TOKEN`, or `left out`; empty if it is
-	// missing.
+	// Supplied says where the value came from, such as `env:TOKEN`, or `left out`. It is empty if
+	// the value is missing.
 	Supplied string `json:"supplied,omitempty"`
 }
 
-// Mock sums up the receipt of the mock that stood in for dependencies.
+// Mock sums up the receipt of the mock that replaced dependencies.
 type Mock struct {
 	Served      int64 `json:"served"`
 	Masked      int64 `json:"masked"`
@@ -209,11 +210,11 @@ type Miss struct {
 	Count    int64  `json:"count"`
 }
 
-// Fixes counts recorded failures that are gone, and those that are still there.
+// Fixes counts recorded failures that are fixed, and those that remain.
 type Fixes struct {
 	Gone  int64 `json:"gone"`
 	Still int64 `json:"still"`
-	// Example is the request line of one that is still there.
+	// Example is the request line of a failure that remains.
 	Example string `json:"example,omitempty"`
 }
 
@@ -222,11 +223,12 @@ type Generator struct {
 	CPUSeconds float64 `json:"cpuSeconds"`
 	// MaxLagMicros is the longest send lag.
 	MaxLagMicros int64 `json:"maxLagMicros"`
-	// InFlightBound bounds the requests in flight, and BoundHits counts those that had to wait.
+	// InFlightBound is the limit of concurrent requests, and BoundHits counts the requests that had
+	// to wait for it.
 	InFlightBound int   `json:"inFlightBound,omitempty"`
 	BoundHits     int64 `json:"boundHits"`
-	// Bound says why the generator and not the target decided the pace, so that the result
-	// is void; empty if it did not.
+	// Bound says why the generator and not the target decided the pace, which makes the result
+	// void. It is empty if the generator did not.
 	Bound string `json:"bound,omitempty"`
 }
 
@@ -247,5 +249,5 @@ const (
 	NewDifferences = 3
 	MockMisses     = 4
 	GeneratorBound = 5
-	Incomplete     = 6 // input is incomplete, a shard is lost, or credentials are missing
+	Incomplete     = 6 // the input is incomplete, a shard is lost, or credentials are missing
 )

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
-// maxReport bounds the bytes of a report that is read.
+// maxReport bounds the size of a report that is read.
 const maxReport = 256 << 20
 
 // MaxShards is how many shards a run may have.
@@ -28,7 +28,7 @@ func Read(from io.Reader) (*Report, error) {
 	return Parse(b)
 }
 
-// Parse is [Read] from bytes.
+// Parse is [Read] for bytes.
 func Parse(b []byte) (*Report, error) {
 	r := new(Report)
 	if err := json.Unmarshal(b, r); err != nil {
@@ -41,7 +41,7 @@ func Parse(b []byte) (*Report, error) {
 	return r, nil
 }
 
-// check returns an error if no replay writes such a report.
+// check returns an error if no replay can have written the report.
 func (r *Report) check() error {
 	if r.SchemaVersion != SchemaVersion {
 		return fmt.Errorf("report has schema version %d; this version of tapedeck reads %d", r.SchemaVersion, SchemaVersion)
@@ -74,7 +74,7 @@ func (r *Report) check() error {
 	return err
 }
 
-// GoalsJudged returns the goals of the report's verdicts.
+// GoalsJudged returns the goals in the report's verdicts.
 func (r *Report) GoalsJudged() (goals []goal.Goal, err error) {
 	for _, o := range r.Goals {
 		g, err := goal.Parse(o.Goal)

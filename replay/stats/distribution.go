@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// ExactBelow is the number of samples from which on a distribution is a histogram.
+	// ExactBelow is the number of samples at which a distribution becomes a histogram.
 	ExactBelow = 1000
-	// Longest is the longest time. Longer ones count as this one.
+	// Longest is the longest time that is distinguished. Longer times count as this one.
 	Longest = time.Hour
 
 	longest = int64(Longest / time.Microsecond)
 	digits  = 3
-	// maxSamples bounds the counts in a report that is read, so that sums don't overflow.
+	// maxSamples bounds the counts of a report that is read, so that sums don't overflow.
 	maxSamples = 1 << 40
 )
 
@@ -28,7 +28,7 @@ const (
 type Percentile struct {
 	Name     string  // such as `p95`
 	Quantile float64 // such as 0.95
-	Needs    int64   // how many samples there must be
+	Needs    int64   // the least number of samples
 }
 
 // Percentiles are the percentiles that are reported.
@@ -40,20 +40,20 @@ var Percentiles = []Percentile{
 	{"p99", 0.99, 100},
 }
 
-// Distribution is a set of times, in microseconds. Below [ExactBelow] samples it keeps
-// each of them; from then on it counts them in the buckets of an HDR histogram of 1 µs to
-// 1 h with 3 digits. The zero value is empty. It is not safe for concurrent use.
+// Distribution is a set of times, in microseconds. It keeps each sample while there are fewer than
+// [ExactBelow]. Then it counts them in the buckets of an HDR histogram of 1 µs to 1 h with 3
+// digits. The zero value is empty. It is not safe for concurrent use.
 type Distribution struct {
 	count      int64
 	sum        int64 // µs
 	min, max   int64 // µs
 	outOfRange int64
-	exact      []uint32 // µs, in no order; nil once there is a histogram
+	exact      []uint32 // µs, unsorted; nil once there is a histogram
 	histogram  *hdrhistogram.PackedHistogram
 }
 
-// Record adds a sample. A time below 0 counts as 0, and one beyond [Longest] as Longest;
-// both are counted as out of range.
+// Record adds a sample. A negative time counts as 0, and a time beyond [Longest] as Longest. Both
+// are also counted as out of range.
 func (d *Distribution) Record(t time.Duration) {
 	v := t.Microseconds()
 	if clamped := min(max(v, 0), longest); clamped != v {
@@ -73,7 +73,7 @@ func (d *Distribution) Record(t time.Duration) {
 		}
 		return
 	}
-	_ = d.histogram.RecordValue(v) // in range
+	_ = d.histogram.RecordValue(v) // it is in range
 }
 
 // toHistogram moves the samples into a histogram.
@@ -87,7 +87,7 @@ func (d *Distribution) toHistogram() {
 
 func newHistogram() *hdrhistogram.PackedHistogram { return hdrhistogram.NewPacked(1, longest, digits) }
 
-// Merge adds the samples of another distribution, which stays as it is.
+// Merge adds the samples of another distribution, which does not change.
 func (d *Distribution) Merge(o *Distribution) {
 	if o.count == 0 {
 		return
@@ -110,7 +110,7 @@ func (d *Distribution) Merge(o *Distribution) {
 			_ = d.histogram.RecordValue(int64(v))
 		}
 	default:
-		d.histogram.Merge(o.histogram) // drops nothing: both have one range
+		d.histogram.Merge(o.histogram) // nothing is lost, because both have the same range
 	}
 }
 
@@ -124,16 +124,16 @@ func (d *Distribution) Clone() *Distribution {
 // Count returns the number of samples.
 func (d *Distribution) Count() int64 { return d.count }
 
-// OutOfRange returns how many of them were below 0 or beyond [Longest].
+// OutOfRange returns how many samples were below 0 or beyond [Longest].
 func (d *Distribution) OutOfRange() int64 { return d.outOfRange }
 
-// Min returns the smallest sample; ok is false if there is none.
+// Min returns the smallest sample. ok is false if there are no samples.
 func (d *Distribution) Min() (t time.Duration, ok bool) { return micros(d.min), d.count > 0 }
 
-// Max returns the largest sample; ok is false if there is none.
+// Max returns the largest sample. ok is false if there are no samples.
 func (d *Distribution) Max() (t time.Duration, ok bool) { return micros(d.max), d.count > 0 }
 
-// Mean returns the mean, which is exact; ok is false if there is no sample.
+// Mean returns the exact mean. ok is false if there are no samples.
 func (d *Distribution) Mean() (t time.Duration, ok bool) {
 	if d.count == 0 {
 		return 0, false
@@ -141,8 +141,8 @@ func (d *Distribution) Mean() (t time.Duration, ok bool) {
 	return time.Duration(float64(d.sum) / float64(d.count) * float64(time.Microsecond)), true
 }
 
-// Variance returns the sample variance in square microseconds; ok is false below two
-// samples. From a histogram it is within 0.2%, plus the square of half a microsecond.
+// Variance returns the sample variance in square microseconds. ok is false with fewer than two
+// samples. From a histogram, the variance is within 0.2%, plus the square of half a microsecond.
 func (d *Distribution) Variance() (v float64, ok bool) {
 	if d.count < 2 {
 		return 0, false
@@ -154,8 +154,8 @@ func (d *Distribution) Variance() (v float64, ok bool) {
 	return v / float64(d.count-1), true
 }
 
-// Percentile returns a percentile of [Percentiles] by its quantile; ok is false if there
-// are too few samples for it.
+// Percentile returns one of [Percentiles] by its quantile. ok is false if there are too few samples
+// for it.
 func (d *Distribution) Percentile(quantile float64) (t time.Duration, ok bool) {
 	for _, p := range Percentiles {
 		if p.Quantile == quantile && d.count >= p.Needs {
@@ -167,7 +167,7 @@ func (d *Distribution) Percentile(quantile float64) (t time.Duration, ok bool) {
 
 // Rank returns the rank of a quantile among n samples: ceil(q·n), from 1 to n.
 func Rank(quantile float64, n int64) int64 {
-	// A quantile such as 0.95 is no binary fraction, and 0.95·20 must be 19.
+	// A quantile such as 0.95 is not a binary fraction, but 0.95·20 must be 19.
 	r := int64(math.Ceil(quantile*float64(n) - 1e-9*float64(n)))
 	return min(max(r, 1), n)
 }
@@ -179,13 +179,13 @@ func (d *Distribution) quantile(q float64) time.Duration {
 		slices.Sort(d.exact)
 		return micros(int64(d.exact[rank-1]))
 	}
-	// The library takes the nearest rank to a percentile: this is the one of ours.
+	// The library takes the rank nearest to a percentile. This percentile gives our rank.
 	v := d.histogram.ValueAtPercentile(100 * float64(rank) / float64(d.count))
 	return micros(min(v, d.max))
 }
 
-// Buckets returns the values of the distribution in ascending order, each with the number of
-// its samples. In a histogram these are within 0.1% above the value.
+// Buckets returns the values of the distribution in ascending order, each with its number of
+// samples. In a histogram, the samples are within 0.1% above the value.
 func (d *Distribution) Buckets() iter.Seq2[time.Duration, int64] {
 	return func(yield func(time.Duration, int64) bool) {
 		if d.histogram != nil {
@@ -208,17 +208,17 @@ func (d *Distribution) Buckets() iter.Seq2[time.Duration, int64] {
 
 func micros(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 
-// encoded is a distribution in a report. It has Samples below [ExactBelow] of them, and a
-// Histogram from then on.
+// encoded is a distribution in a report. It has Samples if there are fewer than [ExactBelow], and
+// otherwise a Histogram.
 type encoded struct {
 	Count      int64 `json:"count"`
 	Sum        int64 `json:"sumMicros"`
 	Min        int64 `json:"minMicros"`
 	Max        int64 `json:"maxMicros"`
 	OutOfRange int64 `json:"outOfRange,omitempty"`
-	// Percentiles are for other readers. They follow from the rest.
+	// Percentiles are for other readers. They follow from the other fields.
 	Percentiles map[string]int64 `json:"percentilesMicros,omitempty"`
-	// Samples in microseconds, ascending.
+	// Samples are in microseconds, ascending.
 	Samples []uint32 `json:"samplesMicros,omitempty"`
 	// Histogram is an HDR histogram of microseconds: the V2 format, compressed, in base64.
 	Histogram string `json:"hdr,omitempty"`

@@ -14,24 +14,23 @@ type Verdict uint8
 
 const (
 	NotCompared Verdict = iota
-	Match               // no difference, or only noise
-	Mismatch            // only known differences, which a baseline has too
+	Match               // no difference except noise
+	Mismatch            // only known differences, which a baseline also has
 	New                 // at least one new difference
 )
 
-// Sample has the measurements of a sent request. Times count from the run's start, by the
-// clock that paces it.
+// Sample has the measurements of a sent request. Times count from the run's start, on the clock
+// that paces the run.
 type Sample struct {
 	Endpoint int           // as [Run.Endpoint] numbers them
-	Due      time.Duration // when it was due; with virtual users, when it was sent
+	Due      time.Duration // when it was due; with virtual users, the same as Sent
 	Sent     time.Duration // when sending began
 	Done     time.Duration // when the last byte of the answer came, or when it failed
 	Held     time.Duration // by how much dependencies moved the due time; 0 for none
 	Recorded time.Duration // how long the request took in the recording
-	// Status of the answer; 0 if there was none.
+	// Status is the status of the answer; 0 if there was none.
 	Status int
-	// Failure is the class of failure, such as `timeout` or `refused`; "" if there was an
-	// answer.
+	// Failure is the class of failure, such as `timeout` or `refused`; "" if there was an answer.
 	Failure   string
 	Succeeded bool
 	Matched   Verdict
@@ -41,11 +40,11 @@ type Sample struct {
 
 // Counts has the counts of requests and answers.
 type Counts struct {
-	// Sent requests: Succeeded plus Failed.
+	// Sent counts the sent requests: Succeeded plus Failed.
 	Sent      int64 `json:"sent"`
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`
-	// Answered requests got an answer of any status.
+	// Answered counts the requests that got an answer of any status.
 	Answered int64 `json:"answered"`
 	// Matched, Mismatched and New count answers by their [Verdict].
 	Matched    int64 `json:"matched,omitempty"`
@@ -53,8 +52,8 @@ type Counts struct {
 	New        int64 `json:"new,omitempty"`
 	BytesOut   int64 `json:"bytesOut"`
 	BytesIn    int64 `json:"bytesIn"`
-	// Statuses counts answers by status, Failures requests without an answer by class, and
-	// Unsent requests that were not sent by reason. Each is nil if it is empty.
+	// Statuses counts answers by status. Failures counts requests without an answer by class.
+	// Unsent counts requests that were not sent by reason. Each is nil if it is empty.
 	Statuses map[string]int64 `json:"statuses,omitempty"`
 	Failures map[string]int64 `json:"failures,omitempty"`
 	Unsent   map[string]int64 `json:"unsent,omitempty"`
@@ -128,7 +127,7 @@ var statuses = func() (s [600]string) {
 	return s
 }()
 
-// Endpoint has the measurements of one method and templated path, or of all of them.
+// Endpoint has the measurements of one method and templated path, or of all requests.
 type Endpoint struct {
 	Name string `json:"name"` // such as `GET /users/{id}`
 	Counts
@@ -138,8 +137,8 @@ type Endpoint struct {
 	Service  *Distribution `json:"service"`
 	Lag      *Distribution `json:"lag"`
 	Held     *Distribution `json:"held"`
-	// Recorded has the times that the same requests took in the recording. Reports of older
-	// versions don't have it.
+	// Recorded has the times of the same requests in the recording. It is missing in reports of
+	// older versions.
 	Recorded *Distribution `json:"recorded,omitempty"`
 }
 
@@ -182,7 +181,7 @@ type Run struct {
 // NewRun returns a run without samples.
 func NewRun() *Run { return &Run{names: map[string]int{}} }
 
-// Endpoint returns the number of an endpoint; the same name has the same number.
+// Endpoint returns the number of an endpoint, which is the same for the same name.
 func (r *Run) Endpoint(name string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -195,8 +194,7 @@ func (r *Run) Endpoint(name string) int {
 	return n
 }
 
-// Local returns a buffer for the samples of one worker. Workers may share one, but then wait
-// for each other.
+// Local returns a buffer for the samples of one worker. Workers that share one wait for each other.
 func (r *Run) Local() *Local {
 	l := &Local{run: r, held: make([]Sample, 0, batch)}
 	r.mu.Lock()
@@ -213,7 +211,7 @@ type Local struct {
 	held []Sample
 }
 
-// Add adds a sample. It does not allocate, and waits for other workers once in [batch] samples.
+// Add adds a sample. It does not allocate. It waits for other workers only once in [batch] samples.
 func (l *Local) Add(s Sample) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -224,7 +222,7 @@ func (l *Local) Add(s Sample) {
 	}
 }
 
-// Unsent counts a request that was not sent, by a reason out of a few.
+// Unsent counts a request that was not sent. There may be only a few different reasons.
 func (l *Local) Unsent(endpoint int, reason string) {
 	l.run.mu.Lock()
 	defer l.run.mu.Unlock()
@@ -267,7 +265,7 @@ func (r *Run) Live() Counts {
 	return c
 }
 
-// Result returns a copy of the measurements so far. It leaves out endpoints without counts.
+// Result returns a copy of the measurements so far, without endpoints that have no counts.
 func (r *Run) Result() Result {
 	r.gather()
 	r.mu.Lock()
@@ -286,13 +284,13 @@ func (r *Run) Result() Result {
 
 // Result has the measurements of a run.
 type Result struct {
-	// Endpoints in the order of their names.
+	// Endpoints are sorted by name.
 	Endpoints []*Endpoint `json:"endpoints"`
 	Series    Series      `json:"series"`
 }
 
 // Merge adds another result, such as that of another shard. Both must count time from the same
-// start. The other result stays as it is.
+// start. The other result does not change.
 func (r *Result) Merge(o *Result) {
 	names := map[string]*Endpoint{}
 	for _, e := range r.Endpoints {
@@ -320,8 +318,8 @@ func (r *Result) Total() *Endpoint {
 	return t
 }
 
-// RecordedKnown tells whether Recorded has the times of all requests. It is false if the
-// report, or a merged shard's, comes from a version that did not keep them.
+// RecordedKnown reports whether Recorded has the times of all requests. It is false if the report,
+// or that of a merged shard, comes from a version that did not keep them.
 func (e *Endpoint) RecordedKnown() bool { return e.Recorded != nil && e.Recorded.count == e.Sent }
 
 // Check returns an error if the parts of an endpoint, as read from a report, contradict each

@@ -17,7 +17,7 @@ const seriesDigits = 2
 // Series has the measurements of a run over time, in steps of 1, 2, 4 or more seconds, so that
 // there are at most [MaxPoints]. The zero value is empty.
 type Series struct {
-	// Step in seconds; 0 if there are no points.
+	// Step is in seconds; 0 if there are no points.
 	Step int64 `json:"stepSeconds"`
 	// Points has one point for each step from the run's start.
 	Points []Point `json:"points,omitempty"`
@@ -28,13 +28,13 @@ type Point struct {
 	// Due counts the requests that were due in the step, and Done those that ended in it.
 	Due  int64 `json:"due,omitempty"`
 	Done int64 `json:"done,omitempty"`
-	// Failed counts those of Done that failed.
+	// Failed counts the requests of Done that failed.
 	Failed int64 `json:"failed,omitempty"`
 	// Response has the response times of the requests that were due in the step.
 	Response Coarse `json:"response,omitzero"`
 }
 
-// longestSeries bounds the step, against wrong times.
+// longestSeries bounds the time of a series, because wrong times would make it too long.
 const longestSeries = int64(100 * 365 * 24 * time.Hour / time.Second)
 
 func (s *Series) add(sample *Sample) {
@@ -48,7 +48,8 @@ func (s *Series) add(sample *Sample) {
 	}
 }
 
-// at returns the point of a time. It widens the steps if there is none yet.
+// at returns the point for a time. It adds the point if necessary, and widens the steps if there
+// would be too many.
 func (s *Series) at(t time.Duration) *Point {
 	second := min(max(int64(t/time.Second), 0), longestSeries)
 	s.Step = max(s.Step, 1)
@@ -83,7 +84,7 @@ func (p *Point) merge(o *Point) {
 	p.Response.merge(&o.Response)
 }
 
-// Merge adds another series, which stays as it is.
+// Merge adds another series, which does not change.
 func (s *Series) Merge(o *Series) {
 	if len(o.Points) == 0 {
 		return
@@ -97,7 +98,7 @@ func (s *Series) Merge(o *Series) {
 	}
 }
 
-// Widened returns a copy with wider steps, so that it has at most that many points.
+// Widened returns a copy whose steps are wide enough for at most this many points.
 func (s *Series) Widened(points int) Series {
 	var c Series
 	c.Merge(s)
@@ -138,7 +139,7 @@ func (c *Coarse) record(t time.Duration) {
 	if c.histogram == nil {
 		c.histogram = newCoarse()
 	}
-	_ = c.histogram.RecordValue(min(max(t.Microseconds(), 0), longest)) // in range
+	_ = c.histogram.RecordValue(min(max(t.Microseconds(), 0), longest)) // it is in range
 }
 
 func (c *Coarse) merge(o *Coarse) {
@@ -148,10 +149,10 @@ func (c *Coarse) merge(o *Coarse) {
 	if c.histogram == nil {
 		c.histogram = newCoarse()
 	}
-	c.histogram.Merge(o.histogram) // drops nothing: both have one range
+	c.histogram.Merge(o.histogram) // nothing is lost, because both have the same range
 }
 
-// Count is the number of samples.
+// Count returns the number of samples.
 func (c *Coarse) Count() int64 {
 	if c.histogram == nil {
 		return 0
@@ -159,8 +160,8 @@ func (c *Coarse) Count() int64 {
 	return c.histogram.TotalCount()
 }
 
-// Percentile returns a percentile of [Percentiles] by its quantile; ok is false if there
-// are too few samples for it.
+// Percentile returns one of [Percentiles] by its quantile. ok is false if there are too few samples
+// for it.
 func (c *Coarse) Percentile(quantile float64) (t time.Duration, ok bool) {
 	n := c.Count()
 	for _, p := range Percentiles {
@@ -171,7 +172,7 @@ func (c *Coarse) Percentile(quantile float64) (t time.Duration, ok bool) {
 	return 0, false
 }
 
-// IsZero tells whether there are no samples.
+// IsZero reports whether there are no samples.
 func (c Coarse) IsZero() bool { return c.histogram == nil }
 
 // encodedCoarse is a coarse distribution in a report; see encoded.

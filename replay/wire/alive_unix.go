@@ -19,13 +19,13 @@ func (cn *conn) prepare(t *net.TCPConn) {
 	cn.raw = raw
 	cn.peek = func(fd uintptr) bool {
 		n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		// With TLS, bytes may be a session ticket. Without TLS they are unexpected.
+		// With TLS, bytes may be a session ticket. Without TLS, no bytes are expected.
 		cn.gone = err == nil && (n == 0 || !secure) || err != nil && err != unix.EAGAIN && err != unix.EINTR
 		return true
 	}
 }
 
-// alive tells whether an idle connection is still open, as far as the kernel knows.
+// alive reports whether an idle connection is still open, as far as the kernel knows.
 func (cn *conn) alive() bool {
 	if cn.raw == nil {
 		return true

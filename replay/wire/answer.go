@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// framing says what ends an answer's body (RFC 9112, section 6.3).
+// framing says what marks the end of an answer's body (RFC 9112, section 6.3).
 type framing byte
 
 const (
@@ -46,11 +46,11 @@ func (cn *conn) read() error {
 		cn.last = true
 		return err
 	}
-	cn.last = cn.last || cn.r < cn.w // unexpected bytes follow
+	cn.last = cn.last || cn.r < cn.w // the bytes that follow are unexpected
 	return nil
 }
 
-// peekHead waits for a head and returns it, but leaves it in the buffer.
+// peekHead waits for a head and returns it. It leaves the head in the buffer.
 func (cn *conn) peekHead() ([]byte, error) {
 	for seen := 0; ; {
 		text := cn.buf[cn.r:cn.w]
@@ -72,7 +72,7 @@ func (cn *conn) peekHead() ([]byte, error) {
 	}
 }
 
-// note notes when the first byte of an answer came.
+// note records when the first byte of an answer came.
 func (cn *conn) note() {
 	if cn.r < cn.w && cn.into.FirstByte.IsZero() {
 		cn.began = true
@@ -112,7 +112,7 @@ func statusOf(head []byte) (int, error) {
 	return n, nil
 }
 
-// parse reads a head whose status line is well formed.
+// parse reads a head whose status line is valid.
 func (cn *conn) parse(head string) error {
 	r := &cn.into.http.Res
 	line, rest, _ := strings.Cut(head, "\n")
@@ -158,7 +158,7 @@ func (cn *conn) frame(old bool) error {
 	default:
 		cn.framing = byLength
 	}
-	if coding != "" && (cn.length >= 0 || old) { // two framings, or chunks in HTTP/1.0: may be request smuggling
+	if coding != "" && (cn.length >= 0 || old) { // two framings, or chunks in HTTP/1.0, may be request smuggling
 		ends = true
 	}
 	status := r.StatusCode
@@ -220,7 +220,7 @@ func unexpected(err error) error {
 	return err
 }
 
-// readPart reads n bytes of the body, or up to an error if n is negative.
+// readPart reads n bytes of the body. If n is negative, it reads up to an error.
 func (cn *conn) readPart(n int64) error {
 	r, max := cn.into, cn.c.o.MaxBody
 	for n != 0 && r.enough(cn.f) == nil {
@@ -237,7 +237,7 @@ func (cn *conn) readPart(n int64) error {
 			continue
 		}
 		room := max - int64(len(r.body))
-		if n < readSize && n > 0 || room < readSize { // bytes after it may come with the same read
+		if n < readSize && n > 0 || room < readSize { // the same read may also return the bytes that follow
 			if err := cn.fill(); err != nil {
 				return err
 			}
@@ -290,7 +290,7 @@ func (cn *conn) readChunks() error {
 	}
 }
 
-// readLine reads a line of the framing. It is valid until more is read.
+// readLine reads a line of the framing. The line is valid until the next read.
 func (cn *conn) readLine() ([]byte, error) {
 	for seen := 0; ; {
 		text := cn.buf[cn.r:cn.w]
@@ -331,7 +331,7 @@ func chunkSize(line []byte) (n int64, ok bool) {
 	return n, len(digits) > 0
 }
 
-// readTrailers reads the fields after the last chunk, and the empty line.
+// readTrailers reads the fields after the last chunk, up to the empty line.
 func (cn *conn) readTrailers() error {
 	first := len(cn.into.http.Res.Headers)
 	for size := 0; ; {

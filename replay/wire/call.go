@@ -32,7 +32,7 @@ func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 		return err
 	}
 	w.moved()
-	if !strings.HasPrefix(into.http.Res.ContentType, "application/grpc") { // an answer of a proxy
+	if !strings.HasPrefix(into.http.Res.ContentType, "application/grpc") { // a proxy sent the answer
 		into.Live.GRPC, into.talk.Part = nil, 0
 		err = c.receive(resp, f, into, w)
 	} else {
@@ -82,18 +82,18 @@ func (t *talk) listen(from io.Reader) error {
 	}
 }
 
-// callBody has the client's messages of a call in gRPC's framing: each with a flag and its size
-// before it.
+// callBody has the client's messages of a call in gRPC's framing: a flag and the size precede each
+// message.
 type callBody struct {
 	*talk
 	line  line
 	head  [5]byte
-	sent  int // of head and data
+	sent  int // bytes that were sent of head and data
 	bytes int64
 	busy  bool
 }
 
-// errOver ends the transport's reading when the call is over.
+// errOver ends the transport's reads when the call is over.
 var errOver = errors.New("the call is over")
 
 // Read implements io.Reader. The transport calls it from another goroutine.
@@ -131,12 +131,12 @@ func (b *callBody) Read(p []byte) (int, error) {
 	b.sent += n
 	b.watch.moved()
 	if b.busy = b.sent < len(b.head)+len(b.line.data); !b.busy && b.lines == 0 && !b.stays && b.closing <= b.line.after {
-		return n, io.EOF // with the last frame, as clients do
+		return n, io.EOF // together with the last frame, as clients do it
 	}
 	return n, nil
 }
 
-// turn takes the next message.
+// turn takes the next message of the client.
 func (b *callBody) turn() (line, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -161,7 +161,7 @@ func (b *callBody) count() int64 {
 	return b.bytes
 }
 
-// Close implements io.Closer. The transport calls it when it reads no more.
+// Close implements io.Closer. The transport calls it after its last read.
 func (b *callBody) Close() error {
 	b.stop()
 	return nil

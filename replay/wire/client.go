@@ -23,24 +23,24 @@ type Options struct {
 	// Target has the scheme, host and port of the target. Path, query and user must be empty.
 	// The scheme is one of
 	//
-	//   - http: what was recorded as HTTP/1 is sent as that, HTTP/2 without TLS (h2c, by prior
-	//     knowledge) if it was recorded as HTTP/2, and as HTTP/1.1 once the target answered that
-	//     in HTTP/1. gRPC has no such alternative.
-	//   - https: with TLS. ALPN offers the recorded version, and HTTP/1.1 as an alternative to
-	//     HTTP/2 unless it is gRPC.
-	//   - h2c: all but WebSocket is sent as HTTP/2 without TLS.
-	//   - grpc, grpcs: as h2c, and the same with TLS.
+	//   - http: a request that was recorded as HTTP/1 is sent as that. One that was recorded as
+	//     HTTP/2 is sent as HTTP/2 without TLS (h2c, by prior knowledge), or as HTTP/1.1 once
+	//     the target has answered in HTTP/1. gRPC has no such alternative.
+	//   - https: requests are sent with TLS. ALPN offers the recorded version, and HTTP/1.1 as
+	//     an alternative to HTTP/2 except for gRPC.
+	//   - h2c: all requests except WebSocket are sent as HTTP/2 without TLS.
+	//   - grpc, grpcs: like h2c; grpcs uses TLS.
 	Target *url.URL
-	// RewriteHost sends the target's host and port as Host and :authority, in place of the
-	// recorded host.
+	// RewriteHost sends the target's host and port as Host and :authority, instead of the recorded
+	// host.
 	RewriteHost bool
-	// TLS has the roots, the server name and the client's certificate; nil: the default
-	// configuration. Without a ServerName the target's host is used. NextProtos is ignored.
+	// TLS has the roots, the server name and the client's certificate; nil means the default
+	// configuration. Without a ServerName, the target's host is used. NextProtos is ignored.
 	TLS *tls.Config
-	// Timeout ends a request if no byte moves for this long; 0: 30 seconds. Recorded pauses
-	// within an answer or a conversation are added.
+	// Timeout ends a request if no byte is sent or received for this long; 0: 30 seconds. Recorded
+	// pauses within an answer or a conversation are added.
 	Timeout time.Duration
-	// MaxTime is how much longer than the recorded request a request may take; 0: 5 minutes.
+	// MaxTime is how much longer than in the recording a request may take; 0: 5 minutes.
 	MaxTime time.Duration
 	// MaxBody bounds the bytes of an answer's body, or of a conversation's messages, that are
 	// kept; 0: 16 MiB. The rest is read, counted and discarded.
@@ -48,8 +48,8 @@ type Options struct {
 	// MaxConns bounds the HTTP/1 connections, idle ones included; 0: 10,000. Send waits for a
 	// free one.
 	MaxConns int
-	// Run is the ID of the replay, which each request has in the header contract.HeaderReplay;
-	// "": the header is not sent.
+	// Run is the ID of the replay, which each request has in the header contract.HeaderReplay; "":
+	// requests don't have the header.
 	Run string
 	// Pace is the speed of the client's messages in conversations: 1 as recorded, 2 twice as
 	// fast, 0 without pauses.
@@ -68,22 +68,22 @@ const (
 	DefaultMaxConns = 10_000
 )
 
-// Client sends requests to one target. Its methods may be called from any goroutine.
+// Client sends requests to one target. It is safe for concurrent use.
 type Client struct {
 	o        Options
 	address  string // host:port to connect to
 	host     string // as Host
 	secure   bool
-	http2    bool        // always, whatever was recorded
-	http1    atomic.Bool // the target speaks nothing else
+	http2    bool        // always send HTTP/2, whatever was recorded
+	http1    atomic.Bool // the target speaks only HTTP/1
 	tls1     *tls.Config
 	tls2     *tls.Config
 	tls2or1  *tls.Config
 	run      []string // values of contract.HeaderReplay
-	runField []byte   // its line
+	runField []byte   // the header line for run
 	pool     pool
 	h2       *http2.Transport
-	streams  connSet // of h2
+	streams  connSet // connections of h2
 	blank    *http.Request
 }
 
@@ -146,17 +146,17 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close closes all connections. No Send may be running.
+// Close closes all connections. No Send may be in progress.
 func (c *Client) Close() {
 	c.pool.close()
 	c.h2.CloseIdleConnections()
 	c.streams.close()
 }
 
-// Send sends a request that [Append] encoded, and waits for the end of its answer. It returns
-// nil if the answer is complete, whatever its status, and else an *Error; into then has what
-// came. Nothing refers to encoded when Send returns. Only one Send at a time may use a
-// Result, and the next one overwrites it.
+// Send sends a request that [Append] encoded, and waits for the end of its answer. It returns nil
+// if the answer is complete, whatever its status. Otherwise it returns an *Error, and into has the
+// part that arrived. Nothing refers to encoded when Send returns. Only one Send at a time may use a
+// Result, and the next Send overwrites it.
 func (c *Client) Send(ctx context.Context, encoded []byte, into *Result) error {
 	into.reset()
 	f := &into.form
@@ -169,7 +169,7 @@ func (c *Client) Send(ctx context.Context, encoded []byte, into *Result) error {
 		}
 		err = c.send(ctx, f, into)
 	}
-	*f = form{} // it refers to memory of the caller
+	*f = form{} // it refers to the caller's memory
 	return into.finish(ctx, err)
 }
 
@@ -185,7 +185,7 @@ func (c *Client) send(ctx context.Context, f *form, into *Result) error {
 	return c.exchange(ctx, f, into)
 }
 
-// end returns the time by which a request that begins now must have ended.
+// end returns the deadline of a request that begins now.
 func (c *Client) end(f *form) time.Time {
 	took := f.took
 	if p := c.o.Pace; p > 0 && p < 1 {
@@ -194,7 +194,7 @@ func (c *Client) end(f *form) time.Time {
 	return time.Now().Add(c.o.MaxTime + took)
 }
 
-// tooLong returns the failure of a request that has not ended by then.
+// tooLong returns the failure of a request that has passed its deadline.
 func (c *Client) tooLong() error {
 	return fail(TooLong, "the answer had not ended after %v and the time that the recorded one took", c.o.MaxTime)
 }

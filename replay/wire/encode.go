@@ -17,10 +17,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// Reasons for which [Append] refuses an exchange. Its errors wrap one of them.
+// Reasons for which [Append] rejects an exchange. Its errors wrap one of them.
 var (
-	// ErrOpaque: it is a stream of an unknown protocol, in which the client's bytes may depend
-	// on the server's.
+	// ErrOpaque: the exchange is a stream of an unknown protocol, in which the client's bytes may
+	// depend on the server's.
 	ErrOpaque = errors.New("not HTTP, gRPC or WebSocket")
 	// ErrIncomplete: the recording has only a part of the request.
 	ErrIncomplete = errors.New("the request was not recorded completely")
@@ -83,15 +83,16 @@ type form struct {
 	kind    kind
 	version version
 	flags   flags
-	// host is the place of Host's value, authority that of the host in an absolute-form target,
-	// and key that of a WebSocket handshake's key. A place without a value has no bytes.
+	// host is the place of Host's value, authority the place of the host in an absolute-form
+	// target, and key the place of a WebSocket handshake's key. A place without a value has no
+	// bytes.
 	host, authority, key place
 	// silence is the longest pause within the recorded answer.
 	silence time.Duration
 	// took is the total time of the recorded request.
 	took time.Duration
-	// enough is the number of bytes of the answer that the client read before it gave up, if
-	// cancels is set and this is no conversation.
+	// enough is the number of bytes of the answer that the client had read before it gave up, if
+	// cancels is set and this is not a conversation.
 	enough   int64
 	head     []byte
 	trailers []byte
@@ -134,8 +135,8 @@ func (f *form) decode(b []byte) error {
 	return nil
 }
 
-// Append appends the request of a recorded exchange in the form that [Client.Send] takes.
-// The form is compact, has no pointers and may be kept on disk as long as the program runs.
+// Append appends the request of a recorded exchange in the form that [Client.Send] takes. The form
+// is compact and has no pointers. It may be kept on disk while the program runs.
 //
 // The request that is sent differs from the recorded one as follows:
 //
@@ -148,8 +149,8 @@ func (f *form) decode(b []byte) error {
 //   - Several Cookie lines of HTTP/2 are joined.
 //   - HTTP/2 loses the order of different fields, and fields about the connection.
 //
-// It fails with an error that wraps one of the Err variables if the exchange can't be sent,
-// and dst is returned as it was.
+// If the exchange can't be sent, Append returns dst unchanged, and an error that wraps one of the
+// Err variables.
 func Append(dst []byte, e *recording.Exchange) ([]byte, error) {
 	if err := fit(e); err != nil {
 		return dst, err
@@ -173,7 +174,7 @@ func fit(e *recording.Exchange) error {
 	req := &e.HTTP.Req
 	_, whole := e.RequestEnd()
 	c := e.Conversation()
-	// Of a stream that the client gave up, the client's side is complete.
+	// If the client gave up the stream, the client's side is complete.
 	gaveUp := c != nil && left(e)
 	switch why := e.Incomplete(); {
 	case req.Method == "":
@@ -203,7 +204,7 @@ func fit(e *recording.Exchange) error {
 	return nil
 }
 
-// lacks tells whether a part of the client's side is missing.
+// lacks reports whether a part of the client's side is missing.
 func lacks(c *recording.Conversation) bool {
 	left := c.ClientBytes
 	for i := range c.Messages {
@@ -219,10 +220,10 @@ func lacks(c *recording.Conversation) bool {
 	return left > 0
 }
 
-// left tells whether the client had sent everything and gave up before the end of the answer:
-// of a call, or of a stream of events. A stream of events that ended with the connection
-// counts, because it may be endless. If the connection ended within another answer, nobody
-// knows which side closed it.
+// left reports whether the client had sent everything and gave up before the end of the answer: of
+// a call, or of an event stream. An event stream that ended with the connection also counts,
+// because it may be endless. If the connection ended within another answer, it is unknown which
+// side closed it.
 func left(e *recording.Exchange) bool {
 	switch e.Incomplete() {
 	case "":
@@ -306,7 +307,7 @@ func (w *writer) request() error {
 	return nil
 }
 
-// seal writes the numbers.
+// seal writes the form's numbers.
 func (w *writer) seal(sizes ...int) {
 	f, b := &w.f, w.out[w.start-prefix:w.start]
 	b[4], b[5], b[6] = byte(f.kind), byte(f.version), byte(f.flags)
@@ -318,7 +319,7 @@ func (w *writer) seal(sizes ...int) {
 	binary.LittleEndian.PutUint32(b, crc32.Checksum(w.out[w.start-prefix+4:], castagnoli))
 }
 
-// body returns the body as it goes on the wire, without its framing.
+// body returns the body as it is sent, without its framing.
 func (w *writer) body() ([]byte, error) {
 	if w.e.Conversation() != nil {
 		return nil, nil
@@ -367,7 +368,7 @@ func (w *writer) line() error {
 	} else {
 		w.out = append(w.out, " HTTP/1.1\r\n"...)
 	}
-	if req.Host != "" && w.req.Headers.Get("Host") == "" { // as of HTTP/2
+	if req.Host != "" && w.req.Headers.Get("Host") == "" { // an exchange of HTTP/2 has no such line
 		return w.hostField("Host", req.Host)
 	}
 	return nil
@@ -463,7 +464,7 @@ func (w *writer) fields(framing recording.Framing, size int64, behind []string) 
 		if !coded {
 			return w.field("Transfer-Encoding", "chunked")
 		}
-	case !length && size > 0: // as in what others recorded
+	case !length && size > 0: // such as records of other tools
 		return w.field("Content-Length", strconv.FormatInt(size, 10))
 	}
 	return nil
@@ -509,7 +510,7 @@ func silence(e *recording.Exchange) time.Duration {
 	return min(longest, limit)
 }
 
-// isToken tells whether s can be a name or a method (RFC 9110, section 5.6.2).
+// isToken reports whether s can be a name or a method (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
@@ -519,7 +520,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// isText tells whether s can stand in a line without ending it.
+// isText reports whether s can be in a line without ending it.
 func isText(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -529,7 +530,7 @@ func isText(s string) bool {
 	return true
 }
 
-// hasToken tells whether a list has the token, in any case.
+// hasToken reports whether a list contains the token, in any case.
 func hasToken(list, token string) bool {
 	for item := range strings.SplitSeq(list, ",") {
 		if strings.EqualFold(strings.TrimSpace(item), token) {
@@ -539,7 +540,7 @@ func hasToken(list, token string) bool {
 	return false
 }
 
-// without returns a list without some tokens.
+// without returns a list without these tokens.
 func without(list string, tokens ...string) string {
 	var kept []string
 	for item := range strings.SplitSeq(list, ",") {

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Failure is the class of an [Error]: the reason why a request has no complete answer. It is a
-// word for reports and metrics; "": no failure.
+// Failure is the class of an [Error]: why a request has no complete answer. It is a word for
+// reports and metrics; "" means that there is no failure.
 type Failure string
 
 // Failures. [Failures] describes them.
@@ -73,8 +73,8 @@ func fail(f Failure, format string, args ...any) *Error {
 	return &Error{f, fmt.Errorf(format, args...)}
 }
 
-// classify gives an error of the network its class. begun tells that a part of the answer
-// had come.
+// classify returns a network error with its class. begun means that a part of the answer has
+// arrived.
 func classify(ctx context.Context, err error, begun bool) *Error {
 	var known *Error
 	var (
@@ -90,7 +90,7 @@ func classify(ctx context.Context, err error, begun bool) *Error {
 		return &Error{Timeout, err}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &Error{Reset, err}
-	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // alerts of TLS
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // TLS alerts
 		return &Error{TLS, err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
 		if begun {
@@ -101,7 +101,7 @@ func classify(ctx context.Context, err error, begun bool) *Error {
 	return &Error{Protocol, err}
 }
 
-// dialing gives an error of connecting its class.
+// dialing returns an error of connecting with its class.
 func dialing(ctx context.Context, err error) *Error {
 	var name *net.DNSError
 	switch {
@@ -118,7 +118,7 @@ func dialing(ctx context.Context, err error) *Error {
 	return &Error{Unreachable, err}
 }
 
-// handshaking gives an error of the TLS handshake its class.
+// handshaking returns an error of the TLS handshake with its class.
 func handshaking(ctx context.Context, err error) *Error {
 	if e := classify(ctx, err, false); e.Failure == Timeout || e.Failure == Canceled {
 		return e

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// conn is a connection of HTTP/1. One request at a time uses it.
+// conn is an HTTP/1 connection. Only one request at a time uses it.
 type conn struct {
 	net.Conn
 	c      *Client
-	buf    []byte // buf[r:w] was read and not used yet
+	buf    []byte // buf[r:w] was read, but not used yet
 	r, w   int
 	out    []byte
-	used   bool // by a request before
-	direct int  // size up to which a request is written before the answer is read
+	used   bool // an earlier request used it
+	direct int  // the largest request that is written before the answer is read
 
-	ctx  context.Context // its end closes the connection
+	ctx  context.Context // the end of ctx closes the connection
 	stop func() bool
 	peek func(fd uintptr) bool // see alive
 	raw  syscall.RawConn
@@ -31,15 +31,15 @@ type conn struct {
 
 	key   string // of a WebSocket's handshake
 	watch *watch // ends the conversation; the connection then has no deadlines
-	// The following are of the request that is being sent.
+	// The fields below are about the request that is being sent.
 	f       *form
 	into    *Result
-	end     time.Time // when it must be over
+	end     time.Time // the deadline of the request
 	began   bool      // a byte of an answer came
 	reads   int
 	length  int64
 	framing framing
-	last    bool // nothing follows this answer
+	last    bool // the connection can't be used after this answer
 }
 
 const (
@@ -69,7 +69,7 @@ func (c *Client) exchange(ctx context.Context, f *form, into *Result) error {
 	}
 }
 
-// isClosed tells whether an error means that the target has closed the connection.
+// isClosed reports whether an error means that the target has closed the connection.
 func isClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
@@ -87,7 +87,7 @@ func (c *Client) conn(ctx context.Context, f *form, into *Result, fresh bool) (*
 		return cn, nil
 	}
 	if cn != nil {
-		cn.close() // a new one replaces it
+		cn.close() // a new connection replaces it
 	}
 	var config *tls.Config
 	if c.secure {
@@ -117,7 +117,7 @@ func (c *Client) wrap(nc net.Conn) *conn {
 	return cn
 }
 
-// release gives a connection back, or closes it.
+// release returns a connection to the pool, or closes it.
 func (c *Client) release(cn *conn, reusable bool) {
 	cn.f, cn.into = nil, nil
 	if !reusable {
@@ -130,7 +130,7 @@ func (c *Client) release(cn *conn, reusable bool) {
 		cn.out = nil
 	}
 	if len(cn.buf) > 4*readSize {
-		cn.buf = make([]byte, readSize) // nothing is in it
+		cn.buf = make([]byte, readSize) // the buffer is empty
 		cn.r, cn.w = 0, 0
 	}
 	c.pool.put(cn)
@@ -143,8 +143,8 @@ func (cn *conn) close() {
 	_ = cn.Conn.Close()
 }
 
-// ready prepares the connection for a request, and tells whether it can be used. The end of
-// ctx closes it. Most requests of a run have the same ctx.
+// ready prepares the connection for a request, and reports whether it can be used. The end of ctx
+// closes it. Most requests of a run have the same ctx.
 func (cn *conn) ready(ctx context.Context, f *form) bool {
 	if cn.used && !f.has(idempotent) && !cn.alive() {
 		return false
@@ -153,7 +153,7 @@ func (cn *conn) ready(ctx context.Context, f *form) bool {
 		return true
 	}
 	if cn.stop != nil && !cn.stop() {
-		return false // it is closed, or will be
+		return false // it is or will be closed
 	}
 	cn.ctx, cn.stop = ctx, nil
 	if ctx.Done() != nil {
@@ -188,9 +188,9 @@ func (cn *conn) exchange(f *form, into *Result) error {
 	return nil
 }
 
-// write sends the request. A large body continues in the background, because the target may
-// read it only while its answer is read. wait then ends the write and tells whether all was
-// sent.
+// write sends the request. A large body continues in the background, because the target may read it
+// only while its answer is read. In this case, wait ends the write and reports whether everything
+// was sent.
 func (cn *conn) write() (wait func() bool, err error) {
 	f := cn.f
 	cn.out = cn.head(cn.out[:0])
@@ -218,7 +218,7 @@ func (cn *conn) write() (wait func() bool, err error) {
 		select {
 		case err := <-sent:
 			return err == nil
-		case <-grace.C: // the answer is complete, so the target does not want the rest
+		case <-grace.C: // the answer is complete, so the target does not need the rest
 			_ = cn.Conn.Close()
 			<-sent
 			return false
@@ -250,7 +250,7 @@ func (cn *conn) upload() error {
 }
 
 const (
-	// uploadSize is how much of a large body is written at once.
+	// uploadSize is the size of one write of a large body.
 	uploadSize = 256 << 10
 	// uploadGrace is how long the rest of a body may take after the answer is complete.
 	uploadGrace = 50 * time.Millisecond
@@ -270,7 +270,7 @@ func (cn *conn) head(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// put is a value for a place of the head.
+// put is a value to write at a place of the head.
 type put struct {
 	place
 	value string
@@ -302,8 +302,8 @@ func (cn *conn) framed(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// invited waits until the target asks for the body, or has been silent for the patience. It
-// tells whether the target sends a final answer instead, which is not read yet.
+// invited waits until the target asks for the body, or until patience has passed. answered means
+// that the target sent a final answer instead, which has not been read yet.
 func (cn *conn) invited() (answered bool, err error) {
 	_ = cn.SetReadDeadline(time.Now().Add(min(patience, cn.c.o.Timeout)))
 	head, err := cn.peekHead()
@@ -336,8 +336,8 @@ func (cn *conn) fill() error {
 	return err
 }
 
-// receive reads some bytes. Bytes that came before are progress, so each read may take the whole
-// timeout, and as long as the recorded answer paused besides.
+// receive reads some bytes. Each read may take the whole timeout, because earlier bytes were
+// progress, and also as long as the recorded answer paused.
 func (cn *conn) receive(p []byte) (int, error) {
 	if cn.reads++; cn.reads > 1 && cn.watch == nil {
 		_ = cn.SetReadDeadline(cn.within(cn.c.o.Timeout + cn.f.silence))
@@ -355,7 +355,7 @@ func (cn *conn) receive(p []byte) (int, error) {
 	}
 }
 
-// within returns the deadline in d, but not after the end of the request.
+// within returns the time in d, or the request's deadline if that is earlier.
 func (cn *conn) within(d time.Duration) time.Time {
 	if t := time.Now().Add(d); t.Before(cn.end) {
 		return t

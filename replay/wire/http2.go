@@ -48,13 +48,14 @@ func (c *Client) transport() *http2.Transport {
 	}
 }
 
-// connSet has the connections of HTTP/2, to close all of them. The transport closes only idle
-// ones, and considers one busy while it waits for the target to confirm the end of a stream.
+// connSet has the HTTP/2 connections, so that all of them can be closed. The transport closes only
+// idle ones, and a connection is busy while the transport waits for the target to confirm the end
+// of a stream.
 type connSet struct {
 	mu  sync.Mutex
 	all map[*member]bool
 	// known is nil if the target agreed to HTTP/2. Otherwise it is closed when the target has
-	// answered, or closed the connection. refused tells that the answer was not HTTP/2.
+	// answered, or has closed the connection. refused then means that the answer was not HTTP/2.
 	known   chan struct{}
 	once    sync.Once
 	refused atomic.Bool
@@ -64,7 +65,7 @@ type connSet struct {
 // that the target does not speak HTTP/2.
 func (s *connSet) cause(ctx context.Context, err error) error {
 	var known *Error
-	if s.known == nil || errors.As(err, &known) { // such as that there is no connection
+	if s.known == nil || errors.As(err, &known) { // for example, there is no connection
 		return err
 	}
 	select {
@@ -87,8 +88,8 @@ func (s *connSet) know(refused bool) {
 type member struct {
 	net.Conn
 	of *connSet
-	// read counts the first bytes of a target that has not agreed to HTTP/2, up to the byte
-	// that tells whether the target speaks it; -1 if it does.
+	// read counts the first bytes of a target that has not agreed to HTTP/2, up to the byte that
+	// shows whether the target speaks it; -1 if it does.
 	read int
 }
 
@@ -147,7 +148,7 @@ func (s *connSet) close() {
 	}
 }
 
-// errHTTP1 says that the target speaks only HTTP/1.
+// errHTTP1 means that the target speaks only HTTP/1.
 var errHTTP1 = fail(Protocol, "the target does not speak HTTP/2: it did not agree to h2 in the TLS handshake, or answers without TLS in HTTP/1")
 
 // stream sends a request over HTTP/2.
@@ -216,7 +217,7 @@ func (c *Client) receive(resp *http.Response, f *form, into *Result, w *watch) e
 
 // request returns the transport's form of a request.
 func (c *Client) request(ctx context.Context, f *form) *http.Request {
-	head := string(f.head) // one copy, of which names and values are parts
+	head := string(f.head) // one copy, which contains all names and values
 	line, fields, _ := strings.Cut(head, "\r\n")
 	method, target, _ := strings.Cut(line, " ")
 	target = target[:strings.LastIndexByte(target, ' ')]
@@ -229,14 +230,14 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 	if f.host.n > 0 && !c.o.RewriteHost {
 		req.Host = head[f.host.at:f.host.end()]
 	}
-	if f.authority.n > 0 { // HTTP/2 has only the path
+	if f.authority.n > 0 { // HTTP/2 has only the path here
 		target = target[f.authority.end()-len(method)-1:]
 		if !strings.HasPrefix(target, "/") {
 			target = "/" + target
 		}
 	}
 	req.URL.Opaque = target
-	if strings.HasPrefix(target, "//") { // otherwise it would count as a host
+	if strings.HasPrefix(target, "//") { // otherwise the path would be read as a host
 		req.URL.Opaque = "//" + req.Host + target
 	}
 	req.Header = headerOf(fields)
@@ -252,7 +253,7 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 		delete(req.Header, "Te")
 	}
 	if _, ok := req.Header["User-Agent"]; !ok {
-		req.Header["User-Agent"] = nil // or the transport would add one
+		req.Header["User-Agent"] = nil // otherwise the transport would add one
 	}
 	if c.run != nil {
 		req.Header[contract.HeaderReplay] = c.run
@@ -283,8 +284,8 @@ func headerOf(text string) http.Header {
 	return h
 }
 
-// head notes the head of an answer over HTTP/2. Fields are sorted by name, because the
-// transport does not keep the order of different names.
+// head records the head of an HTTP/2 answer. Fields are sorted by name, because the transport does
+// not keep the order of different names.
 func (r *Result) head(resp *http.Response) error {
 	r.FirstByte = time.Now()
 	res := &r.http.Res
@@ -294,7 +295,7 @@ func (r *Result) head(resp *http.Response) error {
 	return r.header(resp.Header)
 }
 
-// tail notes the trailers.
+// tail records the trailers.
 func (r *Result) tail(resp *http.Response) error {
 	first := len(r.http.Res.Headers)
 	if err := r.header(resp.Trailer); err != nil {
@@ -328,12 +329,12 @@ type watch struct {
 	cancel         context.CancelCauseFunc
 	timer          *time.Timer
 	limit, silence time.Duration
-	last           time.Time    // when the request must be over
-	giveUp         *time.Timer  // ends it when the recorded client gave up; may be nil
-	due            atomic.Int64 // no progress is expected before; in nanoseconds of Unix time
+	last           time.Time    // the deadline of the request
+	giveUp         *time.Timer  // ends the request when the recorded client gave up; may be nil
+	due            atomic.Int64 // no progress is expected before this time, in nanoseconds of Unix time
 }
 
-// watch begins to watch a request.
+// watch starts to watch a request.
 func (c *Client) watch(ctx context.Context, f *form) *watch {
 	w := &watch{parent: ctx, limit: c.o.Timeout, silence: f.silence, last: c.end(f)}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
@@ -368,7 +369,7 @@ func (w *watch) end() {
 	w.cancel(nil)
 }
 
-// cause returns why a request failed, for an error of the transport.
+// cause returns why a request failed, given an error of the transport.
 func (w *watch) cause(err error) error {
 	var (
 		known  *Error
@@ -388,8 +389,8 @@ func (w *watch) cause(err error) error {
 	return err
 }
 
-// upload is the body of a request. The transport may read it for a while after the answer
-// has ended.
+// upload is the body of a request. The transport may still read it for a while after the answer has
+// ended.
 type upload struct {
 	mu    sync.Mutex
 	rest  []byte
@@ -411,7 +412,7 @@ func (u *upload) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (u *upload) Close() error { return nil }
 
-// stop ends the body, because the caller reuses its memory.
+// stop ends the body, because the caller will reuse its memory.
 func (u *upload) stop() {
 	u.mu.Lock()
 	u.rest = nil

@@ -5,20 +5,20 @@ import (
 	"sync"
 )
 
-// pool keeps connections of HTTP/1 for later requests. It returns the last used one first, so
-// that only as many stay in use as are needed.
+// pool keeps HTTP/1 connections for later requests. It returns the connection that was used last,
+// so that only as many stay in use as are needed.
 type pool struct {
 	mu      sync.Mutex
 	max     int
-	open    int // idle and busy ones
+	open    int // number of idle and busy connections
 	idle    []*conn
-	waiting []chan *conn // get the next connections; nil is the permission to open one
+	waiting []chan *conn // each gets the next connection, or nil: the permission to open one
 	closed  bool
 }
 
-// get returns an idle connection, or nil. After nil the caller opens a connection, and calls done
-// when that is closed. get waits while max connections are open. With fresh it returns nil even
-// if one is idle.
+// get returns an idle connection, or nil. After nil, the caller opens a connection, and calls done
+// when that is closed. get waits while max connections are open. With fresh, it returns nil even if
+// a connection is idle.
 func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
@@ -28,7 +28,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 		p.mu.Unlock()
 		if fresh {
 			c.close()
-			return nil, nil // the new one replaces it
+			return nil, nil // the new connection replaces it
 		}
 		return c, nil
 	}
@@ -49,7 +49,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 	}
 }
 
-// leave stops waiting. A connection that came meanwhile goes to the next waiter.
+// leave stops waiting. If a connection came meanwhile, it goes to the next waiter.
 func (p *pool) leave(turn chan *conn) {
 	p.mu.Lock()
 	for i, t := range p.waiting {
@@ -67,7 +67,7 @@ func (p *pool) leave(turn chan *conn) {
 	}
 }
 
-// put returns a connection that can be reused.
+// put takes back a connection that can be reused.
 func (p *pool) put(c *conn) {
 	p.mu.Lock()
 	switch {
@@ -84,7 +84,7 @@ func (p *pool) put(c *conn) {
 	p.mu.Unlock()
 }
 
-// done notes that a connection is closed.
+// done records that a connection is closed.
 func (p *pool) done() {
 	p.mu.Lock()
 	if len(p.waiting) > 0 {

@@ -11,21 +11,21 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Result is the result of a request. The zero value is ready. Reuse it for the next request,
-// which then allocates no memory. After [Client.Send] returned, it belongs to the caller until
-// the next Send.
+// Result is the result of a request. The zero value is ready to use. A Result can be reused for the
+// next request, which then allocates no memory. After [Client.Send] returns, the Result belongs to
+// the caller until the next Send.
 type Result struct {
-	// Sent is when a connection got the request, or when opening one for it began: the time
-	// after it is the target's. FirstByte is when the first byte of the final answer came, zero
-	// if none did. Done is when the request was over.
+	// Sent is when a connection got the request, or when a new connection was begun for it; the
+	// time after that is the target's. FirstByte is when the first byte of the final answer came;
+	// zero if none did. Done is when the request was over.
 	Sent, FirstByte, Done time.Time
-	// Live is the live exchange. HTTP.Res is the answer, with its trailers after its fields.
-	// GRPC or WebSocket has the messages of the server. Of the request it has the recorded
-	// method, target, version and host. Its tags say what was cut, which fields came after the
-	// body, and when the body paused.
+	// Live is the live exchange. HTTP.Res is the answer, with its trailers after its fields. GRPC
+	// or WebSocket has the server's messages. The request has only the recorded method, target,
+	// version and host. The tags say what was cut, which fields came after the body, and when the
+	// body paused.
 	Live recording.Exchange
-	// BytesOut and BytesIn count bytes of bodies and messages, kept or not, without heads and
-	// framing.
+	// BytesOut and BytesIn count the bytes of bodies and messages, whether or not they were kept.
+	// They do not count heads and framing.
 	BytesOut, BytesIn int64
 	// Fail is the class of the error that Send returned.
 	Fail Failure
@@ -34,16 +34,16 @@ type Result struct {
 	http  recording.HTTP
 	talk  recording.Conversation
 	body  []byte // of the answer, or the server's messages one after the other
-	pace  []byte // text of the tag
+	pace  []byte // text of the tag for pauses
 	marks int
 	moved time.Time // when the last part of the body came
-	ends  []int     // of messages in body
-	over  bool      // the body was larger than what is kept
+	ends  []int     // ends of the messages in body
+	over  bool      // the body was larger than the part that is kept
 	http2 bool
 	names []string
 }
 
-// reset empties the result and keeps its memory.
+// reset empties the result, but keeps its memory.
 func (r *Result) reset() {
 	clear(r.http.Res.Headers)
 	clear(r.talk.Messages)
@@ -101,7 +101,7 @@ func (r *Result) finish(ctx context.Context, err error) error {
 	if len(r.pace) > 0 && r.talk.Part == 0 {
 		e.Tags.Set(recording.TagPace, string(r.pace))
 	}
-	if errors.Is(err, errLeft) { // the recorded client left, too
+	if errors.Is(err, errLeft) { // the recorded client left at this point, too
 		e.Tags.Set(recording.TagIncomplete, recording.CutOff)
 		if r.http2 {
 			e.Tags.Set(recording.TagIncomplete, recording.Reset)
@@ -149,7 +149,7 @@ const (
 	maxMarks = 512
 )
 
-// flows notes when a part of the body came. It is called before BytesIn counts the part.
+// flows records when a part of the body came. It is called before BytesIn counts this part.
 func (r *Result) flows(now time.Time) {
 	last := r.moved
 	if last.IsZero() {
@@ -169,10 +169,10 @@ func (r *Result) flows(now time.Time) {
 // grow makes room for more of the body.
 func (r *Result) grow() { r.body = slices.Grow(r.body, readSize) }
 
-// errLeft ends an answer whose recorded client left before its end.
+// errLeft ends an answer whose recorded client left before the end.
 var errLeft = errors.New("the client has gone")
 
-// enough returns errLeft if as much of the answer came as the recorded client got before it left.
+// enough returns errLeft if the recorded client left after this much of the answer.
 func (r *Result) enough(f *form) error {
 	if f.has(cancels) && f.kind == plain && r.BytesIn >= f.enough && r.http.Res.StatusCode/100 == 2 {
 		r.BytesIn = f.enough
@@ -182,7 +182,7 @@ func (r *Result) enough(f *form) error {
 	return nil
 }
 
-// keep adds a part of a body, as far as max allows.
+// keep adds a part of a body, up to max bytes in total.
 func (r *Result) keep(p []byte, max int64) {
 	r.BytesIn += int64(len(p))
 	if room := max - int64(len(r.body)); int64(len(p)) > room {
@@ -201,8 +201,8 @@ func (r *Result) field(name, value string) error {
 	return nil
 }
 
-// trailers sets the tag for the fields from index first on, which came after the body. Fields
-// that are announced need no tag.
+// trailers sets the tag for the fields from index first on, which came after the body. Announced
+// fields need no tag.
 func (r *Result) trailers(first int) {
 	h := r.http.Res.Headers
 	var names []byte

@@ -76,12 +76,12 @@ func (w *writer) data(p []byte) {
 	w.out = append(binary.AppendUvarint(w.out, uint64(len(p))), p...)
 }
 
-// line is a message of the client, and when to send it.
+// line is a message of the client, with the time to send it.
 type line struct {
 	what byte
 	data []byte
-	// after is the number of the server's messages before it. gap is the recorded time since
-	// the last of them, or since the beginning.
+	// after is the number of server messages before it. gap is the recorded time since the last of
+	// these, or since the beginning.
 	after int
 	gap   time.Duration
 }
@@ -90,21 +90,21 @@ type line struct {
 type script struct {
 	rest   []byte
 	agreed []byte
-	lines  int           // messages of the client that are left
-	heard  int           // messages of the server before the next of them
-	from   time.Duration // when the last of the heard ones came
+	lines  int           // remaining messages of the client
+	heard  int           // messages of the server before the client's next one
+	from   time.Duration // when the last of these came
 	total  int           // messages of the server
 	// last is how long after the last message of the server, or after the beginning, the
 	// conversation ended.
 	last time.Duration
-	// closing is the number of the server's messages before the client's side ended, and gap
-	// the time from the last of them to that end.
+	// closing is the number of server messages before the client's side ended, and gap is the time
+	// from the last of these to that end.
 	closing int
 	gap     time.Duration
 	stays   bool // the client's side was open when the client cancelled the stream
 	closed  bool // the conversation has a close frame
-	pings   int  // the server's, before the next message of the client
-	shutBy  bool // the server sent its close frame before the next message of the client
+	pings   int  // pings of the server before the client's next message
+	shutBy  bool // the server's close frame came before the client's next message
 }
 
 // open begins reading.
@@ -154,7 +154,7 @@ func (s *script) read() line {
 		s.pings++
 	case op == opClose:
 		s.shutBy = true
-	case op < opClose && l.what&more == 0: // a message, or its last fragment
+	case op < opClose && l.what&more == 0: // a message, or the last fragment of one
 		s.heard, s.from = s.heard+1, at
 	}
 	return l

@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// socket holds a conversation over a WebSocket (RFC 6455).
+// socket runs a conversation over a WebSocket (RFC 6455).
 func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // never fails
@@ -40,7 +40,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	t := c.talk(f, into, w)
 	s := &socketConn{talk: t, cn: cn, done: make(chan struct{})}
 	s.inflates = into.http.Res.Headers.Get(extensions) != string(t.agreed)
-	_ = cn.SetDeadline(time.Time{}) // w watches instead
+	_ = cn.SetDeadline(time.Time{}) // w watches the time instead
 	cn.watch = w
 	go s.speak()
 	err = s.listen()
@@ -58,19 +58,19 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 type socketConn struct {
 	*talk
 	cn   *conn
-	done chan struct{} // closed when speak has ended
+	done chan struct{} // closed when speak has returned
 
-	// inflates tells that the target has not agreed to the recorded compression, so that
-	// messages are sent uncompressed. whole has the fragments of the current message.
+	// inflates means that the target has not agreed to the recorded compression, so messages are
+	// sent uncompressed. whole has the fragments of the current message.
 	inflates bool
 	whole    line
 	plain    coding.Messages
 
 	write sync.Mutex // guards the fields below, and writing
 	out   []byte
-	bytes int64 // of payload
+	bytes int64 // bytes of payload
 	shut  bool  // a close frame was sent, or the conversation ends without one
-	why   error // the reason for that; nil if the recorded conversation ended so, too
+	why   error // the reason for that; nil if the recorded conversation ended in the same way
 }
 
 // speak sends the client's frames.
@@ -106,7 +106,7 @@ func (s *socketConn) speak() {
 	if s.closed || !s.wait(s.total, s.last) {
 		return
 	}
-	s.end(nil) // as in the recording
+	s.end(nil) // as the recorded conversation ended
 }
 
 // end closes the connection without a close frame.
@@ -117,7 +117,7 @@ func (s *socketConn) end(why error) {
 	_ = s.cn.Conn.Close()
 }
 
-// inflate adds a frame of a compressed message. For the last frame it returns the whole message,
+// inflate adds a frame of a compressed message. For the last frame, it returns the whole message
 // uncompressed.
 func (s *socketConn) inflate(l line) (line, error) {
 	if l.what&15 != 0 {
@@ -150,7 +150,7 @@ func (s *socketConn) say(l line) error {
 	if l.what&more == 0 {
 		b[0] |= 0x80
 	}
-	if l.what&compressed != 0 && op != 0 { // the first frame has the flag for the whole message
+	if l.what&compressed != 0 && op != 0 { // the flag of the first frame applies to the whole message
 		b[0] |= 0x40
 	}
 	switch n := len(l.data); {
@@ -220,7 +220,7 @@ func (s *socketConn) listen() error {
 		s.heard(m, fin && op < opClose)
 		switch op {
 		case opPing:
-			_ = s.say(line{what: opPong, data: data}) // reading returns the error
+			_ = s.say(line{what: opPong, data: data}) // the next read returns the error
 		case opClose:
 			_ = s.say(line{what: opClose, data: data[:min(2, len(data))]})
 			return nil
@@ -243,8 +243,8 @@ func (s *socketConn) read(p []byte) error {
 	return nil
 }
 
-// lost returns the error of a conversation that ended without a close frame: nil if the recorded
-// one had none either.
+// lost returns the error of a conversation that ended without a close frame. It is nil if the
+// recorded one had none either.
 func (s *socketConn) lost(err error) error {
 	s.write.Lock()
 	defer s.write.Unlock()

@@ -12,15 +12,15 @@ import (
 type talk struct {
 	pace   float64
 	watch  *watch
-	into   *Result // used only by the goroutine that notes the server's messages
+	into   *Result // used only by the goroutine that records the server's messages
 	began  time.Time
 	max    int64
-	cancel bool          // cancel the call where the recorded client did
-	bell   chan struct{} // gets an element when a message came
+	cancel bool          // cancel the call at the point where the recorded client did
+	bell   chan struct{} // gets an element when a message comes
 	over   chan struct{} // closed at the end
 
 	mu     sync.Mutex
-	script // must not be read after ended is set, because the caller reuses its memory
+	script // must not be read after ended is set, because the caller reuses the memory
 	ended  bool
 	times  []time.Duration // when the server's messages came, since began
 }
@@ -37,13 +37,13 @@ func (c *Client) talk(f *form, into *Result, w *watch) *talk {
 	return t
 }
 
-// giveUp cancels the call when the recorded client did.
+// giveUp makes the call end when the recorded client cancelled it.
 func (t *talk) giveUp() {
 	t.watch.giveUp = time.AfterFunc(t.last, func() { t.watch.cancel(errLeft) })
 }
 
-// heard notes a frame or a message of the server. Its data is at the end of the body. counts tells
-// that it is a message, or the last frame of one.
+// heard records a frame or a message of the server. Its data is at the end of the body. counts
+// means that it is a message, or the last frame of one.
 func (t *talk) heard(m recording.Message, counts bool) {
 	r := t.into
 	at := time.Since(t.began)
@@ -68,8 +68,8 @@ func (t *talk) heard(m recording.Message, counts bool) {
 	}
 }
 
-// wait waits until after messages of the server came, and then for the gap at the pace of the
-// replay. It returns false if the conversation ends before.
+// wait waits until the server has sent after messages, and then for the gap at the pace of the
+// replay. It returns false if the conversation ends earlier.
 func (t *talk) wait(after int, gap time.Duration) bool {
 	for {
 		t.mu.Lock()
@@ -107,7 +107,7 @@ func (t *talk) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / t.pace)
 }
 
-// sleep waits until due. It returns false if the conversation ends before.
+// sleep waits until due. It returns false if the conversation ends earlier.
 func (t *talk) sleep(due time.Time) bool {
 	if d := time.Until(due); t.pace > 0 && d > 0 {
 		t.watch.until(due)
@@ -127,7 +127,7 @@ func (t *talk) sleep(due time.Time) bool {
 	}
 }
 
-// stop ends the conversation. Afterwards nobody reads the script.
+// stop ends the conversation. Nothing reads the script afterwards.
 func (t *talk) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
