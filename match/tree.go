@@ -270,7 +270,7 @@ type stepKey struct {
 
 // members compares named children.
 func (c *comparison) members(axis canon.Axis, recorded, live *node) {
-	if !bytes.Equal(recorded.value, live.value) { // an XML element's text, which may have attributes
+	if !bytes.Equal(recorded.value, live.value) { // the text of an XML element with attributes
 		c.add(ValueChanged, &node{kind: recorded.kind, value: recorded.value}, &node{kind: live.kind, value: live.value})
 	}
 	by := make(map[stepKey]*node, len(live.children))

@@ -475,8 +475,7 @@ func differs(recorded, live []byte) string {
 	return fmt.Sprintf(": it has %d bytes, and %d were recorded", len(live), len(recorded))
 }
 
-// record keeps the messages of the conversation for its record, with the recorded conversation that
-// it followed.
+// record notes the messages of the conversation, and the recorded conversation that it followed.
 func (d *dialogue) record(said []recording.Message) {
 	d.out.said = conversation(said)
 	if d.chosen != nil {

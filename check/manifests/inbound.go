@@ -11,7 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// reason is a row of a table: what a port's reason for being captured or not means to a check.
+// reason says which finding a check makes of a port. A table has a row for each reason that a render
+// gives for capturing a port or not.
 type reason struct {
 	state check.State
 	// found completes the sentence "port 8080 …", fix says what to change.

@@ -11,7 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// about is a row of a table: which finding a check makes of a render's result.
+// about says which finding a check makes of a render's result. The table results has a row for each
+// code.
 type about struct {
 	area  string
 	state check.State
@@ -65,7 +66,7 @@ var said = map[transformer.Code]bool{
 	transformer.CodeReplayEmptied:     true,
 }
 
-// results is that table. An error is a problem, whatever its row has.
+// results is the table. An error is a problem, whatever its row has.
 var results = map[transformer.Code]about{
 	transformer.CodeNotWritten:  {check.Capture, check.Unknown, "mend the errors of the other objects", ""},
 	transformer.CodeIgnored:     {check.Capture, check.LeftOut, "", ""},
