@@ -27,9 +27,9 @@ const (
 	Inbound  = "inbound"  // calls of the workload
 	Outbound = "outbound" // calls that the workload makes
 	TLS      = "tls"      // whether TLS is read
-	Filters  = "filters"  // what is left out, cut or redacted on purpose
+	Filters  = "filters"  // exchanges that are left out, cut or redacted on purpose
 	Sink     = "sink"     // where recordings go
-	Losses   = "losses"   // what was captured and is lost
+	Losses   = "losses"   // traffic that was captured and then lost
 	Mesh     = "mesh"     // what Istio's objects and policies do to captured calls
 	Replay   = "replay"   // replays of the workload
 )
@@ -44,7 +44,7 @@ type Finding struct {
 	Code    string `json:"code,omitempty"` // the reason code of a render, if it has one
 }
 
-// Report is all that a check found.
+// Report has all findings of a check.
 type Report struct {
 	Findings []Finding `json:"findings"`
 }
@@ -93,7 +93,7 @@ func (r Report) ExitCode() int {
 	return Fine
 }
 
-// group is what was found about one subject.
+// group has the findings about one subject.
 type group struct {
 	subject  string
 	findings []Finding

@@ -25,7 +25,7 @@ const (
 	DefaultTempBytes = 2 << 30
 	// DefaultWait is how long an upload waits for its turn.
 	DefaultWait = 5 * time.Second
-	// DefaultDrain is how long uploads that are under way at the end may go on.
+	// DefaultDrain is how long uploads in progress may continue at the end.
 	DefaultDrain = 20 * time.Second
 )
 
@@ -54,7 +54,7 @@ type Options struct {
 	// contract.MaxSegmentBytes. A small upload counts as TempBytes/maxReceived, so at most
 	// maxReceived uploads are received at once.
 	TempBytes int64
-	// Wait is how long an upload waits for its turn before it is refused as busy.
+	// Wait is how long an upload waits for its turn before it is rejected as busy.
 	Wait time.Duration
 	// Drain is how long uploads may go on after the context of Serve has ended.
 	Drain time.Duration

@@ -23,9 +23,9 @@ const (
 	maxBlocks = 128 << 10
 )
 
-// checkFrame accepts exactly one frame of zstd. Some readers stop after the first frame, so a client
-// could hide data behind it. It reads only the frame's structure (RFC 8878, section 3.1.1), and
-// decompresses nothing.
+// checkFrame accepts exactly one zstd frame. Some readers stop after the first frame, so a client
+// could hide data after it. checkFrame reads only the frame's structure (RFC 8878, section 3.1.1),
+// and decompresses nothing.
 func checkFrame(in *bufio.Reader) error {
 	damaged := func(what string) error { return refuse(contract.RefusedSegment, "%s", what) }
 	var head zstd.Header

@@ -67,8 +67,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// label returns the label of a namespace, of which there are maxNamespaces at most. Only
-// namespaces with a valid token come here, so clients can't make them up.
+// label returns the label of a namespace. There are at most maxNamespaces labels. Only namespaces
+// with a valid token get one, so clients can't make them up.
 func (m *metrics) label(namespace string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -27,7 +27,7 @@ const readWithin = time.Minute
 //	GET /v1/objects/?prefix=PREFIX     the objects whose keys begin with it, as [contract.Entry]
 //	GET /v1/folders/?prefix=PREFIX     the folders, as [contract.Entry]
 //
-// With &after=NAME, a list begins behind that name, so that a reader can resume after its connection
+// With &after=NAME, a list begins after that name, so that a reader can resume when its connection
 // broke.
 //
 // There is no authentication. So it answers only requests for loopback hosts, and rejects those of

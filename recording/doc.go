@@ -1,6 +1,6 @@
-// Package recording defines the exchange: one request with its answer, one
-// WebSocket or gRPC conversation, one stretch of a TCP stream. It holds the format
-// of exchanges on disk. Its folders do the rest:
+// Package recording defines the exchange: one request with its answer, one WebSocket or gRPC
+// conversation, or one part of a TCP stream. It has the format of exchanges on disk. Its folders do
+// the rest:
 //
 //	decoder ──*Exchange──▶ redact ──▶ spool ─────────────────────▶ directory
 //	           borrowed    secrets    queue: bounded, never waits   cluster=…/namespace=…/

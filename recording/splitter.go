@@ -133,7 +133,7 @@ func (s *splitter) inObject() bool {
 	return s.nested[at/8]&(1<<(at%8)) != 0
 }
 
-// wrong says what is wrong with the byte at which scan stopped.
+// wrong describes what is wrong with the byte at which scan stopped.
 func (s *splitter) wrong(c byte) string {
 	if s.depth == maxDepth && (c == '{' || c == '[') {
 		return fmt.Sprintf("nested more than %d deep", maxDepth)

@@ -228,7 +228,7 @@ func (b *batch) write(ctx context.Context, f *os.File) ([]byte, error) {
 	return w.sum.Sum(nil), err
 }
 
-// blocks writes records in blocks, each behind a line with their sources.
+// blocks writes records in blocks, and before each block a line with the sources of its records.
 type blocks struct {
 	part recording.Partition
 	out  io.Writer

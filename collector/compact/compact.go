@@ -30,8 +30,8 @@
 //     the new one, which gives the source of each record.
 //   - Large segments are never sources themselves, so a listed segment stays listed.
 //
-// All counters are kept, behind the exchanges: the last ones of a process count the exchanges that
-// it left out, and the others show which of its segments exist.
+// All counters are kept, after the exchanges. The last counters of a process count the exchanges
+// that it left out, and the others show which of its segments exist.
 //
 // It imports recording with read and store, internal/scratch, and the standard library with
 // klauspost/compress and x/sync.

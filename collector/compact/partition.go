@@ -109,7 +109,7 @@ func (c *compactor) look(ctx context.Context, p recording.Partition, all []store
 		}
 		delete(known, o.Key)
 	}
-	if len(known) > 0 { // the listed segments that were removed by age
+	if len(known) > 0 { // a large segment was removed by age after it was listed
 		return nil, nil, 0, errBusy
 	}
 	made := map[string]bool{} // large segments, which are never sources

@@ -5,11 +5,11 @@
 //	                                                │ NewState, one for each copy
 //	live answers ──Answered──▶ State ──Apply──▶ requests with live values
 //
-// An edge leads from the place of a response that issued a value to the place of a request
-// that has the value as a whole: as it is, behind a scheme such as Bearer, in base64, or in
-// another of the forms of forms.go. Cookies are carried by name, validators such as ETag by
-// their object, and short ids such as the 7 of `/orders/7` by the kind of thing that they
-// name. Any other value must look generated; see worth.go.
+// An edge leads from a place in a response that issued a value to a place in a request that has the
+// whole value: as it is, after a scheme such as Bearer, in base64, or in another of the forms of
+// forms.go. Cookies are carried by name, validators such as ETag by their object, and short ids
+// such as the 7 of `/orders/7` by the kind of thing that they identify. Any other value must look
+// generated; see worth.go.
 //
 // It promises:
 //

@@ -170,7 +170,7 @@ func (f *Finder) things() []string {
 		case wrappers[word]:
 		case collections[word]:
 			words = append(words, word)
-		case words != nil: // the name of a collection, in which these are items
+		case words != nil: // the items of a thing are other things
 			return words
 		default:
 			return []string{word}

@@ -226,7 +226,7 @@ var idWords = map[string]bool{"id": true, "ids": true, "uid": true, "uuid": true
 var wrappers = map[string]bool{"data": true, "attribute": true, "body": true, "content": true, "edge": true, "embedded": true, "input": true, "node": true, "object": true,
 	"page": true, "param": true, "payload": true, "resource": true, "response": true, "result": true, "value": true, "variable": true}
 
-// collections are names of lists. The path may say what the list contains.
+// collections are general names for the content of a list. The path may name the kind of thing.
 var collections = map[string]bool{"element": true, "entry": true, "hit": true, "item": true, "list": true, "match": true, "member": true, "record": true, "row": true}
 
 // accounts are names for the data of the user who sends the request.

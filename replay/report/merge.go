@@ -167,7 +167,8 @@ func (e Edge) key() string { return key(e.From.key(), e.To.key(), e.Encoding) }
 func (e *Edge) add(o Edge) {
 	e.Fired += o.Fired
 	e.Unfired += o.Unfired
-	// "the answer that issues it …" goes before "its request was not sent", as in a single run.
+	// The text "the answer that issues it …" takes precedence over "its request was not sent", as
+	// in a single run.
 	e.Reason = max(e.Reason, o.Reason)
 }
 

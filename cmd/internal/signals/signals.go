@@ -10,9 +10,9 @@
 // A second SIGTERM does not cut a drain short, because a kubelet that restarts
 // sends one. A person who presses Ctrl-C twice does not want to wait.
 //
-// A command ends by the signal itself, so that a shell sees 130 or 143 and knows
-// that its own loop was interrupted, too. Where the signal does not end it, as in
-// a container's first process, it exits with that code.
+// A command ends by the signal itself, so that a shell sees 130 or 143 and knows that its own loop
+// was interrupted, too. If the signal does not end the command, as in the first process of a
+// container, it exits with that code.
 //
 // The package imports the standard library alone. Apart from main, only this package exits the
 // process.

@@ -1,5 +1,5 @@
-// Package storetest holds every [store.Store] to what the interface promises. A store's
-// tests call [Main] from TestMain and [Run] from a test:
+// Package storetest tests that a [store.Store] keeps the promises of the interface. A store's tests
+// call [Main] from TestMain and [Run] from a test:
 //
 //	func TestMain(m *testing.M) { storetest.Main(m, open) }
 //
@@ -610,7 +610,7 @@ func brokenBody(t *testing.T, s store.Store, _ Suite) {
 	put(t, s, "a/b", "x")
 }
 
-// Put and Delete in the same folder, which comes and goes with its objects.
+// comeAndGo runs Put and Delete in one folder, which appears and vanishes with its objects.
 func comeAndGo(t *testing.T, s store.Store, _ Suite) {
 	var wg sync.WaitGroup
 	for worker := range 4 {
