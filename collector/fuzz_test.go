@@ -76,7 +76,7 @@ func fuzzKey() recording.SegmentKey {
 	return recording.SegmentKey{Partition: recording.Partition{Cluster: "c1", Namespace: "shop", Workload: "cart", Hour: hour}, Began: hour, Pod: "cart-0"}
 }
 
-// What is taken, every reader can read, and no way to read JSON finds another namespace in it.
+// Every reader can read an accepted segment, and no JSON parser finds another namespace in it.
 func FuzzRecords(f *testing.F) {
 	e := recording.Exchange{MsgType: recording.MsgType, Cluster: "c1", Namespace: "shop", Service: "cart", Direction: recording.In, HTTP: &recording.HTTP{}, NetInfo: &recording.NetInfo{}}
 	record := string(e.AppendJSON(nil)) + "\n"

@@ -40,8 +40,8 @@ func TestParseProblem(t *testing.T) {
 	}
 }
 
-// What is wrong with the request, such as a sink with a path, says nothing of the segment: it
-// is sent again once that is mended.
+// A refusal of the request itself, such as for a sink with a path, says nothing about the segment:
+// the sidecar sends it again once the request is right.
 func TestAWrongSinkSetsNothingAside(t *testing.T) {
 	for _, code := range []string{contract.RefusedMethod, contract.RefusedUnsupported, contract.RefusedLength} {
 		if row, ok := contract.RefusalOf(code); !ok || row.Fate != contract.Kept {

@@ -139,7 +139,8 @@ func TestScriptLeavesOut(t *testing.T) {
 	}
 }
 
-// What belongs to a connection stays there: the fields that Connection names, too.
+// Targets leave out the headers that belong to a connection, and those that the field Connection
+// names.
 func TestTargetsLeaveOutTheConnection(t *testing.T) {
 	var headers recording.Headers
 	for _, name := range []string{"Connection", "X-Hop", "Keep-Alive", "Te", "X-A"} {

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// What a rendered pod shows to those who look at it from outside. They are
-// spelled out here, and not taken from the code, since others rely on them.
+// A rendered pod shows these names and ports to observers outside it. They are spelled out here,
+// and not taken from the code, since others rely on them.
 const (
 	container     = "tapedeck-proxy"
 	injectedLabel = "sidecar.speedscale.com/injected"

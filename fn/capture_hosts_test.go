@@ -208,8 +208,8 @@ stringData: {KEY: "hunter2.example.com:443"}
 	}
 }
 
-// What a variable refers to and the input lacks is named: the object, or the key that it
-// does not have.
+// A result names the object that a variable refers to and the input lacks, or the key that the
+// object doesn't have.
 func TestMissingObjectsAndKeysAreNamed(t *testing.T) {
 	_, results := render(t, shop+`        - {name: A_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}
         - {name: B_URL, valueFrom: {configMapKeyRef: {name: c, key: url, optional: true}}}

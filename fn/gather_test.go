@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// What holds for many workloads is said once, with a count and the first names; in
-// a ResourceList, too.
+// A result that holds for many workloads appears once, with a count and the first names. That is
+// so in a ResourceList, too.
 func TestWhatHoldsForManyIsSaidOnce(t *testing.T) {
 	var docs, items strings.Builder
 	for i := range 5 {
@@ -71,8 +71,8 @@ spec:
 	}
 }
 
-// What the surroundings do to many workloads is said once, too, and so is what many
-// lack.
+// A result about the surroundings of many workloads appears once, too, and so does one about
+// something that many lack.
 func TestSurroundingsOfManyAreSaidOnce(t *testing.T) {
 	input := `apiVersion: v1
 kind: LimitRange

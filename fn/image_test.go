@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// What is rendered for an image of the first contract version is what that image
-// has: the whole program alone, and the variables of that time.
+// A render for an image of the first contract version uses only what that image has: one program,
+// and the variables of that version.
 func TestAnOldImageGetsWhatItUnderstands(t *testing.T) {
 	for _, sidecar := range []string{"native", "classic"} {
 		cfg := transformer.DefaultConfig()

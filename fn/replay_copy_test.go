@@ -238,7 +238,8 @@ spec:
 	}
 }
 
-// What stands around a workload is edited for a replay in place, and taken back with it.
+// A replay in place edits the policies around its workload in place, and its undo takes these
+// edits back.
 func TestWhatStandsAroundAReplayInPlaceIsTakenBack(t *testing.T) {
 	const (
 		sidecar = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: shop, namespace: store}\nspec:\n  workloadSelector: {labels: {app: shop}}\n  egress:\n  - hosts:\n    - istio-system/*\n"

@@ -242,7 +242,7 @@ func TestTheCollectorsNameNeedsDNS(t *testing.T) {
 	}
 }
 
-// What holds for many workloads is said once.
+// A result that holds for many workloads appears once.
 func TestPoliciesForTheCollectorAreSaidOnce(t *testing.T) {
 	deny := "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: shop}\nspec: {podSelector: {}, egress: [{ports: [{port: 53}]}]}\n"
 	input := forwarding("", "", "")

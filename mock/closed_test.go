@@ -28,7 +28,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// What can connect to another host, or look up its name, is in one package.
+// Only one package can connect to another host, or look up its name.
 func TestOnlyPassthroughDials(t *testing.T) {
 	dialers := map[string][]string{
 		"net":                        {"Dial", "DialTimeout", "DialTCP", "DialIP", "DialUDP", "DialUnix", "Dialer", "DefaultResolver", "Resolver", "LookupHost", "LookupIP", "LookupAddr", "LookupCNAME", "LookupPort", "LookupSRV", "LookupTXT", "LookupMX", "LookupNS", "ResolveTCPAddr", "ResolveIPAddr", "ResolveUDPAddr"},

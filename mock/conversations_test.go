@@ -143,7 +143,7 @@ func TestWebSocketThatSaysSomethingElse(t *testing.T) {
 		}
 	})
 	m := start(t, exchanges)
-	// Which of the two it is follows from what the client says.
+	// The client's messages decide which of the two conversations the mock plays.
 	for _, say := range []string{"two", "one"} {
 		if got, err := talk(&m.world, server, "a", false, say, say); err != nil || got[3] != "you say, you say: "+say {
 			t.Errorf("%s: %q, %v", say, got, err)

@@ -145,8 +145,8 @@ func TestNamesThatLeadToLoopback(t *testing.T) {
 	}
 }
 
-// What a metadata server says is relayed, and no byte of it reaches the tap, by
-// whatever way and name. Inbound, the same Host is like any other.
+// The answer of a metadata server is relayed, and no byte of it reaches the tap, whichever entry
+// and name the client uses. Inbound, the same Host is like any other.
 func TestMetadataServersAreNotRecorded(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the secret") }))
 	defer srv.Close()

@@ -74,8 +74,8 @@ func TestWhatFollowsADrainFitsIntoTheGracePeriod(t *testing.T) {
 	}
 }
 
-// What a drain doesn't know to be idle it lets go on: a client that has asked for
-// something of which the server hasn't heard yet, and protocols that nobody knows.
+// A drain closes only connections that it knows to be idle. It leaves open a tunnel whose request
+// the server hasn't seen yet, and a connection whose protocol is unknown.
 func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
 	app := serveTCP(t, echo)
 	reached := make(chan struct{})

@@ -294,8 +294,8 @@ func TestACapturedHostLeadsToNoLoop(t *testing.T) {
 	}
 }
 
-// Who asks for no proxy gets none: without Tapedeck the connection would go straight to
-// the host, whatever the variables of proxies say.
+// A client that uses no proxy reaches a captured host without one: without Tapedeck, the
+// connection would go straight to the host, whatever the proxy variables say.
 func TestACapturedHostIsReachedWithoutAProxy(t *testing.T) {
 	var asked atomic.Int64
 	corporate := serveTCP(t, func(*net.TCPConn) { asked.Add(1) })

@@ -114,7 +114,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-// Who waits for memory is not waited for at the end.
+// A shutdown does not wait for a connection that waits for memory.
 func TestAHeldHalfStops(t *testing.T) {
 	var n atomic.Int32
 	n.Store(int32(HoldAll))

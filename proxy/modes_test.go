@@ -170,8 +170,8 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// What can't be parsed may hold a secret anywhere, so neither the log nor the
-// list of connections quotes it.
+// A message that can't be parsed may hold a secret anywhere, so neither the log nor the list of
+// connections quotes it.
 func TestWhatIsRefusedIsNotQuoted(t *testing.T) {
 	malformed := serveTCP(t, func(c *net.TCPConn) {
 		c.Read(make([]byte, 1<<10))

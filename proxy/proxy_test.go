@@ -92,8 +92,8 @@ var entries = map[string]func(t testing.TB, s *sidecar, target string) *net.TCPC
 	},
 }
 
-// What two ends say to each other, at once and in chunks of every size, arrives
-// byte for byte, at the other end and at the tap.
+// Bytes that two ends send each other, at once and in chunks of every size, arrive unchanged at
+// the other end and at the tap.
 func TestEveryByteBothWays(t *testing.T) {
 	const size = 1 << 20
 	random := func(seed uint64) []byte {

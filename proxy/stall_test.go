@@ -52,8 +52,8 @@ func TestAStalledClientIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// Who asks the admin server and does not read the answer is hung up on; others are
-// answered meanwhile.
+// The admin server hangs up on a client that does not read its answer. It answers others
+// meanwhile.
 func TestAStalledScraperIsHungUpOn(t *testing.T) {
 	s := run(t, nil, func(c *Config) { c.Reverse, c.adminPatience = false, 200*time.Millisecond })
 	now := time.Now()

@@ -237,8 +237,8 @@ func TestWithoutACA(t *testing.T) {
 	}
 }
 
-// What a Secret is to bring may be missing: the log says by which variable, and
-// the sidecar serves all the same.
+// The sidecar starts although a file from a Secret is missing. The log names the variable of the
+// file.
 func TestMissingFilesAreNoReasonNotToStart(t *testing.T) {
 	dir, _ := caDir(t)
 	nowhere := &KeyFiles{"nowhere.crt", "nowhere.key"}
@@ -294,7 +294,7 @@ func TestFurtherRootsMayComeLate(t *testing.T) {
 	})
 }
 
-// What is not TLS passes an intercepting proxy, whoever speaks first.
+// An intercepting proxy passes on anything that is not TLS, whichever side speaks first.
 func TestInterceptionLeavesTheRestAlone(t *testing.T) {
 	app := serveTCP(t, func(c *net.TCPConn) {
 		io.WriteString(c, "220 ready\r\n")

@@ -123,8 +123,8 @@ func (s *sidecar) outcomes() (all []string) {
 	return all
 }
 
-// What an application demands of TLS it gets from its clients, although the
-// sidecar ends TLS in front of it: where that can't be, TLS passes untouched.
+// An application gets the TLS that it demands from its clients, although the sidecar terminates
+// TLS in front of it. Where that is impossible, the sidecar passes TLS untouched.
 func TestTLSInDoesNotBreakAnOpenSSLApplication(t *testing.T) {
 	k := newPKI(t)
 	two := leafFiles(t, k.ca, "two.svc")

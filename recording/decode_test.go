@@ -260,7 +260,8 @@ func TestCommonPrefix(t *testing.T) {
 	}
 }
 
-// What is not exactly what Encoder writes is left to encoding/json, or read the same.
+// Decode reads the same as encoding/json, or leaves the text to it if Encoder would have written
+// it otherwise.
 func TestDecodeIsThatOfEncodingJSON(t *testing.T) {
 	for _, text := range variants() {
 		sameDecoded(t, "variant", []byte(text), false)
@@ -317,7 +318,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) { sameDecoded(t, "text", text, false) })
 }
 
-// What was decoded doesn't change when its text, or what was decoded before, does.
+// A decoded exchange doesn't change when its text or an earlier exchange changes.
 func TestDecodedExchangesAreIndependent(t *testing.T) {
 	var d Decoder
 	text := full().AppendJSON(nil)
@@ -344,7 +345,7 @@ func TestDecodedExchangesAreIndependent(t *testing.T) {
 	}
 }
 
-// What other tools write and Exchange has no field for is kept, or its loss is named.
+// Decode keeps members that other tools write and Exchange has no field for, or names their loss.
 func TestForeignMembers(t *testing.T) {
 	const text = `{"postgres":{ "request" : {"ssl":{}}, "n":[1, 2] },"msgType":"rrpair","ts":"2025-12-15T21:09:50+01:00","duration":null,
 		"dlpModified":false,"http":{"req":{"queryParams":{"a":["1"]},"body":"hello","bodyBase64":"aGVsbG8=","url":"/"},"res":{"body":"text \u00e9"},"more":1},

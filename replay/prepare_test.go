@@ -12,8 +12,9 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// What two answers to the same request have otherwise is noise if nothing was written between
-// them, or if they were under way at the same time: then their order explains nothing.
+// A difference between two answers to the same request is noise if nothing was written between
+// them. It is noise, too, if both were under way at the same time: then their order explains
+// nothing.
 func TestRepeatsShowWhatVaries(t *testing.T) {
 	const ms = time.Millisecond
 	read := func(at, took time.Duration, load int) call {

@@ -37,8 +37,7 @@ func noise(seed, size int) string {
 
 const requests = 400
 
-// What goes through the proxy is found in the directory, with the pod's name on
-// it.
+// A request through the proxy is recorded in the directory, with the pod's name.
 func TestRequestsAreRecorded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
 	cfg := config(t)
@@ -341,8 +340,8 @@ func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
 	}
 }
 
-// What follows on the connection of a crashed decoder passes too. How many
-// exchanges that is nobody knows any more: it is counted in bytes, each one.
+// Bytes that follow on the connection of a crashed decoder pass, too. Nobody knows how many
+// exchanges they hold, so the sidecar counts each byte.
 func TestWhatFollowsACrashIsCountedInBytes(t *testing.T) {
 	dir := t.TempDir()
 	s := runWithBug(t, dir)

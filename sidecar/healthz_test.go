@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// Who waits for a URL is told yes once it answers with 200, and otherwise what it
-// answered last.
+// A wait for a URL succeeds once it answers with 200. Otherwise the error has the last answer.
 func TestWaitForAURL(t *testing.T) {
 	var asked atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -128,7 +128,7 @@ func TestTheLogIsBounded(t *testing.T) {
 	}
 }
 
-// What is logged last is written before the process ends.
+// The last lines are written before the process ends.
 func TestTheEndOfTheLogIsWritten(t *testing.T) {
 	out := &logs{}
 	q := newLogQueue(out)

@@ -17,8 +17,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// A connection that lost bytes in a burst is recorded again, as soon as it is calm.
-// What is not known then is not written either.
+// A connection that lost bytes in a burst is recorded again as soon as it is calm. A header that
+// can't be known after the loss is recorded as unknown.
 func TestABurstDoesNotBlindAConnection(t *testing.T) {
 	const calm = 200
 	for _, version := range []string{"1.1", "2.0"} {

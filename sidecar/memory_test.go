@@ -43,8 +43,8 @@ func TestThePartsOfALimitFit(t *testing.T) {
 	}
 }
 
-// What has to give for want of memory, gives in order, and takes turns neither
-// with each look nor for what is garbage.
+// The gauge sheds load in order when memory runs short. It doesn't switch back and forth with each
+// look, and garbage is no shortage.
 func TestShortage(t *testing.T) {
 	type step struct {
 		used    int64 // of 1000

@@ -103,8 +103,8 @@ func get(t *testing.T, in net.Addr, n int) {
 	}
 }
 
-// What a sidecar has recorded is in the collector's store when its process has ended, with
-// the mark of its end; nothing is left in the pod.
+// When a sidecar's process has ended, the collector's store has all that it recorded, with the
+// mark of its end. Nothing is left in the pod.
 func TestASidecarShipsAllWhenItEnds(t *testing.T) {
 	dir := t.TempDir()
 	c, token, kept := newCollector(t, dir)

@@ -587,7 +587,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 					t.Errorf("%s %s: %v", key, what, err)
 				}
 			}
-			// Who reads finds it at once, or before the first byte of the file.
+			// A reader finds the change at once, or before the first byte of the file.
 			o, err := Open(t.Context(), s, ref.ID, ref.Digest)
 			if err == nil {
 				var r io.ReadCloser

@@ -250,8 +250,8 @@ func TestTheCopysSidecarGoesThroughTheResponder(t *testing.T) {
 	}
 }
 
-// What an application says of proxies and of certificates leads it to the sidecar in the copy,
-// wherever it comes from.
+// The copy's variables for proxies and certificates lead it to the sidecar, wherever the
+// application takes them from.
 func TestNoVariableLeadsTheCopyPastItsSidecar(t *testing.T) {
 	parts := map[string]string{
 		"container": `env:

@@ -170,8 +170,8 @@ func TestReplayInAMesh(t *testing.T) {
 	}
 }
 
-// What a mesh opens for a replay is open to production, too: a place that does not say where it
-// is opens a whole cloud.
+// A host that a mesh opens for a replay is open to production, too. A place that does not say
+// where it is opens a whole cloud.
 func TestAWidePlaceIsAWarning(t *testing.T) {
 	for place, want := range map[string]string{
 		"s3://tapes":                         "write s3://tapes?region=REGION",

@@ -264,7 +264,7 @@ func TestPodsOfAReplayHaveNoLabelsOfTheApplication(t *testing.T) {
 	}
 }
 
-// What is no part of a replay is never deleted as one, whatever it says of itself.
+// An object that is not part of a replay is never deleted as one, whatever its labels claim.
 func TestForgedPartsOfAReplay(t *testing.T) {
 	const deployment = `
 apiVersion: apps/v1

@@ -535,7 +535,7 @@ spec: {snapshotID: ` + snapshotPin + `, workloads: [{ref: {name: checkout}, mock
 	}
 }
 
-// What has no effect makes no other replay: its hash is of what is left.
+// A setting without effect does not change the replay: its hash leaves such settings out.
 func TestASettingWithoutEffectChangesNothing(t *testing.T) {
 	asks := []string{"replay.speedscale.com/snapshot-id: " + snapshotPin, "replay.speedscale.com/mode: responder-only"}
 	plain, _ := asked(t, annotated(asks...))

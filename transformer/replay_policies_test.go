@@ -300,7 +300,7 @@ func TestReplayPoliciesThatOpenMore(t *testing.T) {
 	}
 }
 
-// What a network plugin's own policies allow isn't evaluated, and that is said.
+// The policies of a network plugin are not evaluated, and a result says so.
 func TestPoliciesOfOtherKindsAreNamed(t *testing.T) {
 	for policy, want := range map[string]bool{
 		"{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: theirs, namespace: store}}":   true,

@@ -50,7 +50,7 @@ func TestEveryPortReasonHasARow(t *testing.T) {
 	}
 }
 
-// What is guessed of a runtime agrees with the table of docs/outbound.md.
+// The hints about runtimes agree with the table of docs/outbound.md.
 func TestHintsAgreeWithRuntimes(t *testing.T) {
 	for _, h := range hints {
 		rows, read := 0, false

@@ -268,7 +268,7 @@ func TestFixesNameWhatThereIs(t *testing.T) {
 	}
 }
 
-// What answers at the URL may be anything: the error says what was found, and how a sidecar is reached.
+// Any server may answer at the URL. The error says what was found, and how to reach a sidecar.
 func TestWhatIsNoSidecar(t *testing.T) {
 	text := func(kind, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -332,7 +332,8 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// What /status says may be wrong where the metrics are right: the check goes on, and takes nothing for good.
+// The check goes on where the metrics can be read and /status can't. It reports as unknown what
+// depends on /status.
 func TestAStatusThatCantBeRead(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"of_/status,_it_answers_500":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },

@@ -91,7 +91,7 @@ func TestCACertificateIsRenewed(t *testing.T) {
 	}
 }
 
-// What is written is applied to a cluster: a name can't bring YAML of its own.
+// The output is applied to a cluster, so a name must not be able to inject YAML.
 func TestCANamesAreNames(t *testing.T) {
 	for _, args := range [][]string{
 		{"--name", "x: {y}"}, {"--name", ""}, {"--name", "-a"}, {"--name", "a."}, {"--name", "A"}, {"--name", "a\n"}, {"--name", strings.Repeat("a", 250)},

@@ -126,7 +126,8 @@ func unzip(t testing.TB, body []byte) string {
 	return string(text)
 }
 
-// What can't be read as a whole stays, and is named. Nothing of it is in the large segment.
+// A segment that can't be read completely stays, and is named. None of its records are in the
+// large segment.
 func TestDamagedSegmentsStay(t *testing.T) {
 	good := newMemory()
 	write(good, 1, 1, 6)
@@ -164,7 +165,8 @@ func TestDamagedSegmentsStay(t *testing.T) {
 	}
 }
 
-// What is no segment of a recorder in a partition stays, and so does what needs no compaction.
+// Objects that are not a recorder's segments in a partition stay, and so do segments that need no
+// compaction.
 func TestTheRestStays(t *testing.T) {
 	m := newMemory()
 	write(m, 1, 1, 1) // one segment

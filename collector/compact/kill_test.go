@@ -91,7 +91,7 @@ func TestKilledProcesses(t *testing.T) {
 	}
 }
 
-// What a process left that was killed while it stored something is removed after a day.
+// Compaction removes the temporary files of a killed process after a day.
 func TestLeftoversAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 1)

@@ -240,7 +240,8 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// What can't be sent is a loss, or there is no command and the error says why.
+// A part of a request that can't be sent is a loss. If nothing can be sent, there is no command,
+// and the error says why.
 func TestLeftOut(t *testing.T) {
 	conversation := func(set func(*recording.Exchange)) *recording.Exchange {
 		e := request("POST /shop.Cart/Get", "cart", "", "")

@@ -107,7 +107,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// What was read is written as it was, but for the order and the case of names.
+// A file that was read is written unchanged, except for the order and the case of names.
 func TestATripGivesTheSameFile(t *testing.T) {
 	for name, file := range map[string]string{
 		"a length": record("1 "+id+" 1795374900000000000 0", "POST /a HTTP/1.1\nHost: shop\nContent-Length: 4\n\na\nb") +

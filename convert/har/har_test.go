@@ -205,7 +205,7 @@ func compressed(e *recording.Exchange, body []byte) {
 	e.HTTP.Res.Headers = append(e.HTTP.Res.Headers, recording.Header{Name: "Content-Encoding", Value: "gzip"})
 }
 
-// What somebody has changed in an entry holds, though a copy of the record is beside it.
+// A member of an entry that somebody changed overrides the copy of the record beside it.
 func TestAChangedEntryHolds(t *testing.T) {
 	zipped, _ := coding.Append(nil, []string{"gzip"}, []byte("secret"))
 	for name, c := range map[string]struct {

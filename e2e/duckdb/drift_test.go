@@ -87,7 +87,7 @@ func TestFilesThatDiffer(t *testing.T) {
 	}
 }
 
-// What doesn't fit is an error that names the file, unless the query is lenient.
+// A line that doesn't fit is an error that names the file, unless the query is lenient.
 func TestErrorsNameTheFile(t *testing.T) {
 	for name, lines := range map[string]string{
 		"a line that is no JSON":         `{"msgType":"rrp`,

@@ -200,9 +200,9 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// enforced returns everything that a port's filter chains do, for comparison.
-// What is a sidecar's port with us is the application's without, as the map has
-// it: a number that a policy lists beside the other is dropped.
+// enforced returns everything that a port's filter chains do, for comparison. It replaces each
+// sidecar's port with that of its application, as sidecars maps them, and drops a number that a
+// policy then lists twice.
 func (e *envoy) enforced(t *testing.T, port int, sidecars map[int]int) []string {
 	t.Helper()
 	var out []string

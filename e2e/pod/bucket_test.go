@@ -20,7 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// What the overlay for S3 names, and credentials for it.
+// The overlay for S3 names this bucket. The keys are the credentials for it.
 const (
 	bucketName   = "tapedeck-recordings"
 	bucketRegion = "eu-central-1"

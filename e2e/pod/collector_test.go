@@ -288,7 +288,7 @@ func (c *collecting) complete(name string, s store.Store, all []request, kept ma
 	if read != len(raw) {
 		t.Errorf("%s: %d exchanges are read, %d are there", name, read, len(raw))
 	}
-	// What the processes say of themselves: there were two, each ended in order, and no
+	// The counters of the processes say that there were two, that each ended in order, and that no
 	// segment is missing.
 	recorded, leftOut := uint64(0), uint64(0)
 	processes := r.Report().Processes

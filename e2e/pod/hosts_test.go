@@ -71,8 +71,8 @@ func renderHosts(t *testing.T, annotation string, options ...string) *rendered {
 	return renderText(t, input, args...)
 }
 
-// newHostsWorld is a world with a database, a cache and a web server in the namespace db.
-// What is rendered for its pod differs in the workload alone, so that others may run in it.
+// newHostsWorld returns a world with a database, a cache and a web server in the namespace db.
+// Other renders may run in its pod, too, if they differ from r in the workload alone.
 func newHostsWorld(t *testing.T, r *rendered) *world {
 	t.Helper()
 	w := newWorld(t, r)

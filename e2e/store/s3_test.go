@@ -95,8 +95,7 @@ func TestS3SendsNoTrailingChecksumsToOtherStores(t *testing.T) {
 	}
 }
 
-// What consoles and other programs leave in a bucket is no object of ours, or cannot be
-// read.
+// Objects that consoles and other programs leave in a bucket are not listed, or can't be read.
 func TestS3ForeignKeys(t *testing.T) {
 	endpoint, dir := startGateway(t, "--sidecar", t.TempDir())
 	for _, name := range []string{"hour=20/x.jsonl.zst", "folder/.hidden", ".git/config", `back\slash`} {

@@ -92,7 +92,7 @@ func TestASnapshotInABucket(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Who can write to the bucket can't change what the pin stands for.
+	// Write access to the bucket is not enough to change what the pin refers to.
 	key := contract.SnapshotsDir + "/" + ref.ID + "/" + m.Files[len(m.Files)-1].Key
 	if err := bucket.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ func newContainer(limit int64) (*container, error) {
 	}
 	_ = os.WriteFile(filepath.Join(c.dir, swap), []byte(value), 0) // there may be no swap to be limited
 	if !c.v2 {
-		// What is not limited is not counted either. Twice as much never limits.
+		// The kernel counts this memory only if it is limited. Twice the limit never takes effect.
 		_ = os.WriteFile(filepath.Join(c.dir, "memory.kmem.tcp.limit_in_bytes"), []byte(strconv.FormatInt(2*limit, 10)), 0)
 	}
 	return c, nil

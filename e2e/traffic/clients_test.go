@@ -24,8 +24,8 @@ import (
 // credentials.
 const imds = "169.254.169.254"
 
-// What a metadata server says reaches the client, and nothing of it the disk, by
-// whatever way the client asks for it.
+// The answer of a metadata server reaches the client, and none of it reaches the disk, whichever
+// way the client asks.
 func TestMetadataServer(t *testing.T) {
 	const secret = `{"access_token":"ya29.the-secret","expires_in":3599}`
 	ln, err := net.Listen("tcp", net.JoinHostPort(imds, "80"))

@@ -64,8 +64,7 @@ var requests = []struct {
 	{name: "an answer before the body", args: "-H Expect:100-continue --expect100-timeout 20 --data-binary @-", path: "/early", stdin: lengthy, prints: "too much", method: "POST", version: "1.1", status: "413"},
 }
 
-// What curl does over HTTP/1 works on every way through the sidecar, and is
-// recorded.
+// curl works over HTTP/1 on every way through the sidecar, and its requests are recorded.
 func TestHTTP1(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	app := httptest.NewServer(http.HandlerFunc(web))
@@ -126,9 +125,8 @@ func TestHTTP1(t *testing.T) {
 	}
 }
 
-// What no client library would send passes too, byte for byte: requests in a
-// row without waiting, names in any case, spaces, both framing headers, and a
-// half-close.
+// Requests that no client library would send pass byte for byte, too: pipelined requests, names in
+// any case, spaces, both framing headers, and a half-close.
 func TestHTTP1AsItComes(t *testing.T) {
 	got := make(chan string, 1)
 	app, err := net.Listen("tcp", "127.0.0.1:0")

@@ -116,8 +116,8 @@ func TestTLSOut(t *testing.T) {
 	}
 }
 
-// What an intercepted client is shown is made for the name that it asked for,
-// with a key that is cheap to make, and not for long.
+// An intercepted client gets a certificate for the name that it asked for. Its key is cheap to
+// make, and its validity is short.
 func TestLeaf(t *testing.T) {
 	a := newAuthority(t)
 	server := secured(t, a.server("h2"))

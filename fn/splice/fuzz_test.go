@@ -69,7 +69,8 @@ func FuzzApply(f *testing.F) {
 			b, _ := yaml.Marshal(want)
 			t.Fatalf("%v\n%s%s", err, e.log, b)
 		}
-		// What became JSON stays JSON.
+		// An edit may turn text into JSON. It stays JSON from then on, so the undo can't restore
+		// the text.
 		e.deleted = e.deleted || splice.IsJSON(out) && !splice.IsJSON(text)
 		if splice.IsJSON(text) && !splice.IsJSON(out) {
 			t.Fatalf("%smade of JSON\n%s", e.log, out)

@@ -61,8 +61,8 @@ func TestAFilterLeavesExchangesOut(t *testing.T) {
 	}
 }
 
-// What a metadata server of a cloud is asked in a tunnel, where only the request names
-// it, is not recorded, whatever a filter says. Inbound, that name is like any other.
+// Requests to a cloud's metadata server are not recorded, whatever a filter says, even in a tunnel
+// where only the request names the server. Inbound, that name is like any other.
 func TestMetadataServersAreLeftOut(t *testing.T) {
 	for _, direction := range []tap.Direction{tap.In, tap.Out} {
 		var sink memory
@@ -212,7 +212,8 @@ func TestADecisionStands(t *testing.T) {
 	}
 }
 
-// What can't be parsed, or was never a request, is chosen by what is known of it.
+// A filter judges an exchange that can't be parsed, or that has no request, by what is known of
+// its connection.
 func TestWhatHasNoHeadIsChosenByItsConnection(t *testing.T) {
 	for _, c := range []struct {
 		settings string
@@ -302,7 +303,7 @@ func TestSidecarsAgreeOnTraces(t *testing.T) {
 	}
 }
 
-// What belongs to no trace is one of its own, even on one connection.
+// An exchange without a trace is sampled alone, even if others share its connection.
 func TestWithoutATraceARateIsOfExchanges(t *testing.T) {
 	for _, headers := range []string{"", "traceparent: 00-00000000000000000000000000000000-0000000000000001-01\r\n", "b3: 0\r\n", "traceparent: rubbish\r\n"} {
 		d := chosen(t, recording.Discard{}, "sample", "10%")

@@ -7,7 +7,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// What follows a decoder's giving up is counted, until decoding begins anew.
+// The decoder counts the bytes that follow a failure, until decoding begins again.
 func TestUndecodedBytesAreCounted(t *testing.T) {
 	d := New(Config{}, recording.Discard{})
 	r := d.Open(&tap.Flow{Started: epoch})

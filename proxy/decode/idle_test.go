@@ -20,7 +20,7 @@ type appender struct{ p *[]byte }
 
 func (a appender) Write(p []byte) (int, error) { *a.p = append(*a.p, p...); return len(p), nil }
 
-// What the decoders know of exchanges that are under way: a drain waits for them.
+// A decoder is idle only if it knows that no exchange is under way. A drain waits for the others.
 func TestIdleIsWhatIsKnownToBeAnswered(t *testing.T) {
 	const client, server = tap.FromClient, tap.FromServer
 	type said struct {

@@ -149,7 +149,7 @@ func TestOverlappingInboundIsAmbiguous(t *testing.T) {
 	}
 }
 
-// What a replay sends, and what that causes, is tagged with the ID of its run.
+// Requests of a replay, and the calls that they cause, are tagged with the ID of its run.
 func TestReplaysAreTagged(t *testing.T) {
 	replay := func(id string) string { return "Tapedeck-Replay: " + id + "\r\n" }
 	long := strings.Repeat("x", contract.MaxReplayID+1)

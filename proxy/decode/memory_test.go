@@ -55,7 +55,8 @@ func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
 					t.Fatalf("%d bytes are held, more than %d", held, cfg.Limits.Memory)
 				}
 			}
-			// What a connection costs besides, and what the allocator rounds up.
+			// The bound allows for the other costs of a connection, and for what the allocator
+			// rounds up.
 			if grown, most := heap()-before, 2*cfg.Limits.Memory+int64(c.flows)*16<<10; grown > most {
 				t.Errorf("%d bytes are in use, want at most %d", grown, most)
 			}

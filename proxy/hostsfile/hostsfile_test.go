@@ -98,8 +98,8 @@ func TestNamesWithoutACluster(t *testing.T) {
 	}
 }
 
-// Who lists a Service under two names means one host: whatever name the application asks
-// for, it finds all ports.
+// A Service that is listed under two names is one host. The application finds all of its ports
+// under either name.
 func TestAHostUnderSeveralNamesHasAllItsPorts(t *testing.T) {
 	hosts := New(listed(t, "redis.shop:6379, redis:26379, other:1, redis.shop.svc:6379"), search)
 	names := map[string]int{}
@@ -205,7 +205,8 @@ func FuzzCompose(f *testing.F) {
 	})
 }
 
-// Who has the file mounted has its inode: it gets the new content, and nothing between.
+// Write keeps the file's inode, as a container that has the file mounted keeps that inode. It then
+// reads the new content, and nothing in between.
 func TestTheFileIsWrittenOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hosts")
 	long, short := strings.Repeat("10.0.0.1 a\n", 1000), "10.0.0.2 b\n"

@@ -106,7 +106,7 @@ func TestTriesGrowNoRarerThanOnceADay(t *testing.T) {
 	}
 }
 
-// What works for a while and then breaks again begins with a short pause.
+// An endpoint that works again loses its history: its next bypass begins with a short pause.
 func TestATryThatWasNotInVainIsForgotten(t *testing.T) {
 	m := &bypassList{endpoints: map[string]*history{}}
 	for name, works := range map[string]func(string){"upstream": m.upstreamSucceeded, "a client": m.clientTrusted} {

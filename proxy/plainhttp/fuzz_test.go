@@ -140,7 +140,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What is forwarded is read the same by the standard library.
+		// The standard library reads a forwarded request the same way.
 		out := q.write(nil, origin)
 		std, err := http.ReadRequest(bufio.NewReader(strings.NewReader(string(out))))
 		if err != nil {

@@ -87,8 +87,8 @@ func difference(got, want string) string {
 	return fmt.Sprintf("%.60q instead of %.60q at %d", got[i:], want[i:], i)
 }
 
-// What is refused of a head in one piece is refused of a long one: its server never
-// gets the end of it.
+// A long head is refused for the same reasons as a head in one piece. Its server never gets the
+// end of it.
 func TestLongHeadsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		tail   string

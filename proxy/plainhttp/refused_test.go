@@ -263,7 +263,7 @@ func TestHostComesFromTheTarget(t *testing.T) {
 	}
 }
 
-// What answers HEAD has no body, also when the proxy answers.
+// An answer to HEAD has no body, even if the proxy itself answers.
 func TestARefusedHEAD(t *testing.T) {
 	addr, _ := answering(t, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n => 220 ready\r\n\r\n")
 	for name, url := range map[string]string{"by the proxy": "http://nowhere/", "for what the server says": "http://h/", "for its target": "/"} {

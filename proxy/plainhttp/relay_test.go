@@ -38,7 +38,7 @@ func (a *arriving) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// What comes in one piece leaves in one, and nothing waits for the next.
+// Bytes that come in one piece leave in one piece, and wait for no further bytes.
 func TestWhatCameTogetherLeavesTogether(t *testing.T) {
 	for _, c := range []struct {
 		name   string

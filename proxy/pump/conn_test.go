@@ -27,8 +27,8 @@ type trickle struct {
 
 func (t trickle) Read(p []byte) (int, error) { return t.Reader.Read(p) }
 
-// What was read already stays readable, however often more is looked at, and a
-// sender of single bytes does not make each of them cost a copy of the rest.
+// Bytes that Fill has read stay readable, however often it reads more. A sender of single bytes
+// does not make each of them cost a copy of the rest.
 func TestFill(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
 	owner := []byte("firstNEXT")

@@ -143,8 +143,8 @@ func TestAConversationEndsInOrder(t *testing.T) {
 	})
 }
 
-// What was read before the pump began comes first, and the end that came with
-// it is not missed.
+// The pump first sends the bytes that were read before it began, and notices an end that came with
+// them.
 func TestWhatWasThereBeforeIsMoved(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		p := start("HEAD ", "greeting ")
@@ -199,8 +199,8 @@ func TestAResetIsPassedOn(t *testing.T) {
 	})
 }
 
-// Who writes to a connection that was reset is told of it, and then who reads is
-// not: what the server sent before is still delivered, and then the reset.
+// A write to a connection that was reset returns the reset, so a later read doesn't. The pump
+// still delivers what the server sent before, and then passes on the reset.
 func TestAResetIsPassedOnWhileTheServerIsOwedBytes(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		for range 3 {
@@ -280,7 +280,7 @@ func TestAnAnswerOutlivesTheConnectionThatItCameOn(t *testing.T) {
 	})
 }
 
-// Who does not read holds up who sends, and loses nothing.
+// A slow reader holds up the sender, and loses nothing.
 func TestASlowReaderHoldsUpTheSender(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		p := start()

@@ -162,8 +162,8 @@ func (j *journal) Gap(side Side, _ time.Time, n int64) {
 }
 func (j *journal) Close(time.Time) {}
 
-// What came in is read before the call that it caused, on a connection whose
-// earlier traffic a worker is still reading as well.
+// Readers get an inbound request before the outbound call that it caused, even if a worker is
+// still reading earlier traffic of the inbound connection.
 func TestACallIsReadAfterItsCause(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
@@ -263,8 +263,8 @@ func TestFewBuffersAreLarge(t *testing.T) {
 	}
 }
 
-// What one side lost is told of before the other goes on: who reads a request
-// knows whether the answer before it is still to come.
+// A reader learns of a gap on one side before it gets more of the other. A reader of a request
+// then knows whether the answer before it is still to come.
 func TestAGapStandsWhereItWasLost(t *testing.T) {
 	j := new(journal)
 	tp := New(Config{Limit: 1 << 20, Open: func(*Flow) Reader { return j }})
@@ -299,7 +299,7 @@ func (p *patient) Tick(now time.Time) {
 	p.elapsed <- now
 }
 
-// Who waits is told the time although nothing is said, and who doesn't is not.
+// The tap calls Tick for a reader that waits, although no bytes come, and not for other readers.
 func TestTimePassesForThoseWhoWait(t *testing.T) {
 	p := &patient{left: 2, elapsed: make(chan time.Time)}
 	tp := New(Config{Limit: 1 << 20, Tick: time.Millisecond, Open: func(f *Flow) Reader {

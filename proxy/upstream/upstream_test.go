@@ -149,8 +149,7 @@ func TestAProxyIsChainedTo(t *testing.T) {
 	}
 }
 
-// What goes wrong on the way is said with the proxy's name, and without the
-// password.
+// An error on the way names the proxy, without its password.
 func TestAProxyThatRefuses(t *testing.T) {
 	addrs, roots := corporate(t)
 	endless := serve(t, func(c *net.TCPConn) {
@@ -189,7 +188,7 @@ func TestAProxyThatRefuses(t *testing.T) {
 	}
 }
 
-// Which proxy it is follows from what is spoken, and from NO_PROXY.
+// The protocol and NO_PROXY decide which proxy is used.
 func TestRules(t *testing.T) {
 	p := Proxies{
 		HTTP: "http://h:1", HTTPS: "corp:3128", All: "socks5://a:3",
@@ -256,7 +255,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// What can't be chained to is said, by the variable's name, and gone without.
+// A proxy that can't be used is reported by the name of its variable. Connections then go without
+// it.
 func TestAProxyThatIsUnusableIsGoneWithout(t *testing.T) {
 	const own = 4140
 	for value, want := range map[string]string{

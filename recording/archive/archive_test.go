@@ -165,8 +165,8 @@ func TestASegmentWithBothNamesIsSentOnce(t *testing.T) {
 	}
 }
 
-// What is written to a segment later is not sent; a segment that shrinks breaks the
-// archive, which says so.
+// Bytes that are added to a segment later are not sent. A segment that shrinks breaks the archive,
+// and the error says so.
 func TestASegmentGrowsOrShrinksWhileItIsSent(t *testing.T) {
 	for size, want := range map[int64]error{1 << 20: nil, 300 << 10: nil, 100 << 10: ErrCutBack} {
 		dir := t.TempDir()
@@ -188,7 +188,7 @@ func TestASegmentGrowsOrShrinksWhileItIsSent(t *testing.T) {
 	}
 }
 
-// What a running sidecar has flushed is in the archive, and can be read.
+// The archive of a running sidecar contains everything that it has flushed, and can be read.
 func TestAnArchiveOfASidecarThatIsRecording(t *testing.T) {
 	dir := t.TempDir()
 	r, err := spool.Open(dir, spool.Options{SegmentOptions: spool.SegmentOptions{Namespace: "shop", Pod: "cart-0"}})
@@ -452,7 +452,7 @@ func TestAnArchiveThatEndsEarlyIsNoWholeOne(t *testing.T) {
 	}
 }
 
-// What take does not read is passed over, and its error is the result.
+// Read skips content that take doesn't read, and returns the error of take.
 func TestTakeMayLeaveContentAndFail(t *testing.T) {
 	archive := build(t, regular(first, "one"), regular(second, "two"), mark(2, 6))
 	n := 0

@@ -162,8 +162,8 @@ func TestWhatFollowsTheEndIsAnError(t *testing.T) {
 	}
 }
 
-// What expands a thousandfold costs no more memory than its limit, and what expands
-// again and again stops at each layer.
+// Content that expands a thousandfold takes no more memory than its limit. Content that is encoded
+// several times is limited at each layer.
 func TestBombs(t *testing.T) {
 	const max = 1 << 20
 	zeros := make([]byte, 16<<20)

@@ -97,7 +97,7 @@ func TestMalformedFiles(t *testing.T) {
 	}
 }
 
-// What a file costs is bounded by its length, not by how many lines, values or elements it has.
+// The cost of a file is bounded by its length, not by its number of lines, values or elements.
 func TestCost(t *testing.T) {
 	const ask = "### REQUEST ###\n```\nGET / HTTP/1.1\n```\n"
 	const size = 8 << 20
@@ -149,7 +149,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		// What was read can be written, and is read the same.
+		// An exchange that was read can be written, and reads the same again.
 		texts := [][]byte{e.AppendJSON(nil)}
 		for range 2 { // what is no UTF-8 becomes so the first time
 			var again recording.Exchange

@@ -21,7 +21,8 @@ func written() *recording.Exchange {
 	return e
 }
 
-// What is written is read as it was, whatever it is, and shown where that is possible.
+// Append writes any exchange so that it reads the same, and shows it as text where that is
+// possible.
 func TestAppend(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(e *recording.Exchange)

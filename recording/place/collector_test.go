@@ -224,7 +224,7 @@ func TestReadingGoesOnWhereItBroke(t *testing.T) {
 	}
 }
 
-// What is no collector, or lies, is found out.
+// A server that is no collector, or that lies, is found out.
 func TestAnswersThatAreNoCollectors(t *testing.T) {
 	own := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {

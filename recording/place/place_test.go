@@ -32,7 +32,7 @@ func TestPlacesThatAreNotOpened(t *testing.T) {
 	}
 }
 
-// What the stores need is in every program that opens places.
+// Every program that opens places links the dependencies of the stores.
 func TestPlacesLinkNoGRPCAndNoArrow(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command to list the packages with")

@@ -61,7 +61,8 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// What belongs to a recording, in a place with partitions and in any other.
+// A reader finds the files that belong to a recording, in a place with partitions and in any
+// other.
 func TestWhatBelongsToARecording(t *testing.T) {
 	line := func(location string) []byte {
 		return []byte(`{"msgType":"rrpair","ts":"2026-11-22T20:15:00Z","location":"` + location + `"}` + "\n")

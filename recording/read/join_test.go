@@ -114,8 +114,8 @@ func TestPartsThatAreMissing(t *testing.T) {
 	}
 }
 
-// What is selected by what only the last part says is selected as a whole, and what isn't
-// is not missed.
+// A query can select a conversation by something that only its last part says, and gets all of it.
+// Parts that are missing of other conversations are not reported.
 func TestMatchSeesConversationsAsAWhole(t *testing.T) {
 	m := &memory{}
 	a, b := parts(1, 3, begin), parts(2, 3, begin)

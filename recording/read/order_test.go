@@ -97,7 +97,7 @@ func TestEqualStartsComeAsTheyWereRead(t *testing.T) {
 	}
 }
 
-// What took longer than the window comes late, and says so.
+// An exchange that took longer than the window comes late, and is marked as late.
 func TestStreamedTellsWhatComesLate(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 3))
 	m := &memory{}

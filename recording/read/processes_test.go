@@ -9,8 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// What is missing of a process is told by the numbers of its segments, and by the counters
-// around them.
+// The numbers of a process's segments, and the counters around them, tell what is missing of it.
 func TestWhatIsMissingOfAProcess(t *testing.T) {
 	type seg struct {
 		number, exchanges int

@@ -20,7 +20,7 @@ import (
 
 const hour = "cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/"
 
-// What can't be read is counted by kind, and what is around it is read.
+// A read counts by kind what it can't read, and reads everything around it.
 func TestFindings(t *testing.T) {
 	good := lines(exchange(1, at(time.Second), 0), exchange(2, at(2*time.Second), 0))
 	counters := recording.Counters{Pod: "p", Process: recording.UUID{1}}.AppendLine(nil, "c1", "shop", "cart")
@@ -221,7 +221,7 @@ func TestASegmentThatIsCompletedMeanwhile(t *testing.T) {
 	}
 }
 
-// Who stops, or whose context ends, leaves nothing open.
+// A read that stops early, or whose context ends, leaves nothing open.
 func TestReadingStops(t *testing.T) {
 	m := &memory{}
 	var all []*recording.Exchange
@@ -286,7 +286,7 @@ func TestSortedWithoutARoom(t *testing.T) {
 	}
 }
 
-// What Light leaves out, it leaves out, and what it says is what the whole says.
+// A light read leaves out headers and bodies. Everything else is the same as in the whole record.
 func TestLight(t *testing.T) {
 	m := &memory{}
 	p := newPod("cart-0")

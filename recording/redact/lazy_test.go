@@ -27,7 +27,7 @@ func TestALazySinkRedactsAsNewDoes(t *testing.T) {
 	}
 }
 
-// What no exchange needs costs next to nothing.
+// A lazy sink that gets no exchange costs next to nothing.
 func TestALazySinkMakesNoTableBeforeAnExchangeComes(t *testing.T) {
 	allocs := testing.AllocsPerRun(10, func() {
 		s := NewLazy(recording.Discard{}, Options{})

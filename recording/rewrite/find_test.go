@@ -176,7 +176,7 @@ func TestWhatIsNotThereIsNotFound(t *testing.T) {
 	}
 }
 
-// What can't be searched within bounds counts as having the value.
+// A value that can't be searched within the bounds counts as a match.
 func TestABombIsNotUnpacked(t *testing.T) {
 	f := newFinder([]string{"jane.doe@example.com"}, nil)
 	bomb := string(packed(strings.Repeat("x", 2*maxUnpacked)))

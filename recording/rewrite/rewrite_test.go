@@ -403,7 +403,7 @@ func TestNamesInTheListOfRedactedPlacesAreSearched(t *testing.T) {
 	}
 }
 
-// What is redacted in one place leaves the rest alone.
+// Redaction of a value in one place leaves the rest alone.
 func TestRedactionLeavesTheRestAlone(t *testing.T) {
 	const value = "jane.doe@example.com"
 	all := everywhere(value)

@@ -107,7 +107,7 @@ func TestAdoptingGoesOnAfterAKill(t *testing.T) {
 	}
 }
 
-// What is being written is nobody else's, however long it has been silent.
+// A segment with a writer is never adopted, however long the writer has been silent.
 func TestASegmentWithAWriterIsNotAdopted(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(dir, Options{})
@@ -239,7 +239,7 @@ func TestADamagedSegmentIsSetAside(t *testing.T) {
 	}
 }
 
-// What was set aside makes room like any other segment, by its age.
+// Segments that were set aside make room like any others, by their age.
 func TestWhatWasSetAsideCountsAndMakesRoom(t *testing.T) {
 	dir := t.TempDir()
 	const at = "cluster=c/namespace=a/workload=b/date=2026-11-22/hour=20/2026112"

@@ -68,8 +68,8 @@ func TestABoundedDirectoryKeepsTheNewest(t *testing.T) {
 	}
 }
 
-// What makes room is segments, by age: not what else lies there, nor what
-// somebody is still writing.
+// The bound removes only segments, the oldest first. It removes neither other files nor segments
+// that somebody still writes.
 func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 	const bound = 64 << 10
 	dir := t.TempDir()

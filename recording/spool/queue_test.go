@@ -155,7 +155,7 @@ func TestWriteNeverWaitsForTheStore(t *testing.T) {
 	})
 }
 
-// What waited while the store stood still takes no memory afterwards.
+// A queue that grew while the store stood still takes no memory afterwards.
 func TestALongQueueLeavesNothingBehind(t *testing.T) {
 	g := &gate{open: make(chan struct{})}
 	q := NewQueue(g, 4<<20, time.Hour, nil)
@@ -313,8 +313,8 @@ func (f fullDisk) Create(string) (File, error) {
 	return m, nil
 }
 
-// Who watches is told once that the store fails, and once that it works again,
-// with how much was lost in between.
+// A queue reports once that the store fails, and once that it works again, with how much was lost
+// in between.
 func TestAChangeOfTheStoreIsTold(t *testing.T) {
 	for name, full := range map[string]func(*flaky) Files{
 		"that can't begin a segment": func(f *flaky) Files { return f },

@@ -138,7 +138,8 @@ func FuzzReader(f *testing.F) {
 			case err != nil:
 				return
 			default:
-				// What was read can be written, and means the same when read again.
+				// An exchange that was read can be written, and means the same when it is read
+				// again.
 				once := e.AppendJSON(nil)
 				again, err := recording.NewReader(bytes.NewReader(append(once, '\n')))
 				if err != nil {

@@ -67,8 +67,8 @@ func TestAnEarlierReplayTeachesATolerance(t *testing.T) {
 	}
 }
 
-// What was seen too seldom has no range, the recorded number is within it, and a replay that
-// had other numbers widens it.
+// A number that was seen too seldom has no range. A range includes the recorded number, and a
+// replay with other numbers widens it.
 func TestLimitsOfATolerance(t *testing.T) {
 	few := func(n int) func(step int) string {
 		return func(step int) string { return fmt.Sprintf(`{"load":%d}`, 10+btoi(step < 2)*(step+n)) }

@@ -164,7 +164,7 @@ func TestNoMoreConnectionsAreOpenedThanAllowed(t *testing.T) {
 			t.Errorf("%d connections, %v", n, took)
 		}
 
-		// Who stops waiting makes room for others.
+		// A sender that stops waiting makes room for others.
 		ctx, cancel := context.WithCancelCause(t.Context())
 		for range 2 {
 			all.Go(func() { _ = send(t, c, request("1.1", "GET", "/", ""), new(Result)) })

@@ -56,7 +56,7 @@ func TestSegmentsAreStoredAndRemoved(t *testing.T) {
 	})
 }
 
-// What waits shows while an attempt lasts, too.
+// The counts of waiting segments rise during an attempt, too.
 func TestWhatWaitsIsCountedWhileAnAttemptLasts(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		slow(2 * time.Minute)(w)
@@ -100,7 +100,7 @@ func TestTheNewestGoesFirst(t *testing.T) {
 	})
 }
 
-// What happens to one segment is no reason to keep the others.
+// Trouble with one segment does not hold up the others.
 func TestOneSegmentDoesNotKeepTheOthers(t *testing.T) {
 	for name, trouble := range map[string]func(w http.ResponseWriter) bool{
 		"other bytes":              func(w http.ResponseWriter) bool { refuse(w, contract.RefusedOtherBytes); return true },
@@ -128,7 +128,7 @@ func TestOneSegmentDoesNotKeepTheOthers(t *testing.T) {
 	}
 }
 
-// What will never be taken is set aside, counted, and told of once.
+// A segment that will never be accepted is set aside, counted, and logged once.
 func TestWhatIsNeverTakenIsSetAside(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		w.trouble = func(answer http.ResponseWriter, r *http.Request, _ bool) bool {
@@ -236,8 +236,8 @@ func TestATokenThatCannotBeRead(t *testing.T) {
 	})
 }
 
-// Who is no collector does not make a segment go away: proxies answer for a collector that
-// is down, and what they redirect to is somebody else.
+// Only a collector's answer removes a segment: proxies answer for a collector that is down, and a
+// redirect leads to another server.
 func TestAnswersOfOthersAreRetried(t *testing.T) {
 	for name, answer := range map[string]func(w http.ResponseWriter){
 		"503 of a proxy": func(w http.ResponseWriter) {

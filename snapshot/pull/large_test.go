@@ -26,8 +26,8 @@ func largeOf(t *testing.T, number int, keys ...string) (key, text string) {
 	return recording.LargeKey(p, number).String(), string(recording.Sources{Names: names}.AppendLine(nil, p))
 }
 
-// What was compacted since the last call comes as a large segment and takes the place of what
-// it was made of; what a large segment has is not copied beside it.
+// A large segment that was made since the last call is copied, and replaces the segments it was
+// made of. A segment whose records are in a large one is not copied beside it.
 func TestACopyOfWhatWasCompacted(t *testing.T) {
 	from, to := t.TempDir(), store.Dir(t.TempDir())
 	const fourth = folder + "20261122T201500.000Z-cart-0-3.jsonl.zst"

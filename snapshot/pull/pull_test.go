@@ -274,7 +274,7 @@ func TestASnapshotIsVerifiedOnItsWay(t *testing.T) {
 	}
 }
 
-// What the destination has of the snapshot already may be wrong.
+// A pull names a file of the snapshot that the destination already has with other content.
 func TestADamagedCopyIsNamed(t *testing.T) {
 	from, dir := store.Dir(t.TempDir()), store.Dir(t.TempDir())
 	ref := snap(t, from, 3)

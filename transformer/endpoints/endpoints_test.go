@@ -155,7 +155,7 @@ var values = map[string]string{
 	"Data Source=oracle:1521/shop;User Id=u":                                  "oracle:1521",
 	`Server=.\SQLEXPRESS;Database=shop`:                                       "| " + endpoints.LeftInstance,
 
-	// What is none of it.
+	// These values name no endpoint.
 	"": "", "true": "", "8080": "", "shop": "", "info": "", "12:30": "", "1:2:3": "", "a:b": "", "shop:hunter2": "",
 	"hunter2:x@y": "", "/var/lib/app": "", "C:\\app": "", "2026-11-29T04:35:00Z": "", "16Mi": "", "key=value": "", "a=b;c=d": "",
 	"-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n": "", "user@example.com": "", "urn:isbn:123": "", "://": "", "x://": "", "%%": "",

@@ -87,8 +87,8 @@ func TestTableAfterALoss(t *testing.T) {
 	}
 }
 
-// What no encoder of ours writes: insertions that the peer's table has no room for,
-// and names taken from entries that are unknown.
+// The table reads blocks that our encoder never writes: insertions that the peer's table has no
+// room for, and names taken from unknown entries.
 func TestTableOfAnotherEncoder(t *testing.T) {
 	insert := func(name, value string) string {
 		return "\x40" + string(rune(len(name))) + name + string(rune(len(value))) + value
