@@ -44,7 +44,7 @@ func realistic(tb testing.TB, records int) (segment []byte, raw int, key recordi
 	return z.EncodeAll(text, nil), len(text), key
 }
 
-// BenchmarkCheck tells what it costs to check a segment, beside decompressing it.
+// BenchmarkCheck measures the cost of checking a segment, next to that of decompressing it.
 func BenchmarkCheck(b *testing.B) {
 	segment, raw, key := realistic(b, 20_000)
 	b.Logf("%d records, %d bytes each, %d compressed", 20_000, raw/20_000, len(segment)/20_000)

@@ -57,7 +57,8 @@ func TestThePageListsTheMetrics(t *testing.T) {
 	docpage.Tables(t, "../docs/collector.md", *update, map[string]string{"metrics": "| metric | kind | what it counts |\n|---|---|---|\n" + strings.Join(l.lines, "")})
 }
 
-// The collector is a library: who imports it gets no cloud SDK and no framework for command lines.
+// The collector is a library: a program that imports it links no cloud SDK and no framework for
+// command lines.
 func TestTheCollectorLinksNoSDK(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command to list the packages with")

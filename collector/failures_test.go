@@ -93,7 +93,7 @@ func TestWhatTheStoreSays(t *testing.T) {
 	}
 }
 
-// The collector is killed between storing and answering: the sidecar sends the segment again.
+// The sidecar sends a segment again if the collector is killed between storing it and answering.
 func TestAnAnswerThatIsLost(t *testing.T) {
 	killed := false
 	r := start(t, putting(func(ctx context.Context, s store.Store, key string, body io.ReadSeeker) error {
@@ -117,7 +117,7 @@ func TestAnAnswerThatIsLost(t *testing.T) {
 	}
 }
 
-// A client that leaves while its segment is stored has it stored.
+// A segment is stored even if its client leaves meanwhile.
 func TestAClientThatLeaves(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	left, done := make(chan struct{}), make(chan error, 1)
@@ -145,7 +145,7 @@ func TestAClientThatLeaves(t *testing.T) {
 func TestOtherBytesUnderAKeyAreRefused(t *testing.T) {
 	r := start(t)
 	u := segment(t, lines(exchange(1), counters()))
-	// As if SHA-256 began with the same digits.
+	// The object has the key of the upload, as if both digests began with the same digits.
 	if err := store.Dir(r.dir).Put(t.Context(), u.key.String(), strings.NewReader("other")); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestOtherBytesUnderAKeyAreRefused(t *testing.T) {
 	}
 }
 
-// A segment that a larger one has is not stored again.
+// A segment that is contained in a large one is not stored again.
 func TestWhatWasCompactedIsNotStoredAgain(t *testing.T) {
 	u := segment(t, lines(exchange(1), counters()))
 	now := shop()

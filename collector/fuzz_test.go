@@ -19,7 +19,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Whatever a client writes in front, what Envoy adds decides, or nothing does.
+// The element that Envoy adds decides, whatever a client writes in front of it. Otherwise the
+// header is refused.
 func FuzzLastURIs(f *testing.F) {
 	for _, s := range []string{
 		"", "By=a;URI=spiffe://td/ns/shop/sa/x", `Subject="a\"b,c";URI=spiffe://td/ns/shop/sa/x`, `URI=spiffe://td/ns/shop/sa/x;Subject="`,

@@ -128,8 +128,8 @@ func startChild(t *testing.T) (address string, pid int) {
 	return strings.TrimSpace(address), cmd.Process.Pid
 }
 
-// 1000 pods send at the same time, a hundred of them do not go on, and a hundred send what is
-// large. Everybody else gets its segment stored, and memory stays bounded.
+// 1000 pods send at the same time. A hundred of them stall, and a hundred send large segments. The
+// segments of all others are stored, and memory stays bounded.
 func TestMemoryIsBounded(t *testing.T) {
 	address, pid := startChild(t)
 	const pods, slow, large = 1000, 100, 100
@@ -189,8 +189,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Lines of 60 MiB, and of what is costly to read as much as is allowed, are in memory one at a
-// time.
+// Only one long line is in memory at a time, even if many clients send lines of 60 MiB, or records
+// that cost as much to read as is allowed.
 func TestLongLinesAreInMemoryOneAtATime(t *testing.T) {
 	address, pid := startChild(t)
 	long := compress(t, exchange(1, body(45<<20)))

@@ -111,7 +111,7 @@ func writeCertificate(t *testing.T, certFile, keyFile string, c *tls.Certificate
 	}
 }
 
-// A client that waits for the collector's consent sends no body for nothing.
+// A client that expects 100-continue doesn't send a body that the collector would refuse.
 func TestARefusedBodyIsNotAskedFor(t *testing.T) {
 	r := start(t)
 	u := segment(t, exchange(1))
@@ -212,7 +212,7 @@ func (p *pipes) dial() net.Conn {
 	return client
 }
 
-// Whoever sends slowly is told so, and makes room for others.
+// A slow upload is refused as slow, and makes room for others.
 func TestASlowBodyIsRefused(t *testing.T) {
 	dir, temp := t.TempDir(), t.TempDir()
 	u := segment(t, lines(exchange(1), counters()))
@@ -253,7 +253,7 @@ func TestASlowBodyIsRefused(t *testing.T) {
 		slow, slowReq := send()
 		_, _ = slow.Write(u.body[:10])
 		synctest.Wait()
-		// There is no room for another one of the namespace.
+		// The namespace has no room for another upload.
 		busy, busyReq := send()
 		answer(busy, busyReq, http.StatusServiceUnavailable, contract.RefusedBusy)
 		if took := time.Since(began); took != collector.DefaultWait {

@@ -78,7 +78,7 @@ func TestReading(t *testing.T) {
 	}
 }
 
-// A web page may ask for loopback, too. It gets nothing, whatever name it asks by.
+// A web page may send requests to loopback, too. It gets no answer, whatever host name it uses.
 func TestNoWebPageReads(t *testing.T) {
 	r := start(t)
 	if err := store.Dir(r.dir).Put(t.Context(), "a", strings.NewReader("secret")); err != nil {

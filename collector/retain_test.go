@@ -17,8 +17,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// placeOf is a directory with a segment of 100 bytes for each of the hours before now, of two
-// workloads, and with what is no segment.
+// placeOf returns a directory with a segment of 100 bytes of each of two workloads for each of the
+// hours before now, and with files that are no segments.
 func placeOf(t *testing.T, now time.Time, hours int) store.Dir {
 	t.Helper()
 	dir := store.Dir(t.TempDir())
@@ -136,7 +136,7 @@ func TestRetentionBySizeNeedsTheWholeList(t *testing.T) {
 	}
 }
 
-// It runs at the start and then about once an hour.
+// Retention runs at the start and then about once an hour.
 func TestRetentionRuns(t *testing.T) {
 	dir := store.Dir(t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
@@ -172,7 +172,7 @@ type full struct{ store.Store }
 
 func (full) Put(context.Context, string, io.ReadSeeker) error { return store.ErrFull }
 
-// Retention is what makes room in a place that is full, so it waits for no write.
+// Retention makes room in a full place, so it must not wait for a write.
 func TestRetentionOfAFullPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(30 * time.Minute) // the bubble begins with an hour
@@ -195,7 +195,8 @@ func TestRetentionOfAFullPlace(t *testing.T) {
 	})
 }
 
-// Whoever writes the keys can't make segments last for ever, nor have those of others go first.
+// A writer chooses the hour in a key. An hour in the future neither keeps a segment for ever nor
+// makes those of others go first.
 func TestRetentionBelievesNoHourThatIsYetToCome(t *testing.T) {
 	now := time.Now().UTC()
 	dir := placeOf(t, now.Add(-time.Hour), 1)

@@ -72,7 +72,7 @@ func body(n int) func(*recording.Exchange) {
 	return func(e *recording.Exchange) { e.HTTP.Res.Body = bytes.Repeat([]byte("0123456789abcdef"), n/16) }
 }
 
-// Whatever a client tries, it gets the reason, and nothing is stored.
+// A client that is refused gets the reason, and nothing is stored.
 func TestWhatIsRefused(t *testing.T) {
 	good := lines(exchange(1), counters())
 	xfcc := func(value string) func() *upload {
@@ -261,7 +261,7 @@ func bomb(t *testing.T, text []byte, times int) []byte {
 	return b.Bytes()
 }
 
-// A collector of one cluster takes nothing of another, whatever the token says.
+// A collector of one cluster accepts no segment of another, whatever the token says.
 func TestTheCollectorsClusters(t *testing.T) {
 	r := start(t, func(o *collector.Options, _ *collector.Ports) { o.Clusters = []string{"arn:aws:eks", "c2"} })
 	u := segment(t, exchange(1))
@@ -278,7 +278,7 @@ func TestTheCollectorsClusters(t *testing.T) {
 	}
 }
 
-// While a key is replaced, tokens of either are taken.
+// While a key is replaced, tokens of either key are accepted.
 func TestTokensOfSeveralKeys(t *testing.T) {
 	other := []byte("another key of the collector")
 	r := start(t, func(o *collector.Options, _ *collector.Ports) {

@@ -27,8 +27,8 @@ func zipped(text string) string {
 	return b.String()
 }
 
-// RRPair files of the ecosystem hold decoded bodies under the header of the coded ones.
-// The client gets what Content-Encoding and Content-Length say.
+// RRPair files of other tools hold decoded bodies beside the headers of the encoded ones. The
+// client gets a body that fits Content-Encoding and Content-Length.
 func TestContentEncodingAndLengthAreNeverStale(t *testing.T) {
 	const text = "hello, hello, hello, hello"
 	coded := exchange(0, "GET", "http://dep.example/coded", "", 200, zipped(text), "Content-Encoding", "gzip", "Vary", "Accept-Encoding")
@@ -303,7 +303,7 @@ func TestCutBodiesAreMisses(t *testing.T) {
 	if a := fetch(t, m.client(), "GET", "http://dep.example/b", ""); a.status != http.StatusNotImplemented {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	// Where there was no answer, there is nothing to allow.
+	// An exchange without an answer stays a miss: cut bodies are allowed, but there is no body.
 	none := exchange(0, "GET", "http://dep.example/a", "", 0, "")
 	m = start(t, []*recording.Exchange{none}, func(o *Options) { o.AllowCut = true })
 	if a := fetch(t, m.client(), "GET", "http://dep.example/a", ""); a.status != http.StatusNotImplemented || !strings.Contains(a.body, "gave no answer") || strings.Contains(a.body, "--allow-cut") {
@@ -333,7 +333,7 @@ func TestMappedPortsStandForAServer(t *testing.T) {
 	}
 }
 
-// net/http would answer it by itself, as a success.
+// net/http would answer this request itself, with success.
 func TestOptionsOfTheServer(t *testing.T) {
 	const ask = "OPTIONS * HTTP/1.1\r\nHost: dep.example\r\nConnection: close\r\n\r\n"
 	recorded := exchange(0, "OPTIONS", "http://dep.example/", "", 204, "", "Allow", "GET")
@@ -351,7 +351,7 @@ func TestOptionsOfTheServer(t *testing.T) {
 	}
 }
 
-// A gateway that answers with what HTTP does not allow must not bring the mock down.
+// A recorded answer that HTTP does not allow is a 502, and does not crash the mock.
 func TestOddRecordings(t *testing.T) {
 	odd := exchange(0, "GET", "http://dep.example/a", "", 42, "a", "Bad Name", "x", "X-Value", "a\r\nInjected: yes", "", "empty")
 	m := start(t, []*recording.Exchange{odd, exchange(1, "GET", "http://dep.example/b", "", 200, "b", "Alt-Svc", `h3=":443"`)})
@@ -401,7 +401,7 @@ func TestEventsKeepTheirPace(t *testing.T) {
 	}
 }
 
-// A client that goes away is no verdict, and holds nothing up.
+// A request whose client goes away counts as unfinished and not as a miss, and holds nothing up.
 func TestClientThatGoesAway(t *testing.T) {
 	e := exchange(0, "GET", "http://dep.example/slow", "", 200, "a")
 	e.Tags = recording.Tags{{Name: recording.TagRequestEnd, Value: "0"}, {Name: recording.TagResponseStart, Value: "3600000000"}}

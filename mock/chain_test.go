@@ -27,9 +27,9 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
-// far is the name of all dependencies of a workload whose copy is chained to the mock. Go's
-// own certificates for tests are for it. DNS leads it to loopback, where it is the name of
-// the recording pod alone, so that a copy would be refused that asks for it directly.
+// far is the name of all dependencies of a workload whose copy is chained to the mock. Go's own
+// certificates for tests are for this name. DNS resolves it to loopback. Only the recording pod
+// has it as its own name, so a copy that connects to it directly would be refused.
 const far = "example.com"
 
 // dependencies are servers of every kind, at far.
@@ -163,8 +163,8 @@ var ways = map[string]func(*world){
 	},
 }
 
-// copyOf starts the sidecar of a copy, whose only way out is the mock, and in front of
-// which the mock's readiness stands.
+// copyOf starts the sidecar of a copy. It sends everything to the mock, and waits for the mock's
+// readiness.
 func copyOf(t *testing.T, m *mocked, scheme string, captured []int) *world {
 	t.Helper()
 	ready := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -182,8 +182,9 @@ func copyOf(t *testing.T, m *mocked, scheme string, captured []int) *world {
 	return w
 }
 
-// Whatever an application speaks, and however it gets to its sidecar, a copy of it that is
-// chained to the mock hears what the application heard, while the dependencies are gone.
+// A copy that is chained to the mock hears what the application heard, while the dependencies are
+// gone. This holds for every protocol, and for every way in which an application reaches its
+// sidecar.
 func TestACopyHearsWhatTheApplicationHeard(t *testing.T) {
 	fakedns.Use(t, map[string]string{far: "127.0.0.1"})
 	d := newDependencies(t)
@@ -227,8 +228,8 @@ func TestACopySaysHostAsTheApplicationDid(t *testing.T) {
 	}
 }
 
-// Whatever was not recorded is a miss, and nobody else is asked; and so it is when the mock
-// is gone.
+// A request that was not recorded is a miss, and reaches no other server. It reaches none if the
+// mock is gone, either.
 func TestACopyReachesNobodyElse(t *testing.T) {
 	fakedns.Use(t, map[string]string{far: "127.0.0.1"})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s is asked for %s", r.Host, r.URL) }))

@@ -95,9 +95,8 @@ func trap(t *testing.T) (address string, calls *atomic.Int64) {
 	return l.Addr().String(), calls
 }
 
-// mitmproxy #8363: when the last answer is consumed, traffic must not reach the server.
-// Nor may it for a host or a protocol that is unknown, with a recording that is damaged,
-// or whatever else is asked for.
+// mitmproxy #8363: no traffic reaches the server once the last answer is consumed. None reaches it
+// for an unknown host or protocol, with a damaged recording, or for any other request.
 func TestNothingGoesUpstream(t *testing.T) {
 	address, calls := trap(t)
 	m := start(t, []*recording.Exchange{exchange(0, "GET", "http://"+address+"/a", "", 200, "a"), exchange(1, "GET", "http://"+address+"/b", "", 200, "b")}, func(o *Options) { o.Policy = order.Miss })
@@ -152,7 +151,7 @@ func newPassthrough(t *testing.T, hosts ...string) *passthrough.Passthrough {
 	return p
 }
 
-// Hosts that are listed are reached, where the recording has no answer; no others are.
+// A listed host is reached where the recording has no answer. No other host is.
 func TestListedHostsPass(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -260,7 +259,7 @@ func failing(t *testing.T, rules ...string) func(*Options) {
 	return func(o *Options) { o.Faults = s }
 }
 
-// Each fault is what the client sees, is recorded, and comes at an exact rate.
+// The client sees each fault, the mock records it, and it comes at an exact rate.
 func TestFaultsAreInjected(t *testing.T) {
 	body := strings.Repeat("0123456789", 1000)
 	all := []*recording.Exchange{exchange(0, "GET", "http://dep.example/a", "", 200, body, "Content-Type", "text/plain")}

@@ -267,8 +267,8 @@ func TestStreamsAreAnsweredWhereTheirBytesMatch(t *testing.T) {
 	}
 }
 
-// A client that connects several times at once hangs up on what it does not need. That is no
-// answer that was never used.
+// A client that connects several times at once closes the connections that it doesn't need. Such a
+// connection does not count as an answer that was never used.
 func TestConnectionsThatWereNotNeeded(t *testing.T) {
 	unused := &recording.Exchange{MsgType: recording.MsgType, TS: begun, Direction: recording.Out, L7Protocol: recording.TCP, IsTLS: true,
 		NetworkAddress: "dep.example:443", TCP: &recording.Conversation{Part: 1, Last: true}}
@@ -283,7 +283,7 @@ func TestConnectionsThatWereNotNeeded(t *testing.T) {
 	}
 }
 
-// Without bytes in the recording there is nothing to answer with.
+// A stream of which only sizes were recorded is a miss: there are no bytes to answer with.
 func TestStreamsOfWhichOnlySizesWereRecorded(t *testing.T) {
 	l := lineServer(t, "")
 	address := l.Addr().String()
@@ -309,7 +309,7 @@ func TestStreamsOfWhichOnlySizesWereRecorded(t *testing.T) {
 	}
 }
 
-// rpc is a server with calls of all four kinds, by the number of messages alone.
+// rpc is a server with calls of all four kinds. They differ only in the number of messages.
 func rpc(t *testing.T) *httptest.Server {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/grpc")
@@ -372,8 +372,8 @@ func readMessage(r io.Reader) (string, error) {
 	return string(p), err
 }
 
-// invoke makes a call. Each message is sent when the server has answered the one before,
-// if it is to wait for that.
+// invoke makes a call. If waits is set, it sends each message only when the server has answered
+// the one before.
 func invoke(t *testing.T, c *http.Client, url string, waits bool, say ...string) (heard []string, status string) {
 	t.Helper()
 	body, in := io.Pipe()

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read/readtest"
 )
 
-// Files in the formats of other tools answer their own requests: all that are of HTTP. Those
-// of the corpus were recorded by these tools; the others were written for this test.
+// Files in the formats of other tools answer their own HTTP requests. Those of the corpus were
+// recorded by these tools; the others were written for this test.
 func TestFilesOfOtherToolsAnswerTheirOwnRequests(t *testing.T) {
 	t.Run("written", func(t *testing.T) { answerTheirOwn(t, readtest.All(t, "../match/testdata/othertools"), 12) })
 	t.Run("recorded", func(t *testing.T) {
@@ -49,7 +49,7 @@ func answerTheirOwn(t *testing.T, all []*recording.Exchange, atLeast int) {
 		}
 		answered++
 	}
-	// These files hold what was said in these protocols, and not the bytes of it.
+	// These files hold the messages of these protocols, and not their bytes.
 	for protocol := range without {
 		if protocol != "postgres" && protocol != "amqp091" {
 			t.Errorf("%d exchanges of %q were not asked for", without[protocol], protocol)

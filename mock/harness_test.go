@@ -36,7 +36,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Nothing here looks a name up: what is not loopback's address is the mock's to answer.
+	// A test that looks up a name fails: the mock has to answer for every host but loopback.
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(_ context.Context, _, address string) (net.Conn, error) {
 		fmt.Fprintf(os.Stderr, "a name is looked up, at %s\n", address)
 		os.Exit(1)
@@ -51,8 +51,8 @@ type world struct {
 	t     *testing.T
 	addr  string
 	roots *x509.CertPool
-	// through has a transport go through the proxy, and open opens a tunnel, in another way
-	// than HTTP's; nil: they are HTTP's.
+	// through makes a transport use the proxy, and open opens a tunnel, in another way than
+	// HTTP's. If they are nil, HTTP's ways are used.
 	through func(*http.Transport)
 	open    func(address string) net.Conn
 }

@@ -141,7 +141,7 @@ func TestMissIsNoSuccessAndIsExplained(t *testing.T) {
 			t.Errorf("%s: %s, %v: %s", url, miss.Code, err, a.body)
 		}
 	}
-	// People get text.
+	// A client that asks for HTML gets readable text.
 	a = fetch(t, c, "GET", "http://dep.example/orders", "", "Accept", "text/html")
 	if !strings.HasPrefix(a.body, "tapedeck: MISS: GET dep.example/orders: ") || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("%s: %s", a.header.Get("Content-Type"), a.body)
@@ -156,7 +156,8 @@ func TestMissIsNoSuccessAndIsExplained(t *testing.T) {
 	if strings.Count(m.log.String(), "msg=miss") != 4 {
 		t.Errorf("log %s", m.log)
 	}
-	// Of paths that look like one resource, the first is named and all are counted.
+	// Paths that look like one resource share one miss, which has the first path and the count of
+	// all.
 	for _, id := range []string{"17", "18", "19"} {
 		fetch(t, c, "GET", "http://dep.example/prices/"+id, "")
 	}

@@ -64,7 +64,7 @@ func TestResetBeginsAnew(t *testing.T) {
 	}
 }
 
-// Whoever was met is a stranger after a reset, also on a connection that stays open.
+// A reset forgets all sessions, even on a connection that stays open.
 func TestResetForgetsSessions(t *testing.T) {
 	var all []*recording.Exchange
 	for i, user := range []string{"ann", "bob"} {
@@ -113,8 +113,8 @@ func TestResetLetsConversationsFinish(t *testing.T) {
 	}
 }
 
-// Resets, new fault rules and receipts come at any time. No request fails for that,
-// and none is counted twice.
+// Resets, new fault rules and receipts may come at any time. No request fails because of them, and
+// none is counted twice.
 func TestResetUnderLoad(t *testing.T) {
 	const clients, requests = 8, 100
 	var all []*recording.Exchange

@@ -59,8 +59,8 @@ func fill(v reflect.Value) {
 	}
 }
 
-// A field that Exchange gains, and canonical doesn't know, makes reading ten times
-// slower: canonical needs a line for it, where Encoder has one.
+// canonical needs a line for each field that Exchange gains, where Encoder has one. Without it,
+// reading is ten times slower.
 func TestDecodeKnowsEveryField(t *testing.T) {
 	var e Exchange
 	fill(reflect.ValueOf(&e).Elem())
@@ -268,8 +268,8 @@ func TestDecodeIsThatOfEncodingJSON(t *testing.T) {
 	}
 }
 
-// A glance sees what comes before the request's fields, and decides about records of plain
-// HTTP in the order of Encoder alone.
+// A glance sees the members before the request's fields. It decides only about records of plain
+// HTTP whose members are in Encoder's order.
 func TestAGlanceLeavesRecordsOut(t *testing.T) {
 	netinfo := &NetInfo{ID: "1"}
 	record := func(protocol, status string, h *HTTP) string {
@@ -379,7 +379,7 @@ func TestForeignMembers(t *testing.T) {
 	}
 }
 
-// A body that somebody changed as text beside its bytes is kept both ways.
+// A body is kept both as bytes and as text if somebody changed the text beside the bytes.
 func TestForeignBodyThatDiffers(t *testing.T) {
 	var d Decoder
 	var e Exchange
@@ -432,7 +432,8 @@ func TestDecodeErrorsNameTheMember(t *testing.T) {
 	}
 }
 
-// A small upload may be a line of any size: the collector has the memory of one pod for all.
+// A small upload may have a line of any size, and the collector has the memory of one pod for all
+// uploads.
 func TestHostileRecordsCostNoMemory(t *testing.T) {
 	many := func(s string) string { return strings.Repeat(s+",", 4<<20/len(s)) }
 	names := func(value string) string {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// full has every field set, with what is hard to write in it.
+// full has every field set, with values that are hard to write.
 func full() *Exchange {
 	ts := time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC)
 	messages := []Message{
@@ -40,7 +40,7 @@ func full() *Exchange {
 	}
 }
 
-// marshal is encoding/json's opinion.
+// marshal returns the exchange as encoding/json writes it.
 func marshal(t testing.TB, e *Exchange) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -64,7 +64,8 @@ func TestAppendJSONEqualsEncodingJSON(t *testing.T) {
 	}
 }
 
-// An Encoder remembers a bounded part of one exchange, which makes no difference to the next.
+// An Encoder remembers a bounded part of one exchange. This doesn't change how it writes the next
+// one.
 func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 	long := strings.Repeat("x", maxRemembered)
 	var m Encoder
@@ -129,8 +130,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
-// The lists and objects that the package writes by hand mean the same to a
-// reader that knows nothing of the package.
+// The lists and objects that the package writes itself mean the same to any JSON reader.
 func TestHeadersAreAnObjectOfLists(t *testing.T) {
 	var got map[string][]string
 	if err := json.Unmarshal(appendHeaders(nil, full().HTTP.Req.Headers), &got); err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A string is what encoding/json makes of it, and it is said where a part of it was lost.
+// A string reads the same as with encoding/json, and a lost part is reported.
 func TestUnquote(t *testing.T) {
 	for _, c := range []struct {
 		part, want string

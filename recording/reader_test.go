@@ -89,7 +89,7 @@ func TestReaderReadsJSONInAnyLayout(t *testing.T) {
 	}
 }
 
-// Records of any size, laid out by chance, are all read, and each is found again by its
+// All records are read, whatever their size and their position, and each is found again by its
 // offset.
 func TestReaderFindsEveryRecord(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -146,7 +146,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// spent tells how much memory f allocated.
+// spent returns how much memory f allocated.
 func spent(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -156,7 +156,7 @@ func spent(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// Whatever is in a segment, memory is bounded, and what follows is read.
+// Any segment takes bounded memory, and the records after a broken one are read.
 func TestHostileSegmentsCostNoMemory(t *testing.T) {
 	behind := "\n" + `{"location":"/behind"}` + "\n"
 	z := func(in io.Reader) io.Reader {
@@ -233,7 +233,7 @@ func TestASegmentEndsAtItsLimit(t *testing.T) {
 	}
 }
 
-// Readers that share a decoder may be used in turn.
+// Readers that share a decoder may take turns.
 func TestReadersShareADecoder(t *testing.T) {
 	var d Decoder
 	var readers [3]*Reader

@@ -91,7 +91,7 @@ func TestALargeSegmentMayHaveManySources(t *testing.T) {
 	}
 }
 
-// Only the first line lists sources, and only as much is read as that takes.
+// Only the first line lists sources, and only as many bytes are read as it takes.
 func TestSegmentSources(t *testing.T) {
 	line := Sources{Names: []string{"a.jsonl.zst"}}.AppendLine(nil, largePartition)
 	exchange := []byte(`{"msgType":"rrpair","ts":"2026-11-22T20:00:00Z","location":"/"}` + "\n")
@@ -129,7 +129,7 @@ func TestSegmentSources(t *testing.T) {
 	}
 }
 
-// Whatever a line of sources has, reading goes on behind it, and no origin is out of range.
+// Reading goes on after any line of sources, and no origin is out of range.
 func FuzzSources(f *testing.F) {
 	f.Add([]byte(`{"msgType":"sources","sources":["a"],"of":[0,1,2]}`))
 	f.Add([]byte(`{"msgType":"sources","of":[]}`))

@@ -12,8 +12,8 @@ func TestATallySumsEachCounter(t *testing.T) {
 	}
 }
 
-// Of one process, the counters that came last count. A process of another namespace is
-// another one, even if it has the same UUID, since whoever writes for that namespace chose it.
+// The last counters of a process are those that count. A process of another namespace is a
+// different one even if it has the same UUID, since a writer to that namespace can choose it.
 func TestATallyKeepsProcessesApart(t *testing.T) {
 	var tally Tally
 	id := UUID{1}

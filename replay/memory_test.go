@@ -73,8 +73,8 @@ func kept(t *testing.T, exchanges int) int64 {
 	return grown
 }
 
-// A replay's memory does not grow with its recording, but for a bit of each request that says
-// whether it was answered.
+// A replay's memory does not grow with its recording, except for one bit of each request, which
+// says whether it was answered.
 func TestMemoryStaysFlat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("loads a long recording")

@@ -49,7 +49,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Where answers decide how many requests there are, the bound ends them.
+// If answers decide how many requests there are, the bound ends the run.
 func TestBoundsEndAClosedLoop(t *testing.T) {
 	r := run(t, gets(10, time.Millisecond), http.HandlerFunc(answerOK), func(o *Options) {
 		var err error

@@ -55,7 +55,7 @@ func TestRepeatsShowWhatVaries(t *testing.T) {
 	}
 }
 
-// Repeats in the recording teach how far numbers may be away, without an earlier replay.
+// Repeats in the recording teach how far numbers may vary, without an earlier replay.
 func TestRepeatsTeachHowFarNumbersVary(t *testing.T) {
 	var calls []call
 	for i := range 12 {
@@ -75,7 +75,7 @@ func TestRepeatsTeachHowFarNumbersVary(t *testing.T) {
 	}
 }
 
-// disturbed are reads with a write between any two of them.
+// disturbed returns reads with a write between any two of them.
 func disturbed(read func(at, took time.Duration, load int) call, n int) (all []call) {
 	for i := range n {
 		at := time.Duration(20*i) * time.Millisecond

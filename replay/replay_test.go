@@ -192,8 +192,8 @@ func TestAnHourAtTwiceTheSpeed(t *testing.T) {
 	}
 }
 
-// When the target stalls, the response time tells, since it counts from when a request was
-// due. Virtual users hide it: they send nothing meanwhile.
+// The response time shows a stall of the target, since it counts from when a request was due.
+// Virtual users hide a stall: they send nothing meanwhile.
 func TestAStallShows(t *testing.T) {
 	stalling := func() http.Handler {
 		var once sync.Once
@@ -219,8 +219,8 @@ func TestAStallShows(t *testing.T) {
 	}
 }
 
-// A build whose one endpoint got 30 ms slower misses a goal that is relative to the recording.
-// The same build reaches it.
+// A build with one endpoint that got 30 ms slower misses a goal that is relative to the recording.
+// A build that is as fast as the recorded one reaches it.
 func TestAnEndpointGotSlower(t *testing.T) {
 	calls := gets(60, 20*time.Millisecond)
 	for i := range 20 {
@@ -324,7 +324,7 @@ func TestASlowLoginDelaysItsSessionAlone(t *testing.T) {
 	}
 }
 
-// Each copy has values of its own.
+// Each copy has its own values.
 func TestCopies(t *testing.T) {
 	const token = "tok-9999-Qm48sb01PxWc"
 	calls := []call{
@@ -379,8 +379,8 @@ func TestAnInterruptedRunIsPartial(t *testing.T) {
 	})
 }
 
-// A target whose answers never end does not hold a run for a time beyond its grace. An answer
-// that was recorded to take as long is not called a failure.
+// A target whose answers never end does not hold a timed run beyond its grace period. An answer
+// that took as long in the recording does not count as a failure.
 func TestAnswersThatNeverEndDoNotHoldTheRun(t *testing.T) {
 	drips := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
@@ -446,7 +446,7 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// A replay that reached nobody could not run, whichever of the two did not answer.
+// A replay that could not reach the target, or the baseline, ends as one that could not run.
 func TestNobodyAnswers(t *testing.T) {
 	away := func(why error) *wire.Client {
 		c, err := wire.New(wire.Options{Target: &url.URL{Scheme: "http", Host: "away.test"}, Run: "test", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, why }})

@@ -24,8 +24,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
-// visits are sessions of several lengths, which overlap: each logs in, and then carries its
-// token. Of the answers, some differ from those of [visitServer].
+// visits are sessions of several lengths, which overlap: each logs in, and then carries its token.
+// Some of the answers differ from those of [visitServer].
 func visits(n int) (all []call) {
 	for i := range n {
 		token := fmt.Sprintf("tok-%04d-Qm48sb01PxWc", i)
@@ -43,7 +43,7 @@ func visits(n int) (all []call) {
 	return all
 }
 
-// visitServer wants the tokens that it issued, and has its own opinion of prices.
+// visitServer accepts only tokens that it issued. Its prices differ from the recorded ones.
 type visitServer struct {
 	mu    sync.Mutex
 	n     int
@@ -146,8 +146,8 @@ func comparable(t *testing.T, r *report.Report, times bool) string {
 	return string(text)
 }
 
-// Shards together send what one generator would, when it would, and their merged report is
-// its report: bucket by bucket.
+// Shards together send the requests of a single generator, at the same times. Their merged report
+// equals its report, bucket by bucket.
 func TestShardsTogetherAreASingleRun(t *testing.T) {
 	calls := visits(23)
 	for _, c := range []struct {
@@ -199,7 +199,7 @@ func TestShardsTogetherAreASingleRun(t *testing.T) {
 	}
 }
 
-// So are they with a real server and real connections, in everything but times.
+// With a real server and real connections, shards equal a single run, too, except for times.
 func TestShardsOverHTTPAreASingleRun(t *testing.T) {
 	var reports []string
 	for _, of := range []int{1, 3} {
@@ -237,7 +237,7 @@ func TestMoreShardsThanSessions(t *testing.T) {
 	})
 }
 
-// Steps of one session, and those that wait for each other, are of one shard. All shards find
+// Steps of one session, and steps that wait for each other, belong to one shard. All shards find
 // the same division, and their parts are about as large.
 func TestASessionIsInOneShard(t *testing.T) {
 	_, g, _ := prepare(t, visits(40))
@@ -269,7 +269,7 @@ func TestASessionIsInOneShard(t *testing.T) {
 	}
 }
 
-// A difference that is noise by the answers of one shard is noise in those of another one.
+// A difference that the answers of one shard show to be noise is noise in the other shards, too.
 func TestShardsJudgeDifferencesTogether(t *testing.T) {
 	calls := visits(23)
 	var baseline json.RawMessage

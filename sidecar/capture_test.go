@@ -28,7 +28,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// noise is text that compresses badly, another for every seed.
+// noise returns text that compresses badly, and differs for every seed.
 func noise(seed, size int) string {
 	p := make([]byte, size/2)
 	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1}).Read(p)
@@ -70,8 +70,7 @@ func TestRequestsAreRecorded(t *testing.T) {
 	}
 }
 
-// With a limit of zero nothing of what was said is kept, in a body or in a
-// stream; how much there was is counted.
+// A limit of zero keeps no payload, in a body or in a stream. Its size is counted.
 func TestALimitOfZeroKeepsNoPayload(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config(t)
@@ -144,8 +143,8 @@ func (f filling) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Whatever becomes of the place that recordings go to, requests are answered,
-// and those that are not recorded are counted, each one.
+// Requests are answered whatever happens to the place that recordings go to. Each request that is
+// not recorded is counted.
 func TestABrokenSinkIsNotInTheWay(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, dir string) spool.Files{
 		"full from the beginning": func(_ *testing.T, dir string) spool.Files { return full{spool.Dir(dir), new(int)} },
@@ -179,8 +178,8 @@ func TestABrokenSinkIsNotInTheWay(t *testing.T) {
 	}
 }
 
-// A directory with a bound makes room for what is new, says so once and counts
-// what goes; the ledger is about what was stored, whatever became of it later.
+// A directory with a bound removes old segments to make room, says so once and counts what it
+// removes. The ledger counts what was stored, even if it was removed later.
 func TestASinkStaysWithinItsSize(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
 	cfg := config(t)
@@ -222,8 +221,8 @@ func TestASinkStaysWithinItsSize(t *testing.T) {
 	}
 }
 
-// A sink that can't be written to is known before there is something to lose,
-// and is no reason not to start.
+// A sink that can't be written to is found at the start, before anything can be lost. The sidecar
+// starts all the same.
 func TestASinkIsTriedAtTheStart(t *testing.T) {
 	s := run(t, config(t), spool.Dir("/dev/null/recordings"))
 	eventually(t, "it is known to be down", func() bool { return s.ledger(t).up == 0 })
@@ -234,7 +233,7 @@ func TestASinkIsTriedAtTheStart(t *testing.T) {
 	s.capture.Close(t.Context()) // its error is the sink's
 }
 
-// A directory that vanishes takes with it what was in it; it is made again, and
+// A directory that vanishes takes its recordings with it. The sidecar makes it again, and
 // recording goes on.
 func TestARemovedSinkIsNotInTheWay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
@@ -387,8 +386,8 @@ func TestWhatFollowsACrashIsCountedInBytes(t *testing.T) {
 	}
 }
 
-// Without memory to hold them, bytes are dropped before anybody knows how many
-// exchanges they are: it is the bytes that are counted, each one.
+// If there is no memory to hold bytes, they are dropped before anybody knows how many exchanges
+// they are. So each byte is counted.
 func TestExhaustedMemoryIsNotInTheWay(t *testing.T) {
 	for _, memory := range []int64{0, 64 << 10, 1 << 20} {
 		cfg := config(t)

@@ -126,8 +126,8 @@ func TestAHiddenLimitIsRemarkedOn(t *testing.T) {
 	}
 }
 
-// The page cache can be taken away. What waits for the disk can't, and neither
-// can files in memory nor the buffers of sockets.
+// The kernel can reclaim the page cache. It can't reclaim pages that wait for the disk, files in
+// memory, or the buffers of sockets.
 func TestWhatIsUsedLeavesThePageCacheOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		cgroup

@@ -179,8 +179,8 @@ func TestAConfigMapChangesWhatIsCaptured(t *testing.T) {
 	}
 }
 
-// Files that can't be understood change nothing, are said once, and show in a
-// metric until they can.
+// Files that can't be understood change nothing. They are logged once, and show in a metric until
+// they can be understood.
 func TestBrokenFilesChangeNothing(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -245,7 +245,7 @@ func TestBrokenFilesChangeNothing(t *testing.T) {
 	}
 }
 
-// Broken files at the start leave it to the environment.
+// If the files are broken at the start, the environment decides.
 func TestBrokenFilesAtTheStartLeaveItToTheEnvironment(t *testing.T) {
 	files := newConfigMap(t)
 	files.set("capture", "maybe")
@@ -260,7 +260,7 @@ func TestBrokenFilesAtTheStartLeaveItToTheEnvironment(t *testing.T) {
 	s.capture.Close(t.Context())
 }
 
-// A file that is gone, or the whole directory, leaves it to the environment.
+// If a file, or the whole directory, is gone, the environment decides.
 func TestFilesThatAreGoneLeaveItToTheEnvironment(t *testing.T) {
 	files := newConfigMap(t)
 	files.set("capture", "off", "sample", "0.5")
@@ -292,7 +292,7 @@ func TestFilesThatAreGoneLeaveItToTheEnvironment(t *testing.T) {
 	s.capture.Close(t.Context())
 }
 
-// A sidecar reads the files by itself.
+// The sidecar reads changed files without a restart.
 func TestFilesAreReadAgain(t *testing.T) {
 	files := newConfigMap(t)
 	cfg := config(t)

@@ -29,7 +29,7 @@ const (
 	fewDir   = "TAPEDECK_TEST_FEW_DIR"
 )
 
-// serveWithFewFiles says where it listens and serves until its input ends.
+// serveWithFewFiles prints its addresses, and serves until its input ends.
 func serveWithFewFiles(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 256, Max: 256}); err != nil {
 		t.Fatal(err)

@@ -17,8 +17,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// draining is a sidecar in front of an application, to be stopped in the midst
-// of things.
+// draining starts a sidecar in front of an application, which a test stops while requests are
+// under way.
 func draining(t *testing.T, app net.Addr) *sidecar {
 	t.Helper()
 	cfg := config(t)
@@ -34,9 +34,8 @@ func draining(t *testing.T, app net.Addr) *sidecar {
 	return s
 }
 
-// A drain hangs up on connections on which all is answered. An answer that isn't
-// finished is waited for, however long the server is silent, and whoever had the
-// last word.
+// A drain closes connections on which everything is answered. It waits for an answer that isn't
+// finished, however long the server is silent, and whichever side sent the last bytes.
 func TestADrainWaitsForAnswers(t *testing.T) {
 	answers := map[string]struct{ begin, rest string }{
 		"/slow":         {"", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"},
@@ -102,8 +101,8 @@ func TestADrainWaitsForAnswers(t *testing.T) {
 	s.stop()
 }
 
-// In HTTP/2 the last word before an answer is often the server's: it has given
-// the client leave to send more.
+// In HTTP/2 the last frame before an answer is often the server's: a window update that lets the
+// client send more.
 func TestADrainWaitsForStreams(t *testing.T) {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
@@ -156,7 +155,7 @@ func TestADrainWaitsForStreams(t *testing.T) {
 	s.stop()
 }
 
-// watched is a connection that tells when it is over.
+// watched is a connection that closes a channel when it is over.
 type watched struct {
 	net.Conn
 	once sync.Once

@@ -151,7 +151,7 @@ func TestWrongVariables(t *testing.T) {
 	}
 }
 
-// Each pair of files is judged by itself, and what is wrong with it is said once.
+// Each pair of files is checked separately, and its errors are reported once.
 func TestFilesThatComeInPairs(t *testing.T) {
 	const (
 		loneIn     = "TLS_IN_PUBLIC_KEY is set and TLS_IN_PRIVATE_KEY is not: want both or neither"
@@ -170,7 +170,7 @@ func TestFilesThatComeInPairs(t *testing.T) {
 	}
 }
 
-// All that is wrong is said at once.
+// All errors are reported together.
 func TestAllErrorsAtOnce(t *testing.T) {
 	_, err := FromEnv(env("PROXY_IN_PORT=x", "LOG_LEVEL=y"))
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
@@ -178,8 +178,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	}
 }
 
-// Every variable is either free text or says what is wrong with a value: its
-// name, the value, and what it may be.
+// Every variable is either free text, or its error has its name, the value, and what is allowed.
 func TestEveryVariableIsChecked(t *testing.T) {
 	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
 		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS TAPEDECK_REDACT_KEY_FILE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_SPOOL TAPEDECK_SINK_TOKEN_FILE TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used

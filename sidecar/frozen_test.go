@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// A disk that is frozen answers nothing, not even with an error. Requests are
-// answered, the metrics and the log show it, and the sidecar stops in time.
+// A frozen disk returns nothing, not even an error. Requests are answered, the metrics and the log
+// show it, and the sidecar stops in time.
 func TestAFrozenDisk(t *testing.T) {
 	dir := t.TempDir()
 	freeze, thaw := mountFreezable(t, dir)

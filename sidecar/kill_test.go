@@ -22,8 +22,8 @@ import (
 // killDir, when set, makes the test binary the sidecar that is to be killed.
 const killDir = "TAPEDECK_TEST_KILL_DIR"
 
-// A sidecar is killed under load, by a signal that it can't see. What it had
-// flushed before is found; what is lost is the tail of the open segment.
+// A sidecar is killed under load, by a signal that it can't catch. All that it had flushed is
+// found. Only the tail of the open segment is lost.
 func TestAKilledSidecarLosesTheTailAlone(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		serveForEver(t, dir)
@@ -78,8 +78,7 @@ func TestAKilledSidecarLosesTheTailAlone(t *testing.T) {
 	}
 }
 
-// serveForEver is a sidecar that says where it listens, and then how many
-// exchanges it has flushed.
+// serveForEver runs a sidecar. It prints its address, and then how many exchanges it has flushed.
 func serveForEver(t *testing.T, dir string) {
 	cfg := config(t)
 	c, err := open(cfg, "test", slog.New(slog.DiscardHandler), func(spool.Options) (*spool.Recorder, error) {

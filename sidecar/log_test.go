@@ -31,9 +31,8 @@ func droppedLines(t testing.TB, q *logQueue) int {
 	return int(families[0].GetMetric()[0].GetCounter().GetValue())
 }
 
-// Nobody reads the log: requests are answered, connections end, the sidecar stops,
-// and the lines that are lost are counted. Once somebody reads, the log says how
-// many they were.
+// If nobody reads the log, requests are answered, connections end, the sidecar stops, and the lost
+// lines are counted. Once somebody reads again, the log says how many lines were lost.
 func TestAStalledReaderOfTheLog(t *testing.T) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -92,7 +91,7 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 	}
 }
 
-// blocked is a writer that waits until it is let go.
+// blocked is a writer that waits until it is released.
 type blocked struct {
 	free    chan struct{}
 	entered atomic.Int32
@@ -144,7 +143,7 @@ func TestTheEndOfTheLogIsWritten(t *testing.T) {
 	}
 }
 
-// fails is a writer that fails until it is mended.
+// fails is a writer that fails until it is repaired.
 type fails struct {
 	logs
 	mended atomic.Bool
@@ -180,8 +179,8 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 // brokenLog, when set, makes the test binary a sidecar whose log nobody reads.
 const brokenLog = "TAPEDECK_TEST_BROKEN_LOG"
 
-// A reader of the log that goes away does not take the sidecar with it, which a
-// signal would do by default.
+// A reader of the log that goes away does not end the sidecar, although SIGPIPE would do so by
+// default.
 func TestAReaderOfTheLogThatGoesAway(t *testing.T) {
 	if os.Getenv(brokenLog) != "" {
 		taken, err := net.Listen("tcp", "127.0.0.1:0")

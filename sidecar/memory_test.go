@@ -33,7 +33,7 @@ func TestTheConfigurationFitsTheLimit(t *testing.T) {
 	}
 }
 
-// All parts of a limit fit into it.
+// The parts of a limit together fit into it.
 func TestThePartsOfALimitFit(t *testing.T) {
 	for _, limit := range []int64{1, 1 << 20, 32 << 20, 64 << 20, 100_000_000, 1 << 30, 1 << 40} {
 		m := contract.DivideMemory(limit)
@@ -83,7 +83,7 @@ func TestShortage(t *testing.T) {
 	}
 }
 
-// Collecting garbage costs, so it is not done with every look.
+// Collecting garbage is costly, so not every look does it.
 func TestGarbageIsCollectedSeldom(t *testing.T) {
 	times := 0
 	g := &gauge{limit: 1000, used: func() (int64, error) { return 990, nil }, collect: func() { times++ }, changed: func(_, _ proxy.Shortage, _ int64) {}}
@@ -99,7 +99,7 @@ func TestGarbageIsCollectedSeldom(t *testing.T) {
 	}
 }
 
-// A look that fails leaves things as they are.
+// A look that fails changes nothing.
 func TestAGaugeThatCannotLook(t *testing.T) {
 	used, err := int64(800), error(nil)
 	g := &gauge{limit: 1000, used: func() (int64, error) { return used, err }, collect: func() {}, changed: func(_, _ proxy.Shortage, _ int64) {}}

@@ -160,8 +160,8 @@ func TestACallAndWhatItCaused(t *testing.T) {
 	}
 }
 
-// However many calls there are at once, on connections that last, each names the
-// one that caused it.
+// Each outbound call names the inbound one that caused it, however many calls there are at once on
+// connections that last.
 func TestEveryCallOfABusySidecarNamesItsCause(t *testing.T) {
 	const clients, calls = 8, 250
 	dependency := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

@@ -18,8 +18,8 @@ import (
 // loginDir, when set, makes the test binary a sidecar that records one login there.
 const loginDir = "TAPEDECK_TEST_LOGIN_DIR"
 
-// Processes with one key give equal secrets equal tokens, and say by the key's ID that
-// they do. Whatever is in the place of the key, a process starts, and redacts.
+// Processes with one key replace equal secrets with equal tokens, and name the key by its ID. A
+// process starts and redacts, whatever is in the place of the key.
 func TestTheKeyForRedactionIsReadFromAFile(t *testing.T) {
 	if dir := os.Getenv(loginDir); dir != "" {
 		recordLogin(t, dir)

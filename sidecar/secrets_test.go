@@ -21,8 +21,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// A sidecar that forwards secrets in each of the places neither writes nor logs one, nor shows one
-// in its metrics and its list of connections; and no command shows one of what it wrote.
+// A sidecar that forwards secrets in each of the places neither writes nor logs any of them, nor
+// shows one in its metrics and its list of connections. No command shows one of the recorded
+// exchanges' secrets, either.
 func TestNoSecretIsWrittenLoggedShownOrExported(t *testing.T) {
 	app, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -83,7 +84,8 @@ func TestNoSecretIsWrittenLoggedShownOrExported(t *testing.T) {
 	}
 }
 
-// speak says a conversation through the sidecar, each part once the one before it has arrived.
+// speak plays a conversation through the sidecar, and sends each part once the one before it has
+// arrived.
 func speak(t *testing.T, app net.Listener, in net.Addr, conversation []secrettest.Said) {
 	t.Helper()
 	client, err := net.Dial("tcp", in.String())

@@ -41,11 +41,10 @@ type shipping struct {
 	Witness string
 }
 
-// Sidecars are killed one after the other in one pod, at random moments of their work: at
-// the start, while they adopt, record, complete, send and remove. Of ten answers of the
-// collector, one is lost behind storing. In the end the store has each exchange of each
-// complete segment exactly once, with the same bytes, and of the segment that was open all
-// that was flushed.
+// Sidecars are killed one after the other in one pod, at random moments of their work: at the
+// start, and while they adopt, record, complete, send and remove. One of ten answers of the
+// collector is lost after storing. In the end the store has each exchange of each complete segment
+// exactly once, with the same bytes. It has all exchanges of the open segment that were flushed.
 func TestKilledSidecarsStoreEachExchangeOnce(t *testing.T) {
 	if text := os.Getenv(shipperEnv); text != "" {
 		shipForEver(t, text)
@@ -79,8 +78,8 @@ func killShippers(t *testing.T, pod, runs int) {
 		flushed[run] = killShipper(t, s, run)
 	}
 
-	// The last processes send what is left. They end in order, so one that meets too many lost
-	// answers leaves the rest to the next.
+	// The last processes send the rest. They end in order, so one that loses too many answers
+	// leaves the rest to the next.
 	sink, err := contract.ParseSink(s.Collector)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +180,7 @@ func exchangesIn(t *testing.T, name string, in io.ReadCloser) func(func(*recordi
 	}
 }
 
-// loseAnswers loses one of ten answers behind storing.
+// loseAnswers loses one of ten answers after storing.
 func loseAnswers(collector http.Handler) http.Handler {
 	var mu sync.Mutex
 	chance := rand.New(rand.NewPCG(1, 2))
@@ -278,8 +277,8 @@ func (w witnessed) Commit() error {
 	return err
 }
 
-// shipForEver is a sidecar with small segments, that says where it listens, and then how
-// many exchanges it has flushed.
+// shipForEver runs a sidecar with small segments. It prints its address, and then how many
+// exchanges it has flushed.
 func shipForEver(t *testing.T, text string) {
 	var s shipping
 	if err := json.Unmarshal([]byte(text), &s); err != nil {

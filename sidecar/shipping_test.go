@@ -69,8 +69,8 @@ func runShipping(t *testing.T, cfg Config, segment int64) *sidecar {
 	return s
 }
 
-// life is what a sidecar's process does: it starts, passes requests on, and ends. work gets
-// where its reverse proxy listens.
+// life runs a sidecar's process from start to end: it starts, passes requests on, and ends. work
+// gets the address of its reverse proxy.
 func life(t *testing.T, cfg Config, logs *logs, work func(in net.Addr)) (took time.Duration) {
 	t.Helper()
 	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
@@ -125,8 +125,8 @@ func TestASidecarShipsAllWhenItEnds(t *testing.T) {
 	}
 }
 
-// A collector is verified by the roots that upstreams are verified by. The token goes to
-// nobody else, and stands nowhere.
+// A collector is verified by the same roots as upstreams. The token goes to nobody else, and is
+// written nowhere.
 func TestACollectorIsVerified(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprint(known), func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestACollectorIsVerified(t *testing.T) {
 	}
 }
 
-// Whatever a collector does, requests are answered, their exchanges are kept in the pod, and
-// the sidecar ends in time. The next process sends them.
+// Requests are answered whatever a collector does, their exchanges are kept in the pod, and the
+// sidecar ends in time. The next process sends them.
 func TestABrokenCollectorIsNotInTheWay(t *testing.T) {
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
@@ -221,7 +221,7 @@ func TestABrokenCollectorIsNotInTheWay(t *testing.T) {
 	}
 }
 
-// A sidecar says what waits, and for how long, in its metrics.
+// The metrics of a sidecar show how much waits, and for how long.
 func TestMetricsOfShipping(t *testing.T) {
 	dir := t.TempDir()
 	cfg := shippingConfig(t, dir, "http://127.0.0.1:1", filepath.Join(dir, "token"))

@@ -33,8 +33,8 @@ func streamMiB(t *testing.T) int64 {
 	return n
 }
 
-// A stream of any length passes whole, and capture, with everything else in the
-// process, takes no more memory for it than the one number that bounds it.
+// A stream of any length passes completely. The whole process, including capture, takes no more
+// memory for it than its one limit.
 func TestAStreamInConstantMemory(t *testing.T) {
 	mib := streamMiB(t)
 	block := make([]byte, 1<<20)

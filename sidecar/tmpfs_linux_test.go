@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// A directory that is in memory is known by the nearest one that exists.
+// A directory that does not exist yet is in memory if its nearest existing parent is.
 func TestWhatIsInMemory(t *testing.T) {
 	for dir, want := range map[string]bool{"/dev/shm": true, "/dev/shm/not/yet": true, "/proc": false, "/": false} {
 		if _, err := os.Stat("/dev/shm"); err != nil {

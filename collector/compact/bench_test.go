@@ -66,8 +66,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Compaction of 600 segments of an hour, beside zstd alone: decompressing the same segments and
-// compressing them as one.
+// BenchmarkCompact compacts 600 segments of an hour. For comparison, zstd alone decompresses the
+// same segments and compresses them as one.
 func BenchmarkCompact(b *testing.B) {
 	m, size := busy()
 	before := int64(0)

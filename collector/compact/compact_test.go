@@ -34,8 +34,8 @@ var (
 	cart  = recording.Partition{Cluster: "c1", Namespace: "shop", Workload: "cart", Hour: hour}
 )
 
-// Whatever the recording, its readers see the same afterwards: exchanges, counters, gaps. A
-// second run has nothing to do.
+// Readers of any recording see the same after a compaction: exchanges, counters and gaps. A second
+// run has nothing to do.
 func TestReadersSeeTheSame(t *testing.T) {
 	for seed := range uint64(30) {
 		m := newMemory()
@@ -68,8 +68,8 @@ func TestReadersSeeTheSame(t *testing.T) {
 	}
 }
 
-// The first line lists the sources, exchanges stand in the order of their start, in one frame,
-// and counters come behind.
+// The first line of a large segment lists its sources. The exchanges follow in the order of their
+// start, in one frame, and the counters come last.
 func TestALargeSegment(t *testing.T) {
 	m := newMemory()
 	next := 0
@@ -256,7 +256,7 @@ func TestFailuresAreOfOnePartition(t *testing.T) {
 	}
 }
 
-// failing fails to give what has a part in its key.
+// failing fails to read objects whose key contains part.
 type failing struct {
 	*memory
 	part string
@@ -270,8 +270,8 @@ func (f failing) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	return f.memory.Get(ctx, key)
 }
 
-// A thousand pods take one open segment at a time, and the memory that is allowed; what comes
-// out streams in order.
+// Compaction of a thousand pods opens one segment at a time, and stays within the memory that is
+// allowed. A reader streams the result in order.
 func TestAThousandPods(t *testing.T) {
 	m := newMemory()
 	next := 0

@@ -27,7 +27,7 @@ type op struct {
 
 func (o *op) String() string { return fmt.Sprintf("%d: %s %s", o.actor, o.name, o.key) }
 
-// commute tells that the order of two operations makes no difference to anybody.
+// commute reports whether the order of two operations makes no difference to anybody.
 func commute(a, b *op) bool {
 	reads := func(o *op) bool { return o.name == "get" || o.name == "list" }
 	if reads(a) && reads(b) {
@@ -80,8 +80,8 @@ func (a actor) Delete(ctx context.Context, key string) error {
 	return a.memory.Delete(ctx, key)
 }
 
-// List is as of one moment. What only leads to the partition takes no turn, since compaction
-// changes nothing there.
+// List returns the objects of one moment. A list of the marks that tapedeck redact writes takes no
+// turn, since compaction changes nothing there.
 func (a actor) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
 	if strings.HasPrefix(prefix, "_redact") {
 		return a.memory.List(ctx, prefix)
@@ -181,7 +181,7 @@ func small(segments int) (m *memory, want string) {
 	return m, strings.Join(all, " ")
 }
 
-// locations are what a reader sees, and what is wrong with it.
+// locations returns what a reader sees, and what is wrong with it.
 func locations(ctx context.Context, s read.Store, o read.Options) string {
 	r, err := read.Open(ctx, read.Query{}, o, s)
 	if err != nil {

@@ -79,8 +79,8 @@ func TestTwoCompactors(t *testing.T) {
 	})
 }
 
-// A sidecar whose answer was lost sends a segment again, at each moment, and the collector
-// stores it unless it knows better. The next run removes it.
+// A sidecar that did not get the answer sends a segment again, at any moment. The collector stores
+// it again if it doesn't find it in a large segment yet, and the next run removes it.
 func TestALateRetry(t *testing.T) {
 	m, want := small(2)
 	key := m.Keys()[0]
@@ -107,7 +107,7 @@ func TestALateRetry(t *testing.T) {
 	explore(t, m, each, compacting(t), retry, reader(t, read.Options{MaxOpen: 1}, want))
 }
 
-// A copy that is made meanwhile has each exchange once.
+// A copy that is made during a compaction has each exchange once.
 func TestPullWhileSegmentsAreCompacted(t *testing.T) {
 	m, want := small(2)
 	explore(t, m, exactly(want), compacting(t), func(ctx context.Context, s store.Store) {
@@ -121,8 +121,8 @@ func TestPullWhileSegmentsAreCompacted(t *testing.T) {
 	})
 }
 
-// dying is a store whose process dies at an operation: before it, or behind it, when nobody
-// learns that it was done.
+// dying is a store whose process dies at an operation: before it, or after it, when nobody learns
+// that it was done.
 type dying struct {
 	*memory
 	mu     sync.Mutex
@@ -185,7 +185,7 @@ func TestACompactorThatDies(t *testing.T) {
 	}
 }
 
-// A segment that vanishes while it is read, by age, has its partition be left alone.
+// If a segment vanishes while it is read, because of its age, its partition is left alone.
 func TestAVanishedSegment(t *testing.T) {
 	m, _ := small(3)
 	keys := m.Keys()

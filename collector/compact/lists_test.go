@@ -109,7 +109,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// However many lists there are, few names are remembered.
+// Few names are remembered, however many lists there are.
 func TestListsForget(t *testing.T) {
 	lists := NewLists(newMemory())
 	for n := range 10 {

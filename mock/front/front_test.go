@@ -364,7 +364,7 @@ func TestMapsThatAreRefused(t *testing.T) {
 	}
 }
 
-// Where a server speaks first, the client is not waited for.
+// The front does not wait for the client's bytes where the server speaks first.
 func TestServerThatSpeaksFirst(t *testing.T) {
 	r := start(t, front.Config{
 		Expect: func(o front.Origin) front.Expectation {
@@ -434,7 +434,7 @@ func TestClientThatDoesNotTrustTheCA(t *testing.T) {
 	}
 }
 
-// Whatever a client sends first, it gets to one of the handlers or is closed.
+// Any first bytes of a client reach one of the handlers, or the connection is closed.
 func TestFirstBytesOfManyProtocols(t *testing.T) {
 	r := start(t, front.Config{})
 	for name, test := range map[string]struct{ first, want string }{
@@ -472,7 +472,7 @@ func TestFirstBytesOfManyProtocols(t *testing.T) {
 	}
 }
 
-// A reset is one that the client sees as such.
+// The client sees an abort as a reset, within TLS, too.
 func TestAbortResetsAlsoWithinTLS(t *testing.T) {
 	r := start(t, front.Config{HTTP: http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
 		front.ConnOf(q.Context()).Abort()

@@ -12,7 +12,7 @@ import (
 
 var start = time.Date(2026, 11, 22, 20, 15, 0, 0, time.UTC)
 
-// tape is a recording of requests that are told apart by an endpoint alone.
+// tape is a recording whose requests differ only in their endpoint.
 type tape struct {
 	recorded []Recorded
 	answers  []string
@@ -100,7 +100,7 @@ func TestRepeatedRequestsAreAnsweredInOrderThenByPolicy(t *testing.T) {
 	}
 }
 
-// Hoverfly #764, #679: a request of one endpoint must not take another's sequence on.
+// Hoverfly #764, #679: a request of one endpoint must not advance another's sequence.
 func TestSequencesDoNotMixAcrossEndpoints(t *testing.T) {
 	var rec tape
 	for i := range 3 {
@@ -117,7 +117,8 @@ func TestSequencesDoNotMixAcrossEndpoints(t *testing.T) {
 	}
 }
 
-// how a session is known, and whether its live identity is the recorded one.
+// sessions are the ways to recognise a session. With live, its identity differs from the recorded
+// one, except under "the same cookie".
 var sessions = map[string]func(i int, live bool) (conn string, headers []string){
 	"cookie": func(i int, live bool) (string, []string) {
 		return "c", []string{"Cookie", "lang=en; sessionid=" + name(i, live)}

@@ -279,7 +279,7 @@ func build(t testing.TB, entries ...entry) []byte {
 	return b.Bytes()
 }
 
-// with changes an entry's header.
+// with returns an entry whose header is changed.
 func with(e entry, change func(*tar.Header)) entry {
 	change(&e.Header)
 	return e
@@ -379,7 +379,7 @@ func raw(name string, flag byte, size string, change func(block []byte)) []byte 
 	return block
 }
 
-// announced has a size of its own choice, in the format for large numbers.
+// announced returns a header in the format for large numbers, with any size.
 func announced(size int64) []byte {
 	return raw(first[len("cluster=c1/"):], tar.TypeReg, "", func(block []byte) {
 		clear(block[:100])
@@ -432,7 +432,7 @@ func longName() []byte {
 	return append(raw("././@LongLink", tar.TypeGNULongName, "00000001000\x00", nil), bytes.Repeat([]byte("x"), 512)...)
 }
 
-// An archive that ends early is never taken for a whole one, wherever it ends.
+// An archive that ends early never passes for a complete one, wherever it ends.
 func TestAnArchiveThatEndsEarlyIsNoWholeOne(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, map[string]string{first: strings.Repeat("1", 700), second: "", third: "3"})

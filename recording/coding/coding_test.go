@@ -49,7 +49,7 @@ func header(name string) string { return strings.Replace(name, "raw", "deflate",
 
 var all = []string{"gzip", "deflate", "raw", "br", "zstd"}
 
-// text compresses, and not to nothing.
+// text returns a text that compresses well, but not to nothing.
 func text() []byte {
 	var b bytes.Buffer
 	for i := range 3000 {
@@ -58,7 +58,7 @@ func text() []byte {
 	return b.Bytes()
 }
 
-// One decoder undoes all codings in turn, and one upon the other.
+// One decoder undoes all codings, alone and several on one body.
 func TestDecode(t *testing.T) {
 	var d Decoder
 	defer d.Close()
@@ -98,8 +98,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// A body that was cut anywhere yields a prefix, and says that it was cut. Deflate's
-// yield all that was flushed.
+// A body that was cut anywhere yields a prefix, and is reported as cut. A deflated body yields all
+// that was flushed.
 func TestDecodeOfACutBody(t *testing.T) {
 	var d Decoder
 	defer d.Close()
@@ -147,8 +147,8 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
-// Bytes that follow what was packed are nothing that a decoded body has, so nobody may take it
-// for all of the body.
+// A decoded body has no place for bytes that follow the packed ones, so they are an error:
+// otherwise it would pass for the whole body.
 func TestWhatFollowsTheEndIsAnError(t *testing.T) {
 	var d Decoder
 	defer d.Close()
@@ -188,7 +188,7 @@ func TestBombs(t *testing.T) {
 			}
 		}
 	}
-	// Outside, nothing comes of it; inside, 16 MiB do.
+	// The blocks yield nothing as the outer coding, and 16 MiB as the inner one.
 	empty := bytes.Repeat([]byte{0, 0, 0, 0xff, 0xff}, 16<<20/5) // empty blocks of deflate
 	var d Decoder
 	defer d.Close()

@@ -130,8 +130,8 @@ func typeOf(t *testing.T, of reflect.Type, options string) typ {
 	return typ{}
 }
 
-// dialect is how an engine writes columns and types. Each list of columns is
-// indented to where it stands.
+// dialect says how an engine writes columns and types. Each list of columns is indented for its
+// place.
 type dialect struct {
 	name                                               string
 	column                                             string // of its name and type

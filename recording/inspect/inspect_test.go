@@ -26,7 +26,7 @@ func zip(text string) []byte {
 	return b.Bytes()
 }
 
-// sample has one exchange of each kind, and what is awkward to show.
+// sample has one exchange of each kind, and values that are hard to show.
 func sample() []*recording.Exchange {
 	ts := time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC)
 	return []*recording.Exchange{
@@ -148,8 +148,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// A filter that could select nothing is a mistake, and an empty table would not
-// say so.
+// A filter that can't select anything is an error, since an empty table would not explain it.
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		filter Filter
@@ -178,8 +177,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A table of any length holds no more lines than it takes the widths from; those
-// that follow are written as they come.
+// A table of any length holds only the lines that it computes the widths from. It writes the
+// others as they come.
 func TestATableIsNotHeldInMemory(t *testing.T) {
 	var b bytes.Buffer
 	table := NewTable(&b)

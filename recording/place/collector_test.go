@@ -37,7 +37,7 @@ func (b both) Put(ctx context.Context, key string, body io.ReadSeeker) error {
 
 func (b both) Delete(ctx context.Context, key string) error { return b.dir.Delete(ctx, key) }
 
-// openBoth opens URL DIRECTORY.
+// openBoth opens a place in the form URL DIRECTORY.
 func openBoth(ctx context.Context, text string) (store.Store, error) {
 	url, dir, _ := strings.Cut(text, " ")
 	s, err := place.OpenText(ctx, url)
@@ -101,7 +101,7 @@ func TestNoCommandWritesToACollector(t *testing.T) {
 	}
 }
 
-// An error of the collector's store is told, and the list goes on behind it.
+// An error of the collector's store is reported, and the list goes on after it.
 func TestErrorsOfTheStoreBehindACollector(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a", "c"} {
@@ -133,7 +133,7 @@ func TestErrorsOfTheStoreBehindACollector(t *testing.T) {
 	}
 }
 
-// brittle cuts every answer after some bytes, as a port-forward that is set up anew.
+// brittle cuts every answer after some bytes, as a port-forward that is restarted does.
 type brittle struct {
 	http.Handler
 	bytes int
@@ -215,7 +215,7 @@ func TestReadingGoesOnWhereItBroke(t *testing.T) {
 	if !slices.Equal(folders, want) {
 		t.Errorf("listed %d folders of %d, or others", len(folders), len(want))
 	}
-	// One that never comes further is an error, not an endless loop.
+	// An answer that makes no progress is an error, and no endless loop.
 	b.bytes = 10
 	for _, err := range s.List(t.Context(), "folder=") {
 		if err == nil || !strings.Contains(err.Error(), "broke off") {

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Whatever is in the files, both orders give the same, or say what they left out.
+// Both orders give the same records of any files, or say what they left out.
 func FuzzRead(f *testing.F) {
 	talk := parts(1, 3, begin)
 	f.Add(lines(exchange(1, begin, time.Second), talk[0], exchange(2, at(time.Second), 0), talk[1]), lines(talk[2], exchange(3, begin, time.Hour)))
@@ -41,7 +41,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// Recycled records hold what those that are kept do.
+// Recycled records have the same content as records that are kept.
 func TestRecycledRecordsAreTheSame(t *testing.T) {
 	m := &memory{}
 	for n, name := range []string{"cart-0", "cart-1"} {

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// parts makes the parts of a conversation with the number, one a second; each has two
-// messages, and is a record that ends with it.
+// parts makes the parts of a conversation with that number, one each second. Each part has two
+// messages, and its record ends with it.
 func parts(number, count int, ts time.Time) (all []*recording.Exchange) {
 	for part := 1; part <= count; part++ {
 		e := exchange(number*1000+part, ts, time.Duration(part)*time.Second)
@@ -28,7 +28,7 @@ func parts(number, count int, ts time.Time) (all []*recording.Exchange) {
 	return all
 }
 
-// said is what the messages of a record say.
+// said returns the messages of a record.
 func said(r *Record) string {
 	var b strings.Builder
 	for _, m := range r.Conversation().Messages {
@@ -132,7 +132,7 @@ func TestMatchSeesConversationsAsAWhole(t *testing.T) {
 	}
 }
 
-// A conversation that lasts longer than the window comes in pieces; sorted, it doesn't.
+// A conversation that lasts longer than the window comes in pieces, unless records are sorted.
 func TestALongConversationComesInPieces(t *testing.T) {
 	m := &memory{}
 	p := newPod("cart-0")
@@ -159,7 +159,7 @@ func TestALongConversationComesInPieces(t *testing.T) {
 	}
 }
 
-// Nobody can make a conversation so long that memory doesn't hold it.
+// A conversation of any length takes bounded memory.
 func TestAConversationIsBounded(t *testing.T) {
 	m := &memory{}
 	p := newPod("cart-0")
@@ -210,7 +210,8 @@ func TestDuplicatesComeOnce(t *testing.T) {
 	}
 }
 
-// Whoever may write into a namespace, and knows what is in another, can't have that left out.
+// A writer in one namespace that knows the records of another can't have them left out as
+// duplicates.
 func TestDuplicatesAreOfOneNamespace(t *testing.T) {
 	for _, order := range []Order{Streamed, Sorted} {
 		m := &memory{}

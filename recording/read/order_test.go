@@ -64,8 +64,8 @@ func TestExchangesComeInTheOrderOfTheirStart(t *testing.T) {
 	}
 }
 
-// Whatever the exchanges took, Sorted knows their order, also if next to nothing fits
-// into memory.
+// Sorted knows the order of exchanges, however long they took, even if next to nothing fits into
+// memory.
 func TestSortedComesInOrderWhateverTheExchangesTook(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(2, 2))
 	for _, held := range []int64{0, 1, 4 << 10, 64 << 10} {
@@ -82,7 +82,7 @@ func TestSortedComesInOrderWhateverTheExchangesTook(t *testing.T) {
 	}
 }
 
-// Of those that began at the same time, the order in which they were read holds.
+// Exchanges that began at the same time keep the order in which they were read.
 func TestEqualStartsComeAsTheyWereRead(t *testing.T) {
 	m := &memory{}
 	a, b := newPod("cart-0"), newPod("cart-1")
@@ -129,7 +129,7 @@ func TestStreamedTellsWhatComesLate(t *testing.T) {
 	}
 }
 
-// However many pods and segments there are, few are open, and all are read.
+// Few segments are open at a time, however many pods and segments there are, and all are read.
 func TestFewSegmentsAreOpenAtATime(t *testing.T) {
 	m := &memory{}
 	const pods, segments = 100, 12
@@ -144,7 +144,7 @@ func TestFewSegmentsAreOpenAtATime(t *testing.T) {
 	if len(got) != pods*segments || m.most > 7 || m.open != 0 || report.Err() != nil {
 		t.Errorf("%d exchanges, %d open at a time, %d in the end; %s", len(got), m.most, m.open, findings(report))
 	}
-	// One pod after the other needs one open segment, two while the next one begins.
+	// Pods that follow each other need one open segment, and two while the next one begins.
 	one := &memory{}
 	p := newPod("cart-0")
 	for s := range 50 {
@@ -156,8 +156,8 @@ func TestFewSegmentsAreOpenAtATime(t *testing.T) {
 	}
 }
 
-// Memory for what waits is bounded: what does not fit comes early, and what should have
-// come before it is late.
+// The memory for waiting records is bounded. A record that does not fit comes early, and one that
+// should have come before it is late.
 func TestWhatWaitsIsBounded(t *testing.T) {
 	m := &memory{}
 	p := newPod("cart-0")
@@ -175,7 +175,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	}
 }
 
-// One exchange whose time is wrong doesn't put off what is around it.
+// An exchange whose time is wrong doesn't delay those around it.
 func TestAWrongTimeDisturbsOneExchange(t *testing.T) {
 	m := &memory{}
 	for _, name := range []string{"cart-0", "cart-1"} {

@@ -92,8 +92,8 @@ func TestMissingSegmentsAreFound(t *testing.T) {
 	for key := range remove {
 		delete(m.Objects, key)
 	}
-	// A segment in the middle has no counters, since its writer was killed; its name says
-	// that it is there.
+	// A segment in the middle has no counters, since its writer was killed. Its name shows that it
+	// exists.
 	for key, body := range m.Objects {
 		if strings.HasSuffix(key, "-cart-0-1.jsonl.zst") && strings.Contains(key, "T2030") {
 			delete(m.Objects, key)
@@ -137,7 +137,7 @@ func TestSegmentNumbers(t *testing.T) {
 	}
 }
 
-// failing is a store that has trouble.
+// failing is a store whose calls fail.
 type failing struct {
 	*memory
 	get, list, folders error
@@ -182,12 +182,12 @@ func TestAStoreThatFails(t *testing.T) {
 	if locations(got) != "/2" || report.Count(Unreadable) != 1 || report.Damaged() == nil || !strings.Contains(findings(report), "-bad-0.jsonl.zst: list s3://bucket: permission denied") {
 		t.Errorf("%s; %s", locations(got), findings(report))
 	}
-	// Something can be listed: the rest is read.
+	// If a part of the store can be listed, the rest of it is read.
 	got, report = readAll(t, Query{}, Options{}, failing{memory: m, list: denied, folders: denied})
 	if locations(got) != "/1 /2" || report.Damaged() == nil {
 		t.Errorf("%s; %s", locations(got), findings(report))
 	}
-	// Nothing can.
+	// If nothing can be listed, Open fails.
 	if _, err := Open(t.Context(), Query{}, Options{}, failing{memory: &memory{}, list: denied, folders: denied}); !errors.Is(err, fs.ErrPermission) {
 		t.Error(err)
 	}
@@ -267,7 +267,7 @@ func TestReadingStops(t *testing.T) {
 	}
 }
 
-// Where there is no room for the temporary file, the error says where it was tried.
+// If there is no room for the temporary file, the error names the directory.
 func TestSortedWithoutARoom(t *testing.T) {
 	m := &memory{}
 	p := newPod("cart-0")

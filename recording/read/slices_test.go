@@ -7,7 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// asked is an exchange of a service with whom a client asked, in a direction.
+// asked returns an exchange of a service in a direction, with the host and address that a client
+// asked for.
 func asked(n int, direction, service, host, address string) *recording.Exchange {
 	e := exchange(n, at(0), 0)
 	e.Direction, e.Service, e.NetworkAddress = direction, service, address
@@ -80,8 +81,8 @@ func TestSlicesSelectByKey(t *testing.T) {
 	}
 }
 
-// A client may ask by any number of hosts. A part of a key then proves nothing, and a whole
-// one does.
+// A client may ask for any number of hosts. A part of a key then proves nothing, and a whole key
+// does.
 func TestSlicesOfManyHosts(t *testing.T) {
 	m := &memory{}
 	p := newPod("p")

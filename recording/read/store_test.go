@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a store in memory, that tells how it was used.
+// memory is a store in memory that counts how it was used.
 type memory struct {
 	storetest.Memory
 	mu     sync.Mutex
@@ -136,7 +136,7 @@ func readAll(t testing.TB, q Query, o Options, stores ...Store) ([]*Record, *Rep
 	return all, r.Report()
 }
 
-// locations are those of records, which tell them apart.
+// locations returns the locations of records, which tell them apart.
 func locations(all []*Record) string {
 	var names []string
 	for _, r := range all {
@@ -145,7 +145,7 @@ func locations(all []*Record) string {
 	return strings.Join(names, " ")
 }
 
-// findings is what a report has found, by kind, with examples if told so.
+// findings returns the findings of a report, one on each line.
 func findings(r *Report) string {
 	var texts []string
 	for _, f := range r.Findings() {

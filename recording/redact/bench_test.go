@@ -6,7 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// BenchmarkRedactMeshed redacts an exchange as meshes carry them.
+// BenchmarkRedactMeshed redacts an exchange with the headers that meshes add.
 func BenchmarkRedactMeshed(b *testing.B) {
 	id := []string{"5b1c0a6e-9d7e-4e0b-8a53-4f6c2c7d9b10", "6b1c0a6e-9d7e-4e0b-8a53-4f6c2c7d9b10"}
 	trace := []string{"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}

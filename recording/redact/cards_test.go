@@ -73,7 +73,7 @@ id_4111111111111111
 	}
 }
 
-// Few numbers that are none are taken for cards.
+// Few numbers that are not cards look like cards.
 func TestFewNumbersLookLikeCards(t *testing.T) {
 	for name, c := range map[string]struct {
 		format string

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// hostile are parts of texts that are made to cost much.
+// hostile are parts of texts that are meant to be costly.
 var hostile = map[string]string{
 	"blanks": " ", "commas": ",", "slashes": "/", "escapes": "%25", "nested escapes": "%", "names": "a=", "secrets": "token=a;", "secrets of a query": "token=a&",
 	"secret words": "token-", "keys": "key-1-", "quotes": `"=`, "half quotes": `'x=`, "JSON": `"token":`, "brackets": `"token":[`, "backslashes": `\"`, "tokens": "eyJ=", "tokens in paths": "/eyJ.",
@@ -31,8 +31,8 @@ func repeated(name, part string, size int) string {
 	return strings.Repeat(part, size/len(part))
 }
 
-// isLinear measures a cost for short and for long texts, in processor time, for the machine has
-// other work.
+// isLinear compares the cost of short and of long texts. It measures processor time, since the
+// machine has other work.
 func isLinear(t *testing.T, what, name string, size, times int, f func(text string)) {
 	t.Helper()
 	cost := func(size int) time.Duration {
@@ -60,7 +60,7 @@ func cpu(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// Whatever a peer sends, the cost of a text grows with its length and no faster.
+// The cost of a text grows linearly with its length, whatever a peer sends.
 func TestCostOfHostileTexts(t *testing.T) {
 	r := New(recording.Discard{}, Options{})
 	for name := range hostile {
@@ -78,7 +78,7 @@ func TestCostOfHostileTexts(t *testing.T) {
 var mediaTypes = []string{"", "application/json", "application/xml", "text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/graphql",
 	"text/event-stream", "text/plain", "application/yaml", "text/javascript", "application/octet-stream"}
 
-// The same goes for bodies of every kind.
+// The cost of a body of any kind grows linearly, too.
 func TestCostOfHostileBodies(t *testing.T) {
 	r := New(recording.Discard{}, Options{})
 	for name := range hostile {

@@ -7,8 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// redactDocument redacts the body of a request with that media type; R stands for
-// each token, 8000 for each number.
+// redactDocument redacts the body of a request with that media type. R replaces each token, and
+// 8000 each number.
 func redactDocument(mediaType, body string) (got, places string) {
 	e := &recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Body: []byte(body), Headers: recording.Headers{{Name: "Content-Type", Value: mediaType}}}}}
 	New(recording.Discard{}, Options{}).Write(e)
@@ -113,7 +113,7 @@ func TestBinaryDataThatBeginsAsUTF16(t *testing.T) {
 	}
 }
 
-// A document in UTF-16 stays in it.
+// A document in UTF-16 stays in UTF-16.
 func TestUTF16(t *testing.T) {
 	wide := func(s string, low int) string {
 		b := make([]byte, 2*len(s))

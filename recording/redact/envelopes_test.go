@@ -7,7 +7,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Messages in a stream keep their order, and have the lengths of what they became.
+// Messages in a stream keep their order, and their length fields fit the redacted messages.
 func TestEnvelopes(t *testing.T) {
 	const first, second = "\x00\x00\x00\x00\x0a{\"a\":\"bc\"}", "\x00\x00\x00\x00\x13{\"password\":\"hush\"}"
 	const redacted = "\x00\x00\x00\x00\x28{\"password\":\"R\"}"

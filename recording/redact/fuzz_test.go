@@ -43,8 +43,8 @@ func TestSamplesLoseTheirCanaries(t *testing.T) {
 	}
 }
 
-// A body that is cut, or that the reader begins to see as another kind, keeps no more of a
-// secret than too little to be one.
+// A body that is cut, or that looks like another kind from some point on, keeps only so much of a
+// secret that it is too short to be one.
 func TestCutBodiesKeepNoSecrets(t *testing.T) {
 	const most = 5
 	r := New(recording.Discard{}, Options{})
@@ -108,7 +108,7 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// Nothing is passed over at a prescan that a close look at everything finds.
+// The prescan skips nothing in which a full search finds a secret.
 func FuzzGlance(f *testing.F) {
 	for _, s := range samples {
 		f.Add(s.body)
@@ -140,7 +140,7 @@ func FuzzGlance(f *testing.F) {
 	})
 }
 
-// kindsIn tells whether a body has a Secret of Kubernetes.
+// kindsIn reports whether a body has a Secret of Kubernetes.
 func kindsIn(r *Sink, body string) says {
 	d := json.NewDecoder(strings.NewReader(body))
 	for name := ""; ; {
@@ -175,7 +175,7 @@ func FuzzKnown(f *testing.F) {
 	})
 }
 
-// Redacting what is redacted changes nothing.
+// A second redaction changes nothing.
 func FuzzTwice(f *testing.F) {
 	for _, s := range samples {
 		f.Add(s.mediaType, s.body)

@@ -6,7 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A lazy sink tells the same secrets, with the same tokens.
+// A lazy sink redacts the same secrets, with the same tokens.
 func TestALazySinkRedactsAsNewDoes(t *testing.T) {
 	o := Options{Key: []byte("a key for tests"), Names: []string{"own"}}
 	var eager, late written

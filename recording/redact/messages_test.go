@@ -42,7 +42,7 @@ func said(e *recording.Exchange) (all []string) {
 	return all
 }
 
-// A message that goes on in the next part stands there as a whole, compressed or not.
+// A message that continues in the next part is written there as a whole, compressed or not.
 func TestMessagesOverSeveralParts(t *testing.T) {
 	text := `{"token":"hush","text":"` + strings.Repeat("more and more ", 10) + `"}`
 	want := strings.Replace(text, "hush", "R", 1)
@@ -96,7 +96,7 @@ func TestMessagesThatCannotBeReadAreLeftOut(t *testing.T) {
 	}
 }
 
-// However many conversations there are, what is kept of them is bounded.
+// The memory for windows is bounded, however many conversations there are.
 func TestWindowsAreBounded(t *testing.T) {
 	r := New(recording.Discard{}, Options{MaxBody: 1 << 10})
 	for i := range 500 {
@@ -109,7 +109,7 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 }
 
-// The reason of a close stands behind its code, and a control frame stays short enough to be sent again.
+// The reason of a close follows its code, and a control frame stays short enough to be sent again.
 func TestControlFrames(t *testing.T) {
 	e := ws(1, true,
 		recording.Message{From: "client", Type: "ping", Data: []byte(`{"token":"hush"}`)},
@@ -131,7 +131,7 @@ func TestControlFrames(t *testing.T) {
 	}
 }
 
-// Messages of gRPC keep their sizes, or only these, if that is wanted.
+// gRPC messages keep their sizes, or only the sizes are kept, if that is wanted.
 func TestMessagesOfGRPC(t *testing.T) {
 	for _, message := range []string{"\x0aDghp_hushhushhushhushhushhushhushhushhushhushhushhushhushhushhushhush", "\x0aAAKIAHUSHHUSHHUSHHUSH\x12"} { // D and A are sizes
 		e := &recording.Exchange{HTTP: &recording.HTTP{}, GRPC: &recording.Conversation{Messages: []recording.Message{{From: "client", Data: []byte(message)}}}}

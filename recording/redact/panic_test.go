@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// written keeps the URIs of what it is given.
+// written keeps the URIs of the exchanges that it gets.
 type written struct {
 	recording.Discard
 	uris []string
@@ -19,7 +19,7 @@ func (w *written) Write(e *recording.Exchange) error {
 	return nil
 }
 
-// A bug in the search for secrets costs the exchange, and nothing else.
+// A panic in the search for secrets drops the exchange, and nothing else.
 func TestAnExchangeAtWhichTheSearchPanicsIsDropped(t *testing.T) {
 	var next written
 	var told []string

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestPlainBodiesStay has bodies as services send them, with names that sound like secrets
-// and are none. They stay as they are, byte for byte, in requests and in answers.
+// TestPlainBodiesStay has bodies as services send them, with names that sound like secrets and are
+// not. They stay unchanged, byte for byte, in requests and in answers.
 func TestPlainBodiesStay(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(`
 application/json {"code":404,"message":"not found","error":{"code":"not_found","status":404}}

@@ -15,8 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestPlainNamesStay has headers, and parameters of a target, that sound like
-// secrets and are none.
+// TestPlainNamesStay has headers, and parameters of a target, that sound like secrets and are not.
 func TestPlainNamesStay(t *testing.T) {
 	for _, field := range strings.Split(strings.TrimSpace(`
 Accept: text/html, application/json;q=0.9, */*;q=0.8

@@ -73,7 +73,7 @@ func TestSecretsBecomeTokens(t *testing.T) {
 	}
 }
 
-// Tags with the value of a header are as the header is.
+// A tag with the value of a header is redacted as the header is.
 func TestTagsOfHeadersAreRedactedAsTheHeaders(t *testing.T) {
 	for tag, header := range map[string]string{recording.TagPeer: "X-Forwarded-For", recording.TagReplay: contract.HeaderReplay} {
 		for _, value := range []string{"run-1", "10.0.0.1", "xoxb-0123456789-0123456789-abcdefghijklmnop"} {
@@ -129,7 +129,7 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 	}
 }
 
-// All of the path of a host for webhooks is secret, but its first segment.
+// The whole path of a host for webhooks is secret, except for its first segment.
 func TestPathsOfWebhooksBecomeTokens(t *testing.T) {
 	for host, want := range map[string]string{
 		"hooks.slack.com":             "/services/R/R/R?x=1",
@@ -150,7 +150,7 @@ func TestPathsOfWebhooksBecomeTokens(t *testing.T) {
 	}
 }
 
-// A host that is known to have a key in its paths has it behind what is known, too.
+// A key in the path of a known host becomes a token, too: it follows the known segments.
 func TestKeysInPathsOfKnownHostsBecomeTokens(t *testing.T) {
 	for _, c := range []struct{ host, path, want string }{
 		{"events.pagerduty.com", "/integration/hush/enqueue", "/integration/R/enqueue"},
@@ -178,7 +178,7 @@ func TestKeysInPathsOfKnownHostsBecomeTokens(t *testing.T) {
 	}
 }
 
-// A configured name is one of headers and parameters, and no segment of a path.
+// A configured name applies to headers and parameters, and not to segments of a path.
 func TestConfiguredNamesLeavePathsAlone(t *testing.T) {
 	r := New(recording.Discard{}, Options{Names: []string{"user", "x-tenant"}})
 	got := tokens.ReplaceAllString(r.text("/user/4711/tenant/a?user=4711&tenant=a&filter[user]=4711&username=joe", target), "R")
@@ -213,7 +213,7 @@ func plainExchange() *recording.Exchange {
 	}
 }
 
-// Most exchanges hold no secrets, and pay nothing.
+// Most exchanges hold no secrets, and cost no allocations.
 func TestRedactAllocatesNothingWithoutSecrets(t *testing.T) {
 	e := plainExchange()
 	e.HTTP.Res.Headers = recording.Headers{{Name: "Content-Type", Value: "text/plain"}, {Name: "Location", Value: "/elsewhere"}}
@@ -253,7 +253,7 @@ func FuzzRedactLink(f *testing.F) {
 	})
 }
 
-// Whatever a name is, it is judged the same from the memory as from the table.
+// The cache judges any name as the table does.
 func FuzzVerdict(f *testing.F) {
 	for _, name := range []string{"accessToken", "user[password]", "X-Api-Key", "%74oken", "x--x", "tokens", "S3KeyID", "key1", "ſecret", strings.Repeat("token", 20)} {
 		f.Add(name)
@@ -269,7 +269,7 @@ func FuzzVerdict(f *testing.F) {
 	})
 }
 
-// excepts tells whether token behind the name may be an exception.
+// excepts reports whether token after the name may be an exception.
 func (d *dictionary) excepts(name string) bool {
 	for _, row := range words {
 		if row.form != plain {

@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// stand stands for tokens: R for a text, 8000 for a number.
+// stand returns fixed tokens: R for a text, 8000 for a number.
 type stand struct{}
 
 func (stand) Of(string) string         { return "R" }
@@ -273,8 +273,8 @@ func deflatedFrames(texts ...string) (frames []recording.Message) {
 	return frames
 }
 
-// However a person's data is in a record, it is found; and if it is redacted, it is
-// nowhere in the new record.
+// A person's data is found wherever it is in a record. After a redaction it is nowhere in the new
+// record.
 func TestAPersonsDataIsErasedWhereverItIs(t *testing.T) {
 	const value = "jane.doe@example.com"
 	find := newFinder([]string{value}, nil)
@@ -310,8 +310,8 @@ func TestAPersonsDataIsErasedWhereverItIs(t *testing.T) {
 	}
 }
 
-// fill puts the value into the n-th of all texts that a record can have, and something else into
-// the others. It returns how many come before those that it has not seen yet.
+// fill puts the value into the n-th of all texts that a record can have, and another value into
+// the others. It returns n less the number of texts that it has set.
 func fill(v reflect.Value, n int, value string) int {
 	text := "-"
 	if n == 0 {
@@ -355,7 +355,7 @@ func fill(v reflect.Value, n int, value string) int {
 	return n
 }
 
-// Every text of a record is searched, also those in which no recorder writes anything of its own.
+// Every text of a record is searched, even those that no recorder fills itself.
 func TestEveryFieldOfARecordIsSearched(t *testing.T) {
 	const value = "jane.doe@example.com"
 	find := newFinder([]string{value}, nil)
@@ -463,7 +463,7 @@ func TestRedactionLeavesTheRestAlone(t *testing.T) {
 	}
 }
 
-// The size that a body had when it was sent stays known.
+// The size of a sent body stays known when the body changes.
 func TestABodyThatChangesKeepsItsSize(t *testing.T) {
 	e := request("", `{"a":"1"}`)
 	do(t, "rules: [{do: replace, with: much longer, at: req.body.a}]", e)

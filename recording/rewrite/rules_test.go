@@ -46,7 +46,7 @@ func TestMistakesInRulesSayWhatIsAllowed(t *testing.T) {
 	}
 }
 
-// An error goes to a log, perhaps; what is looked for is private.
+// An error may end up in a log, and the values that rules look for are private.
 func TestMistakesDoNotShowValues(t *testing.T) {
 	for _, text := range []string{
 		"rules: [{do: remove, contains: [canary4711, x]}]",
@@ -78,7 +78,7 @@ func TestTheSizeOfRulesIsBounded(t *testing.T) {
 	}
 }
 
-// Each example of the table is one that the table allows.
+// Each example in the table is one that the table allows.
 func TestExamplesOfFieldsAreValid(t *testing.T) {
 	for _, f := range Fields() {
 		example := strings.Replace(f.Example, "e5c2…", strings.Repeat("e5", 32), 1)

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/show"
 )
 
-// answer is an exchange of which only the answer's body counts.
+// answer returns an exchange of which only the answer's body matters.
 func answer(body []byte, headers ...recording.Header) *recording.Exchange {
 	return &recording.Exchange{HTTP: &recording.HTTP{Res: recording.HTTPResponse{StatusCode: 200, Headers: headers, Body: body}}}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// addCases has a fuzz test begin with what the cases show.
+// addCases adds the inputs of the cases to a fuzz test.
 func addCases(f *testing.F, add func(text []byte)) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -79,7 +79,7 @@ func after(all []xml.Token, i int) xml.Token {
 	return all[i+1]
 }
 
-// Indented XML says what it said.
+// Indented XML has the same tokens as the original.
 func FuzzXML(f *testing.F) {
 	addCases(f, func(text []byte) { f.Add(text) })
 	f.Add([]byte(`<!DOCTYPE a [<!ENTITY b "]>">]><a b='>'><c/>&amp;<![CDATA[]]></a>`))
@@ -99,7 +99,7 @@ func FuzzXML(f *testing.F) {
 	})
 }
 
-// Parts of a multipart body are those that were written.
+// Parts of a multipart body read as they were written.
 func FuzzParts(f *testing.F) {
 	f.Add("-x", "a", []byte("one"), []byte("two\r\n--y\r\n"))
 	f.Add("b", "", []byte("\r\n"), []byte("--"))
@@ -131,7 +131,7 @@ func FuzzParts(f *testing.F) {
 	})
 }
 
-// Fields of a form are those that net/url reads.
+// Fields of a form read as net/url reads them.
 func FuzzForm(f *testing.F) {
 	addCases(f, func(text []byte) { f.Add(string(text)) })
 	f.Fuzz(func(t *testing.T, query string) {
@@ -204,7 +204,7 @@ func FuzzShown(f *testing.F) {
 	})
 }
 
-// A stream of events is taken apart where it was put together.
+// A stream of events is split where its events were joined.
 func FuzzEvents(f *testing.F) {
 	f.Add("total", "two\nlines", "7")
 	f.Fuzz(func(t *testing.T, kind, data, id string) {

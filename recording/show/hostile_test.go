@@ -149,7 +149,7 @@ var hostile = map[string]func(n int) *recording.Exchange{
 	},
 }
 
-// cost is how much processor time it takes to make the model of an exchange and its first messages.
+// cost returns the processor time for the model of an exchange and its first messages.
 func cost(t *testing.T, e *recording.Exchange) time.Duration {
 	t.Helper()
 	begin := cpu(t)
@@ -175,7 +175,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The text is bounded, and its cost grows with the exchange and no faster, whatever is recorded.
+// The text of any exchange is bounded, and its cost grows no faster than the exchange.
 func TestHostileExchanges(t *testing.T) {
 	const small, times = 64 << 10, 16
 	for name, make := range hostile {

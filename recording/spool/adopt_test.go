@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// left is a segment's name, as a killed process left it.
+// left is the name of a segment that a killed process left.
 const left = "cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.000Z-cart-0-3.jsonl.zst"
 
 // put puts a file into a directory.
@@ -29,8 +29,8 @@ func put(t testing.TB, dir, name string, data []byte) {
 	}
 }
 
-// A segment that was cut anywhere has, once it is adopted, the records that were whole, in
-// one complete frame. Nothing else is left of it.
+// A segment that was cut anywhere is adopted with the records that were complete, in one complete
+// frame. Nothing else of it stays.
 func TestATornSegmentIsAdopted(t *testing.T) {
 	data, flushed := segmentOf(t, 4)
 	for cut := len(data); cut >= 0; cut -= 3 {
@@ -62,8 +62,8 @@ func TestATornSegmentIsAdopted(t *testing.T) {
 	}
 }
 
-// Adopting is done in steps. A process that is killed behind any of them leaves what the
-// next one completes, to the same bytes once they are fixed.
+// Adopting is done in steps. If a process is killed after any of them, the next one completes the
+// work. The bytes stay the same once they are written.
 func TestAdoptingGoesOnAfterAKill(t *testing.T) {
 	data, _ := segmentOf(t, 4)
 	torn := data[:len(data)-10]
@@ -134,7 +134,7 @@ func TestASegmentWithAWriterIsNotAdopted(t *testing.T) {
 	}
 }
 
-// A writer's segments are its own up to the moment in which they are complete.
+// Nobody else adopts a writer's segment before the writer completes it.
 func TestAdoptingDoesNotDisturbAWriter(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(dir, Options{SegmentOptions: SegmentOptions{MaxBytes: 1}})
@@ -150,7 +150,8 @@ func TestAdoptingDoesNotDisturbAWriter(t *testing.T) {
 				return
 			default:
 			}
-			// A file that was met before it was locked is empty, and its writer makes another one.
+			// A file that was found before its writer locked it is empty. The writer then makes
+			// another one.
 			if sum, err := Dir(dir).Adopt(); sum.Completed+sum.Aside > 0 || err != nil {
 				t.Errorf("%+v, %v", sum, err)
 				return
@@ -177,7 +178,7 @@ func TestAdoptingDoesNotDisturbAWriter(t *testing.T) {
 	}
 }
 
-// While one adopts, others write and adopt. Each record is there once in the end.
+// Several processes may adopt and write at the same time. Each record is there once in the end.
 func TestManyAdoptAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	data, _ := segmentOf(t, 4)
@@ -211,7 +212,7 @@ func TestManyAdoptAtOnce(t *testing.T) {
 	}
 }
 
-// A segment whose compression is damaged is kept, for somebody to look at it.
+// A segment whose compression is damaged is kept, so that somebody can look at it.
 func TestADamagedSegmentIsSetAside(t *testing.T) {
 	data, flushed := segmentOf(t, 4)
 	damaged := append([]byte{}, data...)
@@ -262,7 +263,7 @@ func TestWhatWasSetAsideCountsAndMakesRoom(t *testing.T) {
 	}
 }
 
-// A directory with a bound on files keeps the newest, and counts what goes.
+// A directory with a bound on files keeps the newest, and counts those that it removes.
 func TestABoundOnFilesKeepsTheNewest(t *testing.T) {
 	dir := t.TempDir()
 	told := 0
@@ -290,8 +291,8 @@ func TestABoundOnFilesKeepsTheNewest(t *testing.T) {
 	}
 }
 
-// A process that ends in order says so in its last segment, if need be in one without
-// records. One that never had a segment has none to mark.
+// A process that ends in order marks its end in its last segment, which may be one without
+// records. A process that never had a segment marks nothing.
 func TestTheLastSegmentMarksTheEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, after int // records up to a segment's end, and behind it
@@ -333,7 +334,7 @@ func TestTheLastSegmentMarksTheEnd(t *testing.T) {
 	}
 }
 
-// A segment is begun in a folder that somebody removes just then, for it was empty.
+// A segment can begin in a folder that another process removes at that moment because it is empty.
 func TestASegmentIsBegunInAFolderThatVanishes(t *testing.T) {
 	dir := t.TempDir()
 	over, gone := make(chan struct{}), make(chan struct{})

@@ -21,7 +21,7 @@ func bulky(n int) *recording.Exchange {
 	return e
 }
 
-// size is what the files in a directory take.
+// size returns the bytes that the files in a directory take.
 func size(t *testing.T, dir string) (n int64) {
 	t.Helper()
 	for _, name := range files(t, dir) {
@@ -34,8 +34,8 @@ func size(t *testing.T, dir string) (n int64) {
 	return n
 }
 
-// A directory with a bound never grows beyond it: the oldest segments go, the
-// newest records stay, and each is either there or was counted as stored.
+// A directory with a bound never grows beyond it: the oldest segments are removed, and the newest
+// records stay. Each record is still there, or was counted as stored.
 func TestABoundedDirectoryKeepsTheNewest(t *testing.T) {
 	const bound = 256 << 10
 	dir := t.TempDir()
@@ -123,7 +123,7 @@ func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 	}
 }
 
-// Where there is no way to stay within the bound, nothing is recorded.
+// If there is no way to stay within the bound, nothing is recorded.
 func TestABoundThatCantBeKeptIsAFailure(t *testing.T) {
 	dir := t.TempDir()
 	part := filepath.Join(dir, "cluster=c/namespace=a/workload=b/date=2026-11-22/hour=20/x.jsonl.zst.part")

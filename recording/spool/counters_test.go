@@ -98,7 +98,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 	}
 }
 
-// A segment that is cut back, for the disk was full, counts what is left in it.
+// A segment that is cut back because the disk was full counts the records that are left in it.
 func TestASegmentThatIsCutBackCountsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(flaky)
@@ -132,7 +132,7 @@ func TestASegmentThatIsCutBackCountsWhatIsLeft(t *testing.T) {
 	})
 }
 
-// With room for the counters, and for no more than them, they are there.
+// A segment that is cut back ends with its counters, even if there is room for nothing else.
 func TestASegmentThatIsCutBackEndsWithCounters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(flaky)
@@ -155,9 +155,8 @@ func TestASegmentThatIsCutBackEndsWithCounters(t *testing.T) {
 	})
 }
 
-// Readers that know of no counters, as queries are and older versions of this
-// package, find a line of JSON in which nothing is of another type than they
-// expect, and that asks for no direction.
+// Readers that don't know counters, such as queries and older versions of this package, find a
+// line of JSON whose members have the types that they expect, and which names no direction.
 func TestCountersAreNoExchangeToAnybody(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(dir, Options{})

@@ -8,8 +8,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Some readers of zstd end after the first frame, so a segment has one, however often
-// it was flushed.
+// Some readers of zstd end after the first frame, so a segment has one, however often it was
+// flushed.
 func TestSegmentIsOneFrame(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(dir, Options{})

@@ -16,8 +16,8 @@ import (
 // killDir, when set, makes the test binary the writer that is to be killed.
 const killDir = "TAPEDECK_TEST_KILL_DIR"
 
-// TestKilledWriterLosesTheTailAlone kills a process, in the middle of writing,
-// by a signal that it can't see. What it had flushed is found, with no hole in it.
+// TestKilledWriterLosesTheTailAlone kills a process while it writes, by a signal that it can't
+// catch. All that it had flushed is found, without gaps.
 func TestKilledWriterLosesTheTailAlone(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		writeForEver(dir)
@@ -59,7 +59,7 @@ func TestKilledWriterLosesTheTailAlone(t *testing.T) {
 	}
 }
 
-// writeForEver writes, and says how many records it has flushed.
+// writeForEver writes records, and prints how many it has flushed.
 func writeForEver(dir string) {
 	r, err := Open(dir, Options{SegmentOptions: SegmentOptions{MaxBytes: 64 << 10}, FlushEvery: time.Millisecond})
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// numbered is an exchange that can be told from others.
+// numbered returns an exchange that differs from others by its number.
 func numbered(n int) *recording.Exchange {
 	return &recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, Location: fmt.Sprintf("/%d", n),
 		HTTP: &recording.HTTP{Req: recording.HTTPRequest{Body: bytes.Repeat([]byte{byte(n)}, 100)}}}
@@ -196,7 +196,7 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-// flaky is a Files in memory that fails when told to.
+// flaky is a Files in memory that fails when a test wants it to.
 type flaky struct {
 	fail     error
 	after    int // bytes that are still taken before fail strikes
@@ -266,8 +266,8 @@ func (f *flaky) count(t *testing.T) (n int) {
 	return n
 }
 
-// A disk may fill up at any byte. What is counted as stored is then found by
-// readers, what isn't found is counted as dropped, and recording goes on when there is room again.
+// A disk may fill up at any byte. Readers then find the records that are counted as stored, the
+// others are counted as dropped, and recording goes on when there is room again.
 func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
 	for room := 0; room < 350; room += 6 { // twenty records take more
 		synctest.Test(t, func(t *testing.T) {
@@ -304,7 +304,7 @@ func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
 	}
 }
 
-// fullDisk still lets a segment begin, as a disk that is full does.
+// fullDisk still lets a segment begin, as a full disk does.
 type fullDisk struct{ *flaky }
 
 func (f fullDisk) Create(string) (File, error) {
@@ -416,7 +416,7 @@ func TestSegmentsEndWithAgeAndHour(t *testing.T) {
 	})
 }
 
-// The names of a pod come from elsewhere, and are parts of a path here.
+// The names of a pod come from outside, and are used as parts of a path.
 func TestNamesAreFitForAPath(t *testing.T) {
 	for name, want := range map[string]string{
 		"cart-7d4b9": "cart-7d4b9", "": recording.Undefined, ".": recording.Undefined, "..": recording.Undefined, "../../etc": "-..-etc", ".hidden": "hidden",
@@ -428,7 +428,7 @@ func TestNamesAreFitForAPath(t *testing.T) {
 	}
 }
 
-// Recordings hold bodies as they were sent: they are nobody else's.
+// Only the writer may read recordings, since they hold bodies as they were sent.
 func TestRecordingsAreTheWritersAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
 	r, err := Open(dir, Options{})
@@ -476,7 +476,7 @@ func TestFirstSegmentBringsTheColumns(t *testing.T) {
 	record(1)
 	want(string(columns.File()))
 
-	// One that is there stays, as it may be of another version.
+	// A file that is already there stays, as it may be from another version.
 	if err := os.WriteFile(name, []byte("-- mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -493,8 +493,8 @@ func TestFirstSegmentBringsTheColumns(t *testing.T) {
 	}
 }
 
-// A record counts as stored once its segment is complete: until then it may
-// still be lost, and a counter does not fall.
+// A record counts as stored only once its segment is complete. Until then it may still be lost,
+// and a counter must not fall.
 func TestStoredIsWhatStaysStored(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(dir, Options{FlushEvery: time.Hour})

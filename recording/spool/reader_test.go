@@ -32,8 +32,8 @@ func segmentOf(t testing.TB, n int) (data []byte, flushed []int) {
 	return store.segments[0].data, flushed
 }
 
-// kill -9 leaves a segment cut anywhere. Every record flushed before the cut
-// is read, and no error but ErrTorn comes.
+// kill -9 leaves a segment cut anywhere. Every record flushed before the cut is read, and the only
+// error is ErrTorn.
 func TestReaderSkipsATornTail(t *testing.T) {
 	data, flushed := segmentOf(t, 8)
 	var plain bytes.Buffer
@@ -98,8 +98,7 @@ func TestReaderReadsSegmentsStillBeingWritten(t *testing.T) {
 	}
 }
 
-// An RRPair as the ecosystem's own recorder wrote it is read, and what is
-// written of it holds the same.
+// An RRPair that another recorder wrote is read, and keeps its content when it is written.
 func TestForeignRecordIsRead(t *testing.T) {
 	line, err := os.ReadFile("testdata/foreign.jsonl")
 	if err != nil {

@@ -13,7 +13,8 @@ type broken struct{ recording.Sink }
 
 func (broken) Write(*recording.Exchange) error { return redact.ErrPanic }
 
-// An exchange that redaction can't search is counted as lost, also in the segment that follows.
+// An exchange that redaction can't search counts as lost, also in the counters of the next
+// segment.
 func TestExchangesThatCannotBeRedactedAreCountedAsLost(t *testing.T) {
 	store := new(flaky)
 	r, err := OpenFiles(store, Options{})

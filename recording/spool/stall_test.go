@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// stuck is a store that answers no call of one kind until it is freed, as a frozen
-// disk or a file server that is gone.
+// stuck is a store in which calls of one kind don't return until it is freed, like a frozen disk
+// or a file server that is gone.
 type stuck struct {
 	in   string
 	free chan struct{}
@@ -27,8 +27,8 @@ func (s *stuck) WriteLines(_ []byte, n int) (Fate, error) {
 func (s *stuck) Flush() (Fate, error) { return Fate{}, s.wait("flush") }
 func (s *stuck) Close() (Fate, error) { return Fate{}, s.wait("close") }
 
-// A store that does not answer counts as failing after a while, until it does: the
-// counts, and who is told, know it while the call goes on.
+// A store that does not answer counts as failing after a while, until it answers. The counts and
+// the callback show it while the call still lasts.
 func TestAStoreThatDoesNotAnswer(t *testing.T) {
 	for _, in := range []string{"try", "write", "flush", "close"} {
 		t.Run(in, func(t *testing.T) {

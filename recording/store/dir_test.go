@@ -54,7 +54,8 @@ func TestDirIsPrivateAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// It removes the files that a killed writer left, below the folder and nowhere else.
+// Leftovers finds the files that a killed writer left, below the folder and nowhere else, and
+// removes them if asked to.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	d := store.Dir(dir)

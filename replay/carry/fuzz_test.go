@@ -21,7 +21,7 @@ func copied(e *recording.Exchange) *recording.Exchange {
 	return &c
 }
 
-// Whatever the bodies are, a replay whose answers are the recorded ones changes nothing.
+// A replay whose answers are the recorded ones changes no request, whatever the bodies are.
 func FuzzSameAnswers(f *testing.F) {
 	seed := func(answerType, answer, uri, header, requestType, body string) {
 		f.Add(answerType, answer, uri, header, requestType, body)
@@ -51,7 +51,8 @@ func FuzzSameAnswers(f *testing.F) {
 	})
 }
 
-// Whatever a server issues stands where the recorded value did, and can be read there.
+// A live value takes the place of the recorded one, and can be read there, whatever the server
+// issues.
 func FuzzLiveValue(f *testing.F) {
 	for _, v := range []string{token, `a"b\c`, "a/b?c#d&e=f+g%h", "<a>&amp;'", "é\u2028\x00", "..", "a\r\nB: c", " a ", "]]>", "a;b"} {
 		f.Add(v)
@@ -92,7 +93,7 @@ func FuzzLiveValue(f *testing.F) {
 	})
 }
 
-// texts are those of a request, by their places.
+// texts returns the texts of a request, by their places.
 func texts(g *Graph, e *recording.Exchange) map[string]string {
 	all := map[string]string{}
 	w := &walker{places: newPlaces()}

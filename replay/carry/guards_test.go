@@ -39,7 +39,7 @@ const (
 	token = "q8ZkT0vXw2LrB5nD"
 )
 
-// issue is a step whose response has a JSON body, use one that carries something.
+// issueOf returns a step whose response has a JSON body. A useOf step carries a value from it.
 func issueOf(ms int, body string, fields ...string) *recording.Exchange {
 	return exchange(ms, "GET", "/issuer", "", 200, body, fields...)
 }
@@ -161,8 +161,8 @@ func TestWhatIsNotCarried(t *testing.T) {
 	}
 }
 
-// A value that several sessions were given is carried within each of them; where one that
-// was not given it carries it, that is reported, and the value left alone.
+// A value that several sessions were given is carried within each of them. If a session sends it
+// that was not given it, the value there is left alone, and reported.
 func TestSessionsGetTheirOwn(t *testing.T) {
 	list := `{"items":[{"id":"` + uuid + `"}]}`
 	g := graphOf(
@@ -185,7 +185,7 @@ func TestSessionsGetTheirOwn(t *testing.T) {
 	}
 }
 
-// A session is known by what its client was given.
+// A session is recognised by what its client was given.
 func TestSessions(t *testing.T) {
 	onConnection := func(e *recording.Exchange, id, by string) *recording.Exchange {
 		e.NetInfo = &recording.NetInfo{ID: id}

@@ -128,7 +128,8 @@ var flows = map[string]func(c *client){
 	"what must not be carried": func(c *client) {
 		c.oauth()
 		config, _ := c.do("GET", "/api/config", "")
-		// The client has these from elsewhere. In the recording they are what the shop has, too.
+		// The client has these values from elsewhere, although the shop of the recording happens
+		// to answer with the same ones.
 		q := url.Values{"apiHost": {"api1201.example.com"}, "version": {"2.1201.0-rc1"}, "build": {"v1201.4.2"}, "price": {"1201.00"}, "amount": {"1201"}, "quantity": {"1201"}, "page": {"1201"},
 			"from": {"2029-09-10T20:26:40Z"}, "day": {"2029-09-10"}, "locale": {"de-DE-x-1201"}, "status": {"PENDING_1201_DAYS"}, "media": {"application/vnd.shop.v1201+json"}, "ip": {"10.0.101.17"},
 			"phone": {"+49-30-12120156"}, "mail": {"info1201@example.com"}, "agent": {"shop/1.1201.0"}, "plan": {"TEAM_2024_PLUS"}, "ok": {"true"}, "at": {"1780001201"}, "price2": {"EUR 1201.50"}}
@@ -365,7 +366,8 @@ func TestReplayOfARedactedRecording(t *testing.T) {
 	}
 }
 
-// All flows at once, each by several clients, are a recording in which nothing is mixed up.
+// A recording of all flows at once, each by several clients, is replayed without mixing anything
+// up.
 func TestReplayOfEverythingAtOnce(t *testing.T) {
 	names := slices.Sorted(maps.Keys(flows))
 	all := func(c *client) { flows[names[int(c.name[4]-'a')%len(names)]](c) }

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// shop is an application that issues values of many kinds and insists on getting them
-// back. Two shops with different seeds issue different values. What is no id, as prices and
-// versions, differs between them too, so that nobody gets away with carrying it.
+// shop is an application that issues values of many kinds and insists on getting them back. Two
+// shops with different seeds issue different values. Values that are not ids, such as prices and
+// versions, differ between them, too, so that a replay that carries them fails.
 type shop struct {
 	http.Handler
 	mu     sync.Mutex
@@ -245,7 +245,7 @@ func (s *shop) line(w http.ResponseWriter, r *http.Request) {
 	answer(w, 201, map[string]any{"line": map[string]any{"id": json.Number(line), "qty": 2}})
 }
 
-// items gives pages, whose cursors stand in a URL in the body and in a header.
+// items returns pages. Their cursors are in a URL in the body, and in a header.
 func (s *shop) items(w http.ResponseWriter, r *http.Request) {
 	page := 0
 	if c := r.FormValue("cursor"); c != "" {

@@ -85,7 +85,7 @@ func TestConcurrentSessions(t *testing.T) {
 	all.Wait()
 }
 
-// The report counts what was written, what was another value, and what was missing.
+// The report counts the values that were written, and those that the live answer lacks.
 func TestReport(t *testing.T) {
 	recorded := []*recording.Exchange{issueOf(0, `{"token":"`+token+`","id":"`+uuid+`"}`), useOf(5, "/things/"+uuid, "Authorization", "Bearer "+token), useOf(9, "/things/"+uuid, "Authorization", "Bearer "+token)}
 	g := graphOf(recorded...)
@@ -171,7 +171,7 @@ func lookup(name string) (string, bool) {
 	return v, ok
 }
 
-// A setting is written where no edge leads to.
+// A setting is written to places that no edge leads to.
 func TestSettings(t *testing.T) {
 	use := exchange(9, "POST", "/x/"+uuid+"?key=REDACTED-0123456789abcdef", `{"user":"ann","password":"REDACTED-0123456789abcdef","pin":12}`, 200, "",
 		"Authorization", "Bearer REDACTED-0123456789abcdef", "X-Api-Key", "REDACTED-1111111111111111", "X-Login", "Basic REDACTED-1111111111111111", "Content-Type", "application/json")
@@ -370,7 +370,7 @@ func TestShifted(t *testing.T) {
 	}
 }
 
-// Places are read as they are shown.
+// A place that is shown can be read back.
 func TestPlaces(t *testing.T) {
 	at := func(steps ...placeStep) []placeStep { return append([]placeStep{{name: "req"}}, steps...) }
 	name := func(s string) placeStep { return placeStep{name: s} }

@@ -142,8 +142,8 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-// A place that the baseline has otherwise, too, is noise, unless the target differs from
-// it significantly more often.
+// A difference that the baseline has, too, is noise, unless the target has it significantly more
+// often.
 func TestBaseline(t *testing.T) {
 	body := func(hits int) *recording.Exchange { return answer(200, fmt.Sprintf(`{"hits":%d}`, hits)) }
 	for _, c := range []struct {

@@ -8,10 +8,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// loads are what a value is that goes up and down between 10 and 20.
+// load returns the n-th value of one that goes up and down between 10 and 20.
 func load(n int) int { return 10 + (n*7)%11 }
 
-// replayed is a replay of answers with a value each, and what a later one knows of it.
+// replayed compares a replay whose answers have one value each. It returns the result, and what a
+// later replay learns from it.
 func replayed(t *testing.T, earlier *Observed, recorded, live func(step int) string) (*Result, *Observed) {
 	t.Helper()
 	c := comparer(t, Options{})
@@ -31,8 +32,8 @@ func replayed(t *testing.T, earlier *Observed, recorded, live func(step int) str
 	return r, observed
 }
 
-// A number that varied within a range in an earlier replay may be in the range, or as far away
-// from it as it is wide. What has no range may be anything.
+// A number that varied within a range in an earlier replay may be within that range, or as far
+// away from it as it is wide. A value without a range may be anything.
 func TestAnEarlierReplayTeachesATolerance(t *testing.T) {
 	number := func(n int) string { return fmt.Sprintf(`{"load":%d}`, load(n)) }
 	text := func(n int) string { return fmt.Sprintf(`{"load":"%d"}`, load(n)) }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Numbers that several shards have seen are those that one would have seen.
+// The merged numbers of several shards equal those of a single run.
 func TestNumbersJoin(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range 200 {

@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
-// times have percentiles of their own: 10 ms at p50, 95 ms at p95; p99 is not available.
+// times has 50 ms at p50 and 95 ms at p95. Its p99 is not available.
 type times struct{}
 
 func (times) Min() (time.Duration, bool)  { return 500 * time.Microsecond, true }
@@ -29,7 +29,7 @@ func (r recorded) Percentile(q float64) (time.Duration, bool) {
 	return t - 30*time.Millisecond, q < 0.9
 }
 
-// endpoints are those that got requests. Nobody knows what GET /new took in the recording.
+// endpoints are those that got requests. The recording has no latency for GET /new.
 var endpoints = []string{"GET /new", "GET /slower", "GET /users/{id}"}
 
 // measured has 90 requests in half a minute; none was compared.

@@ -33,7 +33,8 @@ const (
 	length = 2 * time.Hour
 )
 
-// bucket is a store that knows when objects were stored, and that tests may have fail.
+// bucket is a store that remembers when objects were stored, and that fails where a test wants it
+// to.
 type bucket struct {
 	*storetest.Memory
 	mu    sync.Mutex
@@ -91,7 +92,7 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Object
 	}
 }
 
-// has is what the run's folder has, but for signs of life.
+// has returns the names in the run's folder, without signs of life.
 func (b *bucket) has() (names []string) {
 	for _, key := range b.Keys() {
 		if name := strings.TrimPrefix(key, folder+"/"); !strings.HasPrefix(name, "progress-") {
@@ -307,7 +308,7 @@ func TestShardsMeet(t *testing.T) {
 	})
 }
 
-// mortal is the store as a process sees it that dies at one of its accesses.
+// mortal is the store of a process that dies at one of its accesses.
 type mortal struct {
 	store.Store
 	mu    sync.Mutex
@@ -318,7 +319,7 @@ type mortal struct {
 
 var errDead = errors.New("the process is dead")
 
-// before tells whether the access is the last one, and whether it still has its effect.
+// before reports whether the access is the last one, and whether it still has its effect.
 func (m *mortal) before() (err error, last bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -622,8 +623,7 @@ func (l *lossy) Put(ctx context.Context, key string, body io.ReadSeeker) error {
 	return err
 }
 
-// Objects that somebody else put there are told of, and change nothing but what they stand in
-// the way of.
+// Foreign objects are reported, and change nothing except what they block.
 func TestForeignObjects(t *testing.T) {
 	large := strings.Repeat(" ", maxNote+1)
 	for _, c := range []struct {
@@ -670,7 +670,8 @@ func TestForeignObjects(t *testing.T) {
 				return
 			}
 			p.wants(r, errs[:1], c.exitCode)
-			// Before the start, no process knows of another recording that it is not the run's.
+			// Before the start, no process can tell that the result of another recording is not
+			// the run's.
 			if known := c.name != "the result of another recording"; c.object == "result-1.json" && (known && errs[1] == nil || p.sent[1] > 0 || len(r.Merged.Notes) == 0 || !strings.Contains(r.Merged.Notes[0], "result-1.json: it is not of this run")) {
 				t.Errorf("part 1: %v, sent %v, notes %q", errs[1], p.sent, r.Merged.Notes)
 			}
@@ -678,7 +679,7 @@ func TestForeignObjects(t *testing.T) {
 	}
 }
 
-// An entry of a directory that can't be listed is told of once, and the run goes on.
+// An entry of a directory that can't be listed is reported once, and the run goes on.
 func TestAnEntryThatCannotBeListed(t *testing.T) {
 	virtual(t, "a link out of the place", func(t *testing.T) {
 		place, p := t.TempDir(), newPods(t, 2)
@@ -717,7 +718,7 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// Nobody waits for a shard that fails, and the report tells why.
+// The run does not wait for a shard that fails, and the report says why it failed.
 func TestAPartThatFails(t *testing.T) {
 	bad := func(at int) func(int) error {
 		return func(index int) error {
@@ -785,7 +786,7 @@ func TestAPartThatFails(t *testing.T) {
 	})
 }
 
-// Whatever keeps index 0 from starting the run ends all shards at once.
+// Anything that keeps index 0 from starting the run ends all shards at once.
 func TestTheStartFails(t *testing.T) {
 	for _, c := range []struct {
 		name, want string

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// exponential is a report of requests whose response times have an exponential
-// distribution with that mean, and of which that part fails.
+// exponential returns a report of n requests whose response times have an exponential distribution
+// with the given mean. failing is the part of them that fails.
 func exponential(rng *rand.Rand, n int, mean time.Duration, failing float64) *report.Report {
 	run := stats.NewRun()
 	local := run.Local()
@@ -23,8 +23,8 @@ func exponential(rng *rand.Rand, n int, mean time.Duration, failing float64) *re
 	return &report.Report{Started: started, Ended: started.Add(time.Minute), Results: run.Result()}
 }
 
-// TestIntervalsCoverTheTruth draws many pairs of runs whose difference is known: about 95%
-// of the intervals have it. The numbers are the same in every run of the test.
+// TestIntervalsCoverTheTruth draws many pairs of runs whose difference is known: about 95% of the
+// intervals contain it. The numbers are the same in every run of the test.
 func TestIntervalsCoverTheTruth(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 99))
 	const pairs = 100

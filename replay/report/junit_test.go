@@ -252,7 +252,7 @@ func TestJenkinsAndGitLabReadTheJUnitForm(t *testing.T) {
 	}
 }
 
-// The rules find what they are for.
+// The rules find each kind of violation.
 func TestTheRulesOfJUnit(t *testing.T) {
 	const suite = `<testsuites><testsuite name="s" tests="1" failures="1" errors="0"%s>%s</testsuite></testsuites>`
 	for _, c := range []struct{ attrs, cases, want string }{

@@ -202,7 +202,7 @@ func hostileReport() *report.Report {
 	return r
 }
 
-// TestHostileTextsDoNothingInTheGoldenForms shows what becomes of them.
+// TestHostileTexts shows how each golden form escapes hostile texts.
 func TestHostileTexts(t *testing.T) {
 	r := hostileReport()
 	got := map[string]string{}

@@ -61,7 +61,7 @@ func TestPercentilesAgainstBruteForce(t *testing.T) {
 	}
 }
 
-// TestDistributionOfKnownSamples is what proxymock got wrong: p99 below the mean.
+// TestDistributionOfKnownSamples checks what proxymock got wrong: its p99 was below the mean.
 func TestDistributionOfKnownSamples(t *testing.T) {
 	var d stats.Distribution
 	for _, ms := range []int{3, 2, 2, 1, 3, 429, 1, 2} {
@@ -358,7 +358,7 @@ func TestAddingDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestForeignDistributionsAreRefused reads what no distribution encodes to.
+// TestForeignDistributionsAreRefused reads texts that no distribution encodes to.
 func TestForeignDistributionsAreRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"count":     `{"count":2,"sumMicros":1,"minMicros":1,"maxMicros":1,"samplesMicros":[1]}`,

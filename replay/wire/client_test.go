@@ -61,7 +61,7 @@ func send(t testing.TB, c *Client, e *recording.Exchange, into *Result) error {
 	return err
 }
 
-// told is what a server says that it got.
+// told answers with the request as the server got it.
 func told(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

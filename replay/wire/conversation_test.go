@@ -342,7 +342,7 @@ func callOf(ended int64, messages ...recording.Message) *recording.Exchange {
 	return e
 }
 
-// grpcServer is what a server of gRPC does with HTTP/2.
+// grpcServer does the HTTP/2 part of a gRPC server.
 type grpcServer struct {
 	w http.ResponseWriter
 	r *http.Request

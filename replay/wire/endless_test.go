@@ -12,8 +12,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// An answer that comes bit by bit and never ends is given up, over each protocol: after the
-// longest time that a request may take, and the time that the recorded one took.
+// The client gives up an answer that comes bit by bit and never ends, over each protocol. It waits
+// for the time that the recorded answer took, and then for the longest time that a request may
+// take.
 func TestAnAnswerThatNeverEndsIsGivenUp(t *testing.T) {
 	drip := func(w http.ResponseWriter, r *http.Request, some string) {
 		for r.Context().Err() == nil {

@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 )
 
-// A target without TLS that speaks HTTP/1 alone gets what was recorded as HTTP/2 as HTTP/1.1,
-// whatever it says to HTTP/2. gRPC needs HTTP/2, and the failure says so.
+// A target without TLS that speaks HTTP/1 alone gets requests that were recorded as HTTP/2 as
+// HTTP/1.1, however it answers HTTP/2. gRPC needs HTTP/2, and the failure says so.
 func TestATargetThatSpeaksHTTP1AloneGetsThat(t *testing.T) {
 	for name, refusal := range map[string]string{
 		"net/http":        "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",

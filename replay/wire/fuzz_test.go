@@ -29,7 +29,7 @@ func (*canned) SetDeadline(time.Time) error      { return nil }
 func (*canned) SetReadDeadline(time.Time) error  { return nil }
 func (*canned) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzAnswer reads answers. What net/http's client reads as well, it reads as the same.
+// FuzzAnswer reads answers. An answer that net/http's client can read, too, is read as the same.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -82,8 +82,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// FuzzRequest sends whatever a recording may say. A server reads one request of it, which
-// has the body that was recorded.
+// FuzzRequest sends any recorded request. The server reads exactly one request, which has the
+// recorded body.
 func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/a?b", "1.1", "X-A", "b", "", "")
 	f.Add("POST", "http://a/b", "1.1", "Content-Length", "5", "hello", "")

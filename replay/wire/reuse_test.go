@@ -37,7 +37,7 @@ func (p *pipes) dial(o *Options) {
 	}
 }
 
-// answers answers so many requests and then closes the connection.
+// answers answers n requests and then closes the connection.
 func answers(conn net.Conn, n int) {
 	in := bufio.NewReader(conn)
 	for range n {

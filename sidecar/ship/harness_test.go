@@ -158,7 +158,7 @@ func exchangesOf(t testing.TB, key string, segment []byte) (all []*recording.Exc
 	}
 }
 
-// network is one on which the collector is reached, or is not.
+// network is one on which the collector can be reached, or can't.
 type network struct {
 	mu    sync.Mutex
 	conns chan net.Conn

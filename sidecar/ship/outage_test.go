@@ -100,12 +100,12 @@ func troubled(trouble func(http.ResponseWriter, *http.Request, bool) bool) func(
 	}
 }
 
-// stalled has the collector take connections and say nothing.
+// stalled makes the collector accept connections and send nothing.
 func stalled(w *testPod) {
 	troubled(func(http.ResponseWriter, *http.Request, bool) bool { <-w.over; return true })(w)
 }
 
-// slow has the collector take its time.
+// slow makes the collector wait before it answers.
 func slow(d time.Duration) func(*testPod) {
 	return func(w *testPod) {
 		troubled(func(_ http.ResponseWriter, _ *http.Request, stored bool) bool {
@@ -126,8 +126,8 @@ func refusing(code string) func(http.ResponseWriter, *http.Request, bool) bool {
 	return func(rw http.ResponseWriter, _ *http.Request, _ bool) bool { refuse(rw, code); return true }
 }
 
-// Beyond the bound, the oldest segments make room. What is lost is counted, and shows as a
-// gap: the newest segments are stored.
+// Beyond the bound, the oldest segments are removed to make room. They are counted as lost, and
+// show as a gap. The newest segments are stored.
 func TestBeyondTheBoundTheOldestGo(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		w.start()
@@ -160,7 +160,7 @@ func TestBeyondTheBoundTheOldestGo(t *testing.T) {
 	})
 }
 
-// When the pod ends, what waits is sent, as long as that works.
+// When the pod ends, waiting segments are sent as long as that works.
 func TestClosing(t *testing.T) {
 	for name, c := range map[string]struct {
 		begin      func(w *testPod)
@@ -215,7 +215,7 @@ func TestClosing(t *testing.T) {
 	}
 }
 
-// A collector that has been down for long gets one attempt.
+// A collector that has been down for a long time gets one attempt.
 func TestClosingWithACollectorThatHasBeenDown(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		w.set(true)

@@ -172,8 +172,8 @@ func TestAForeignFileIsSetAside(t *testing.T) {
 	})
 }
 
-// A collector that wants another token is asked seldom, and takes everything once the
-// Secret has come. The token is in no line of the log.
+// A collector that wants another token is called seldom, and accepts everything once the Secret
+// has come. The token is in no line of the log.
 func TestATokenThatComesLater(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		const good = "tdc1_good-secret"
@@ -211,7 +211,7 @@ func TestATokenThatComesLater(t *testing.T) {
 	})
 }
 
-// A token that can't be read is a reason of its own, and nobody is called without it.
+// A token that can't be read is a separate reason, and no collector is called without a token.
 func TestATokenThatCannotBeRead(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		var mended atomic.Bool
@@ -290,7 +290,7 @@ func problem(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, `{"code":%q}`, code)
 }
 
-// A collector that says how long it wants to be left alone is left alone, up to a minute.
+// The shipper waits as long as a collector's Retry-After says, up to a minute.
 func TestRetryAfter(t *testing.T) {
 	for after, want := range map[string][2]time.Duration{
 		"20":    {20 * time.Second, 21 * time.Second},
