@@ -30,8 +30,8 @@ func writeCA(t testing.TB, dir string, from time.Time, validity time.Duration) {
 	write(t, filepath.Join(dir, "tls.key"), key)
 }
 
-// The log says in time that the CA expires, that it has, and that another one
-// has come, which is not used. The clock is virtual.
+// The log warns in time that the CA expires, and says that it has expired, and that there is
+// another one, which is not used. The clock is virtual.
 func TestTheCAIsWatched(t *testing.T) {
 	const day = 24 * time.Hour
 	const (
@@ -110,8 +110,7 @@ func TestTheCAIsWatched(t *testing.T) {
 	}
 }
 
-// A CA that can't be used stops nobody: TLS passes untouched, and the metric
-// and the log tell.
+// A CA that can't be used blocks nobody: TLS passes untouched, and the metric and the log say why.
 func TestWithACAThatIsNotValid(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
 	for name, c := range map[string]struct {

@@ -17,8 +17,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// resolve has all names looked up in a table until the test ends: each look-up of
-// a name gets the next of its addresses, the last one for good.
+// resolve replaces DNS by a table until the test ends. Each look-up of a name returns the next of
+// its addresses; the last one stays.
 func resolve(t *testing.T, table map[string][]string) {
 	t.Helper()
 	asked := map[string]*atomic.Int64{}
@@ -62,8 +62,8 @@ func resolve(t *testing.T, table map[string][]string) {
 	}}
 }
 
-// ways are the ways in which a client asks the forward proxy for a host; each
-// returns what it got when it asked for /secret there.
+// ways are the ways in which a client asks the forward proxy for a host. Each asks for /secret
+// there, and returns the answer.
 var ways = map[string]func(t *testing.T, s *sidecar, host string, port int, field string) string{
 	"absolute-form": func(t *testing.T, s *sidecar, host string, port int, field string) string {
 		c := dial(t, s.OutAddr())
@@ -91,7 +91,7 @@ var ways = map[string]func(t *testing.T, s *sidecar, host string, port int, fiel
 	},
 }
 
-// askIn asks in a tunnel, once it is granted.
+// askIn sends a request in a tunnel, once it is granted.
 func askIn(t *testing.T, c *net.TCPConn, granted, field string) string {
 	answer := make([]byte, len(granted))
 	if n, err := io.ReadFull(c, answer); err != nil || string(answer) != granted {
@@ -101,9 +101,8 @@ func askIn(t *testing.T, c *net.TCPConn, granted, field string) string {
 	return readAll(t, c)
 }
 
-// A service that listens on loopback alone counts on nobody else reaching it. The
-// client may be sent there by a name that somebody else has made lead there, which it
-// can't see through a proxy.
+// A service that listens on loopback alone relies on being out of reach of others. Somebody else
+// may point a name at loopback, and through a proxy the client can't see where the name leads.
 func TestNamesThatLeadToLoopback(t *testing.T) {
 	var reached atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -162,7 +161,7 @@ func TestMetadataServersAreNotRecorded(t *testing.T) {
 			flows++
 		}
 	}
-	// On one connection, between others; Host alone names it here.
+	// Requests to it come on one connection with others, and only Host names it here.
 	c := dial(t, s.OutAddr())
 	for _, field := range []string{"a", "metadata.google.internal", "b", "169.254.169.254:80", "[fd00:ec2::254]", "c"} {
 		fmt.Fprintf(c, "GET http://127.0.0.1:%d/%s HTTP/1.1\r\nHost: %s\r\n\r\n", port, strings.Trim(field, "[]"), field)
@@ -172,7 +171,7 @@ func TestMetadataServersAreNotRecorded(t *testing.T) {
 		t.Errorf("%q", answer)
 	}
 	flows += 2 // the two in a row have one
-	// A metadata server that is not there.
+	// The metadata server can't be reached here.
 	if answer := ways["absolute-form"](t, s, "metadata.goog", 1, "metadata.goog"); !strings.HasPrefix(answer, "HTTP/1.1 502 ") {
 		t.Errorf("%q", answer)
 	}
@@ -212,7 +211,7 @@ func metricOf(t *testing.T, s *sidecar, name string) string {
 	return "nothing"
 }
 
-// A web page whose name leads to loopback reads nothing of the admin port.
+// A web page can't read the admin port by a name that leads to loopback.
 func TestTheAdminPortIsForLoopback(t *testing.T) {
 	s := run(t, nil, nil)
 	port := s.AdminAddr().(*net.TCPAddr).Port

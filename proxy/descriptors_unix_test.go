@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// Connections of one direction leave the other one's no descriptor that is reserved.
+// Connections of one direction leave the reserved descriptors to the other.
 func TestDescriptorsAreScarceWhoeverTookThem(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// slowEcho answers lines with themselves, and "slow" not before answer is closed.
-// asked is closed when that has come.
+// slowEcho echoes lines, and "slow" only once answer is closed. It closes asked when it gets
+// "slow".
 func slowEcho(t *testing.T) (app net.Addr, asked <-chan struct{}, answer chan<- struct{}) {
 	came, goOn := make(chan struct{}), make(chan struct{})
 	app = serveTCP(t, func(c *net.TCPConn) {
@@ -35,8 +35,7 @@ func slowEcho(t *testing.T) (app net.Addr, asked <-chan struct{}, answer chan<- 
 	return app, came, goOn
 }
 
-// A drain lets what is in flight finish, hangs up on idle connections and takes
-// no new ones.
+// A drain lets exchanges in flight finish, closes idle connections and accepts no new ones.
 func TestDrain(t *testing.T) {
 	app, asked, answer := slowEcho(t)
 	s := run(t, app, nil)
@@ -66,8 +65,8 @@ func TestDrain(t *testing.T) {
 	<-stopped
 }
 
-// docs/environment.md promises what TAPEDECK_DRAIN leaves of a grace period to
-// be enough.
+// docs/environment.md promises that the part of a grace period that TAPEDECK_DRAIN leaves is
+// enough.
 func TestWhatFollowsADrainFitsIntoTheGracePeriod(t *testing.T) {
 	if flushTime+CloseTime >= 5*time.Second {
 		t.Errorf("%s and %s are more than 5s", flushTime, CloseTime)
@@ -117,7 +116,7 @@ func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
 	<-stopped
 }
 
-// Hanging up on a client that waits for nothing is no failure of its connection.
+// A connection that a drain closes while its client waits for nothing has not failed.
 func TestADrainThatHangsUpIsNoWarning(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	server := serveTCP(t, func(c *net.TCPConn) {
@@ -137,8 +136,8 @@ func TestADrainThatHangsUpIsNoWarning(t *testing.T) {
 	}
 }
 
-// A classic sidecar is told to stop when the application is. Until there is a
-// lull, that may be called and may call, also when it has answered everybody.
+// A classic sidecar gets its signal together with the application. Until there is a quiet period,
+// others may call the application, and it may call others, even after it has answered everybody.
 func TestADrainGoesOnWithTheApplication(t *testing.T) {
 	app, asked, goOn := slowEcho(t)
 	s := run(t, app, func(c *Config) { c.Classic, c.Drain, c.lull = true, time.Hour, 2*time.Second })
@@ -170,8 +169,8 @@ func TestADrainGoesOnWithTheApplication(t *testing.T) {
 	<-stopped
 }
 
-// A native sidecar is told to stop when the application has ended: there is
-// nothing to wait for but what is in flight.
+// A native sidecar gets its signal after the application has ended, so it waits only for exchanges
+// in flight.
 func TestADrainEndsAfterTheApplication(t *testing.T) {
 	app := serveTCP(t, echo)
 	s := run(t, app, func(c *Config) { c.Drain, c.lull = time.Hour, time.Hour })
@@ -187,7 +186,7 @@ func TestADrainEndsAfterTheApplication(t *testing.T) {
 	}
 }
 
-// A listener that is closed may still bring the connection that it was at.
+// A closed listener may still return the connection that it was accepting.
 func TestAConnectionThatComesTooLateIsRefused(t *testing.T) {
 	late := func() *conn { return &conn{direction: tap.In, started: time.Now()} }
 	for name, shut := range map[string]func(*registry){
@@ -218,8 +217,8 @@ func TestAConnectionThatComesTooLateIsRefused(t *testing.T) {
 	}
 }
 
-// A connection that was ended while it was being connected takes what it is
-// connected to along.
+// If a connection is closed while its upstream is being dialled, the upstream's connection is
+// closed, too.
 func TestWhatIsConnectedTooLateIsCut(t *testing.T) {
 	near, far := make(chan *net.TCPConn, 1), make(chan *net.TCPConn, 1)
 	client := dial(t, serveTCP(t, func(c *net.TCPConn) { near <- c; io.Copy(io.Discard, c) }))

@@ -16,12 +16,12 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// farAway is a server that only a proxy can reach: to anybody else its name leads to
-// loopback, which is refused.
+// farAway is a server that only a proxy can reach. Elsewhere its name leads to loopback, which is
+// refused.
 const farAway = "dep.example"
 
-// chained starts a server at farAway, a proxy that leads there, and a sidecar that is
-// chained to it and knows no other way. The proxy's health is at the URL ready.
+// chained starts a server at farAway, a proxy that leads there, and a sidecar whose only way out
+// is that proxy. The URL ready has the proxy's health.
 func chained(t *testing.T, ready string, edit func(*Config)) (s, proxy *sidecar, port int, asked *atomic.Int64) {
 	asked = new(atomic.Int64)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -46,7 +46,7 @@ func chained(t *testing.T, ready string, edit func(*Config)) (s, proxy *sidecar,
 	return s, proxy, port, asked
 }
 
-// allWays are those of ways, and that of a client that knows of no proxy.
+// allWays returns ways, and the way of a client that uses no proxy.
 func allWays() map[string]func(*testing.T, *sidecar, string, int, string) string {
 	all := maps.Clone(ways)
 	all["hosts file"] = func(t *testing.T, s *sidecar, _ string, port int, field string) string {
@@ -55,8 +55,8 @@ func allWays() map[string]func(*testing.T, *sidecar, string, int, string) string
 	return all
 }
 
-// Whichever way a client asks, it waits until the proxy is ready, and is answered then.
-// Nobody else waits: the sidecar is ready, and the application is called.
+// A client waits until the proxy is ready, whichever way it asks, and is answered then. Nothing
+// else waits: the sidecar is ready, and the application is called.
 func TestConnectionsWaitForTheProxy(t *testing.T) {
 	for way, ask := range allWays() {
 		t.Run(way, func(t *testing.T) {
@@ -108,10 +108,10 @@ func TestConnectionsWaitForTheProxy(t *testing.T) {
 	}
 }
 
-// never is the URL of a proxy that is not there.
+// never is the URL of a proxy that doesn't exist.
 const never = "http://127.0.0.1:1/healthz"
 
-// A client that gives up takes no place any more.
+// A client that gives up frees its place.
 func TestAWaitEndsWithTheClient(t *testing.T) {
 	s, _, port, _ := chained(t, never, nil)
 	for name, opening := range map[string]string{
@@ -134,7 +134,7 @@ func TestAWaitEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// However many connections wait, one more is told so at once.
+// A connection beyond the limit on waiting ones is refused at once.
 func TestOnlySoManyConnectionsWait(t *testing.T) {
 	s, _, port, _ := chained(t, never, nil)
 	s.gate.waiting.Add(maxWaiting)
@@ -146,7 +146,7 @@ func TestOnlySoManyConnectionsWait(t *testing.T) {
 	}
 }
 
-// A pod that is told to stop does not wait for a proxy that never came.
+// A pod that is stopped does not wait for a proxy that never came.
 func TestADrainEndsWaits(t *testing.T) {
 	s, _, port, asked := chained(t, never, func(c *Config) { c.Drain = time.Hour })
 	answer := make(chan string)
@@ -163,9 +163,8 @@ func TestADrainEndsWaits(t *testing.T) {
 	}
 }
 
-// Where a proxy is the only way out, nothing takes another one: not the hosts that are
-// left out of chaining, not those of the hosts file, not a metadata server. Only loopback
-// is the pod's own.
+// Where a proxy is the only way out, every connection uses it: those to hosts that NO_PROXY lists,
+// to hosts of the hosts file, and to a metadata server. Only loopback belongs to the pod itself.
 func TestTheProxyIsTheOnlyWayOut(t *testing.T) {
 	for way, ask := range allWays() {
 		t.Run(way, func(t *testing.T) {
@@ -193,7 +192,7 @@ func TestTheProxyIsTheOnlyWayOut(t *testing.T) {
 	}
 }
 
-// outbound are the connections of the forward proxy that there are and were.
+// outbound returns the forward proxy's open and past connections.
 func (s *sidecar) outbound() (all []View) {
 	live, ended := s.conns.views()
 	for _, v := range append(live, ended...) {
@@ -204,8 +203,8 @@ func (s *sidecar) outbound() (all []View) {
 	return all
 }
 
-// A captured host that can't be listened for is not in the hosts file, so that the
-// application reaches it. Where a proxy is the only way out, it must not.
+// A captured host whose address can't be listened on is left out of the hosts file, so that the
+// application reaches it. Where a proxy is the only way out, the application must not reach it.
 func TestAHostThatCannotBeCapturedIsReachedByNobody(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.1.1:0")
 	if err != nil {
@@ -228,7 +227,7 @@ func TestAHostThatCannotBeCapturedIsReachedByNobody(t *testing.T) {
 	}
 }
 
-// A proxy that is gone, or that can't be chained to, is no reason to go without it.
+// If the proxy is gone, or can't be used, nothing goes without it.
 func TestNothingGoesDirectlyWhenTheProxyIsGone(t *testing.T) {
 	ready := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer ready.Close()

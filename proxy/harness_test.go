@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// taped is what the tap gave of one flow.
+// taped is what the tap passed on of one flow.
 type taped struct {
 	flow   *tap.Flow
 	side   [2]bytes.Buffer
@@ -67,14 +67,14 @@ func (r *tapeReader) Data(side tap.Side, _ time.Time, p []byte) {
 	r.last = side
 }
 
-// nobodyKnows makes a flow one that isn't understood.
+// nobodyKnows marks a flow as one whose protocol is unknown.
 func (t *tape) nobodyKnows(f *taped) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.lost = true
 }
 
-// Idle takes it that what is said is questions, and their answers.
+// Idle assumes that a flow consists of questions and their answers.
 func (r *tapeReader) Idle() bool {
 	r.tape.mu.Lock()
 	defer r.tape.mu.Unlock()
@@ -99,8 +99,8 @@ type sidecar struct {
 	stop func()
 }
 
-// run starts a sidecar with dual, tcp:http and free ports, in front of app,
-// as edit changes that. It is stopped when the test ends, or by stop.
+// run starts a sidecar in front of app, with dual, tcp:http and free ports, and changed by edit.
+// It stops when the test ends, or by stop.
 func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 	t.Helper()
 	cfg := Config{

@@ -28,8 +28,9 @@ import (
 // podsHosts is the pod's own hosts file.
 const podsHosts = "127.0.0.1\tlocalhost\n10.1.2.3\tcheckout-5d9c\n"
 
-// capture has a sidecar of a pod in the namespace shop capture a host, whose name DNS
-// leads to 127.0.0.1. That makes it the pod's own, for others may not lead there.
+// capture returns an edit for a pod in the namespace shop that captures a host. DNS leads the
+// host's name to 127.0.0.1. The name becomes one of the pod's own, since other names may not lead
+// there.
 func capture(t testing.TB, name string, ports ...int) func(*Config) {
 	t.Helper()
 	etc := t.TempDir()
@@ -67,7 +68,7 @@ func (s *sidecar) metric(t testing.TB, series string) string {
 
 func portOf(a net.Addr) int { return a.(*net.TCPAddr).Port }
 
-// addrOf is where the first captured host's port is listened on.
+// addrOf returns the address at which the sidecar listens for a port of the first captured host.
 func addrOf(port int) *net.TCPAddr { return &net.TCPAddr{IP: net.IPv4(127, 0, 1, 1), Port: port} }
 
 // hungUp connects, and fails unless the connection is reset, at once or soon.
@@ -83,8 +84,8 @@ func hungUp(t testing.TB, addr net.Addr) {
 	}
 }
 
-// A client that knows of no proxy reaches the host, and what is said is kept. The hosts
-// file has the pod's own lines, too.
+// A client that uses no proxy reaches the host, and its bytes are recorded. The hosts file has the
+// pod's own lines, too.
 func TestAHostIsCapturedThroughTheHostsFile(t *testing.T) {
 	server := serveTCP(t, echo)
 	s := run(t, nil, capture(t, "postgres.db", portOf(server)))
@@ -132,7 +133,7 @@ func TestACapturedHostIsReachedInIPv6(t *testing.T) {
 	}
 }
 
-// psql and PostgreSQL, whose drivers know of no proxy, talk through the hosts file.
+// psql and PostgreSQL, whose drivers support no proxy, talk through the hosts file.
 func TestPostgreSQLThroughTheHostsFile(t *testing.T) {
 	psql, err := exec.LookPath("psql")
 	if err != nil {
@@ -224,8 +225,8 @@ func TestTLSThroughTheHostsFile(t *testing.T) {
 	}
 }
 
-// A client that looks a name up in the hosts file itself, and then asks a proxy for the
-// address, means the host, at whatever port.
+// A client that looks a name up in the hosts file itself, and then asks a proxy for the address,
+// means the host, at any port.
 func TestAnAddressOfACapturedHostMeansTheHost(t *testing.T) {
 	captured := serveTCP(t, echo)
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "from the host") })}
@@ -280,8 +281,8 @@ func TestAnAddressOfACapturedHostMeansTheHost(t *testing.T) {
 	}
 }
 
-// The sidecar has to find the host itself. Where a name leads to the sidecar's own
-// address, nothing goes round for ever, and the log says why.
+// The sidecar has to look up the host itself. If the name leads to the sidecar's own address, no
+// connection loops, and the log says why it failed.
 func TestACapturedHostLeadsToNoLoop(t *testing.T) {
 	server := serveTCP(t, echo)
 	edit := capture(t, "postgres.db", portOf(server))
@@ -313,7 +314,7 @@ func TestACapturedHostIsReachedWithoutAProxy(t *testing.T) {
 	}
 }
 
-// A server that does not answer looks as if it hung up, and others are not harmed.
+// A connection to a server that does not answer is reset, and other connections are not affected.
 func TestACapturedHostThatIsNotThere(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -329,8 +330,8 @@ func TestACapturedHostThatIsNotThere(t *testing.T) {
 	}
 }
 
-// Where a port can't be listened on, the application reaches the host directly, as if it
-// were not listed. The sidecar tries again.
+// If a port can't be listened on, the application reaches the host directly, as if it were not
+// listed. The sidecar tries again.
 func TestAPortThatIsTaken(t *testing.T) {
 	server := serveTCP(t, echo)
 	taken, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -378,8 +379,8 @@ func TestAPortThatIsTaken(t *testing.T) {
 	readAll(t, c)
 }
 
-// Without a place for the hosts file the sidecar does everything else, and writes it when
-// there is one.
+// If the hosts file can't be written, the sidecar does everything else, and writes the file once
+// it can.
 func TestAHostsFileThatCantBeWritten(t *testing.T) {
 	server := serveTCP(t, echo)
 	dir := filepath.Join(t.TempDir(), "trust")
@@ -394,8 +395,7 @@ func TestAHostsFileThatCantBeWritten(t *testing.T) {
 	eventually(t, "the hosts file is there", func() bool { return strings.Contains(s.hostsFile(), "postgres.db") })
 }
 
-// Listeners for captured hosts leave most of the files that the process may open to
-// connections.
+// Listeners for captured hosts leave most of the process's file descriptors to connections.
 func TestCapturedHostsLeaveFilesToConnections(t *testing.T) {
 	h := &hosts{p: &Proxy{files: newFileLimit(40)}}
 	for others, want := range map[int]error{0: nil, 9: nil, 10: syscall.EMFILE} {
@@ -409,8 +409,8 @@ func TestCapturedHostsLeaveFilesToConnections(t *testing.T) {
 	}
 }
 
-// A drain treats these connections as all outbound ones: they may finish, and no further
-// ones are taken.
+// A drain treats connections to captured hosts as any outbound ones: they may finish, and no new
+// ones are accepted.
 func TestADrainLetsConnectionsToCapturedHostsFinish(t *testing.T) {
 	server := serveTCP(t, echo)
 	s := run(t, nil, capture(t, "postgres.db", portOf(server)))
@@ -441,7 +441,7 @@ func TestADrainLetsConnectionsToCapturedHostsFinish(t *testing.T) {
 	}
 }
 
-// /connections shows them, by the host's name.
+// /connections shows connections to captured hosts, by the host's name.
 func TestConnectionsToCapturedHostsAreShown(t *testing.T) {
 	server := serveTCP(t, echo)
 	s := run(t, nil, capture(t, "postgres.db", portOf(server)))

@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// askHTTPS asks for a URL in absolute-form, on a connection that goes on.
+// askHTTPS sends a request for a URL in absolute-form, on a connection that stays open.
 func askHTTPS(t *testing.T, c net.Conn, r *bufio.Reader, url string) (status int, body string) {
 	t.Helper()
 	_, rest, _ := strings.Cut(url, "://")
@@ -33,10 +33,9 @@ func askHTTPS(t *testing.T, c net.Conn, r *bufio.Reader, url string) (status int
 	return resp.StatusCode, readAll(t, resp.Body)
 }
 
-// Clients that don't know CONNECT, axios before 1.7 among them, ask for https in
-// absolute-form. TLS begins in the sidecar then, and is as any other that it speaks:
-// verified, recorded in the clear, and on one connection as long as client and server
-// keep it.
+// Clients that don't support CONNECT, such as axios before 1.7, ask for https in absolute-form.
+// The sidecar then begins TLS, as for any other connection: the server is verified, the exchange
+// is recorded in the clear, and one connection is used as long as client and server keep it.
 func TestHTTPSInARequestLine(t *testing.T) {
 	var conns [2]atomic.Int64
 	newServer := func(i int) (*httptest.Server, string) {
@@ -86,8 +85,8 @@ func TestHTTPSInARequestLine(t *testing.T) {
 	}
 }
 
-// A server that can't be spoken to, or is not who it should be, is told by a 502 that
-// says why, and the client's connection ends.
+// If a server can't be spoken to, or can't prove who it is, the client gets a 502 that says why,
+// and its connection ends.
 func TestHTTPSInARequestLineFails(t *testing.T) {
 	failing := func(edit func(*tls.Config)) (*httptest.Server, string) {
 		return secure(t, func(http.ResponseWriter, *http.Request) {}, func(srv *httptest.Server) {
@@ -127,8 +126,8 @@ func TestHTTPSInARequestLineFails(t *testing.T) {
 	}
 }
 
-// A server that wants a client certificate is shown the one that is configured. In
-// TLS 1.3 it says only behind the handshake that there was none.
+// A server that wants a client certificate gets the configured one. In TLS 1.3 it rejects a
+// missing one only after the handshake.
 func TestHTTPSInARequestLineMutual(t *testing.T) {
 	dir, _ := caDir(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -153,8 +152,8 @@ func TestHTTPSInARequestLineMutual(t *testing.T) {
 	}
 }
 
-// A server that closes an idle connection closes the client's, which would otherwise
-// ask on it in vain.
+// If a server closes an idle connection, the client's connection is closed, too. Otherwise the
+// client would send a request on it in vain.
 func TestHTTPSInARequestLineIdles(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") },
 		func(srv *httptest.Server) { srv.Config.IdleTimeout = 50 * time.Millisecond })
@@ -169,8 +168,8 @@ func TestHTTPSInARequestLineIdles(t *testing.T) {
 	}
 }
 
-// An answer that ends with the connection is whole only if the server says so in
-// TLS: anyone on the way can end a connection.
+// An answer that ends with the connection is whole only if the server ends TLS in order: anybody
+// on the network can end a connection.
 func TestHTTPSInARequestLineTruncated(t *testing.T) {
 	srv, root := secure(t, nil)
 	cfg := srv.TLS.Clone()
@@ -196,7 +195,7 @@ func TestHTTPSInARequestLineTruncated(t *testing.T) {
 	}
 }
 
-// A WebSocket may be asked for in absolute-form, too.
+// A WebSocket may be requested in absolute-form, too.
 func TestWSSInARequestLine(t *testing.T) {
 	srv, root := secure(t, websocket.Handler(func(ws *websocket.Conn) { io.Copy(ws, ws) }).ServeHTTP)
 	s := run(t, nil, func(c *Config) { c.UpstreamCA = root })
@@ -218,7 +217,7 @@ func TestWSSInARequestLine(t *testing.T) {
 	}
 }
 
-// A proxy behind this one is asked for a tunnel, and reads nothing.
+// An upstream proxy gets a request for a tunnel, and can't read anything in it.
 func TestHTTPSInARequestLineIsChained(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok "+r.Host) })
 	corporate := run(t, nil, nil)
@@ -239,5 +238,5 @@ func TestHTTPSInARequestLineIsChained(t *testing.T) {
 	}
 }
 
-// quietly is for servers whose handshakes are meant to fail.
+// quietly is the log of servers whose handshakes are meant to fail.
 var quietly = log.New(io.Discard, "", 0)

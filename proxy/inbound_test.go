@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// Each port of the reverse proxy leads to its own port of the application, and what is
-// learned of the TLS of one is not taken for the other's.
+// Each port of the reverse proxy leads to its own port of the application. The sidecar learns
+// about the TLS of each port separately.
 func TestEveryInboundPortHasAnApplicationOfItsOwn(t *testing.T) {
 	k := newPKI(t)
 	pair, err := tls.LoadX509KeyPair(k.app.Cert, k.app.Key)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Istio maps 127.0.0.1 to ::1 on pods that have IPv6 alone: every port is open
-// on both loopbacks, and each of them reaches what listens on either.
+// Istio maps 127.0.0.1 to ::1 in pods that have only IPv6. So every port is open on both
+// loopbacks, and each of them reaches a server on either.
 func TestBothLoopbacks(t *testing.T) {
 	for _, host := range loopbacks {
 		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -43,8 +43,8 @@ func TestBothLoopbacks(t *testing.T) {
 	}
 }
 
-// From other pods the reverse proxy is reached only where that was asked for,
-// and the forward proxy and the admin port never.
+// Other pods reach the reverse proxy only where that was configured, and never the forward proxy
+// and the admin port.
 func TestWhatIsReachedFromOutside(t *testing.T) {
 	var outside []net.IP
 	addrs, _ := net.InterfaceAddrs()

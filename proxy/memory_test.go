@@ -26,7 +26,7 @@ func TestTheBuffersOfSocketsShareTheirBound(t *testing.T) {
 	}
 }
 
-// short makes a sidecar's memory as short as the returned number says.
+// short returns an edit that makes a sidecar's memory as short as n says.
 func short(n *atomic.Int32) func(*Config) {
 	return func(c *Config) { c.Memory.Shortage = func(bool) Shortage { return Shortage(n.Load()) } }
 }
@@ -40,8 +40,8 @@ func says(c net.Conn, word string) bool {
 	return err == nil && string(got) == word
 }
 
-// Where memory is short, capture ends first. Traffic passes, what is not kept is
-// counted, and capture goes on when there is memory again.
+// If memory is short, capture ends first. Traffic passes, the bytes that are not recorded are
+// counted, and capture continues when there is memory again.
 func TestCaptureGivesWayToTraffic(t *testing.T) {
 	var n atomic.Int32
 	s := run(t, serveTCP(t, echo), short(&n))
@@ -66,9 +66,8 @@ func TestCaptureGivesWayToTraffic(t *testing.T) {
 	}
 }
 
-// When capture is not enough to give, connections wait: first those of the
-// reverse proxy, for whose requests the forward proxy works, then all. None is
-// refused.
+// If that frees too little memory, connections wait: first those of the reverse proxy, whose
+// requests cause work for the forward proxy, and then all. None is refused.
 func TestConnectionsWaitForMemory(t *testing.T) {
 	for _, c := range []struct {
 		shortage Shortage

@@ -22,7 +22,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// On the reverse proxy, whatever a client asks for, it gets to the application.
+// Any request to the reverse proxy reaches the application.
 func TestInboundProtocols(t *testing.T) {
 	app := serveTCP(t, func(c *net.TCPConn) {
 		line, _ := bufio.NewReader(c).ReadString('\n')
@@ -104,8 +104,8 @@ func TestH2C(t *testing.T) {
 	}
 }
 
-// Smuggling, and whatever else is not HTTP as the book has it, is the
-// application's business on the TCP path.
+// On the TCP path, smuggling and everything else that is not correct HTTP is left to the
+// application.
 func TestTheTCPPathDoesNotLook(t *testing.T) {
 	app := serveTCP(t, echo)
 	s := run(t, app, nil)
@@ -217,8 +217,8 @@ func TestWhatIsRefusedIsNotQuoted(t *testing.T) {
 	}
 }
 
-// An application that calls nobody has most often not been pointed at the forward
-// half. Where nobody calls it, as far as is known, it gets more time.
+// An application without outbound calls is most often not configured to use the forward proxy. If
+// nobody calls it, as far as is known, it gets more time.
 func TestItSaysWhenNothingGoesOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit   func(*Config)
@@ -247,7 +247,7 @@ func TestItSaysWhenNothingGoesOut(t *testing.T) {
 	}
 }
 
-// Thousands of idle connections cost little, and none is lost.
+// Thousands of idle connections cost little memory, and none is lost.
 func TestManyIdleConnections(t *testing.T) {
 	n := 10_000
 	if raceEnabled || testing.Short() {

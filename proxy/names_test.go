@@ -11,9 +11,8 @@ import (
 	"testing"
 )
 
-// Names come from outside, and some of them are kept: in the views of
-// connections, with the leaf certificates, and as keys of what is remembered of
-// hosts. Nobody can fill the memory with them.
+// Names come from outside, and some of them are kept: in the views of connections, with the leaf
+// certificates, and in the history of hosts. Nobody can fill the memory with them.
 func TestLongNamesAreRefused(t *testing.T) {
 	const tries, most = 1500, 8 << 20
 	srv, root := secure(t, func(http.ResponseWriter, *http.Request) {})

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// Why a server is not reached is told the same by both protocols.
+// Both protocols give the same reason if a server can't be reached.
 func TestWhyADialFailed(t *testing.T) {
 	for _, c := range []struct {
 		err    error
@@ -41,7 +41,7 @@ func TestWhyADialFailed(t *testing.T) {
 	}
 }
 
-// timedOut is how package net says that a dial took too long.
+// timedOut is the error by which package net reports that a dial took too long.
 type timedOut struct{}
 
 func (timedOut) Error() string { return "i/o timeout" }
@@ -50,7 +50,7 @@ func (timedOut) Timeout() bool { return true }
 
 func (timedOut) Temporary() bool { return true }
 
-// A proxy behind this one that wants to know who asks says so to the client.
+// An upstream proxy's demand for credentials is passed on to the client.
 func TestAProxyThatAsksForCredentials(t *testing.T) {
 	corporate := serveTCP(t, func(c *net.TCPConn) {
 		http.ReadRequest(bufio.NewReader(c))

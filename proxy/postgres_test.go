@@ -115,8 +115,8 @@ copy (select n from copied order by n desc) to stdout;
 	}
 }
 
-// By default PostgreSQL makes a superuser of everybody who comes from loopback. A
-// remote caller is refused through the reverse proxy as it is without it.
+// By default PostgreSQL makes everybody who connects from loopback a superuser. It refuses a
+// remote caller through the reverse proxy, as it does without it.
 func TestPostgreSQLTrustsNobodyBecauseOfTheSidecar(t *testing.T) {
 	psql, err := exec.LookPath("psql")
 	if err != nil {

@@ -188,7 +188,7 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// A reset must not look like an orderly end, or half an answer looks whole.
+// A reset must not look like an orderly end, which would make half an answer look whole.
 func TestAResetIsPassedOn(t *testing.T) {
 	for name, enter := range entries {
 		t.Run(name, func(t *testing.T) {
@@ -254,7 +254,8 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// A client's connection may reach one upstream after the other, each at its time.
+// A client's connection may reach several upstreams one after the other, and each has its own
+// connection time.
 func TestAFlowSaysWhenItsUpstreamWasConnectedTo(t *testing.T) {
 	app := httptest.NewServer(http.NotFoundHandler())
 	defer app.Close()
@@ -282,7 +283,7 @@ func TestAFlowSaysWhenItsUpstreamWasConnectedTo(t *testing.T) {
 	}
 }
 
-// A bug that one connection runs into costs that connection and no other.
+// A bug that one connection triggers ends that connection and no other.
 func TestAPanicResetsItsConnectionAlone(t *testing.T) {
 	app := serveTCP(t, echo)
 	s := run(t, app, nil)
@@ -309,8 +310,8 @@ func TestAPanicResetsItsConnectionAlone(t *testing.T) {
 	}
 }
 
-// Nothing waits for the tap: without any memory for it, traffic passes the same,
-// and the bytes that were not recorded are counted.
+// Traffic never waits for the tap. It passes even if the tap has no memory, and the bytes that
+// were not recorded are counted.
 func TestAFullTapIsNotInTheWay(t *testing.T) {
 	app := serveTCP(t, echo)
 	s := run(t, app, func(c *Config) { c.TapMemory = 0 })

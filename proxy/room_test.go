@@ -22,8 +22,8 @@ func (l *pipes) Accept() (net.Conn, error) {
 	return near, nil
 }
 
-// When all places are taken, the oldest connection gives way after its grace, and
-// no other. A place that becomes free before is taken at once. The clock is virtual.
+// When all places are taken, the oldest connection is closed after its grace period, and no other
+// one. A place that becomes free earlier is used at once. The clock is virtual.
 func TestTheOldestConnectionMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const grace = time.Second
@@ -59,8 +59,8 @@ func TestTheOldestConnectionMakesRoom(t *testing.T) {
 	})
 }
 
-// However many clients of the admin port say nothing, or do not finish, a probe
-// is answered before the server would give up any of them by itself.
+// A probe is answered before the server would give up any silent or slow client of the admin port,
+// however many there are.
 func TestSilentClientsDoNotKeepAProbeOut(t *testing.T) {
 	s := run(t, nil, func(c *Config) { c.Reverse = false })
 	for i := range 4 * adminConnections {

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// A client of the forward proxy that begins and doesn't go on is given up. The
+// A client of the forward proxy that begins a request and doesn't continue is disconnected. The
 // clock is virtual.
 func TestAStalledClientIsNotWaitedFor(t *testing.T) {
 	for _, c := range []struct {

@@ -35,11 +35,11 @@ func statusOf(t *testing.T, s *sidecar) (said status.Status) {
 	return said
 }
 
-// withoutTimes leaves out what a test can't know.
+// withoutTimes leaves out times, which a test can't know.
 var withoutTimes = cmpopts.IgnoreTypes(time.Time{})
 
-// A sidecar says which client refused its certificate, with the client's own alert, and counts
-// what became of TLS since it started.
+// The status says which client refused the certificate, with the client's own alert, and counts
+// the outcomes of TLS since the start.
 func TestStatusOfAClientThatRefusesTheCA(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
 	s, trusting := tlsOut(t, root)
@@ -117,7 +117,7 @@ func TestStatusOfAClientThatPins(t *testing.T) {
 	}
 }
 
-// A sidecar says why the application can't be reached.
+// The status says why the application can't be reached.
 func TestStatusOfAnApplicationThatDoesNotListen(t *testing.T) {
 	app := serveTCP(t, nil)
 	s := run(t, app, func(c *Config) { c.In[0].App.Port, c.Forward = 1, false })
@@ -164,7 +164,8 @@ func TestStatusOfTheCA(t *testing.T) {
 	}
 }
 
-// A program that is pointed at files which aren't there trusts nobody, so a status says so.
+// The status reports missing trust files, since a program that is pointed at missing files trusts
+// nobody.
 func TestStatusOfTrustFilesThatCantBeWritten(t *testing.T) {
 	for name, test := range map[string]struct{ dir, error string }{
 		"a directory":        {t.TempDir(), ""},
@@ -181,7 +182,7 @@ func TestStatusOfTrustFilesThatCantBeWritten(t *testing.T) {
 	}
 }
 
-// Notes are bounded: the oldest make room.
+// The number of notes is bounded: the oldest are removed.
 func TestNotesAreBounded(t *testing.T) {
 	var b notebook
 	for i := range 3 * status.MaxNotes {

@@ -55,7 +55,7 @@ func write(t testing.TB, name string, content []byte) {
 	}
 }
 
-// secure is an HTTPS server, as edits change it, and the file with its root.
+// secure starts an HTTPS server, changed by edits, and returns it with the file of its root.
 func secure(t testing.TB, h http.HandlerFunc, edits ...func(*httptest.Server)) (srv *httptest.Server, root string) {
 	t.Helper()
 	srv = httptest.NewUnstartedServer(h)
@@ -122,7 +122,7 @@ func TestInterceptedHTTPS(t *testing.T) {
 	}
 }
 
-// OpenSSL's client, through CONNECT, with the trust files that were written.
+// OpenSSL's client connects through CONNECT, with the trust files that the sidecar wrote.
 func TestOpenSSL(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -151,8 +151,8 @@ func TestATrustingCurlNeedsTheBundleAlone(t *testing.T) {
 	}
 }
 
-// A client that does not trust the CA fails once; from then on it is let
-// through, and the log says which variable to set.
+// A client that does not trust the CA fails once. From then on it is bypassed, and the log says
+// which variable to set.
 func TestADistrustfulClient(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
 	s, _ := tlsOut(t, root)
@@ -181,8 +181,8 @@ func TestADistrustfulClient(t *testing.T) {
 	}
 }
 
-// OpenSSL, and what is built on it, refuses a certificate in plaintext, even
-// where TLS 1.3 is encrypted already.
+// OpenSSL, and programs that use it, refuse a certificate with an alert in plaintext, even where
+// TLS 1.3 is already encrypted.
 func TestADistrustfulCurl(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")
@@ -263,7 +263,7 @@ func TestMissingFilesAreNoReasonNotToStart(t *testing.T) {
 	}
 }
 
-// Roots that come late are used from then on.
+// Roots that come late are used as soon as they are there.
 func TestFurtherRootsMayComeLate(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
 	late := filepath.Join(t.TempDir(), "ca.crt")
@@ -363,9 +363,8 @@ func TestTLSIn(t *testing.T) {
 	}
 }
 
-// An application that speaks first does so inside of the TLS that ends in front
-// of it, and to a client without TLS as well. Where the client has to speak too,
-// as in HTTP/2, it may take its time.
+// An application that speaks first does so inside TLS that the sidecar terminates, and to a client
+// without TLS as well. Where the client has to speak, too, as in HTTP/2, the client may be late.
 func TestTLSInOfAServerThatSpeaksFirst(t *testing.T) {
 	dir, pool := caDir(t)
 	files := leafFiles(t, authorityOf(t, dir), "app.svc")
@@ -426,7 +425,7 @@ func leafFiles(t testing.TB, a *ca.Authority, name string) *KeyFiles {
 	return k
 }
 
-// A corporate proxy stands behind the sidecar: everything goes through it.
+// The sidecar uses a corporate proxy as its upstream: everything goes through it.
 func TestChaining(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello ", r.URL) }))
 	defer srv.Close()
@@ -443,7 +442,7 @@ func TestChaining(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before, _ := corporate.conns.sums(tap.Out)
 			s := run(t, nil, c.edit)
-			// Loopback is never sent through a proxy, so the name must not be one.
+			// Loopback is never sent through a proxy, so the name must not be one of loopback.
 			client, tr := s.client(t, c.client+"://"+s.OutAddr().String())
 			resp, err := client.Get("http://" + outsideLoopback(t, srv.Listener.Addr()) + "/x")
 			if err != nil {
@@ -461,8 +460,8 @@ func TestChaining(t *testing.T) {
 	}
 }
 
-// outsideLoopback returns a name for an address that proxy rules don't know as
-// loopback, but resolves to it.
+// outsideLoopback returns a name that resolves to an address, and that proxy rules don't know as
+// loopback.
 func outsideLoopback(t testing.TB, a net.Addr) string {
 	t.Helper()
 	return fmt.Sprintf("0.0.0.0:%d", a.(*net.TCPAddr).Port)

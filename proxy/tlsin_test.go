@@ -25,8 +25,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
-// pki is a CA, and what it signed: the sidecar's certificate for inbound TLS,
-// which is the application's for app.svc, and a client's.
+// pki is a CA and what it signed: a client's certificate, and the sidecar's for inbound TLS, which
+// is also the application's for app.svc.
 type pki struct {
 	dir    string
 	ca     *ca.Authority
@@ -85,13 +85,13 @@ func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer
 	return addr, in, said
 }
 
-// inbound runs a sidecar that ends TLS in front of a TLS application.
-// declared says whether it is told that the application speaks TLS.
+// inbound runs a sidecar that terminates TLS in front of a TLS application. declared says whether
+// the configuration tells it that the application speaks TLS.
 func (k *pki) inbound(t testing.TB, app net.Addr, declared bool) *sidecar {
 	return run(t, app, func(c *Config) { c.TLSIn, c.In[0].App.TLS = k.app, declared })
 }
 
-// get asks for a page by way of the sidecar, with the client's certificate.
+// get requests a page through the sidecar, with the client's certificate.
 func (k *pki) get(s *sidecar, name string, version uint16) (body string, issuer *x509.Certificate, err error) {
 	tr := &http.Transport{
 		TLSClientConfig: &tls.Config{
@@ -112,7 +112,7 @@ func (k *pki) get(s *sidecar, name string, version uint16) (body string, issuer 
 	return string(text), resp.TLS.PeerCertificates[0], err
 }
 
-// outcomes returns what became of the TLS of each connection, as the log says.
+// outcomes returns the outcome of each connection's TLS, from the log.
 func (s *sidecar) outcomes() (all []string) {
 	for _, line := range strings.Split(s.logs.String(), "\n") {
 		if _, rest, ok := strings.Cut(line, " tls="); ok && strings.Contains(line, "msg=connection") {
@@ -182,8 +182,8 @@ func TestTLSInDoesNotBreakAnOpenSSLApplication(t *testing.T) {
 	}
 }
 
-// nginx decides by SNI what it demands: a name that demands a client certificate
-// passes untouched, and the others are seen as before.
+// nginx decides by SNI what it demands. A name that demands a client certificate passes untouched,
+// and the others are intercepted as before.
 func TestTLSInDoesNotBreakNginx(t *testing.T) {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		t.Skip("nginx is not installed")
@@ -259,8 +259,8 @@ http {
 	}
 }
 
-// In TLS 1.2 a server may ask for a client certificate in the middle of a
-// connection. That one goes on without; later ones pass untouched.
+// In TLS 1.2 a server may ask for a client certificate in the middle of a connection. That
+// connection continues without one; later ones pass untouched.
 func TestACertificateThatIsAskedForLate(t *testing.T) {
 	k := newPKI(t)
 	for name, c := range map[string]struct {
@@ -311,8 +311,8 @@ func TestACertificateThatIsAskedForLate(t *testing.T) {
 	}
 }
 
-// An application that speaks no TLS gets none, though it is tried once. Whatever
-// it makes of that, its clients are served.
+// An application without TLS gets none, though TLS is tried once. Its clients are served, whatever
+// it does with that.
 func TestTLSInFindsOutThatAnApplicationSpeaksNoTLS(t *testing.T) {
 	k := newPKI(t)
 	for name, c := range map[string]struct {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A WebSocket's messages pass both ways, whoever speaks first.
+// A WebSocket's messages pass in both directions, whichever side speaks first.
 func TestWebSocket(t *testing.T) {
 	app := httptest.NewServer(websocket.Handler(func(ws *websocket.Conn) {
 		defer ws.Close()

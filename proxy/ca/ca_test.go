@@ -78,8 +78,8 @@ func TestLeafForAnAddress(t *testing.T) {
 	}
 }
 
-// Names come from the application: their leaves take a bounded part of the
-// memory, and a name that can be none gets no leaf.
+// Names come from the application. Their leaves take bounded memory, and a name that is not valid
+// gets no leaf.
 func TestTheCacheIsBounded(t *testing.T) {
 	a, _ := authority(t)
 	for n := range maxLeaves + 100 {
@@ -99,7 +99,7 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 }
 
-// chain makes a CA under a root, each valid as long as is said.
+// chain makes a CA under a root. root and ca are the times between which each is valid.
 func chain(t testing.TB, root, ca [2]time.Time) tls.Certificate {
 	t.Helper()
 	var pair tls.Certificate

@@ -19,8 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// typical is an exchange as meshes carry them: Envoy's headers in lower case,
-// 200 bytes of JSON.
+// typical is an exchange as in meshes: Envoy's headers in lower case, and 200 bytes of JSON.
 var (
 	typicalRequest = "GET /api/v1/cart/items?user=4711 HTTP/1.1\r\nhost: cart.shop.svc.cluster.local:8080\r\n" +
 		"user-agent: Go-http-client/1.1\r\naccept: application/json\r\naccept-encoding: gzip\r\n" +
@@ -39,7 +38,7 @@ var (
 		`{"sku":"L9ECAV7KIM","title":"Terrarium of glass and copper","available":true,"categories":["garden","glass"],"weight_kg":1.25,"image":"https://img.shop.example/products/L9ECAV7KIM.jpg"}`, `],"page":1,"pages":1}`)
 )
 
-// padded repeats an item until the document has 1 KiB, and fills up with spaces.
+// padded repeats an item until the document has 1 KiB, and fills the rest with spaces.
 func padded(begin, item, end string) string {
 	const size = 1 << 10
 	s := begin + item
@@ -49,7 +48,7 @@ func padded(begin, item, end string) string {
 	return s + end + strings.Repeat(" ", size-len(s)-len(end))
 }
 
-// withBody makes a typical message one with that body.
+// withBody gives a typical message that body.
 func withBody(head, body string) string {
 	head, _, _ = strings.Cut(head, "\r\n\r\n")
 	head = strings.Replace(strings.Replace(head, "GET ", "POST ", 1), "Content-Length: 200", "X-Status: 1", 1)
@@ -70,8 +69,8 @@ func typicalConfig() Config {
 	}}}
 }
 
-// An HTTP/1 exchange costs three allocations: its two heads, and the numbers
-// among its tags.
+// An HTTP/1 exchange costs three allocations: two for its heads, and one for the numbers in its
+// tags.
 func TestAllocationsPerExchange(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool forget at random")
@@ -135,8 +134,8 @@ func BenchmarkHTTP1(b *testing.B) {
 	}
 }
 
-// cpu is the processor time of the whole process: the writer's and the
-// collector's too, and not that of the machine's other guests.
+// cpu returns the processor time of the whole process, including the writer's and the garbage
+// collector's, and without that of other programs on the machine.
 func cpu(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -195,8 +194,8 @@ func BenchmarkHTTP2(b *testing.B) {
 	}
 }
 
-// The lines of a folded value are joined once, however many there are: what is
-// paid for each of them would be paid for all before it again.
+// The lines of a folded value are joined once, however many there are. Joining at each line would
+// copy all lines before it again.
 func TestAllocationsOfFoldedLines(t *testing.T) {
 	r := New(Config{}, recording.Discard{}).Open(typicalFlow())
 	folds := strings.Repeat(" \r\n", 10_000)

@@ -12,8 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// chosen returns decoders that capture what the settings, pairs of key and value,
-// say.
+// chosen returns decoders that capture by the settings, which are pairs of key and value.
 func chosen(t testing.TB, sink recording.Sink, settings ...string) *Decoders {
 	t.Helper()
 	values := map[string]string{}
@@ -99,8 +98,8 @@ func TestMetadataServersAreLeftOut(t *testing.T) {
 	}
 }
 
-// Whatever the protocol, nothing of a body is held once it is known that nobody
-// wants it, and what follows on the connection is captured.
+// Once it is known that nobody wants an exchange, nothing of its body is held, in any protocol.
+// The next exchange on the connection is captured.
 func TestNothingOfWhatIsLeftOutIsHeld(t *testing.T) {
 	for _, c := range []struct{ name, exclude string }{
 		{"http1", "path=/upload"}, {"opaque", "out host=db"},
@@ -126,8 +125,8 @@ func TestNothingOfWhatIsLeftOutIsHeld(t *testing.T) {
 	}
 }
 
-// HTTP/2's streams are chosen one by one, gRPC's calls by their paths, and what is
-// left out costs the others neither headers nor room.
+// Streams of HTTP/2 are chosen one by one, and gRPC calls by their paths. A stream that is left
+// out costs the others neither headers nor room.
 func TestStreamsAreChosenOneByOne(t *testing.T) {
 	var sink memory
 	d := chosen(t, &sink, "exclude", "path=/grpc.health.v1.Health/*; header.x-probe=1")
@@ -232,8 +231,8 @@ func TestWhatHasNoHeadIsChosenByItsConnection(t *testing.T) {
 // hop is what one sidecar sees of a request, in and out.
 type hop struct{ in, out string }
 
-// A caller's sidecar and its dependency's keep the same traces, whichever header
-// carries them, although they know nothing of each other.
+// A caller's sidecar and its dependency's keep the same traces, whichever header carries them,
+// although they don't communicate.
 func TestSidecarsAgreeOnTraces(t *testing.T) {
 	const traces = 400
 	id := func(i int) string { return fmt.Sprintf("%016x%016x", i*7919, i*104729+1) }
@@ -318,7 +317,7 @@ func TestWithoutATraceARateIsOfExchanges(t *testing.T) {
 	}
 }
 
-// A rate that changes holds for the next request.
+// A changed rate applies to the next request.
 func TestARateChangesAtOnce(t *testing.T) {
 	d := chosen(t, recording.Discard{}, "sample", "0")
 	r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})

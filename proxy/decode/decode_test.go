@@ -51,7 +51,7 @@ func (m *memory) Write(e *recording.Exchange) error {
 func (m *memory) Flush(context.Context) error { return nil }
 func (m *memory) Close(context.Context) error { return nil }
 
-// dull members are the same in every case, or shown by the case "record" alone.
+// dull members are the same in every case, or appear only in the case "record".
 var dull = regexp.MustCompile(`(?m)^  "(msgType|resource|cluster|namespace|service|network_address|uuid)": .*\n|^    "(source|proxyLocation|via)": .*\n|,\n  "netinfo": \{(?s:.*?)\n  \}`)
 
 var (
@@ -60,8 +60,8 @@ var (
 	bytes64  = regexp.MustCompile(`"(body|data)Base64": "([^"]*)"`)
 )
 
-// text gives the records in the form in which the cases have them: with short
-// lists on one line, bytes as text, and, unless full, without what is dull.
+// text returns the records as the cases show them: with short lists on one line, bytes as text,
+// and, unless full is set, without the dull members.
 func (m *memory) text(full bool) string {
 	var out strings.Builder
 	for _, line := range m.lines {
@@ -101,7 +101,7 @@ func (m *memory) diff(other *memory) string {
 	return cmp.Diff(m.text(true), other.text(true))
 }
 
-// script is what is said on one flow.
+// script lists what the two sides of a flow say.
 type script struct {
 	flow  tap.Flow
 	cfg   Config
@@ -139,7 +139,7 @@ func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Deco
 			continue
 		}
 		for _, p := range cut(l.data) {
-			// The reader may not keep what it is given: spoil it.
+			// The reader must not keep its argument, so spoil it.
 			p = bytes.Clone(p)
 			r.Data(l.side, at, p)
 			clear(p)

@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestDetection tells how a client begins, and what it is taken for; "" means
-// that more is needed.
+// TestDetection maps the first bytes of a client to the protocol that they are taken for. "" means
+// that more bytes are needed.
 func TestDetection(t *testing.T) {
 	for _, c := range []struct{ name, first, want string }{
 		{"nothing yet", "", ""},

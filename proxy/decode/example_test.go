@@ -20,7 +20,7 @@ func (printer) Write(e *recording.Exchange) error {
 func (printer) Flush(context.Context) error { return nil }
 func (printer) Close(context.Context) error { return nil }
 
-// A reader is given a flow's bytes, cut anywhere, and the sink gets exchanges.
+// A reader gets the bytes of a flow, cut anywhere, and the sink gets exchanges.
 func Example() {
 	decoders := decode.New(decode.Config{}, printer{})
 	reader := decoders.Open(&tap.Flow{Direction: tap.In, Started: time.Now()})

@@ -31,7 +31,7 @@ type panicky struct{ recording.Discard }
 
 func (panicky) Write(*recording.Exchange) error { panic("bug") }
 
-// The panic is the tap's to tell of; the flow gives back what it held.
+// The tap reports the panic. The flow gives back the memory that it held.
 func TestPanicLosesOneFlow(t *testing.T) {
 	d := New(Config{}, panicky{})
 	r := d.Open(&tap.Flow{Started: epoch})

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// seeds gives what client and server say in the cases of a protocol.
+// seeds calls add with the bytes of client and server in the cases of a protocol.
 func seeds(f *testing.F, pattern string, add func(client, server []byte)) {
 	names, err := filepath.Glob("testdata/" + pattern + ".txtar")
 	if err != nil || len(names) == 0 {
@@ -35,9 +35,8 @@ func seeds(f *testing.F, pattern string, add func(client, server []byte)) {
 	}
 }
 
-// hold checks what must hold whatever is said, and whatever is left out of it:
-// nothing panics, nothing stays held, and the records don't depend on how the bytes
-// were cut.
+// hold checks what holds for any bytes and any losses: nothing panics, nothing stays held, and the
+// records don't depend on how the bytes were cut.
 func hold(t *testing.T, s *script, seed uint64) {
 	t.Helper()
 	holdOne(t, s, seed)
@@ -71,7 +70,7 @@ func holdOne(t *testing.T, s *script, seed uint64) {
 	}
 }
 
-// conversation has the client speak first, the server answer, and both go on.
+// conversation lets the client speak first and the server answer, and then both continue.
 func conversation(client, server []byte) *script {
 	s := &script{flow: *typicalFlow()}
 	for _, half := range []int{0, 1} {

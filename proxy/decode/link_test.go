@@ -24,8 +24,8 @@ const (
 	request = "X-Request-ID: 5b1c0a6e\r\n"
 )
 
-// recordsOf returns the records of inbound requests with these headers and of an outbound
-// one that comes before they are answered: the outbound one's first.
+// recordsOf returns the records of inbound requests with these headers, and of an outbound request
+// that comes before they are answered. The outbound one's record is the first.
 func recordsOf(t *testing.T, in []string, out string) []recording.Exchange {
 	t.Helper()
 	var sink memory
@@ -82,8 +82,8 @@ func TestOutboundNamesItsCause(t *testing.T) {
 	}
 }
 
-// A trace that comes in again, once the first request was answered, isn't
-// ambiguous: the later one is the cause.
+// A trace that comes in again after the first request was answered isn't ambiguous: the later
+// request is the cause.
 func TestLaterInboundTakesOver(t *testing.T) {
 	var sink memory
 	d := New(Config{}, &sink)
@@ -101,8 +101,8 @@ func TestLaterInboundTakesOver(t *testing.T) {
 	}
 }
 
-// Requests with one ID come and go: a call is linked only if no other than the
-// last of them can have caused it.
+// Requests with one ID come and go. A call is linked only if the last of them alone can have
+// caused it.
 func TestOverlappingInboundIsAmbiguous(t *testing.T) {
 	for _, c := range []struct {
 		name, order string // a capital ends what its letter began
@@ -191,7 +191,7 @@ func TestReplaysAreTagged(t *testing.T) {
 	}
 }
 
-// A connection serves users and replays in turn, and a replay that is over is forgotten.
+// A connection may serve users and replays alternately, and a replay that is over is forgotten.
 func TestReplaysAreTaggedRequestByRequest(t *testing.T) {
 	var sink memory
 	d := New(Config{}, &sink)

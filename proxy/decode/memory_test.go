@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// When memory is used up, content is cut and counted, and nothing else happens;
-// when flows end, all of it is given back.
+// When memory is used up, content is cut and counted, and nothing else happens. When flows end,
+// they give all of it back.
 func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
 	large := strings.Repeat("x", 20<<10)
 	f := newFramer()
@@ -70,8 +70,8 @@ func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
 	}
 }
 
-// When other flows have used the memory up, every decoder still comes to an end with
-// whatever it is given, however that is cut.
+// When other flows have used the memory up, every decoder still finishes with any input, however
+// it is cut.
 func TestNoDecoderIsStuckWithoutMemory(t *testing.T) {
 	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 	f := newFramer()

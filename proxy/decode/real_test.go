@@ -20,8 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tee is a listener whose connections hand what passes to a reader, as the
-// proxy's tap does: the client's bytes before the server can act on them.
+// tee is a listener whose connections pass their bytes to a reader, as the proxy's tap does. The
+// reader gets the client's bytes before the server can act on them.
 type tee struct {
 	net.Listener
 	decoders *Decoders
@@ -81,8 +81,8 @@ func message(text string) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(text))), text...)
 }
 
-// serve answers in every way that net/http can frame an answer, and /grpc in
-// gRPC's way.
+// serve answers in every way in which net/http can frame an answer, and answers /grpc as gRPC
+// does.
 func serve(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/echo":
@@ -125,8 +125,8 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestRealTraffic runs net/http's client against its server, in both versions
-// of HTTP, many requests at once, and finds each of them recorded as it was.
+// TestRealTraffic runs net/http's client against its server, in both versions of HTTP, with many
+// requests at once. Each of them is recorded as it was.
 func TestRealTraffic(t *testing.T) {
 	for _, version := range []string{"1.1", "2.0"} {
 		t.Run("HTTP "+version, func(t *testing.T) {

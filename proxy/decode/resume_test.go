@@ -91,9 +91,8 @@ func TestBeginningAnew(t *testing.T) {
 	}
 }
 
-// Clients that wait for their answers, and clients that were seen not to, lose
-// bytes anywhere: no request is recorded with another's answer, and those who
-// wait are recorded again.
+// Bytes are lost anywhere, of clients that wait for their answers and of clients that were seen
+// not to. No request is recorded with another's answer, and clients that wait are recorded again.
 func TestNoRequestGetsAnothersAnswer(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -15,9 +15,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// talker plays an HTTP/2 connection to a reader, of which it loses what it is told
-// to. Every header's value begins with the header's name, and every answer names
-// its request, so that a record shows whether anything was mixed up.
+// talker plays an HTTP/2 connection to a reader, and loses the bytes that a test selects. Every
+// header's value begins with the header's name, and every answer names its request, so that a
+// record shows whether anything was mixed up.
 type talker struct {
 	t      *testing.T
 	reader tap.Reader
@@ -96,8 +96,8 @@ func check(t *testing.T, records []recording.Exchange) (whole int) {
 
 const secret = "authorization=authorization-Bearer-4711"
 
-// After a loss, of whatever it was, the connection is decoded again, from the
-// second exchange on: the first shows where frames begin.
+// After a loss of any kind, the connection is decoded again from the second exchange on: the first
+// one shows where frames begin.
 func TestHTTP2GoesOnAfterALoss(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -175,16 +175,16 @@ func TestHTTP2GoesOnAfterALoss(t *testing.T) {
 	}
 }
 
-// Bytes may be lost anywhere, however often, and the rest may be cut in any way:
-// nothing is mixed up, and much is recorded.
+// Bytes may be lost anywhere, any number of times, and the rest may be cut in any way: nothing is
+// mixed up, and most exchanges are recorded.
 func TestHTTP2MixesNothingUp(t *testing.T) { testMixingUp(t, false, 50) }
 
 // The same holds when other connections take all the memory now and then, also
 // while frames are searched.
 func TestHTTP2MixesNothingUpWithoutMemory(t *testing.T) { testMixingUp(t, true, 10) }
 
-// testMixingUp fails if anything is mixed up, or if less than so many percent of
-// the exchanges are recorded.
+// testMixingUp fails if anything is mixed up, or if fewer than least percent of the exchanges are
+// recorded.
 func testMixingUp(t *testing.T, scarce bool, least int) {
 	const connections, exchanges = 40, 200
 	recorded := 0
@@ -249,8 +249,8 @@ func testMixingUp(t *testing.T, scarce bool, least int) {
 	}
 }
 
-// A body that looks like frames is not taken for them, where its own frame's head
-// is lost, however it is cut into chunks.
+// A body that looks like frames is not read as frames if the head of its own frame is lost,
+// however it is cut into chunks.
 func TestForgedFrames(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 6))
@@ -292,8 +292,7 @@ func TestForgedFrames(t *testing.T) {
 	}
 }
 
-// More arrives in one moment than is held while it is not known where frames
-// begin.
+// More bytes arrive at once than the reader holds while it doesn't know where frames begin.
 func TestMuchAtOnceAfterALoss(t *testing.T) {
 	var sink memory
 	d := New(Config{}, &sink)
@@ -323,8 +322,8 @@ func TestMuchAtOnceAfterALoss(t *testing.T) {
 	}
 }
 
-// A call's messages are read on a connection that was always gRPC's, although the
-// content type's name was lost.
+// A call's messages are read on a connection that always carried gRPC, although the content type's
+// name was lost.
 func TestGRPCGoesOnAfterALoss(t *testing.T) {
 	var sink memory
 	k := newTalker(t, New(Config{}, &sink))
@@ -358,8 +357,8 @@ func TestGRPCGoesOnAfterALoss(t *testing.T) {
 	}
 }
 
-// FuzzLosses loses bytes of a conversation at places that the input chooses: each
-// of its bytes says for a chunk whether it is lost, and how it is cut.
+// FuzzLosses loses bytes of a conversation where the input says so: each byte of the input says of
+// a chunk whether it is lost, and how it is cut.
 func FuzzLosses(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}, uint64(1))
 	f.Add([]byte{0, 0, 0, 2, 3, 7, 0, 0, 131, 0, 0, 0, 0, 0}, uint64(2))

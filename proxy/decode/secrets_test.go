@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// TestNoSecretIsWritten records traffic with a secret in each of the places, and
-// looks for it in what is on the disk.
+// TestNoSecretIsWritten records traffic with a secret in each of the places, and searches the
+// files for it.
 func TestNoSecretIsWritten(t *testing.T) {
 	places := secrettest.Places(t)
 	if len(places) < 200 {
@@ -48,7 +48,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 	}
 }
 
-// The table finds what it looks for: without redaction, each of the secrets is written.
+// The search would find the secrets: without redaction, each of them is written.
 func TestSecretsAreWrittenWithoutRedaction(t *testing.T) {
 	for n, place := range secrettest.Places(t) {
 		limits := framework.DefaultLimits()

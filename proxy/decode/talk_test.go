@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// A conversation that goes on is written while it does, whatever it is, some
-// seconds after the first message that isn't written yet.
+// A part of a long conversation, of any protocol, is written some seconds after the first message
+// that isn't written yet.
 func TestPartsEndByAge(t *testing.T) {
 	upgrade := []byte("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	upgraded := []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")

@@ -89,7 +89,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Outside a cluster nobody knows what a name means beside itself.
+// Outside a cluster, a name has no other names.
 func TestNamesWithoutACluster(t *testing.T) {
 	for _, search := range [][]string{nil, {"example.com"}, {"svc.cluster.local"}, {"a.svc"}} {
 		if got := New(listed(t, "redis:1,redis.shop:1"), search); !slices.Equal(got[0].Names, []string{"redis"}) || !slices.Equal(got[1].Names, []string{"redis.shop", "redis.shop."}) {
@@ -137,7 +137,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// Lines that other programs wrote stay as they are, but for captured names.
+// Lines that other programs wrote stay as they are, except for captured names.
 func TestLinesOfThePodsOwnFile(t *testing.T) {
 	hosts := New(listed(t, "redis.db:6379"), search)
 	for line, want := range map[string]string{

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// An endpoint that is let through for want of a better explanation is tried
-// again, and more rarely each time that it was in vain.
+// An endpoint that is bypassed without a certain reason is tried again, and less often after each
+// failure.
 func TestWhatIsLetThroughIsTriedAgain(t *testing.T) {
 	type step struct {
 		after time.Duration

@@ -198,7 +198,7 @@ func TestAnUnknownIssuerIsAnAlert(t *testing.T) {
 	}
 }
 
-// A client that does not trust the CA fails once and is let alone from then on.
+// A client that does not trust the CA fails once. From then on it is bypassed.
 func TestADistrustingClientIsLetThrough(t *testing.T) {
 	ca, _ := authority(t, "ours")
 	up := startUpstream(t, nil)
@@ -213,8 +213,8 @@ func TestADistrustingClientIsLetThrough(t *testing.T) {
 	}
 }
 
-// A client that does not take the certificate is recognised, however it shows
-// that: at once where there is no doubt, the second time where there is.
+// A client that does not accept the certificate is recognised, however it shows that: at once if
+// there is no doubt, the second time if there is.
 func TestAClientThatRefusesTheCertificateIsRecognised(t *testing.T) {
 	name := &tls.Config{ServerName: "example.test"}
 	hangUp := func(c net.Conn) {
@@ -273,8 +273,8 @@ func TestAClientThatRefusesTheCertificateIsRecognised(t *testing.T) {
 	}
 }
 
-// A client that can only use RSA never gets to see a certificate of ours, and
-// others are served as before.
+// A client that can only use RSA never gets a certificate from the sidecar, and others are served
+// as before.
 func TestAClientThatCannotUseTheCertificateIsLetThrough(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	cert, root := rsaCertificate(t, "example.test")
@@ -348,8 +348,8 @@ func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 	}
 }
 
-// A client under load connects several times at once, and hangs up on the connections that
-// it turns out not to need. One that pins does so with all of them.
+// A client under load connects several times at once, and closes the connections that it doesn't
+// need. A client that pins certificates closes all of them.
 func TestHangUpsBesideAnOpenConnectionAreNoDistrust(t *testing.T) {
 	i := New(Config{})
 	const endpoint = "example.test:443"
@@ -370,8 +370,8 @@ func TestHangUpsBesideAnOpenConnectionAreNoDistrust(t *testing.T) {
 	}
 }
 
-// An upstream that is restarted in the middle of a handshake costs one recording;
-// one that always fails is let alone. So it is with one that says something.
+// An upstream that is restarted during a handshake costs one recording. One that always fails is
+// bypassed. The same holds for an upstream that sends an alert.
 func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	for name, c := range map[string]struct {
@@ -423,8 +423,8 @@ func TestAnUpstreamThatAsksForACertificateIsLetThrough(t *testing.T) {
 	}
 }
 
-// A client certificate that comes late is shown even to a host that was let
-// through for the lack of it.
+// A client certificate that comes late is used even for a host that was bypassed because it was
+// missing.
 func TestAClientCertificateMayComeLate(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	clients, _ := authority(t, "clients")
@@ -531,8 +531,8 @@ func TestPeekHello(t *testing.T) {
 	}
 }
 
-// checkPolicy checks that a server is offered nothing that the client does not
-// offer, or that is not good.
+// checkPolicy checks that a server is offered nothing that the client does not offer, and nothing
+// insecure.
 func checkPolicy(t *testing.T, h *Hello) {
 	p := h.policy()
 	if p.MinVersion < minVersion || p.MinVersion < h.MinVersion || p.MaxVersion != h.MaxVersion || p.ServerName != h.SNI {

@@ -33,9 +33,9 @@ func (o *overheard) offer() *tls.ClientHelloInfo {
 	return o.hello
 }
 
-// The floor of the upstream handshake is the higher of TLS 1.2 and the client's
-// lowest version. Where that is in the way, the client and its upstream settle it
-// between themselves.
+// The lowest version of the upstream handshake is TLS 1.2 or the client's lowest version,
+// whichever is higher. If that doesn't work, the client and its upstream negotiate without the
+// sidecar.
 func TestTheFloorOfTheUpstreamHandshake(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	const v10, v11, v12, v13 = tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13
@@ -82,8 +82,8 @@ func TestTheFloorOfTheUpstreamHandshake(t *testing.T) {
 	}
 }
 
-// A client that is too old, or speaks nothing that is known here, passes by
-// itself: others are looked into as before.
+// A client that is too old, or offers nothing that the sidecar supports, is bypassed alone: others
+// are intercepted as before.
 func TestAClientThatCannotBeAnsweredIsLetThrough(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	up := startUpstream(t, func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS10 })
@@ -124,8 +124,8 @@ func TestAClientThatCannotBeAnsweredIsLetThrough(t *testing.T) {
 	}
 }
 
-// A client that insists on what its upstream does not speak is no reason not to
-// look into the connections of others.
+// A client that insists on something that its upstream does not support doesn't keep the sidecar
+// from intercepting others.
 func TestAStrictClientDoesNotSpeakForOthers(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	up := startUpstream(t, func(cfg *tls.Config) { cfg.MaxVersion = tls.VersionTLS12 })
@@ -164,8 +164,9 @@ func TestCipherSuitesAndGroupsAreTheClients(t *testing.T) {
 	}
 }
 
-// crypto/tls offers all cipher suites of TLS 1.3; OpenSSL's client need not. A
-// server that chooses another is left to the client, which gets what it wants.
+// crypto/tls offers all cipher suites of TLS 1.3; OpenSSL's client need not. If a server chooses a
+// suite that the client does not offer, it is left to the client, which gets a suite that it
+// wants.
 func TestACipherSuiteThatTheClientDoesNotOffer(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")

@@ -45,8 +45,8 @@ func writeKeyFiles(t *testing.T, a *ca.Authority, name, cert, key string) {
 	put(key, "PRIVATE KEY", der)
 }
 
-// A certificate that comes late, or is renewed, is taken up without a restart, and
-// never half of it.
+// A certificate that comes late, or is renewed, is used without a restart, and only together with
+// its key.
 func TestCertificatesAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, _ := authority(t, "first")

@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// Nobody is waited for longer than HandshakeTimeout. The clock is virtual.
+// A handshake that stalls ends after HandshakeTimeout. The clock is virtual.
 func TestWhoStallsInAHandshakeIsNotWaitedFor(t *testing.T) {
 	begun := func(t *testing.T, c net.Conn, hello []byte) { // and goes on listening
 		if _, err := c.Write(hello); err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// Outbound TLS is looked into as long as the CA is valid, and passes untouched
-// before and afterwards. The clock is virtual.
+// Outbound TLS is intercepted while the CA is valid, and passes untouched before and afterwards.
+// The clock is virtual.
 func TestACAIsUsedWhileItIsValid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const wait, life = 2 * time.Hour, 24 * time.Hour
@@ -50,7 +50,8 @@ func TestACAIsUsedWhileItIsValid(t *testing.T) {
 		upstreams.AddCert(theirs.Certificate())
 		i := New(Config{Authority: ours, Roots: func() *x509.CertPool { return upstreams }})
 
-		// visit connects a client that trusts both, and returns who it spoke to.
+		// visit connects a client that trusts both, and returns the issuer of the certificate that
+		// it got.
 		visit := func() (issuer string, r Result) {
 			near, client := net.Pipe()
 			server, far := net.Pipe()

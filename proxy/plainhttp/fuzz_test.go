@@ -25,9 +25,9 @@ func pieces(p []byte, seed uint64) (cut []string) {
 	return cut
 }
 
-// FuzzChunked passes a chunked body on. What passes is what came, up to the
-// body's end, however it was cut; and the standard library finds the same end,
-// for a server that found another could be sent a request in a body.
+// FuzzChunked passes a chunked body on. The output is the input up to the body's end, however it
+// was cut. The standard library finds the same end: a server that found another could be made to
+// read a request in a body.
 func FuzzChunked(f *testing.F) {
 	f.Add([]byte("3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"), uint64(1))
 	f.Add([]byte("00A ; a=\"b\"\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n"), uint64(2))
@@ -70,8 +70,8 @@ func FuzzChunked(f *testing.F) {
 	})
 }
 
-// FuzzResponseHead reads a response's head. However it was cut it is the same,
-// and where the standard library reads it too, the body ends in the same place.
+// FuzzResponseHead reads a response's head. It reads the same, however it was cut. If the standard
+// library reads it, too, the body ends in the same place.
 func FuzzResponseHead(f *testing.F) {
 	for i, head := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",

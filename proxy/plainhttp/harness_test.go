@@ -79,9 +79,9 @@ func start(t *testing.T, servers map[string]string, via *url.URL) *world {
 	return w
 }
 
-// answering is a server that, for every connection, takes each of the requests
-// and sends the answer that belongs to it, and then half-closes. It returns its
-// address and all that it was sent.
+// answering is a server that reads each of the requests on every connection, sends the answer that
+// belongs to it, and then half-closes. It returns its address and a function for all bytes that it
+// got.
 func answering(t *testing.T, steps ...string) (addr string, got func() string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -158,7 +158,7 @@ func listenOnce(t *testing.T) (addr string, accepted <-chan net.Conn) {
 	return ln.Addr().String(), ch
 }
 
-// readString reads what is to come next.
+// readString reads the bytes that have to come next.
 func readString(t *testing.T, c net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -167,14 +167,14 @@ func readString(t *testing.T, c net.Conn, want string) {
 	}
 }
 
-// A request, how it reaches the server, and an answer.
+// The constants are a request, the same request as the server gets it, and an answer.
 const (
 	askHost  = "GET http://h/p HTTP/1.1\r\nHost: h\r\n\r\n"
 	toldHost = "GET /p HTTP/1.1\r\nHost: h\r\n\r\n"
 	ok       = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 )
 
-// idle waits until all is answered, as far as the Handler knows.
+// idle waits until everything is answered, as far as the Handler knows.
 func (w *world) idle() {
 	w.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !w.handler.Idle(); time.Sleep(time.Millisecond) {

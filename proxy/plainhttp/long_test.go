@@ -27,8 +27,8 @@ var many = func() string {
 	return b.String()
 }()
 
-// Heads of any length pass, of requests and of answers, and so does what follows
-// them. The fields that decide on the message come last then.
+// Heads of requests and of answers pass whatever their length, and so does what follows them. The
+// fields that decide how the message is read then come last.
 func TestLongHeadsPass(t *testing.T) {
 	for name, long := range map[string]string{"a big field": big, "many fields": many, "both, often": strings.Repeat(big+many, 8)} {
 		for _, c := range []struct {
@@ -53,7 +53,7 @@ func TestLongHeadsPass(t *testing.T) {
 				continue // an answer may have as many fields as it likes
 			}
 			t.Run(name+"/"+c.name, func(t *testing.T) {
-				// Others come before it, and another behind it.
+				// One request comes before it, and one after it.
 				addr, got := answering(t, toldHost+" => "+ok, c.seen+" => "+c.answer, toldHost+" => "+ok)
 				w := start(t, map[string]string{"h": addr}, nil)
 				last := strings.Contains(c.name, "upgrade") || strings.Contains(c.name, "ends with")
@@ -129,7 +129,7 @@ func TestLongHeadsAreRefused(t *testing.T) {
 	}
 }
 
-// A server may refuse a head before it ends, with its own words.
+// A server may refuse a head before it ends, and its own answer reaches the client.
 func TestALongHeadIsAnsweredEarly(t *testing.T) {
 	const refusal = "HTTP/1.1 431 Too large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 	addr, _ := answering(t, "GET / HTTP/1.1\r\n"+big[:1000]+" => "+refusal)
@@ -140,8 +140,8 @@ func TestALongHeadIsAnsweredEarly(t *testing.T) {
 	}
 }
 
-// A server that breaks off in a long head, or whose head is odd behind its beginning,
-// resets its client: a part must not be taken for the whole.
+// A server that breaks off in a long head, or whose head is malformed later on, causes a reset of
+// its client: a part must not pass for the whole.
 func TestALongAnswerThatBreaksOff(t *testing.T) {
 	for name, tail := range map[string]string{"it ends": "", "lengths that differ": "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", "an endless length": "Content-Length: " + strings.Repeat("0", 80<<10) + "\r\n\r\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -155,8 +155,7 @@ func TestALongAnswerThatBreaksOff(t *testing.T) {
 	}
 }
 
-// The head of CONNECT ends at the proxy, however long it is: some have Kerberos
-// tickets in it.
+// The head of CONNECT ends at the proxy, whatever its length: some contain Kerberos tickets.
 func TestConnectWithALongHead(t *testing.T) {
 	const want = `tunnel to {h 443}, behind it "tls"`
 	connect := func(fields string) string { return "CONNECT h:443 HTTP/1.1\r\n" + fields + "Host: h\r\n\r\ntls" }
@@ -174,7 +173,7 @@ func TestConnectWithALongHead(t *testing.T) {
 	}
 }
 
-// A proxy behind this one gets the whole target, and its own credentials.
+// An upstream proxy gets the whole target, and its own credentials.
 func TestALongHeadIsChained(t *testing.T) {
 	want := "GET http://h/p HTTP/1.1\r\n" + big + "Host: h\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
 	addr, got := answering(t, want+" => "+ok)
@@ -186,8 +185,8 @@ func TestALongHeadIsChained(t *testing.T) {
 	}
 }
 
-// Of a long head it is not known at once what Host says. Where it is not among the
-// first fields, it may name a metadata server.
+// The Host of a long head may not be known at once. If it is not among the first fields, it may
+// name a metadata server.
 func TestALongHeadThatMayBePrivate(t *testing.T) {
 	for head, want := range map[string]bool{
 		"GET http://h/ HTTP/1.1\r\nHost: h\r\n" + big:                                 false,
@@ -204,9 +203,9 @@ func TestALongHeadThatMayBePrivate(t *testing.T) {
 	}
 }
 
-// FuzzLongHead judges a head in one piece and piece by piece. What one way refuses
-// the other does too, and what passes has the same fields, but for the order of those
-// that decide on the message, and the same body.
+// FuzzLongHead judges a head in one piece and piece by piece. Both ways refuse the same heads. A
+// head that passes has the same fields in both, except for the order of those that decide how the
+// message is read, and the same body.
 func FuzzLongHead(f *testing.F) {
 	f.Add([]byte("GET http://h/p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX: y\r\n\r\n"), uint64(1))
 	f.Add([]byte("POST http://[::1]:80/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\nX:\r\n\r\n"), uint64(2))
@@ -261,8 +260,8 @@ func FuzzLongHead(f *testing.F) {
 
 func sortedLines(s string) []string { return slices.Sorted(strings.Lines(s)) }
 
-// FuzzLongAnswer does the same for answers, which are read leniently. The standard
-// library reads what passes as what is passed on of a head in one piece.
+// FuzzLongAnswer does the same for answers, which are parsed leniently. The standard library reads
+// an answer that passes piece by piece as it reads the output for a head in one piece.
 func FuzzLongAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: y\r\n z\r\n\r\n"), uint64(1))
 	f.Add([]byte("HTTP/1.1 200 OK\nTransfer-Encoding : chunked\nContent-Length: 3\nnothing\n\n"), uint64(2))

@@ -216,7 +216,7 @@ func TestHalfCloseOfAnUpgrade(t *testing.T) {
 	}
 }
 
-// One client's connection may go to one host after the other.
+// A client's connection may send requests to several hosts.
 func TestSeveralHosts(t *testing.T) {
 	a, gotA := answering(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n => "+ok)
 	b, gotB := answering(t, "GET / HTTP/1.1\r\nHost: b\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb")
@@ -240,7 +240,7 @@ func TestConnectLeavesWhatFollows(t *testing.T) {
 	}
 }
 
-// CONNECT that names no port means https' own.
+// CONNECT without a port means port 443.
 func TestConnectWithoutAPort(t *testing.T) {
 	for authority, want := range map[string]string{"h": "{h 443}", "h:": "{h 443}", "[::1]": "{::1 443}", "127.0.0.1": "{127.0.0.1 443}", "h:80": "{h 80}"} {
 		w := start(t, nil, nil)
@@ -251,7 +251,7 @@ func TestConnectWithoutAPort(t *testing.T) {
 	}
 }
 
-// A proxy behind this one gets the whole target and its own credentials.
+// An upstream proxy gets the whole target and its own credentials.
 func TestChained(t *testing.T) {
 	addr, got := answering(t, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTpw\r\n\r\n => "+ok)
 	w := start(t, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Requests that two parsers could read in two ways are refused, and nothing of
-// them reaches a server; what came before is answered.
+// Requests that two parsers could read differently are refused, and nothing of them reaches a
+// server. Requests before them are answered.
 func TestRefused(t *testing.T) {
 	get := "GET http://h/ HTTP/1.1\r\n"
 	for _, c := range []struct {
@@ -87,8 +87,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A body that turns out malformed ends the server's connection, so that the
-// server does not take it for a whole, and is refused.
+// A body that turns out malformed is refused, and ends the server's connection, so that the server
+// does not take it for a whole body.
 func TestMalformedBody(t *testing.T) {
 	for name, body := range map[string]string{
 		"a size that is no number":   "x\r\n",
@@ -126,10 +126,10 @@ func TestMalformedBody(t *testing.T) {
 	}
 }
 
-// A chunk may turn out malformed when the server has the request's head, and its
-// client may have asked before. What it asked is answered, in order, and then the
-// request is refused; unless it has had an answer, for then another would be taken
-// for the next request's.
+// A chunk may turn out malformed after the server got the request's head, and the client may have
+// sent other requests before. They are answered in order, and then the request is refused. If it
+// already has an answer, it gets no second one: the client would take that for the answer to its
+// next request.
 func TestAMalformedChunkIsAnswered(t *testing.T) {
 	const post = "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 	const posted = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -196,8 +196,8 @@ func TestAMalformedChunkIsAnswered(t *testing.T) {
 	}
 }
 
-// Some clients send an empty line behind a body, with which no request begins
-// (RFC 9112 section 2.2): the client is idle, and ends when the server does.
+// Some clients send an empty line after a body, which does not begin a request (RFC 9112 section
+// 2.2). The client is idle, and its connection ends when the server's does.
 func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
 	addr, _ := answering(t, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody => "+ok)
 	w := start(t, map[string]string{"h": addr}, nil)
@@ -239,8 +239,8 @@ func TestEmptyLinesBeforeARequestAreIgnored(t *testing.T) {
 	}
 }
 
-// A request in HTTP/1.1 has a Host (RFC 9112 section 3.2). Where it is empty, and in
-// HTTP/1.0, the target says what the server is told.
+// A request in HTTP/1.1 has a Host (RFC 9112 section 3.2). If it is empty, and in HTTP/1.0, the
+// server gets the Host from the target.
 func TestHostComesFromTheTarget(t *testing.T) {
 	for send, seen := range map[string]string{
 		"GET http://h:80/ HTTP/1.0\r\n\r\n":           "GET / HTTP/1.0\r\nHost: h:80\r\n\r\n",

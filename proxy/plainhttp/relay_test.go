@@ -76,8 +76,8 @@ func (d during) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A drain hangs up on connections that are quiet: one whose client has not taken
-// all of its answer isn't.
+// A drain closes connections that are quiet. A connection whose client has not read all of its
+// answer is not quiet.
 func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
 	meter, waited := &pump.Meter{}, false
 	l := &relay{side: tap.FromServer, meter: meter}

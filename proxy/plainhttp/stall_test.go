@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// A head that has begun has headTime to end, and an idle client all the time it
-// wants. The clock is virtual.
+// A head that has begun must end within headTime. An idle client has any time. The clock is
+// virtual.
 func TestAStalledHeadIsNotWaitedFor(t *testing.T) {
 	serve := func(c *pump.Conn) error {
 		h := Handler{Tap: func() *tap.Stream { return nil }, Meter: &pump.Meter{}, Pool: &tap.Pool{}}

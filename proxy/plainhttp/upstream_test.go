@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// A server that closes owing an answer ends the client's connection (RFC 9112
-// section 9.3.2): whatever came next would be taken for that answer.
+// A server that closes without sending an answer ends the client's connection (RFC 9112 section
+// 9.3.2): the client would take any later answer for the missing one.
 func TestAServerThatClosesOwingAnAnswer(t *testing.T) {
 	get := func(host, path string) string {
 		return "GET http://" + host + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
@@ -76,7 +76,7 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 	}
 }
 
-// A drain hangs up on a client that waits for nothing.
+// A drain closes the connection of a client that waits for nothing.
 func TestIdleIsWhenAllIsAnswered(t *testing.T) {
 	const half = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"
 	addr, _ := answering(t, toldHost+" => "+half, toldHost+" => half"+ok, toldHost+" => "+ok)
@@ -107,7 +107,7 @@ type crashing struct{ net.Conn }
 
 func (crashing) Read([]byte) (int, error) { panic("crashing") }
 
-// A panic, on whichever way, is the error of one connection.
+// A panic is the error of one connection, in whichever direction it happens.
 func TestAPanicIsAnError(t *testing.T) {
 	for name, dial := range map[string]func(net.Conn) *pump.Conn{
 		"on the way to the server": func(net.Conn) *pump.Conn { panic("crashing") },

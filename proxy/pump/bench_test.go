@@ -17,7 +17,7 @@ func (nobody) Data(tap.Side, time.Time, []byte) {}
 func (nobody) Gap(tap.Side, time.Time, int64)   {}
 func (nobody) Close(time.Time)                  {}
 
-// between returns a client whose bytes go to serve, through a pump or straight.
+// between returns a client whose bytes reach serve through a pump, or directly.
 func between(b testing.TB, through way, t *tap.Tap, serve func(net.Conn)) net.Conn {
 	b.Helper()
 	app, err := net.Listen("tcp", "127.0.0.1:0")
@@ -78,7 +78,7 @@ func between(b testing.TB, through way, t *tap.Tap, serve func(net.Conn)) net.Co
 	return c
 }
 
-// way is how the bytes get through.
+// way says how the bytes reach the server.
 type way string
 
 const (
@@ -87,7 +87,8 @@ const (
 	loops      way = "loops"
 )
 
-// ways are what is compared: no proxy, the pump in both ways, and each with a tap.
+// ways runs the benchmark without a proxy, with both kinds of pump, and with each of these and a
+// tap.
 func ways(b *testing.B, run func(b *testing.B, through way, t *tap.Tap)) {
 	b.Run(string(direct), func(b *testing.B) { run(b, direct, nil) })
 	for _, through := range []way{goroutines, loops} {
@@ -126,7 +127,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	})
 }
 
-// BenchmarkBulk sends without an end.
+// BenchmarkBulk sends without pause.
 func BenchmarkBulk(b *testing.B) {
 	const size = 256 << 10
 	ways(b, func(b *testing.B, through way, t *tap.Tap) {

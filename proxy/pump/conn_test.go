@@ -59,8 +59,8 @@ func TestFill(t *testing.T) {
 	}
 }
 
-// A system says once that the peer has reset a connection: to whoever asks
-// first. Who reads after that is told too.
+// The system reports once that the peer has reset a connection, to the first call. A later read
+// still gets the reset.
 func TestAResetIsReadWhoeverWasToldOfItFirst(t *testing.T) {
 	write := func(c *Conn) error { _, err := c.Write([]byte("more")); return err }
 	for name, c := range map[string]struct {
@@ -106,8 +106,8 @@ func awaitOne(c *Conn) error {
 	return err
 }
 
-// TLS that ends without close_notify ends so for the other side: a part must not
-// pass for the whole. It is no failure, for many end so in good order.
+// If TLS ends without close_notify, it ends so for the other side, too: a part must not pass for
+// the whole. That is no failure, since many programs end TLS so in normal operation.
 func TestTheEndOfTLSIsPassedOnAsItIs(t *testing.T) {
 	cert := certificate(t)
 	for name, c := range map[string]struct {

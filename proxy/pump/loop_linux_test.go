@@ -54,7 +54,7 @@ func startPair(t *testing.T, run *Pump) *pumped {
 	return p
 }
 
-// A pair that epoll refuses ends alone: those that the loop serves go on.
+// A pair that epoll refuses ends alone: the loop still serves the other pairs.
 func TestAPairThatEpollRefusesEndsAlone(t *testing.T) {
 	f := onLoop(t, nil, new(tap.Pool))
 	send(t, f.client, "ask")
@@ -154,7 +154,7 @@ func TestAPairThatPanicsEndsAlone(t *testing.T) {
 	expect(t, f.server, "ask")
 }
 
-// kept keeps what a tap's reader is given, once it is allowed to look.
+// kept keeps the chunks that a tap's reader gets, once it is allowed to look.
 type kept struct {
 	look chan struct{}
 	all  [2]strings.Builder

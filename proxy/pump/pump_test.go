@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pumped is a pair of connections with a pump between: client talks to server.
+// pumped is a pair of connections with a pump between them: the client talks to the server.
 type pumped struct {
 	client, server *net.TCPConn
 	near, far      *Conn // the pump's ends of them
@@ -160,8 +160,8 @@ func TestWhatWasThereBeforeIsMoved(t *testing.T) {
 	})
 }
 
-// The last bytes and the end often arrive as one event, and then nothing more
-// will ever happen on the connection.
+// The last bytes and the end often arrive as one event, after which no further event comes on the
+// connection.
 func TestTheEndThatComesWithTheLastBytesIsNotMissed(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		for range 100 {
@@ -222,7 +222,7 @@ func TestAResetIsPassedOnWhileTheServerIsOwedBytes(t *testing.T) {
 	})
 }
 
-// A client that has said all it had to say may go away before it is answered.
+// A client that has sent everything may close the connection before it is answered.
 func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("what has been delivered is known on Linux only")
@@ -244,7 +244,7 @@ func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
 	})
 }
 
-// It costs the server nothing of what the client had said.
+// The server still gets all that the client sent before the reset.
 func TestAResetAfterTheEndDoesNotOvertakeWhatWasSaid(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		const size = 256 << 10 // more than the server's system takes unread
@@ -267,7 +267,7 @@ func TestAResetAfterTheEndDoesNotOvertakeWhatWasSaid(t *testing.T) {
 	})
 }
 
-// A server may answer and hang up without having read all that it was sent.
+// A server may answer and close without having read everything that it was sent.
 func TestAnAnswerOutlivesTheConnectionThatItCameOn(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		p := start()
@@ -297,7 +297,7 @@ func TestASlowReaderHoldsUpTheSender(t *testing.T) {
 				c.CloseWrite()
 			})
 		}
-		// Both are stuck as soon as nothing moves any more, with less than all moved.
+		// Both are stuck as soon as no bytes move any more, before all have moved.
 		moved := func() int64 { return p.meter.Bytes(tap.FromClient) + p.meter.Bytes(tap.FromServer) }
 		for last := int64(-1); last != moved() || last == 0; time.Sleep(20 * time.Millisecond) {
 			last = moved()
@@ -316,7 +316,7 @@ func TestASlowReaderHoldsUpTheSender(t *testing.T) {
 	})
 }
 
-// A drain hangs up on connections, or cuts them, while the pump moves bytes.
+// A drain ends connections while the pump moves bytes: it closes or cuts them.
 func TestClosingFromOutsideEndsThePump(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		for name, c := range map[string]struct {
@@ -343,7 +343,7 @@ func TestClosingFromOutsideEndsThePump(t *testing.T) {
 	})
 }
 
-// Many pairs share few loops, and one that moves much does not starve others.
+// Many pairs share few loops, and a pair that moves many bytes does not starve others.
 func TestADownloadDoesNotHoldUpAQuestion(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		var wg sync.WaitGroup
@@ -378,8 +378,8 @@ func TestADownloadDoesNotHoldUpAQuestion(t *testing.T) {
 	})
 }
 
-// A drain hangs up on connections that are quiet: one whose client is slow to
-// take its answer isn't.
+// A drain closes connections that are quiet. A connection whose client is slow to read its answer
+// is not quiet.
 func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		p := start()
@@ -417,7 +417,7 @@ func (d during) Write(p []byte) (int, error) {
 	return d.Conn.Write(p)
 }
 
-// The same holds for what was read before the pump began.
+// The same holds for bytes that were read before the pump began.
 func TestAnAnswerThatWasThereBeforeIsNotQuietEither(t *testing.T) {
 	client, near := connection(t)
 	far, server := connection(t)
@@ -447,7 +447,7 @@ type crashing struct{ net.Conn }
 
 func (crashing) Read([]byte) (int, error) { panic("crashing") }
 
-// A goroutine that panics resets both connections, whichever way it moved bytes.
+// A goroutine that panics resets both connections, in whichever direction it moved bytes.
 func TestAPanicResetsBothConnections(t *testing.T) {
 	for _, side := range []tap.Side{tap.FromClient, tap.FromServer} {
 		t.Run("of the "+side.String(), func(t *testing.T) {

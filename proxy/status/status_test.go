@@ -52,7 +52,7 @@ func TestNamesOfFields(t *testing.T) {
 	names("", all)
 }
 
-// Early sidecars write the names of Go's fields.
+// Early sidecars write the names of the Go fields.
 func TestNamesOfOlderSidecars(t *testing.T) {
 	var got status.Status
 	if err := json.Unmarshal(capitals(t, full()), &got); err != nil {

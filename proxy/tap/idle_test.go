@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// questions is a Reader that is idle when the server had the last word.
+// questions is a Reader that is idle when the server spoke last.
 type questions struct {
 	last Side
 	hold chan struct{} // closed when it may read
@@ -17,7 +17,7 @@ func (q *questions) Gap(Side, time.Time, int64)            {}
 func (q *questions) Close(time.Time)                       {}
 func (q *questions) Idle() bool                            { return q.last == FromServer }
 
-// A flow is idle when its Reader says so, and has been given everything.
+// A flow is idle when its Reader says so and has read everything.
 func TestIdle(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -135,7 +135,7 @@ func TestAnAnswerFollowsItsRequest(t *testing.T) {
 	}
 }
 
-// journal is what several Readers were given, in the order in which they were.
+// journal lists the input of several Readers, in order.
 type journal struct {
 	mu   sync.Mutex
 	said []string
@@ -198,8 +198,8 @@ func TestACallIsReadAfterItsCause(t *testing.T) {
 	}
 }
 
-// A reader that never returns fills the tap; writers must not notice, and what
-// is lost must be known to the byte, to the counters and to the reader.
+// A reader that never returns fills the tap. Writers must not notice, and the counters and the
+// reader must know the lost bytes exactly.
 func TestAFullTapDropsAndCounts(t *testing.T) {
 	hold := make(chan struct{})
 	r := &recorder{}
@@ -399,8 +399,8 @@ func (r *readers) open(*Flow) Reader {
 	return r.all[len(r.all)-1]
 }
 
-// While a tap is paused it holds nothing, a flow's Reader is closed, and another
-// one is told what it missed before it is given more.
+// A paused tap holds nothing. It closes a flow's Reader, and a new one learns what it missed
+// before it gets more.
 func TestAPausedTapHoldsNothing(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		t.Run(fmt.Sprintf("a flow that spoke before: %v", before), func(t *testing.T) {
@@ -442,8 +442,7 @@ func TestAPausedTapHoldsNothing(t *testing.T) {
 	}
 }
 
-// A flow that says nothing more once the tap goes on has no reader for what it
-// said while the tap was paused.
+// A flow without bytes after a pause has no reader for those that came during the pause.
 func TestAFlowThatWasPausedToItsEndIsNotRead(t *testing.T) {
 	var paused atomic.Bool
 	var readers readers
@@ -459,8 +458,7 @@ func TestAFlowThatWasPausedToItsEndIsNotRead(t *testing.T) {
 	}
 }
 
-// A reader that waits for the time when the tap is paused doesn't keep the next
-// one from being told it.
+// If a reader waits for ticks when the tap is paused, the next reader still gets ticks.
 func TestTimePassesForThoseWhoFollowAPause(t *testing.T) {
 	var paused atomic.Bool
 	opened := make(chan *patient, 2)

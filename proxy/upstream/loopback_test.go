@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A pod's own names are those that the kubelet writes for it; a name that somebody
-// has given to loopback is none.
+// A pod's own names are those that the kubelet writes for it. A name that somebody else pointed at
+// loopback is not one of them.
 func TestOwnNames(t *testing.T) {
 	const file = `# Kubernetes-managed hosts file.
 127.0.0.1	localhost
@@ -54,7 +54,7 @@ func TestMayBeLoopback(t *testing.T) {
 	}
 }
 
-// The address that is connected to is checked, whatever the name led to before.
+// The address is checked when the connection is made, whatever the name led to before.
 func TestANameIsCheckedWhenItIsConnectedTo(t *testing.T) {
 	const own = 4140
 	d, _ := New(Proxies{}, own)
@@ -75,9 +75,8 @@ func TestANameIsCheckedWhenItIsConnectedTo(t *testing.T) {
 	}
 }
 
-// Names below localhost, and other spellings of its address, are not chained to a
-// proxy, whose loopback is another; nor are metadata servers, for the proxy has its
-// own.
+// Names below localhost, and other spellings of its address, are not chained to a proxy, whose
+// loopback is another. Metadata servers aren't, either, since the proxy has its own.
 func TestWhatIsNeverChained(t *testing.T) {
 	d, unusable := New(Proxies{All: "http://proxy.example:3128", HTTP: "http://proxy.example:3128", HTTPS: "http://proxy.example:3128"})
 	if len(unusable) > 0 {

@@ -43,8 +43,7 @@ func outside(t *testing.T) string {
 	return ""
 }
 
-// On this host the application sees the address that Envoy uses, however it is
-// named.
+// On this host, the application sees the address that Envoy uses, under each of the host's names.
 func TestTheApplicationSeesEnvoysAddress(t *testing.T) {
 	if probe, err := net.Listen("tcp", "127.0.0.6:0"); err != nil {
 		t.Skipf("this system does not take all of 127.0.0.0/8 for its own: %v", err)
@@ -108,8 +107,8 @@ func ownNetwork(t *testing.T, setup string) bool {
 	return false
 }
 
-// With the source bound, connect still chooses the port: connections to two
-// servers may share one, so that the host's ports suffice for either.
+// connect still chooses the port if the source address is bound. Connections to two servers may
+// share a port, so each server can use all ports of the host.
 func TestASourceAddressCostsNoPorts(t *testing.T) {
 	if !ownNetwork(t, "ip link set lo up && echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range") {
 		return
@@ -131,8 +130,8 @@ func TestASourceAddressCostsNoPorts(t *testing.T) {
 	}
 }
 
-// IPv6's loopback is one address. Where Istio has added ::6 it is used; else the
-// connection is made from ::1, and that is said once.
+// IPv6's loopback is one address. If Istio has added ::6, it is used. Otherwise the connection is
+// made from ::1, and a log line says so once.
 func TestIPv6(t *testing.T) {
 	for _, c := range []struct{ name, setup, want, said string }{
 		{"with Istio's ::6", "ip link set lo up && ip -6 address add ::6/128 dev lo nodad", "::6", ""},

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// host is a name that only the corporate proxy knows; it leads to a server that
-// greets first and then repeats what it is told.
+// host is a name that only the corporate proxy knows. It leads to a server that greets first and
+// then echoes.
 const host, port = "db.corp.example", 5432
 
 // serve runs a server on loopback.
@@ -46,7 +46,7 @@ func serve(t *testing.T, each func(*net.TCPConn)) (addr string) {
 	return ln.Addr().String()
 }
 
-// greet is what stands behind every proxy.
+// greet serves a connection behind every proxy.
 func greet(c io.ReadWriter) {
 	io.WriteString(c, "hello\n")
 	io.Copy(c, c)
@@ -68,7 +68,7 @@ func connects(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// socks is a SOCKS5 proxy that wants the same (RFC 1928, RFC 1929).
+// socks is a SOCKS5 proxy that wants the same user and password (RFC 1928, RFC 1929).
 func socks(c *net.TCPConn) {
 	r := bufio.NewReader(c)
 	next := func() []byte { // a length, and so many bytes
@@ -289,8 +289,8 @@ func TestAProxyThatIsUnusableIsGoneWithout(t *testing.T) {
 	}
 }
 
-// The proxy is not connected to at any address of this host, IPv6 included; the
-// same port elsewhere, and other ports here, are.
+// The proxy doesn't connect to itself at any address of this host, including IPv6. It connects to
+// the same port elsewhere, and to other ports here.
 func TestItself(t *testing.T) {
 	const own = 4140
 	d, _ := New(Proxies{}, own)

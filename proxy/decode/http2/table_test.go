@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// decodeFrom decodes blocks from a given one on, and all of them in another way:
-// where the table claims to know a field it must be the right one.
+// decodeFrom decodes blocks from a given one on. It decodes all of them with another decoder, too:
+// a field that the table claims to know must be the right one.
 func decodeFrom(t *testing.T, blocks [][]byte, from int) (known, fields int) {
 	t.Helper()
 	whole := hpack.NewDecoder(4096, nil)
@@ -49,7 +49,7 @@ func decodeFrom(t *testing.T, blocks [][]byte, from int) (known, fields int) {
 	return known, fields
 }
 
-// Whatever an encoder does with its table, no field is taken for another one.
+// The table never takes a field for another one, whatever an encoder does with its table.
 func TestTableAfterALoss(t *testing.T) {
 	known, fields := 0, 0
 	for seed := range uint64(300) {
@@ -115,8 +115,7 @@ func TestTableOfAnotherEncoder(t *testing.T) {
 	}
 }
 
-// FuzzTable reads any bytes as a block, and, where the library can read them as
-// well, finds the same.
+// FuzzTable reads any bytes as a block. If the library can read them, too, both find the same.
 func FuzzTable(f *testing.F) {
 	f.Add([]byte("\x82\x40\x01a\x01b\xbe"))
 	f.Add([]byte("\x7e\x06secret\x20\x3f\xe1\x1f\xff\xff\xff\xff\x0f"))

@@ -64,7 +64,7 @@ func TestDetectWaitsForAWholeWord(t *testing.T) {
 	}
 }
 
-// However a header is cut into chunks, it says the same.
+// A header reads the same, however it is cut into chunks.
 func FuzzHeader(f *testing.F) {
 	f.Add("PROXY TCP4 192.0.2.1 192.0.2.2 50000 80\r\nGET /", 3)
 	f.Add("PROXY UNKNOWN\r\n", 1)
