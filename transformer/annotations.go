@@ -19,20 +19,19 @@ type Annotation struct {
 	// Default applies when neither the workload, its pod template nor the
 	// configuration's defaults set the annotation.
 	Default string
-	// Inferred takes the place of Default: it says how the value follows from the input.
+	// Inferred replaces Default: it says how the value follows from the input.
 	Inferred string
 	// Doc says what the annotation does.
 	Doc string
 	// When says where the annotation has an effect; nil means everywhere.
 	When *Condition
-	// NoMeaning says why the annotation can have no effect, since nothing redirects packets.
-	// A workload that sets the annotation gets this text as a result.
+	// NoMeaning says why the annotation has no effect. Tapedeck redirects no packets, for example. A
+	// workload that sets the annotation gets this text as a result.
 	NoMeaning string
 	// Former has the names of the annotation in old manifests.
 	Former []string
 
-	// target returns the address for the parsed value. The annotations of a replay have
-	// asks instead.
+	// target returns the address of the parsed value. Replay annotations use asks instead.
 	target func(*Settings) any
 	asks   func(*replayRequest) any
 }
@@ -41,7 +40,7 @@ type Annotation struct {
 type Condition struct {
 	// Doc completes the sentence "valid with …".
 	Doc string
-	// holds is for annotations of the sidecar, and replays for those of a replay.
+	// holds applies to the sidecar's annotations, replays to replay annotations.
 	holds   func(*Settings) bool
 	replays func(*replaySpec) bool
 }
@@ -77,8 +76,8 @@ const (
 	typeDual        = "dual"
 )
 
-// Settings are the parsed annotations of one workload, with defaults. The fields are named
-// after the annotations.
+// Settings are the parsed annotations of one workload, with defaults. Each field has the name of its
+// annotation.
 type Settings struct {
 	Inject          bool
 	InsertInitFirst bool
@@ -121,20 +120,20 @@ type Settings struct {
 	Diagnostics          bool
 	JavaProxy            bool
 
-	// explicit holds the names of the annotations that have a value without their default.
+	// explicit holds the annotations that were set, by name; a built-in default doesn't count.
 	explicit map[string]source
 
-	// routes are the captured ports, each with its port of the sidecar: see infer.
-	// portsBy names the annotation that lists them; "" if none does.
+	// routes maps the captured ports to ports of the sidecar: see infer. portsBy names the annotation
+	// that lists the ports; "" if none does.
 	routes  []contract.InRoute
 	portsBy string
-	// inferred says which values were inferred, and from where. unclear lists ports that
-	// could have been inferred.
+	// inferred lists the values that were inferred, and their sources. unclear lists the ports among
+	// which the input doesn't decide.
 	inferred []string
 	unclear  string
-	// left says, by number, why known ports are not captured.
+	// left says, by port number, why known ports are not captured.
 	left map[int]PortReason
-	// noPort tells that the workload has no port to capture, and nothing else to capture.
+	// noPort tells whether the workload has no port to capture, and nothing else either.
 	noPort bool
 	// hosts are captured through the hosts file: see resolveHosts.
 	hosts []contract.CaptureHost
@@ -147,7 +146,7 @@ type Settings struct {
 func (s *Settings) inbound() bool  { return s.ProxyType == typeReverse || s.ProxyType == typeDual }
 func (s *Settings) outbound() bool { return s.ProxyType == typeForward || s.ProxyType == typeDual }
 
-// socks tells that the application speaks SOCKS to the forward proxy.
+// socks tells whether the application speaks SOCKS to the forward proxy.
 func (s *Settings) socks() bool { return s.ProxyProtocol == "socks" || s.ProxyProtocol == "tcp:socks" }
 
 // noRedirect says why annotations that configure iptables have no effect.
@@ -294,8 +293,8 @@ var annotations = []Annotation{
 		target: func(s *Settings) any { return &s.Diagnostics }},
 }
 
-// retired has the annotations of old manifests that nothing replaces, each with the reason
-// why it has no effect.
+// retired has annotations of old manifests that have no replacement, each with the reason why it has
+// no effect.
 var retired = map[string]string{
 	"remove":          "without inject: \"true\" there is nothing to remove; use inject: \"false\"",
 	"status":          "an operator wrote it, and Tapedeck doesn't read it",

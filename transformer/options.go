@@ -43,17 +43,18 @@ type Config struct {
 	CaptureNoProxy  string
 	CaptureHosts    string
 
-	// ReplayPlace has the snapshots and gets the reports; "" without replays.
+	// ReplayPlace holds the snapshots and receives the reports; "" without replays.
 	ReplayPlace string
-	// ReplayClaim is the volume claim of a place that is a directory.
+	// ReplayClaim names the volume claim that a directory as a place needs.
 	ReplayClaim string
-	// ReplayServiceAccount is for generators and responders, "" for the namespace's default.
-	// ReplayCopyAccount is for copies, "" for the original's.
+	// ReplayServiceAccount is the account of generators and responders; "" is the namespace's default
+	// account. ReplayCopyAccount is the account of copies; "" is the original's account.
 	ReplayServiceAccount string
 	ReplayCopyAccount    string
 	ReplayPassthrough    []string
 	ReplayVolumes        string
-	// ReplayRequests and ReplayLimits are NAME=QUANTITY, for generators and responders.
+	// ReplayRequests and ReplayLimits have the form NAME=QUANTITY, and apply to generators and
+	// responders.
 	ReplayRequests, ReplayLimits []string
 
 	Namespace             string
@@ -65,8 +66,8 @@ type Config struct {
 	MendVirtualServices   bool
 	Operator              string
 
-	// Defaults are the annotations, by name without prefix, of workloads that don't set
-	// them. A default of inject requests the sidecar for all workloads.
+	// Defaults maps the names of annotations, without prefix, to their values in workloads that don't
+	// set them. A default of inject requests the sidecar for all workloads.
 	Defaults map[string]string
 }
 
@@ -94,7 +95,7 @@ const PresetSpeedscaleCloud = "speedscale-cloud"
 // Option is one row of the table of options. Parsing, docs/configuration.md and the JSON
 // Schema of the functionConfig are made from it.
 type Option struct {
-	// Name as it is written in the functionConfig and after --set.
+	// Name is the option's name in the functionConfig and after --set.
 	Name    string
 	Kind    Kind
 	Default string
@@ -168,7 +169,7 @@ func DefaultConfig() Config {
 	for _, o := range options {
 		if o.Default != "" {
 			if err := o.Kind.store(o.target(&c), o.Default); err != nil {
-				panic("option " + o.Name + ": " + err.Error()) // a wrong table, not wrong input
+				panic("option " + o.Name + ": " + err.Error()) // the table is wrong, not the input
 			}
 		}
 	}
@@ -222,7 +223,7 @@ func (c *Config) SetDefault(name, value string) error {
 	return nil
 }
 
-// Validate checks the user and group IDs, which the checks of single options don't.
+// Validate checks the user and group IDs, which have no check of single options.
 func (c *Config) Validate() error {
 	if c.RunAsUser == contract.EnvoyUID || c.RunAsGroup == contract.EnvoyUID {
 		return fmt.Errorf("options runAsUser and runAsGroup: found %d, which belongs to Envoy and lets traffic bypass the mesh; allowed: any other number", contract.EnvoyUID)
@@ -304,8 +305,8 @@ func checkImageVersion(v string) error {
 	return nil
 }
 
-// checkReplayPlace rejects places that pods can't share: replays can't write to a collector,
-// and a relative directory is on no volume.
+// checkReplayPlace rejects places that pods can't share. Replays can't write to a collector, and a
+// relative directory is on no volume.
 func checkReplayPlace(v string) error {
 	p, err := contract.ParsePlace(v)
 	switch {

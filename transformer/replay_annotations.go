@@ -15,10 +15,11 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// FormerReplayPrefix begins the annotations by which the ecosystem once asked for replays.
+// FormerReplayPrefix is the prefix of the annotations that requested replays in older versions of the
+// ecosystem.
 const FormerReplayPrefix = "test.speedscale.com/"
 
-// Values of the annotation replay, and of routing.
+// These constants are the values of the annotations replay and routing.
 const (
 	replayCopy    = "copy"
 	replayInPlace = "in-place"
@@ -27,15 +28,15 @@ const (
 	routingNAT   = "nat"
 )
 
-// everything is the slice key that stands for all.
+// everything is the slice key that selects all slices.
 const everything = "*"
 
-// maxReplayPods bounds shards and replicas. A run whose parts meet through the place reads one
-// result of each; a number with a digit too many would order nodes by the hundred.
+// maxReplayPods limits shards and replicas. The parts of a run that meet through the place read one
+// result from each shard. A number with an extra digit would make a cluster add nodes by the hundred.
 const maxReplayPods = 1000
 
-// The kinds of values that only replays have. None lets a control character through: all
-// of them end up in arguments, labels or annotations.
+// These kinds of values appear only in replays. None allows a control character, because all of them
+// end up in arguments, labels or annotations.
 var (
 	snapshotKind = Kind{Name: "snapshot", Allowed: "the id of a snapshot, a UUID in small letters, alone or with @sha256: and 64 small hexadecimal digits behind it",
 		Pattern: `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(@sha256:[0-9a-f]{64})?$`, check: checkSnapshot, hidden: true}
@@ -55,25 +56,24 @@ var (
 	routingKind  = enumKind(routingHosts, routingNAT)
 )
 
-// Where what is said of a replay means something.
+// These conditions say in which replays a setting has an effect.
 var (
 	withGenerator = &Condition{Doc: "mode full-replay or generator-only", replays: func(r *replaySpec) bool { return r.Mode != responderOnly }}
 	withResponder = &Condition{Doc: "mode full-replay or responder-only", replays: func(r *replaySpec) bool { return r.Mode != generatorOnly }}
 	withCopy      = &Condition{Doc: "tapedeck.dev/replay: copy", replays: func(r *replaySpec) bool { return !r.InPlace }}
 )
 
-// Why settings of the ecosystem have no meaning here.
+// These texts say why some settings of the ecosystem have no effect here.
 const (
 	gitRemoves   = "what was rendered goes with the annotations, or the object, that asked for it: remove these, and apply with pruning"
 	logsAreThere = "nothing collects logs; those of the pods are where the cluster keeps logs"
 	noNAT        = "it needs iptables rules and NET_ADMIN; the copy's sidecar leads to the responder without"
 )
 
-// ReplayAnnotations returns the table of annotations that ask for a replay, in the order in
-// which the reference shows it. Those without Own go on a workload; those with it go on a
-// TrafficReplay, too.
+// ReplayAnnotations returns the table of annotations that request a replay, in the order of the
+// reference. Annotations without Own go on a workload. Those with Own go on a TrafficReplay, too.
 //
-// Names, defaults and meaning of the others are those of
+// The others have the names, defaults and meaning of
 // https://docs.speedscale.com/reference/kubernetes-annotations/, until August 2025.
 func ReplayAnnotations() []Annotation { return replayAnnotations }
 
@@ -139,10 +139,11 @@ var replayAnnotations = []Annotation{
 		Doc: "Name of the TrafficReplay that the operator made.", NoMeaning: "an operator wrote it; nothing reads it here"},
 }
 
-// workloadOnly are the annotations that say what a TrafficReplay has fields for.
+// workloadOnly maps the annotations that a TrafficReplay replaces with fields to those fields.
 var workloadOnly = map[string]string{"replay-tests": "tests", "replay-mocks": "mocks", "replay-routing": "routing"}
 
-// retiredReplay are annotations of the former prefix that nothing replaces one by one.
+// retiredReplay has the annotations of the former prefix without a direct replacement, each with
+// advice.
 var retiredReplay = map[string]string{
 	"deployGenerator": "write " + contract.ReplayPrefix + "mode: responder-only for a replay without generator",
 	"deployResponder": "write " + contract.ReplayPrefix + "mode: generator-only for a replay without responder",
@@ -155,8 +156,7 @@ func isReplayKey(key string) bool {
 	return strings.HasPrefix(key, contract.ReplayPrefix) || strings.HasPrefix(key, FormerReplayPrefix) || isOwn && (own == "replay" || strings.HasPrefix(own, "replay-"))
 }
 
-// isReplayName tells whether a name, with or without its prefix, is that of an annotation about
-// replays.
+// isReplayName tells whether a name, with or without its prefix, is the name of a replay annotation.
 func isReplayName(name string) bool {
 	return slices.ContainsFunc(replayAnnotations, func(row Annotation) bool { return name == row.Name || name == row.Key() })
 }
@@ -176,7 +176,8 @@ func replayAnnotation(key string) (row *Annotation, former bool) {
 	return nil, false
 }
 
-// unknownReplayAnnotation is a warning, and an error in strict mode.
+// unknownReplayAnnotation returns the result for an unknown annotation: a warning, or an error in
+// strict mode.
 func unknownReplayAnnotation(o *Object, cfg *Config, key string) Result {
 	if fate, ok := retiredReplay[strings.TrimPrefix(key, FormerReplayPrefix)]; ok && strings.HasPrefix(key, FormerReplayPrefix) {
 		return result(CodeNoMeaning, o, "annotation %s has no effect: %s", key, fate)
@@ -194,8 +195,8 @@ func unknownReplayAnnotation(o *Object, cfg *Config, key string) Result {
 	return result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint).ifStrict(cfg)
 }
 
-// readAnnotations reads the annotations of a request. They stand in the given places of
-// the object, the weakest first.
+// readAnnotations reads the annotations of a request from the given places of the object. The weakest
+// place comes first.
 func (q *replayRequest) readAnnotations(cfg *Config, places [][]string) Results {
 	wrong, explicit := map[string]bool{}, map[string]source{}
 	results := replayWords.read(q.from, cfg, places, explicit, wrong)
@@ -218,7 +219,7 @@ func (q *replayRequest) readAnnotations(cfg *Config, places [][]string) Results 
 	return results
 }
 
-// noMeaning says why an annotation means nothing where it stands, "" if it does.
+// noMeaning says why an annotation has no effect on this object; "" if it has one.
 func (q *replayRequest) noMeaning(row Annotation) string {
 	field, onWorkload := workloadOnly[row.Name]
 	switch onObject := q.from.is(replayGroup, trafficReplayKind); {
@@ -230,15 +231,15 @@ func (q *replayRequest) noMeaning(row Annotation) string {
 	return row.NoMeaning
 }
 
-// hookPrefixes begin the keys of annotations by which those who apply objects are told when
-// and how.
+// hookPrefixes are the prefixes of annotations that tell Argo CD, Helm and Flux when and how to apply
+// an object.
 var hookPrefixes = []string{"argocd.argoproj.io/", "helm.sh/", "kustomize.toolkit.fluxcd.io/"}
 
-// hookName matches what Kubernetes takes behind such a prefix.
+// hookName matches the names that Kubernetes allows after such a prefix.
 var hookName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
 
-// isHook tells whether an annotation says when or how its object is applied. Argo CD finds by
-// one which object is whose, so that one is not for a second object.
+// isHook tells whether an annotation says when or how its object is applied. The tracking ID is not a
+// hook: Argo CD uses it to tell which application owns an object, so a second object must not have it.
 func isHook(key string) bool {
 	prefix, name, _ := strings.Cut(key, "/")
 	return slices.Contains(hookPrefixes, prefix+"/") && hookName.MatchString(name) && key != "argocd.argoproj.io/tracking-id"
@@ -260,8 +261,8 @@ func parseHooks(v string) (map[string]string, error) {
 	return hooks, nil
 }
 
-// checkSnapshot takes an id, since the place is an option: a snapshot that is elsewhere can't
-// be where shards meet. It quotes no URL, which may have a password.
+// checkSnapshot accepts only an ID, because the option replayPlace sets the place. Shards could not
+// meet at the place of a snapshot elsewhere. Its errors quote no URL, which may contain a password.
 func checkSnapshot(v string) error {
 	if strings.ContainsAny(v, "/\\") {
 		return errors.New("found a path or a URL; the place of snapshots is the option replayPlace")
@@ -275,11 +276,10 @@ func checkSnapshot(v string) error {
 	return nil
 }
 
-// targetSchemes are those that `tapedeck replay --target` takes.
+// targetSchemes are the schemes that `tapedeck replay --target` accepts.
 var targetSchemes = []string{"http", "https", "h2c", "grpc", "grpcs"}
 
-// parseTarget reads what a URL, or a part of one, has of scheme, host and port. Its errors
-// quote nothing.
+// parseTarget reads the scheme, host and port of a URL or a part of one. Its errors quote nothing.
 func parseTarget(v string) (t target, err error) {
 	authority := v
 	if before, after, isURL := strings.Cut(v, "://"); isURL {
@@ -321,7 +321,7 @@ func parseTarget(v string) (t target, err error) {
 	return t, nil
 }
 
-// eachOf checks the values of a list, which has one at least; is says what each is.
+// eachOf checks every value of a list that must not be empty. is describes a valid value.
 func eachOf(is string, check func(string) error) func(string) error {
 	return func(v string) error {
 		all := splitList(v)
@@ -354,8 +354,8 @@ func checkLine(v string) error {
 	return nil
 }
 
-// isLine tells whether a text is one printable line, which reads as it is: nothing in it turns
-// the direction of what is reviewed around.
+// isLine tells whether a text is one printable line without characters that change the text direction,
+// so that reviewers see what it really says.
 func isLine(v string) bool {
 	return utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
@@ -376,13 +376,13 @@ func checkGoal(v string) error {
 		return err
 	}
 	_, err := contract.ParseGoal(v)
-	if err != nil && mayBeSecret(v) { // which the error quotes
+	if err != nil && mayBeSecret(v) { // the error would quote it
 		return errors.New("found a line that may have a credential, so it is not shown")
 	}
 	return err
 }
 
-// lines returns what stands on the lines of a text, without blank ones.
+// lines returns the lines of a text, trimmed, without blank ones.
 func lines(v string) (out []string) {
 	for line := range strings.Lines(v) {
 		if line = strings.TrimSpace(line); line != "" {

@@ -12,20 +12,20 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A copy is made of a workload's pod template as the input has it, before anything is
-// edited:
+// A copy is built from a workload's pod template as it is in the input, before any edit:
 //
-//	original                         copy
-//	labels                    ─▶     those of the replay, and what a mesh or a cloud knows pods by
-//	volumes                   ─▶     the same, but none that others' data is written through
-//	host ports, priority, …   ─▶     left out: see notCopied
-//	settings                  ─▶     the same, with a sidecar that goes through the responder
+// original                         copy
+// labels                    ─▶     those of the replay, and those by which a mesh or a cloud identifies pods
+// volumes                   ─▶     the same, except those through which the copy could write shared data
+// host ports, priority, …   ─▶     left out: see notCopied
+// settings                  ─▶     the same, with a sidecar that sends calls to the responder
 //
-// From there on it is a workload of the input, and injected as any other. No Service, policy
-// or autoscaler of production has it, since these go by labels that it lacks.
+// From then on the copy is a workload of the input, and the render injects it like any other. No
+// Service, policy or autoscaler of production applies to it, because it lacks the labels that they
+// select.
 
-// addCopy adds the copy of a replay's workload, and the Service that leads to it, to the
-// input, where one is to be made.
+// addCopy adds to the input the copy of a replay's workload and the Service for it, or the changes
+// that a replay in place needs.
 func (in *input) addCopy(r *replay) Results {
 	switch {
 	case r.InPlace:
@@ -65,7 +65,7 @@ func (in *input) makeCopy(r *replay) Results {
 		"selector", nodes.Mapping("matchLabels", r.selector(contract.PartCopy)),
 		"template", template,
 	))
-	o.image, o.written = r.w.Object.image, r.w.Object.written // which others may have changed since a render
+	o.image, o.written = r.w.Object.image, r.w.Object.written // others may have changed these since an earlier render
 	w := asWorkload(o)
 	w.original, w.replay = r.w, r
 	w.settings = r.w.settings
@@ -75,9 +75,9 @@ func (in *input) makeCopy(r *replay) Results {
 	return append(results, in.checkSelected(r)...)
 }
 
-// checkSelected reports objects of the input that would take the replay's pods for those of
-// production, or the pods of production for the copy's. It comes before the copy is injected,
-// so it goes by the labels that this will give the pods, too.
+// checkSelected reports objects of the input that would mistake the replay's pods for those of
+// production, or production's pods for those of the copy. It runs before the copy is injected, so it
+// includes the labels that injection adds.
 func (in *input) checkSelected(r *replay) Results {
 	var results Results
 	for _, part := range []string{contract.PartCopy, contract.PartResponder, contract.PartGenerator} {
@@ -130,8 +130,8 @@ func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
 	return nodes.Mapping("metadata", nodes.Mapping("labels", r.podLabels(contract.PartCopy), "annotations", annotations), "spec", spec), results
 }
 
-// copyAnnotations returns the annotations of a workload's pods less those that a copy is made
-// without, and those by which somebody is to capture or replay it: it is rendered already.
+// copyAnnotations returns the annotations of a workload's pods, without those in notAnnotated and
+// without those that request a capture or a replay: the render has already processed them.
 func copyAnnotations(w *workload) *yaml.Node {
 	out := nodes.Mapping()
 	annotations := nodes.At(w.template, "metadata", "annotations")
@@ -143,14 +143,12 @@ func copyAnnotations(w *workload) *yaml.Node {
 	return out
 }
 
-// notAnnotated says why a copy is made without an annotation, "" if it keeps it. Its connections
-// go through Envoy, since inbound the mesh tells the generator's by its principal, and outbound
-// the Sidecar keeps them from everything but the responder. And they are in the pod's own
-// network, where NetworkPolicies hold:
-// https://github.com/k8snetworkplumbingwg/multus-cni/blob/master/docs/how-to-use.md.
-// Those policies also refuse Prometheus, for which a target that is annotated would be down.
-// And no two pods have one address:
-// https://docs.tigera.io/calico/latest/networking/ipam/use-specific-ip and
+// notAnnotated says why a copy does not get an annotation; "" if it keeps it. Connections of a copy
+// must go through Envoy: inbound, the mesh identifies the generator by its principal, and outbound,
+// the Sidecar allows only the responder. They must also use the pod's network, where NetworkPolicies
+// apply: https://github.com/k8snetworkplumbingwg/multus-cni/blob/master/docs/how-to-use.md. Those
+// policies reject Prometheus too, so an annotated target would look down. Finally, two pods can't have
+// the same address: https://docs.tigera.io/calico/latest/networking/ipam/use-specific-ip and
 // https://kubeovn.github.io/docs/stable/en/guide/static-ip-mac/.
 func notAnnotated(key string) string {
 	switch prefix, _, _ := strings.Cut(key, "/"); prefix + "/" {
@@ -166,7 +164,7 @@ func notAnnotated(key string) string {
 	return ""
 }
 
-// checkNetwork reports pods that no NetworkPolicy holds for.
+// checkNetwork reports pods to which no NetworkPolicy applies.
 func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
 	if !nodes.IsTrue(nodes.At(spec, "hostNetwork")) {
 		return nil
@@ -174,8 +172,8 @@ func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
 	return Results{r.result(CodeReplayHost, "%s can't be copied: its pods use the network of their nodes, where NetworkPolicies don't apply, so the copy could write to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref())}
 }
 
-// notCopied lists fields of a pod that a copy is made without, and why. Anti-affinity works
-// both ways: it keeps what it names from the node on which the copy is, too.
+// notCopied lists the pod fields that a copy does not get, and why. Anti-affinity works in both
+// directions: it would also keep the pods that it names off the copy's node.
 var notCopied = []struct{ field, why string }{
 	{"priorityClassName", "by which the copy might displace pods of production"},
 	{"priority", "by which the copy might displace pods of production"},
@@ -185,8 +183,8 @@ var notCopied = []struct{ field, why string }{
 	{"dnsPolicy", "so that the copy finds the responder by the cluster's DNS"},
 }
 
-// leaveOutFields takes out of a copy's spec what would have it take from production or never
-// become ready.
+// leaveOutFields removes the fields of a copy's spec that would take resources from production or keep
+// the copy from becoming ready.
 func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	var left []string
 	for _, row := range notCopied {
@@ -219,11 +217,12 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	return Results{r.result(CodeReplayLeftOut, "the copy of %s does not have %s", r.w.Ref(), strings.Join(unique(left), "; without "))}
 }
 
-// nodeCapabilities are those by which a container changes its node, or the network of its pod
-// in which NetworkPolicies hold.
+// nodeCapabilities are the capabilities with which a container can change its node, or the pod's
+// network on which NetworkPolicies act.
 var nodeCapabilities = []string{"ALL", "SYS_ADMIN", "NET_ADMIN", "SYS_MODULE", "SYS_RAWIO", "BPF"}
 
-// nameNodeAccess names what of a copy reaches its node past every NetworkPolicy.
+// nameNodeAccess names the parts of a copy that give it access to its node, where no NetworkPolicy
+// applies.
 func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	var found []string
 	for _, v := range nodes.Items(nodes.At(spec, "volumes")) {
@@ -252,14 +251,14 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	return Results{r.result(CodeReplayNode, "the copy of %s can reach its node as the original can: %s. No NetworkPolicy stops what it does there, for example through a socket", r.w.Ref(), strings.Join(found, "; "))}
 }
 
-// nameRunning names what of a copy runs before anything answers it, or may want the
-// Kubernetes API.
+// nameRunning names the containers of a copy that start before anything answers their calls, or that
+// may need the Kubernetes API.
 func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 	if r.Mode == generatorOnly || r.Mocks.None {
-		return nil // it calls what the original calls
+		return nil // it calls the same dependencies as the original
 	}
 	var results Results
-	late, early := in.lateContainers(r.w) // the late ones go through the sidecar
+	late, early := in.lateContainers(r.w) // calls of the late ones go through the sidecar
 	advice := in.insertFirst()
 	if !r.w.injecting {
 		early, advice = append(early, late...), ""
@@ -287,7 +286,7 @@ func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 // labelField matches a reference to a label of the pod itself.
 const labelField = "metadata.labels['"
 
-// keepLabelValues writes out the references of variables to labels that the copy lacks.
+// keepLabelValues replaces references to labels that the copy lacks with their values.
 func keepLabelValues(r *replay, spec *yaml.Node) {
 	labels, kept := r.w.podLabels(), nodes.Strings(r.podLabels(contract.PartCopy))
 	for _, c := range containersOf(spec) {
@@ -305,10 +304,10 @@ func keepLabelValues(r *replay, spec *yaml.Node) {
 	}
 }
 
-// addService adds the Service that leads to the copy, or to the pods that are replayed to in
-// place: with every port of the pod that Services lead to or that is captured, under its own
-// number, or else with those that the containers declare. A mesh takes it for bytes, so that
-// the recorded host does not decide where a request goes.
+// addService adds the Service for the copy, or for the pods of a replay in place. It has, under the
+// same number, every port of the pod that a Service leads to or that is captured. If there is none, it
+// has the ports that the containers declare. The Service declares plain TCP, so that a mesh does not
+// route requests by their recorded host.
 func (in *input) addService(r *replay) Results {
 	r.ports = in.replayPorts(r.w)
 	if len(r.ports) == 0 {
@@ -325,7 +324,7 @@ func (in *input) addService(r *replay) Results {
 	return nil
 }
 
-// copyServicePorts builds the ports of the Service that leads to a copy.
+// copyServicePorts builds the ports of the Service for a copy.
 func copyServicePorts(numbers []int) *yaml.Node {
 	var ports []*yaml.Node
 	for _, n := range numbers {
@@ -334,7 +333,7 @@ func copyServicePorts(numbers []int) *yaml.Node {
 	return nodes.Sequence(ports...)
 }
 
-// replayPorts returns the ports at which a workload's pods take requests, in ascending order.
+// replayPorts returns the ports on which a workload's pods accept requests, in ascending order.
 func (in *input) replayPorts(w *workload) []int {
 	var ports []int
 	for _, s := range in.servicesOf(w) {
@@ -355,7 +354,7 @@ func (in *input) replayPorts(w *workload) []int {
 	return known()
 }
 
-// copyObjects returns the copy and its Service, which were injected meanwhile.
+// copyObjects returns the copy and its Service, after injection.
 func (in *input) copyObjects(r *replay) ([]*Object, Results) {
 	var objects []*Object
 	var results Results
@@ -371,7 +370,7 @@ func (in *input) copyObjects(r *replay) ([]*Object, Results) {
 	return objects, results
 }
 
-// asked returns the workload whose annotations hold: the original of a copy.
+// asked returns the workload whose annotations apply: for a copy, the original.
 func (w *workload) asked() *workload {
 	if w.original != nil {
 		return w.original
@@ -379,7 +378,7 @@ func (w *workload) asked() *workload {
 	return w
 }
 
-// copies is 1 for a copy.
+// copies returns 1 for a copy, else 0.
 func (w *workload) copies() int {
 	if w.original != nil {
 		return 1
@@ -387,7 +386,7 @@ func (w *workload) copies() int {
 	return 0
 }
 
-// beside returns the object of the input beside which something is created for a workload.
+// beside returns the object of the input next to which objects created for this workload are written.
 func (w *workload) beside() *Object {
 	if w.original != nil {
 		return w.replay.from
@@ -395,9 +394,9 @@ func (w *workload) beside() *Object {
 	return w.Object
 }
 
-// news returns of the results about a workload that is replayed to those that were not
-// reported of it, or of the original of a copy. A copy is not in the input, so what is said
-// of it is about the object that asks for the replay.
+// news filters the results about the workload of a replay. It drops those that were already reported
+// for it, or for the original of a copy. A copy is not in the input, so its results refer to the
+// object that requests the replay.
 func (w *workload) news(all Results) (news Results) {
 	r := w.replay
 	if r == nil {
@@ -410,7 +409,7 @@ func (w *workload) news(all Results) (news Results) {
 		}
 		ours := found.ResourceRef != nil && found.ResourceRef.Name == r.name
 		switch {
-		case found.Code() == CodeInjected && w.original != nil: // as the original is
+		case found.Code() == CodeInjected && w.original != nil: // the result about the original already says it
 		case slices.ContainsFunc(original.said, known):
 		case !ours:
 			news = append(news, found)

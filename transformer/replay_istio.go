@@ -16,19 +16,19 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// In a mesh, the parts of a replay also have:
+// In a mesh, a replay also has these objects:
 //
-//	AuthorizationPolicy   copy ◀── the generator's principal; responder ◀── the copy's, and the generator's
-//	Sidecar               the copy reaches its responder and the collector, whatever the network plugin does
-//	ServiceEntry          the hosts of the place, under REGISTRY_ONLY
+// AuthorizationPolicy   copy ◀── the generator's principal; responder ◀── the copy's, and the generator's
+// Sidecar               the copy reaches only its responder and the collector, even if the network plugin enforces no policy
+// ServiceEntry          the hosts of the place, under REGISTRY_ONLY
 //
-// Hosts that the responder passes calls on to have no ServiceEntry of ours: the original
-// calls them, so the mesh lets them pass already, and an entry in the same namespace would
-// hold for the original's calls in the place of that one.
+// The render writes no ServiceEntry for hosts to which the responder passes calls on. The original
+// calls these hosts, so the mesh already lets the calls pass. An entry in the same namespace would
+// also apply to the original's calls, and replace the existing entry for them.
 
 const securityGroup = "security.istio.io"
 
-// replayIstio builds what a mesh needs to let the parts of the replay reach each other.
+// replayIstio builds the Istio objects that let the parts of a replay reach each other.
 func (in *input) replayIstio(r *replay) ([]*Object, Results) {
 	var objects []*Object
 	var results Results
@@ -39,8 +39,8 @@ func (in *input) replayIstio(r *replay) ([]*Object, Results) {
 	return objects, append(results, in.checkMesh(r)...)
 }
 
-// checkMesh says that nobody knows whether the pods of a replay are in a mesh. Of a captured
-// workload the option inbound says it.
+// checkMesh reports that nothing in the input says whether the pods of a replay are in a mesh. For a
+// captured workload the option inbound says it.
 func (in *input) checkMesh(r *replay) Results {
 	w := cmp.Or(r.copied, in.parts(r)[contract.PartGenerator])
 	if w == nil || in.cfg.Inbound != inboundSidecar || in.inMesh(w) || w.proxyless() || in.namespaceOf(w.Object) != nil {
@@ -52,8 +52,8 @@ func (in *input) checkMesh(r *replay) Results {
 	return Results{r.result(CodeReplayMesh, "the Namespace of the replay is not in the input, so nothing says whether its pods are in a mesh, and no AuthorizationPolicy, ServiceEntry or Sidecar was written; with Istio, render the Namespace together with the workload")}
 }
 
-// parts returns the parts of a replay that have pods, with those pods. Of a generator and a
-// responder only the labels are known, by which a mesh goes.
+// parts returns the parts of a replay that have pods, each with those pods. For a generator and a
+// responder it knows only the labels, which are what a mesh selects by.
 func (in *input) parts(r *replay) map[string]*workload {
 	pods := func(part string) *workload {
 		o := r.object(part, "v1", "Pod", r.policyName(part), nil)
@@ -76,8 +76,8 @@ func (in *input) parts(r *replay) map[string]*workload {
 	return out
 }
 
-// inMesh tells whether the input says that pods are in a mesh, and hasEnvoy that they have
-// their own Envoy there.
+// inMesh tells whether the input says that pods are in a mesh. hasEnvoy tells whether they have a
+// separate Envoy in it.
 func (in *input) inMesh(w *workload) bool {
 	if in.ambient(w) != "" {
 		return true
@@ -141,10 +141,10 @@ func account(w *workload) string {
 	return cmp.Or(nodes.StringAt(w.podSpec(), "serviceAccountName"), nodes.StringAt(w.podSpec(), "serviceAccount"), defaultAccount)
 }
 
-// caller builds a rule that admits the pods of a service account, to some ports or to all.
-// In a policy, cluster.local is the mesh's own trust domain, whatever its name
-// (https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/), but not
-// to ztunnel (istio/ztunnel#1260).
+// caller builds a rule that admits the pods of a service account, to some ports or to all. In a
+// policy, cluster.local means the mesh's trust domain, whatever its name
+// (https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/). ztunnel does not
+// follow that rule (istio/ztunnel#1260).
 func (in *input) caller(r *replay, account string, server *workload, ports ...int) *security.Rule {
 	principal := "/ns/" + r.namespace() + "/sa/" + account
 	switch {
@@ -171,7 +171,7 @@ func admission(principal string, ports []int) *security.Rule {
 	return rule
 }
 
-// securityVersion is the version of security.istio.io to write. Its v1 is as old as that of
+// securityVersion returns the version of security.istio.io to write. Its v1 is as old as the v1 of
 // networking.istio.io.
 func (in *input) securityVersion() string {
 	if in.version == "v1" {
@@ -180,8 +180,8 @@ func (in *input) securityVersion() string {
 	return "v1beta1"
 }
 
-// plaintext returns what has pods called without mutual TLS, if something of the input
-// does: then Istio knows no principals.
+// plaintext returns the object of the input that lets callers reach pods without mutual TLS, or nil.
+// Istio knows no principals of such calls.
 func (in *input) plaintext(r *replay, w *workload) *Object {
 	best, rank := (*Object)(nil), 0
 	for _, o := range in.byKind[securityGroup+"/PeerAuthentication"] {
@@ -211,8 +211,8 @@ func (in *input) plaintext(r *replay, w *workload) *Object {
 	return nil
 }
 
-// checkAuthorizations names what else the input says of who may call the parts of a
-// replay. What says it of a workload that is replayed to in place is meant.
+// checkAuthorizations names the other policies of the input that decide who may call the parts of a
+// replay. It skips a workload that is replayed to in place, since its policies are intended.
 func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Results {
 	var refusing, tokens, admitting []string
 	for _, part := range []string{contract.PartCopy, contract.PartResponder} {
@@ -250,8 +250,8 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 	return results
 }
 
-// tcpRoutes names the VirtualServices of the input whose routes of bytes hold for the Services
-// of a replay.
+// tcpRoutes names the VirtualServices of the input whose TCP or TLS routes apply to the Services of a
+// replay.
 func (in *input) tcpRoutes(r *replay) []string {
 	var names []string
 	for _, name := range []string{r.name, r.responderName()} {
@@ -265,13 +265,13 @@ func (in *input) tcpRoutes(r *replay) []string {
 	return unique(names)
 }
 
-// useWaypoint is the label by which calls of a Service go through a waypoint of an ambient
-// mesh: https://istio.io/latest/docs/ambient/usage/waypoint/.
+// useWaypoint is the label that sends the calls of a Service through a waypoint of an ambient mesh:
+// https://istio.io/latest/docs/ambient/usage/waypoint/.
 const useWaypoint = "istio.io/use-waypoint"
 
-// pastWaypoint keeps a Service of a replay from the waypoint that its namespace may have:
-// behind that, callers have the waypoint's address and principal, and no policy could tell
-// a copy's calls of its responder from its calls of anything else.
+// pastWaypoint makes a Service of a replay bypass a waypoint that its namespace may have. Behind a
+// waypoint, every caller has the waypoint's address and principal, so no policy could tell a copy's
+// calls to its responder from its other calls.
 func (in *input) pastWaypoint(r *replay, service *Object) *Object {
 	if r.w != nil && in.ambient(r.w) != "" {
 		nodes.Set(nodes.At(service.Node, "metadata", "labels"), useWaypoint, nodes.New("none"))
@@ -279,9 +279,9 @@ func (in *input) pastWaypoint(r *replay, service *Object) *Object {
 	return service
 }
 
-// replaySidecars builds the Sidecars of a replay's parts, for those that have an Envoy.
-// The copy's is a part of the one that leads its calls to the sidecar, if it has that.
-// The others have one only where the namespace's would keep them from each other.
+// replaySidecars builds the Sidecars of the parts that have an Envoy. If the copy has a Sidecar that
+// routes inbound calls to Tapedeck's sidecar, that one already has these settings. The other parts get a
+// Sidecar only if the namespace's Sidecar would keep them from each other.
 func (in *input) replaySidecars(r *replay) ([]*Object, Results) {
 	var objects []*Object
 	var results Results
@@ -310,8 +310,8 @@ func (in *input) replaySidecars(r *replay) ([]*Object, Results) {
 	return objects, results
 }
 
-// checkSelecting reports a Sidecar of the input that selects the pods of a part, and keeps
-// them from what they need.
+// checkSelecting reports a Sidecar of the input that selects the pods of a part and blocks calls that
+// they need.
 func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results {
 	lacking := missingFrom(nodes.At(sidecar.Node, "spec", "egress"), in.namespacesFor(r, part), r.namespace())
 	if len(lacking) == 0 {
@@ -320,11 +320,11 @@ func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results
 	return Results{r.result(CodeReplayEgressClosed, "%s selects the pods of the replay's %s, and its egress lacks %s, which they need; add that", sidecar.Ref(), part, strings.Join(lacking, " and "))}
 }
 
-// namespacesFor returns the namespaces that a part has something to call in.
+// namespacesFor returns the namespaces that a part calls into.
 func (in *input) namespacesFor(r *replay, part string) []string {
 	out := []string{r.namespace()}
 	add := func(d destination) {
-		if d.service != "" { // or perhaps a name outside, which no namespace is
+		if d.service != "" { // without a Service it may be a name outside the cluster, which has no namespace
 			out = append(out, d.namespaceFor(r.namespace()))
 		}
 	}
@@ -348,8 +348,8 @@ func (in *input) namespacesFor(r *replay, part string) []string {
 	return unique(out)
 }
 
-// missingFrom returns what an egress list lacks to open namespaces; nothing of one that does
-// not restrict.
+// missingFrom returns the entries that an egress list lacks to open the namespaces. It returns none
+// for a list that restricts nothing.
 func missingFrom(egress *yaml.Node, namespaces []string, own string) []string {
 	var lacking []string
 	for _, ns := range namespaces {
@@ -360,8 +360,8 @@ func missingFrom(egress *yaml.Node, namespaces []string, own string) []string {
 	return lacking
 }
 
-// egressNamespace and egressService write a namespace, and a Service of it, as an egress
-// list has them: by full names, for which the namespace has to be known.
+// egressNamespace and egressService write a namespace, and a Service in it, as entries of an egress
+// list. Entries use full names, so the namespace must be known.
 func egressNamespace(namespace, own string) string {
 	if namespace == own {
 		return "./*"
@@ -376,9 +376,9 @@ func egressService(name, namespace, own string) string {
 	return strings.TrimSuffix(egressNamespace(namespace, own), "*") + name + "." + namespace + ".svc.cluster.local"
 }
 
-// openSidecar completes the spec of a Sidecar for pods that the namespace's keeps from some
-// namespaces: with all that it says, and with those. It returns false where it does not
-// keep them from any.
+// openSidecar completes the spec of a Sidecar for pods that the namespace's Sidecar keeps from some
+// namespaces. The spec takes over the inherited settings and opens those namespaces. It returns false
+// if the namespace's Sidecar blocks none of them.
 func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) bool {
 	base, _ := in.namespaceSidecar(w)
 	inherited := istioNode(&networking.Sidecar{})
@@ -392,7 +392,7 @@ func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) 
 	if len(lacking) == 0 {
 		return false
 	}
-	e := newEditor(&Object{Node: spec}) // the object is new, so what it records is of no use
+	e := newEditor(&Object{Node: spec}) // the object is new, so the editor's record is not used
 	for _, namespace := range lacking {
 		e.open(egress, namespace)
 	}
@@ -404,9 +404,9 @@ func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) 
 	return true
 }
 
-// confine gives the spec of the copy's Sidecar an egress that leads to its responder and
-// the collector alone. Envoy reaches istiod past it, and Istio's namespace has more than that:
-// a gateway there leads to production.
+// confine limits the egress of the copy's Sidecar to its responder and the collector. Istio's
+// namespace is not listed: Envoy reaches istiod without an entry, and a gateway in that namespace
+// would lead to production.
 func (in *input) confine(spec *yaml.Node, r *replay) {
 	hosts := []string{egressService(r.responderName(), r.namespace(), r.namespace())}
 	if c := in.sinkOf(r.copied); c != nil && c.service != "" {
@@ -421,8 +421,7 @@ func (in *input) confine(spec *yaml.Node, r *replay) {
 	}
 }
 
-// placeEntries builds the ServiceEntries for the hosts of the place that the input does not
-// open.
+// placeEntries builds the ServiceEntries for those hosts of the place that the input does not open.
 func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 	place, parts := in.replayBucket(), in.parts(r)
 	for _, part := range []string{contract.PartGenerator, contract.PartResponder} {
@@ -449,12 +448,12 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 		if len(hosts) > 0 {
 			results = append(results, r.result(CodeReplayPlaceOpen, "under REGISTRY_ONLY, every pod in the namespace, including production, may call the hosts of the option replayPlace, because a ServiceEntry applies to whole namespaces: %s", strings.Join(hosts, ", ")))
 		}
-		return objects, results // they hold for the namespace
+		return objects, results // the entries apply to the whole namespace
 	}
 	return nil, nil
 }
 
-// narrower is how a place is written that says where it is.
+// narrower returns a place with the added setting that says where it is.
 func narrower(place contract.Place) string {
 	setting := "region=REGION"
 	if place.Scheme == "azblob" {
@@ -467,18 +466,18 @@ func narrower(place contract.Place) string {
 	return place.String() + separator + setting
 }
 
-// amazonRole is the annotation by which pods of a service account get their credentials from
-// STS, and need none of the node:
+// amazonRole is the annotation with which the pods of a service account get their credentials from STS
+// instead of from the node:
 // https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html.
 const amazonRole = "eks.amazonaws.com/role-arn"
 
-// hasRole tells whether the input says that the service account of a replay's pods has a role.
+// hasRole tells whether the service account of a replay's pods has a role in the input.
 func (in *input) hasRole(r *replay) bool {
 	o := in.find("", "ServiceAccount", r.namespace(), cmp.Or(in.cfg.ReplayServiceAccount, defaultAccount))
 	return o != nil && o.annotation(amazonRole) != ""
 }
 
-// opened tells whether ServiceEntries of the input open all hosts to a namespace.
+// opened tells whether ServiceEntries of the input open all hosts of an External to a namespace.
 func (in *input) opened(x External, namespace string) bool {
 	return !slices.ContainsFunc(x.Hosts, func(host string) bool {
 		return !slices.ContainsFunc(in.byKind[istioGroup+"/ServiceEntry"], func(o *Object) bool {
@@ -496,9 +495,10 @@ func (in *input) opened(x External, namespace string) bool {
 	})
 }
 
-// ownReplayAuthorization, ownReplaySidecar and ownReplayEntry tell whether an object of
-// Istio's is one of a replay: the first two select a part of one and no other pods, and the
-// first has rules of a render's form; the last opens hosts to its namespace alone.
+// ownReplayAuthorization, ownReplaySidecar and ownReplayEntry tell whether an Istio object belongs to
+// a replay. The first two require a selector that matches one part of a replay and no other pods. The
+// first also requires rules in the form that a render writes. The last requires an entry that opens
+// hosts to its namespace alone.
 func ownReplayAuthorization(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
 	written := &security.AuthorizationPolicy{Selector: &selection.WorkloadSelector{MatchLabels: (&replay{name: base}).labels(part)}}

@@ -11,38 +11,38 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Who may reach whom, by NetworkPolicies of the replay:
+// These NetworkPolicies of the replay say who may reach whom:
 //
-//	generator ──▶ copy ──▶ responder ──▶ hosts that pass
-//	    │           └────▶ collector         │
-//	    └────────▶ place ◀───────────────────┘
+// generator ──▶ copy ──▶ responder ──▶ hosts that pass
+//     │           └────▶ collector         │
+//     └────────▶ place ◀───────────────────┘
 //
-// All look up names and may speak to istiod. A copy that ignores its proxy variables thus
-// reaches nothing that it could write into.
+// All parts may use DNS and reach istiod. A copy that ignores its proxy variables thus reaches nothing
+// to which it could write.
 
-// istiodPort is where Envoy gets its configuration. It is open to any address: a control
-// plane may be in another cluster.
+// istiodPort serves Envoy's configuration. It is open to every address, because the control plane may
+// be in another cluster.
 const istiodPort = "15012"
 
-// metadataPorts are those on which a cloud hands out credentials, at link-local addresses:
+// metadataPorts are the ports on which clouds hand out credentials at link-local addresses:
 // https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html and
 // https://cloud.google.com/kubernetes-engine/docs/how-to/network-policy#network-policy-and-workload-identity-federation-for-gke.
 var metadataPorts = []string{"80", "988"}
 
 var metadataAddresses = []string{"169.254.0.0/16", "fd00:ec2::/32"}
 
-// ambientProbes are the addresses from which the probes of kubelets come to pods of an
-// ambient mesh: https://istio.io/latest/docs/ambient/usage/networkpolicy/.
+// ambientProbes are the source addresses of kubelet probes in an ambient mesh:
+// https://istio.io/latest/docs/ambient/usage/networkpolicy/.
 var ambientProbes = []string{"169.254.7.127/32", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128"}
 
 // partPolicy is the NetworkPolicy of one part of a replay.
 type partPolicy struct {
 	part string
-	// ingress and egress are the rules; a direction that is nil is not restricted.
+	// ingress and egress are the rules. A nil direction is not restricted.
 	ingress, egress []*yaml.Node
 }
 
-// spec is that of the NetworkPolicy.
+// spec returns the spec of the NetworkPolicy.
 func (p partPolicy) spec(r *replay) *yaml.Node {
 	spec := nodes.Mapping("podSelector", having(r.labels(p.part)))
 	var types []string
@@ -61,13 +61,13 @@ func (p partPolicy) spec(r *replay) *yaml.Node {
 	return spec
 }
 
-// policyName is the name of the policies of a part.
+// policyName returns the name of the policies of a part.
 func (r *replay) policyName(part string) string {
 	return r.name + map[string]string{contract.PartResponder: responderSuffix, contract.PartGenerator: "-generator"}[part]
 }
 
-// replayPolicies builds the NetworkPolicies by which the copy reaches its responder and
-// nothing that is mocked.
+// replayPolicies builds the NetworkPolicies that let the copy reach its responder, and none of the
+// dependencies that are mocked.
 func (in *input) replayPolicies(r *replay) ([]*Object, Results) {
 	var objects []*Object
 	for _, p := range in.partPolicies(r) {
@@ -84,7 +84,7 @@ func (in *input) partPolicies(r *replay) []partPolicy {
 	copyPorts := append(in.copyPorts(r), hbonePort)
 
 	if p := (partPolicy{part: contract.PartCopy}); r.copied != nil {
-		if r.generates() && !r.InPlace { // in place, whoever called the workload still may
+		if r.generates() && !r.InPlace { // in place, everyone who called the workload still may
 			p.ingress = append([]*yaml.Node{ingressRule(of(contract.PartGenerator), copyPorts...)}, in.probes(r.copied)...)
 		}
 		if r.responds() {
@@ -128,7 +128,7 @@ func (in *input) partPolicies(r *replay) []partPolicy {
 	return out
 }
 
-// common are the rules that every pod needs. OpenShift's DNS has its pods listen on 5353.
+// common returns the rules that every pod needs. The pods of OpenShift's DNS listen on 5353.
 func common() []*yaml.Node {
 	var dns []*yaml.Node
 	for _, port := range []int{53, 5353} {
@@ -137,8 +137,7 @@ func common() []*yaml.Node {
 	return []*yaml.Node{nodes.Mapping("ports", nodes.Sequence(dns...)), egressRule(nil, istiodPort)}
 }
 
-// mockedBy returns the replay whose responder stands in for the workload's dependencies, or
-// nil.
+// mockedBy returns the replay whose responder replaces the workload's dependencies, or nil.
 func (w *workload) mockedBy() *replay {
 	if w.replay == nil || w.replay.copied != w || !w.replay.responds() {
 		return nil
@@ -157,8 +156,8 @@ func distinct(rules []*yaml.Node) []*yaml.Node {
 	return out
 }
 
-// copyPorts returns the ports of the copy's pods to which its Services lead: those of the
-// application, or of the sidecar where the Services lead there.
+// copyPorts returns the ports of the copy's pods to which its Services lead: the application's ports,
+// or the sidecar's if the Services lead there.
 func (in *input) copyPorts(r *replay) []string {
 	var ports []string
 	if r.copied == nil {
@@ -174,8 +173,8 @@ func (in *input) copyPorts(r *replay) []string {
 	return ports
 }
 
-// probes lets kubelets probe pods of an ambient mesh. Elsewhere their probes come from the
-// node, and from there NetworkPolicies let all in.
+// probes returns the rule that admits kubelet probes to the pods of an ambient mesh. Elsewhere probes
+// come from the node, which NetworkPolicies always allow.
 func (in *input) probes(w *workload) []*yaml.Node {
 	if in.ambient(w) == "" {
 		return nil
@@ -191,9 +190,9 @@ func blocks(cidrs []string) []*yaml.Node {
 	return out
 }
 
-// sinkOf returns the collector to which a workload's sidecar sends; nil if there is none. One
-// that no policy can name gets nothing of what goes to a responder: its port would be open at
-// every address, and so to the real dependencies.
+// sinkOf returns the collector to which a workload's sidecar sends, or nil. A workload whose calls go
+// to a responder gets no collector that a policy can't name. The policy would have to open the
+// collector's port at every address, and so to the real dependencies.
 func (in *input) sinkOf(w *workload) *collector {
 	if !w.injecting || in.sink == nil || w.mockedBy() != nil && in.sink.service == "" && !in.sink.isAddress() {
 		return nil
@@ -201,7 +200,7 @@ func (in *input) sinkOf(w *workload) *collector {
 	return in.sink
 }
 
-// recordingLocally has what follows see a sink in the pod, until the result is called.
+// recordingLocally makes the render assume a sink in the pod, until the caller calls restore.
 func (in *input) recordingLocally() (restore func()) {
 	cfg, sink := in.cfg, in.sink
 	local := *cfg
@@ -210,7 +209,7 @@ func (in *input) recordingLocally() (restore func()) {
 	return func() { in.cfg, in.sink = cfg, sink }
 }
 
-// egressToCollector is the rule by which a workload's pods reach the collector.
+// egressToCollector returns the rule that lets a workload's pods reach the collector.
 func (in *input) egressToCollector(w *workload) *yaml.Node {
 	if in.sink.service == "" {
 		return in.egressTo(in.sink.destination, w.namespace())
@@ -222,8 +221,8 @@ func (in *input) egressToCollector(w *workload) *yaml.Node {
 	return egressRule([]*yaml.Node{podPeer(pods, in.sink.inNamespace)}, ports...)
 }
 
-// egressToPlace returns the rules by which generator and responder reach the replay's
-// place, and whoever proves to it who they are.
+// egressToPlace returns the rules that let the generator and the responder reach the replay's place,
+// and the endpoints that hand out their credentials.
 func (in *input) egressToPlace(r *replay) []*yaml.Node {
 	place := in.replayBucket()
 	if place == nil {
@@ -232,7 +231,7 @@ func (in *input) egressToPlace(r *replay) []*yaml.Node {
 	return []*yaml.Node{in.egressTo(placeDestination(*place), r.namespace()), egressRule(blocks(metadataAddresses), metadataPorts...)}
 }
 
-// placeDestination is where the requests to a bucket go.
+// placeDestination returns the destination of requests to a bucket.
 func placeDestination(p contract.Place) destination {
 	scheme, authority, found := strings.Cut(p.Setting("endpoint"), "://")
 	if !found {
@@ -242,8 +241,8 @@ func placeDestination(p contract.Place) destination {
 	return newDestination(authority, schemePorts[strings.ToLower(scheme)])
 }
 
-// passthrough returns where the responder passes on what it has no answer for. A host
-// without a port is one for HTTP and HTTPS, and a Service without one is all its ports.
+// passthrough returns the destinations to which the responder passes on requests that it can't answer.
+// A host without a port means HTTP and HTTPS. A Service without a port means all its ports.
 func (in *input) passthrough(r *replay) []destination {
 	var out []destination
 	for _, host := range r.Passthrough {
@@ -263,7 +262,8 @@ func (in *input) passthrough(r *replay) []destination {
 	return out
 }
 
-// urlDestinations returns where requests go instead of to the copy, if the URL names a host.
+// urlDestinations returns the destinations of the requests if the URL names a host other than the
+// copy.
 func (r *replay) urlDestinations() []destination {
 	t := r.url()
 	if t.host == "" {
@@ -279,14 +279,15 @@ func (r *replay) urlDestinations() []destination {
 	return []destination{d}
 }
 
-// checkReplayPolicies says what the policies of a replay need, and which others open more.
+// checkReplayPolicies reports the requirements of a replay's policies, and other policies that open
+// more.
 func (in *input) checkReplayPolicies(r *replay) Results {
 	var results Results
 	say := func(code Code, message string, args ...any) {
 		results = append(results, r.result(code, message, args...))
 	}
 	switch {
-	case r.copied != nil && r.Mode == fullReplay && !r.responds(): // which CodeReplayNotMocked says
+	case r.copied != nil && r.Mode == fullReplay && !r.responds(): // CodeReplayNotMocked reports this
 	case r.copied != nil && !r.responds():
 		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and writes to them for good", r.copied.id())
 	case r.copied != nil && nodes.IsTrue(nodes.At(r.copied.podSpec(), "hostNetwork")):
@@ -322,7 +323,7 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	return results
 }
 
-// unnamed returns the hosts among some destinations that a policy of the replay can't name.
+// unnamed returns the hosts among the destinations that a policy of the replay can't name.
 func (in *input) unnamed(r *replay, destinations []destination) []string {
 	var out []string
 	for _, d := range destinations {
@@ -333,12 +334,11 @@ func (in *input) unnamed(r *replay, destinations []destination) []string {
 	return unique(out)
 }
 
-// otherPolicyGroups are the groups of policies that network plugins have beside those of
-// Kubernetes.
+// otherPolicyGroups are the API groups of the policies that network plugins define in addition to
+// those of Kubernetes.
 var otherPolicyGroups = []string{"cilium.io", "projectcalico.org", "crd.projectcalico.org", "crd.antrea.io", "policy.networking.k8s.io"}
 
-// otherPolicies names the policies of the input of other kinds that may hold for pods of a
-// namespace.
+// otherPolicies names the policies of those groups in the input that may apply to pods of a namespace.
 func (in *input) otherPolicies(namespace string) []string {
 	var names []string
 	for _, o := range in.objects {
@@ -350,9 +350,8 @@ func (in *input) otherPolicies(namespace string) []string {
 	return names
 }
 
-// opening names the NetworkPolicies of the input that select pods and allow them something
-// in a direction. Those that open no more than DNS and istiod, and a collector's pods, do
-// not count.
+// opening names the NetworkPolicies of the input that select pods and allow them traffic in a
+// direction. Policies that open only DNS, istiod and a collector's pods do not count.
 func (in *input) opening(labels map[string]string, namespace, direction string) []string {
 	needed := func(port *yaml.Node) bool {
 		name := nodes.StringAt(port, "port")
@@ -379,9 +378,9 @@ func (in *input) opening(labels map[string]string, namespace, direction string) 
 	return names
 }
 
-// ownReplayPolicy tells whether a NetworkPolicy is one of a replay: it selects a part of one
-// by the two labels, and nothing else, and has no rule of a form that a render does not write.
-// To whom and to which ports it opens depends on settings that are not known any more.
+// ownReplayPolicy tells whether a NetworkPolicy belongs to a replay. It must select one part by
+// exactly the two labels, and have only rules of a form that a render writes. Its peers and ports
+// depend on settings that are no longer known, so they may be any.
 func ownReplayPolicy(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder, contract.PartGenerator)
 	r := &replay{name: base}

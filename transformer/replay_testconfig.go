@@ -18,60 +18,61 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Our own object for a test config.
+// testConfigGroup, testConfigAPIVersion and testConfigKind identify Tapedeck's object for a test
+// config.
 const (
 	testConfigGroup      = "tapedeck.dev"
 	testConfigAPIVersion = testConfigGroup + "/v1alpha1"
 	testConfigKind       = "TestConfig"
 )
 
-// standardConfig is the test config that holds where none is named.
+// standardConfig is the test config of a replay that names none.
 const standardConfig = "standard"
 
-// Flags of a generator that does not compare answers, and of one that wants recorded failures
-// to be gone, which has to.
+// noCompare turns the comparison of answers off. verifyFix makes a run check that recorded failures no
+// longer occur, which needs the comparison.
 const (
 	noCompare = "--no-compare"
 	verifyFix = "--verify-fix=true"
 )
 
-// matchGoal is the metric that needs answers to be compared.
+// matchGoal is the metric that requires answers to be compared.
 const matchGoal = "requests.result-match-pct"
 
-// testConfig is how requests are sent and answered, and what a run has to reach.
+// testConfig says how requests are sent and answered, and which goals a run must reach.
 type testConfig struct {
 	name string
-	mode string // "" if it says none
+	mode string // "" if the test config sets none
 	// generator and responder are flags, in the order of the table.
 	generator, responder []string
 	passthrough          []string
-	// needsHosts: the responder is to reach hosts, and which ones is said elsewhere.
+	// needsHosts requires hosts that the responder may reach. They are listed outside the test config.
 	needsHosts bool
-	// compares: answers are to be compared, which was written out.
+	// compares tells whether the test config explicitly asks for answers to be compared.
 	compares bool
 
 	stages []testStage
 	rules  []testRule
-	// unknown are values of the ecosystem's JSON that are not known, and what would be.
+	// unknown describes values of the ecosystem's JSON that Tapedeck doesn't know, and what is allowed
+	// instead.
 	unknown []string
 }
 
 // testStage is a stage of the load.
 type testStage struct{ rate, users, length, ramp string }
 
-// testRule is a goal of the ecosystem's.
+// testRule is a goal in the ecosystem's format.
 type testRule struct{ metric, is, limit string }
 
-// BuiltInConfig is a test config that is there without being written.
+// BuiltInConfig is a test config that exists without an object in the input.
 type BuiltInConfig struct {
 	Name, Doc string
-	// Flags are those of the generator.
+	// Flags are the flags of the generator.
 	Flags      []string
 	needsHosts bool
 }
 
-// BuiltInConfigs returns the table of test configs that are there without being written. Their names
-// are the ecosystem's.
+// BuiltInConfigs returns the table of built-in test configs. The ecosystem defines their names.
 func BuiltInConfigs() []BuiltInConfig {
 	all := []BuiltInConfig{
 		{Name: standardConfig, Doc: "Sends the requests at recorded times, and compares the answers."},
@@ -83,7 +84,7 @@ func BuiltInConfigs() []BuiltInConfig {
 	return all
 }
 
-// The kinds of values that only test configs have: those of the flags that they set.
+// These kinds of values appear only in test configs. They match the flags that the fields set.
 var (
 	factorKind     = Kind{Name: "factor", Allowed: "a factor from 0.000001 to 1000000, such as 2 or 0.5x", check: checkFactor}
 	rateKind       = Kind{Name: "rate", Allowed: "a number from 0.001 to 1000000", check: between(0.001, 1e6)}
@@ -142,14 +143,14 @@ var testConfigFields = slices.Concat(
 			}},
 	})
 
-// generatorField is a field that sets a flag of `tapedeck replay`.
+// generatorField returns a field that sets a flag of `tapedeck replay`.
 func generatorField(path, flag string, kind Kind, doc string) fieldRow[testConfig] {
 	return fieldRow[testConfig]{ReplayField{Path: path, Kind: kind, Doc: doc, Flags: []string{flag}}, func(c *testConfig, _ []int, v string) {
 		c.generator = append(c.generator, "--"+flag+"="+v)
 	}}
 }
 
-// responderField is a field that sets a flag of `tapedeck mock`.
+// responderField returns a field that sets a flag of `tapedeck mock`.
 func responderField(path, flag string, kind Kind, doc string) fieldRow[testConfig] {
 	return fieldRow[testConfig]{ReplayField{Path: path, Kind: kind, Doc: doc, MockFlags: []string{flag}}, func(c *testConfig, _ []int, v string) {
 		c.responder = append(c.responder, "--"+flag+"="+v)
@@ -165,7 +166,7 @@ func stageField(name string, kind Kind, doc string, part func(*testStage) *strin
 	}}
 }
 
-// finish makes flags of the stages, and finds what excludes each other.
+// finish turns the stages into flags, and rejects settings that exclude each other.
 func (c *testConfig) finish() error {
 	users := false
 	for i, s := range c.stages {
@@ -207,7 +208,8 @@ func (c *testConfig) finish() error {
 	return nil
 }
 
-// wantsComparison names what of a test config needs answers to be compared, "" for nothing.
+// wantsComparison names the part of a test config that requires answers to be compared; "" if there is
+// none.
 func (c *testConfig) wantsComparison() string {
 	var goals []string
 	for _, f := range c.generator {
@@ -226,7 +228,7 @@ func (c *testConfig) wantsComparison() string {
 	return ""
 }
 
-// judgesMatches tells whether a goal is about answers that match.
+// judgesMatches tells whether a goal uses the metric of matching answers.
 func judgesMatches(goals []string) bool {
 	return slices.ContainsFunc(goals, func(text string) bool {
 		goal, err := contract.ParseGoal(text)
@@ -234,8 +236,8 @@ func judgesMatches(goals []string) bool {
 	})
 }
 
-// checkCompares reports that answers are not compared, and that something of the request or of
-// its test config needs that: the generator would refuse its flags.
+// checkCompares reports a request, or its test config, that turns the comparison of answers off while
+// something in either requires it. The generator would reject such flags.
 func (q *replayRequest) checkCompares(config *testConfig) Results {
 	low, goals := q.statement("generator-low-data", "generatorLowData"), q.statement("replay-fail-if")
 	off, where := low.label, "test config "+config.name
@@ -252,7 +254,7 @@ func (q *replayRequest) checkCompares(config *testConfig) Results {
 	return nil
 }
 
-// EcosystemFields returns the table of the fields that are read of a test config in the
+// EcosystemFields returns the table of the fields that Tapedeck reads from a test config in the
 // ecosystem's JSON.
 func EcosystemFields() []ReplayField { return rowsOf(foreignFields) }
 
@@ -276,7 +278,7 @@ var foreignFields = []fieldRow[testConfig]{
 	{ReplayField: ReplayField{Path: "cluster.sidecar_tls_out", NoMeaning: alwaysTLS}},
 	{ReplayField: ReplayField{Path: "generator.evaluationIntervals", NoMeaning: "goals are judged once, at the end of the run"}},
 	{ReplayField{Path: "generator.stages[].virtualUsers.virtualUsers", Kind: countKind, Doc: "`--copies`: each user goes through the requests with their recorded pauses. One stage is read."}, func(c *testConfig, _ []int, v string) {
-		if v != "1" { // each goes through the requests with their pauses
+		if v != "1" { // each user sends the requests with their recorded pauses
 			c.generator = append(c.generator, "--copies="+v)
 		}
 		c.stages = append(c.stages, testStage{})
@@ -305,7 +307,7 @@ const passthroughDoc = "Unless it says none, one host must be listed in `tapedec
 
 const alwaysTLS = "the copy's TLS is always looked into, since its dependencies are mocked"
 
-// passes tells whether a responder is to reach hosts itself.
+// passes tells whether the responder may reach hosts itself.
 func passes(mode string) bool {
 	return !slices.Contains([]string{"", "false", "none", "off", "fail-closed", "fail_closed", "disabled"}, strings.ToLower(mode))
 }
@@ -319,13 +321,13 @@ func ruleOf(part func(*testRule) *string) func(*testConfig, []int, string) {
 	}
 }
 
-// foreignMetrics are metrics of the ecosystem's rules, as goals have them.
+// foreignMetrics maps the metrics of the ecosystem's rules to those of goals.
 var foreignMetrics = map[string]string{"passAssertPct": matchGoal}
 
-// foreignOps are how those compare.
+// foreignOps maps the comparisons of the ecosystem's rules to those of goals.
 var foreignOps = map[string]string{"TOO_LOW": "<", "TOO_HIGH": ">"}
 
-// translate finishes what was read of the ecosystem's JSON.
+// translate completes a test config that was read from the ecosystem's JSON.
 func (c *testConfig) translate() error {
 	if len(c.stages) > 1 {
 		return fmt.Errorf("generator.stages: found %d, allowed: one; a TestConfig has load.stages", len(c.stages))
@@ -359,7 +361,7 @@ func (in *input) testConfig(q *replayRequest) (*testConfig, Results) {
 	}
 	asked := q.statement("testconfig-id", "testConfigID")
 	if object != nil {
-		if strings.EqualFold(object.annotation(contract.AnnotationIgnore), "true") { // a local one is there to be read
+		if strings.EqualFold(object.annotation(contract.AnnotationIgnore), "true") { // an object that is only marked as local config may still be read
 			return nil, Results{asked.result(CodeReplayConfig, q.from, "names a TestConfig that is marked to be ignored: %s; remove that, or use another id", leftAlone(object))}
 		}
 		return in.ownConfig(object)
@@ -374,7 +376,7 @@ func (in *input) testConfig(q *replayRequest) (*testConfig, Results) {
 	return nil, Results{asked.result(CodeReplayConfig, q.from, "names a test config that exists %d times: in %s and %s; allowed: one", len(texts), texts[0].Ref(), texts[1].Ref())}
 }
 
-// configNames lists the test configs that there are.
+// configNames lists the test configs that exist.
 func (in *input) configNames(namespace string) string {
 	var names []string
 	for _, b := range BuiltInConfigs() {
@@ -388,7 +390,7 @@ func (in *input) configNames(namespace string) string {
 	return strings.Join(names, ", ")
 }
 
-// readConfig keeps what was read of a test config, so that several replays have its results once.
+// readConfig caches a test config that was read, so that several replays report its results only once.
 type readConfig struct {
 	config *testConfig
 	failed bool
@@ -401,7 +403,7 @@ func (in *input) configOnce(o *Object, key string, read func() (*testConfig, Res
 		in.testConfigs = map[checked]readConfig{}
 	}
 	if c, ok := in.testConfigs[at]; ok {
-		if c.failed { // which was said
+		if c.failed { // an earlier call reported the errors
 			return nil, Results{result(CodeReplayConfig, o, "the test config has errors").At("", "", "")}
 		}
 		return c.config, nil
@@ -430,14 +432,14 @@ func (in *input) ownConfig(o *Object) (*testConfig, Results) {
 	})
 }
 
-// foreignText is a test config in the ecosystem's JSON, and where it stands.
+// foreignText is a test config in the ecosystem's JSON, with the object and the key that hold it.
 type foreignText struct {
 	*Object
 	key, text string
 }
 
-// foreignConfigs finds the ConfigMaps that hold a test config: under its id, as a key with or
-// without .json, or as the only value of a ConfigMap of that name.
+// foreignConfigs finds the ConfigMaps that hold a test config. The text is the value of a key that is
+// the id, with or without .json, or the only value of a ConfigMap with that name.
 func (in *input) foreignConfigs(namespace, id string) (found []foreignText) {
 	for _, o := range in.byKind["/ConfigMap"] {
 		data := nodes.Strings(nodes.At(o.Node, "data"))
@@ -453,7 +455,7 @@ func (in *input) foreignConfigs(namespace, id string) (found []foreignText) {
 	return found
 }
 
-// maxForeign bounds the ecosystem's JSON: real ones have a few hundred bytes.
+// maxForeign limits the size of the ecosystem's JSON. Real files have a few hundred bytes.
 const maxForeign = 256 << 10
 
 // foreignConfig reads a test config in the ecosystem's JSON.
@@ -480,7 +482,7 @@ func (in *input) foreignConfig(id string, text foreignText) (*testConfig, Result
 	})
 }
 
-// jsonNode reads a JSON object as YAML nodes.
+// jsonNode parses a JSON object into YAML nodes.
 func jsonNode(text string) (*yaml.Node, error) {
 	if len(text) > maxForeign {
 		return nil, fmt.Errorf("%d bytes, which is more than %d", len(text), maxForeign)
@@ -500,8 +502,8 @@ func jsonNode(text string) (*yaml.Node, error) {
 	return jsonValue(v), nil
 }
 
-// repeatedKey finds a key that an object of well-formed JSON has twice, of which a decoder takes
-// the last.
+// repeatedKey finds a key that occurs twice in an object of well-formed JSON. A decoder would silently
+// take the last one.
 func repeatedKey(d *json.Decoder) error {
 	t, _ := d.Token()
 	if t != json.Delim('{') && t != json.Delim('[') {
@@ -524,7 +526,7 @@ func repeatedKey(d *json.Decoder) error {
 	return nil
 }
 
-// jsonValue makes a node of a value that was decoded from JSON.
+// jsonValue converts a decoded JSON value into a node.
 func jsonValue(v any) *yaml.Node {
 	switch v := v.(type) {
 	case map[string]any:
