@@ -14,129 +14,130 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A Capture is what a render decided, for those who want to know what will be captured
-// and not the manifests. It says nothing of its own accord: ports and containers are
-// noted before the first edit, the reasons by what infers and routes, and the rest is
-// read from what was rendered.
+// A Capture describes what a render decided, for callers that want to know what will be captured
+// rather than the manifests. It makes no decisions itself. The render notes ports and containers
+// before the first edit, and the reasons where it infers and routes ports. The rest is read from the
+// rendered objects.
 
-// Capture says what a render captures of one workload, and why not the rest.
+// Capture says what a render captures of one workload, and why it does not capture the rest.
 type Capture struct {
 	Workload ResourceRef
-	// File is where the workload stands in the input.
+	// File is the input file that has the workload.
 	File File
-	// Injected tells that the workload has the sidecar now; or else its results say why
-	// not. Rendered tells that an earlier render of the input gave it one.
+	// Injected tells whether the workload has the sidecar now. If not, its results say why. Rendered
+	// tells whether an earlier render of the input had injected it.
 	Injected, Rendered bool
-	// Settings are those of its annotations, with what was inferred. They are not
-	// complete where nothing asks for the sidecar.
+	// Settings are the settings from its annotations and the inferred ones. They are incomplete if
+	// nothing asks for the sidecar.
 	Settings Settings
-	// Inbound, Outbound and ReadsTLS are the halves of the sidecar that run, and whether
-	// it reads outbound TLS.
+	// Inbound and Outbound tell which halves of the sidecar run. ReadsTLS tells whether it reads
+	// outbound TLS.
 	Inbound, Outbound, ReadsTLS bool
-	// ReadsTLSIn tells that the sidecar terminates the application's own inbound TLS.
+	// ReadsTLSIn tells whether the sidecar terminates the application's inbound TLS.
 	ReadsTLSIn bool
-	// Ports are those that the input knows, in ascending order; those whose number is 0
-	// come last. They are nil where nothing asks for the sidecar.
+	// Ports are the ports that the input names, in ascending order; ports without a number come last.
+	// Ports is nil if nothing asks for the sidecar.
 	Ports []CapturePort
-	// Containers are the application's, init containers first, each in the pod's order.
+	// Containers are the application's containers, init containers first, each group in the pod's
+	// order.
 	Containers []CaptureContainer
-	// Hosts are captured through the hosts file.
+	// Hosts are the hosts that are captured through the hosts file.
 	Hosts []contract.CaptureHost
-	// SinkSize is how much is kept in the pod, as the sidecar is told; "" leaves it to that.
+	// SinkSize is the limit for recordings in the pod that the render gives the sidecar; "" leaves the
+	// limit to the sidecar.
 	SinkSize string
-	// Include and Exclude are the filters, "" for none, and Filters is what the ConfigMap of the
-	// annotation capture-config has in their place, by key, nil where the input does not have
-	// it. They are quoted, and not shown where a credential may be in them.
+	// Include and Exclude are the filters; "" means none. Filters has the filters of the ConfigMap of
+	// the annotation capture-config, which replace them, by key; it is nil if the input does not have
+	// that ConfigMap. All are quoted, and hidden if they may contain a credential.
 	Include, Exclude string
 	Filters          map[string]string
-	// Filter is what those settings and the rate say together; nil if one of them is invalid.
+	// Filter is the filter that those settings and the sampling rate make; nil if one of them is
+	// invalid.
 	Filter *filter.Filter
-	// TokenInInput tells that the input has the Secret with the collector's token, and
-	// CertificateInInput that it has the one with the application's certificate.
+	// TokenInInput tells whether the input has the Secret with the collector's token.
+	// CertificateInInput tells whether it has the Secret with the application's certificate.
 	TokenInInput, CertificateInInput bool
 }
 
 // PortReason says why a port is not captured.
 type PortReason string
 
-// The reasons. "" is that of a captured port.
+// These are the reasons. A captured port has "".
 const (
 	PortNotTCP         PortReason = "not-tcp"         // its protocol is UDP or SCTP
 	PortUnresolved     PortReason = "unresolved"      // a Service leads to a name that no container's port has
-	PortMesh           PortReason = "mesh"            // a mesh listens there itself
-	PortNotNamed       PortReason = "not-named"       // proxy-port or proxy-ports names others
+	PortMesh           PortReason = "mesh"            // the mesh itself listens on it
+	PortNotNamed       PortReason = "not-named"       // proxy-port or proxy-ports names other ports
 	PortOutboundOnly   PortReason = "outbound-only"   // proxy-type is forward
-	PortWatched        PortReason = "watched"         // its names say that it serves metrics or health alone
+	PortWatched        PortReason = "watched"         // its names say that it serves only metrics or health
 	PortNotIntercepted PortReason = "not-intercepted" // Istio is told not to intercept it
-	PortUnclear        PortReason = "unclear"         // no Service leads to one of several
-	PortOldImage       PortReason = "old-image"       // the image takes one port alone
-	PortNotServed      PortReason = "not-served"      // it would be captured, and no Service leads there
-	PortHeadless       PortReason = "headless"        // inbound is service, and callers dial the pods
-	PortNoService      PortReason = "no-service"      // Services lead to others
-	PortSocket         PortReason = "socket"          // a Sidecar of the input takes its calls to a Unix socket
-	PortProbed         PortReason = "probed"          // probes alone name it
-	PortEnds           PortReason = "ends"            // a Service selects pods that are meant to end, which serve nothing
+	PortUnclear        PortReason = "unclear"         // there are several ports, and no Service leads to one
+	PortOldImage       PortReason = "old-image"       // the image captures only one port
+	PortNotServed      PortReason = "not-served"      // no Service leads to it, so no call would be captured
+	PortHeadless       PortReason = "headless"        // the option inbound is service, and callers connect to the pods directly
+	PortNoService      PortReason = "no-service"      // Services lead to other ports
+	PortSocket         PortReason = "socket"          // a Sidecar of the input sends its calls to a Unix socket
+	PortProbed         PortReason = "probed"          // only probes name it
+	PortEnds           PortReason = "ends"            // a Service selects pods that run to completion, and so serve nothing
 )
 
 // CapturePort is a port of a pod.
 type CapturePort struct {
 	Number   int    // 0 where a Service leads to a name that no container's port has
 	Protocol string // TCP, UDP or SCTP
-	// Names are those of the Services' ports that lead here and of the containers'. The first
-	// one of a port without a number is what the Service leads to.
+	// Names are the names of the Services' ports that lead here and of the containers' ports. For a
+	// port without a number, the first one is the name that the Service leads to.
 	Names []string
-	// Services are the ports that lead here, as "Service/cart port 80"; Container is the one
-	// that declares it, and Probes are the probes that ask it, as "readinessProbe of
+	// Services are the Service ports that lead here, as "Service/cart port 80". Container is the
+	// container that declares the port. Probes are the probes that use it, as "readinessProbe of
 	// container app".
 	Services  []string
 	Container string
 	Probes    []string
-	// Speaks is the protocol that the Services declare, as Istio names it; "" where they
-	// declare none.
+	// Speaks is the protocol that the Services declare, with Istio's name; "" if they declare none.
 	Speaks string
-	// In is the sidecar's port to which calls go, 0 where the port is not captured, and
-	// Why says then why.
+	// In is the sidecar's port that receives the calls; 0 if the port is not captured. Why then says
+	// the reason.
 	In  int
 	Why PortReason
-	// Field is the path of the field that keeps Istio from intercepting, and Found its
-	// value.
+	// Field is the path of the field that keeps Istio from intercepting the port. Found is its value.
 	Field, Found string
 }
 
-// CaptureContainer is a container of the application, as it was rendered.
+// CaptureContainer is a container of the application after the render.
 type CaptureContainer struct {
 	Name, Image string
-	// Program is its command with its arguments, nil where the image says them.
+	// Program is its command with its arguments; nil if the image sets them.
 	Program []string
-	// Variables are the names of those that env gives it, as they were before the render.
+	// Variables are the names of the variables under env before the render.
 	Variables []string
-	// Path is its field path. The field paths of results about it begin so.
+	// Path is its field path. Field paths of results about the container begin with it.
 	Path string
-	// Init tells that it is an init container, and Early that it starts before the sidecar.
+	// Init tells whether it is an init container. Early tells whether it starts before the sidecar.
 	Init, Early bool
-	// Proxied tells that its proxy variables lead to the sidecar.
+	// Proxied tells whether its proxy variables lead to the sidecar.
 	Proxied bool
-	// Past are the entries of NO_PROXY by which calls go past the sidecar, without those
-	// of every render: the pod itself, metadata servers and the Kubernetes API.
+	// Past are the NO_PROXY entries whose calls bypass the sidecar, without those that every render
+	// writes: the pod itself, metadata servers and the Kubernetes API.
 	Past []string
-	// JavaProxy tells that JAVA_TOOL_OPTIONS leads Java to the sidecar, and JavaTrust that
-	// it has a truststore.
+	// JavaProxy tells whether JAVA_TOOL_OPTIONS leads Java to the sidecar. JavaTrust tells whether it
+	// sets a truststore.
 	JavaProxy, JavaTrust bool
-	// HostsFile tells that it has the sidecar's hosts file.
+	// HostsFile tells whether it has the sidecar's hosts file.
 	HostsFile bool
-	// Trusts are the variables by which it trusts the CA, as far as they were rendered.
+	// Trusts are the rendered variables with which it trusts the CA.
 	Trusts []string
-	// OnPodIP is the argument that names the pod's address, up to its value; "" for none. The
-	// application may listen there alone.
+	// OnPodIP is the argument that contains the pod's address, up to its value; "" if there is none.
+	// The application may listen only on that address.
 	OnPodIP string
 }
 
-// Captures renders objects as Render does, and says of each workload of the input what
-// comes of it. There are no captures where an earlier render can't be taken back: the
-// results have the errors. It is as safe for concurrent use as Render is.
+// Captures renders objects as Render does, and describes for each workload of the input what is
+// captured. It returns no captures if an earlier render can't be undone; the results then have the
+// errors. Its rules for concurrent use are those of Render.
 func Captures(objects []*Object, cfg Config) (Output, []Capture) { return render(objects, cfg, true) }
 
-// known is what the input says of a workload before it is edited.
+// known is the information about a workload in the input, before any edit.
 type known struct {
 	ports      []CapturePort
 	containers []knownContainer
@@ -169,14 +170,14 @@ func (in *input) know(w *workload) *known {
 	return k
 }
 
-// portKey tells the ports of a pod apart.
+// portKey identifies a port of a pod.
 type portKey struct {
 	number   int
 	protocol string
-	name     string // of one without a number
+	name     string // only for a port without a number
 }
 
-// knownPorts returns the ports that Services, containers and probes name, in no order.
+// knownPorts returns the ports that Services, containers and probes name, in any order.
 func (in *input) knownPorts(w *workload) []CapturePort {
 	byKey := map[portKey]*CapturePort{}
 	at := func(k portKey) *CapturePort {
@@ -207,7 +208,7 @@ func (in *input) knownPorts(w *workload) []CapturePort {
 				key.name = nodes.StringAt(p.node, "targetPort")
 			}
 			if key.number == 0 && key.name == "" {
-				continue // it has no number at all, which Kubernetes refuses
+				continue // it has neither number nor name, which Kubernetes rejects
 			}
 			to := at(key)
 			if socket {
@@ -259,7 +260,7 @@ func sortPorts(ports []CapturePort) {
 	})
 }
 
-// rankOf puts ports without a number behind the others.
+// rankOf sorts ports without a number after the others.
 func rankOf(port int) int {
 	if port == 0 {
 		return 65536
@@ -278,7 +279,7 @@ func (p *CapturePort) name(name string) {
 	}
 }
 
-// captureOf says what came of a workload.
+// captureOf describes what a render did with a workload.
 func (in *input) captureOf(w *workload, rendered bool) Capture {
 	s := &w.settings
 	c := Capture{Workload: w.Ref(), File: w.File, Rendered: rendered, Settings: *s}
@@ -292,7 +293,7 @@ func (in *input) captureOf(w *workload, rendered bool) Capture {
 	ports := w.known.ports
 	for _, app := range s.apps() {
 		if !slices.ContainsFunc(ports, func(p CapturePort) bool { return p.Number == app && p.Protocol == "TCP" }) {
-			ports = append(ports, CapturePort{Number: app, Protocol: "TCP"}) // an annotation alone names it
+			ports = append(ports, CapturePort{Number: app, Protocol: "TCP"}) // only an annotation names it
 		}
 	}
 	sortPorts(ports)
@@ -326,7 +327,8 @@ func (in *input) captureOf(w *workload, rendered bool) Capture {
 	return c
 }
 
-// shownRules are rules, quoted, as a report may show them: one may name a header's secret value.
+// shownRules returns rules, quoted, as a report may show them. A rule may name the secret value of a
+// header.
 func shownRules(rules string) string {
 	switch {
 	case rules == "":
@@ -343,7 +345,7 @@ func (in *input) captureOfPort(w *workload, p CapturePort) CapturePort {
 	route, captured := s.routeTo(p.Number)
 	left := s.left[p.Number]
 	switch {
-	case p.Why != "": // by what the input says
+	case p.Why != "": // the input already says it
 	case p.Protocol != "TCP":
 		p.Why = PortNotTCP
 	case p.Number == 0:
@@ -371,7 +373,7 @@ func (in *input) captureOfPort(w *workload, p CapturePort) CapturePort {
 	return p
 }
 
-// captureOfContainer reads what a container was rendered to.
+// captureOfContainer describes a container after the render.
 func (in *input) captureOfContainer(w *workload, k knownContainer) CaptureContainer {
 	s := &w.settings
 	c := CaptureContainer{Name: k.name(), Image: nodes.StringAt(k.Node, "image"), Path: k.path, Init: k.init, Early: k.early, Variables: k.variables}
@@ -409,8 +411,8 @@ func (in *input) captureOfContainer(w *workload, k knownContainer) CaptureContai
 	return c
 }
 
-// namesPodIP returns the argument of a container that has a variable with the pod's
-// address, "" for none.
+// namesPodIP returns the argument of a container that refers to a variable with the pod's address; ""
+// if there is none.
 func (in *input) namesPodIP(w *workload, c container) string {
 	for _, key := range []string{"command", "args"} {
 		for _, word := range nodes.Items(nodes.At(c.Node, key)) {

@@ -16,22 +16,22 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// An undo of a variable goes by what the pod itself says, since a value may be a
-// secret, and a record may be forged:
+// An undo of a variable relies on the pod itself, because a value may be a secret, and a record may be
+// forged:
 //
-//	HTTP_PROXY          the sidecar's HTTP_PROXY is what the application had, or
-//	                    TAPEDECK_FORMER_HTTP_PROXY where a replay has the sidecar go elsewhere
-//	JAVA_TOOL_OPTIONS   the value that stands there, less the flags that were added
-//	NO_PROXY            the record, which may hold hosts alone
-//	others              only added, and taken away where the value is the render's
+// HTTP_PROXY          restored from the sidecar's HTTP_PROXY, or from TAPEDECK_FORMER_HTTP_PROXY
+//                     if the sidecar goes through the responder of a replay
+// JAVA_TOOL_OPTIONS   the present value, without the flags that the render added
+// NO_PROXY            restored from the record, which may have only hosts
+// others              only ever added, and removed if the value is the render's
 
-// editsOf tells, in the sidecar, what a record alone must not tell: what annotations
-// and options had the render add, and what the application had already under a name
-// that a render adds. The sidecar does not read it.
+// editsOf returns the value of a variable of the sidecar with facts for which a record can't be
+// trusted: additions that annotations and options requested, and names that the application already
+// used. The sidecar does not read it. These are its entries:
 //
-//	NAME:DIGEST       a text that was added to a variable, or as an annotation
-//	CONTAINER/NAME    a variable of the application's own
-//	/KEY              an annotation of the pod's own
+// NAME:DIGEST       a text that was added to a variable, or as an annotation
+// CONTAINER/NAME    a variable that the application itself has
+// /KEY              an annotation that the pod itself has
 func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	var out []string
 	s := &w.settings
@@ -64,8 +64,8 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	if slices.Contains(e.log.Add[at], scrapeKeys[0]) {
 		out = append(out, addition(scrapeKeys[0], "true"))
 	}
-	// Istio's injector adds annotations of the same names, so they count only where
-	// this render would have added them.
+	// Istio's injector adds annotations with the same names, so they count only if this render would
+	// have added them.
 	for _, key := range defaultContainers {
 		if isClassic(sidecar) && nodes.At(w.template, "metadata", "annotations", key) != nil {
 			out = append(out, "/"+key)
@@ -74,21 +74,22 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	return strings.Join(out, ",")
 }
 
-// addition is the entry for a text that was added under a name.
+// addition returns the entry for a text that was added under a name.
 func addition(name, text string) string { return name + ":" + digest(text) }
 
-// notes tells whether the sidecar has an entry.
+// notes tells whether the sidecar's variable has an entry.
 func (i *injected) notes(entry string) bool {
 	return slices.Contains(splitList(i.value(contract.EnvEdits)), entry)
 }
 
-// had tells whether the application had something already before the render: a
-// variable of a container, or an annotation of the pod.
+// had tells whether the application already had something before the render: a variable of a
+// container, or an annotation of the pod.
 func (i *injected) had(container, name string) bool {
 	return i.notes(container + "/" + name)
 }
 
-// hides tells whether the editor had the ecosystem's operator leave a workload alone.
+// hides tells whether the editor added the annotation that makes the ecosystem's operator ignore the
+// workload.
 func (e *editor) hides() bool {
 	for _, added := range e.log.Add {
 		if slices.Contains(added, contract.AnnotationIgnore) {
@@ -98,8 +99,8 @@ func (e *editor) hides() bool {
 	return false
 }
 
-// scraped tells whether a render added the annotations that have Prometheus scrape
-// the sidecar. An earlier version's sidecar does not say, so its port counts.
+// scraped tells whether a render added the annotations that make Prometheus scrape the sidecar. The
+// sidecar of an earlier version has no such entry, so its port decides.
 func (i *injected) scraped() bool {
 	former := nodes.At(i.sidecar.Node, "command") == nil
 	return i.value(contract.EnvPrometheusPort) != "" &&
@@ -109,21 +110,22 @@ func (i *injected) scraped() bool {
 // isClassic tells whether a sidecar is an ordinary container.
 func isClassic(sidecar *yaml.Node) bool { return nodes.At(sidecar, "restartPolicy") == nil }
 
-// hidden tells whether a render had the ecosystem's operator leave the workload alone.
+// hidden tells whether a render made the ecosystem's operator ignore the workload.
 func (i *injected) hidden() bool {
 	return i.notes(addition(contract.AnnotationIgnore, "true"))
 }
 
-// digest tells texts apart. It keeps no secret: the text stands in the same pod.
+// digest returns a short hash that tells texts apart. It need not hide the text, which the same pod
+// contains.
 func digest(text string) string {
 	hash := fnv.New64a()
 	hash.Write([]byte(text))
 	return strconv.FormatUint(hash.Sum64(), 36)
 }
 
-// configured tells whether configuration had the render add a text to a variable,
-// and whether it had it add any. The annotation tells it of a render by a version
-// whose sidecar did not.
+// configured returns whether configuration made the render add this text to a variable, and whether it
+// made it add any text. For a render by a version whose sidecar has no such entries, the annotation
+// decides.
 func (i *injected) configured(name, text string) (this, any bool) {
 	for _, entry := range splitList(i.value(contract.EnvEdits)) {
 		if sum, ok := strings.CutPrefix(entry, name+":"); ok {
@@ -149,8 +151,8 @@ func (i *injected) configured(name, text string) (this, any bool) {
 	return this, any
 }
 
-// writes tells whether a render writes a value into a variable, and whether it
-// writes the variable at all.
+// writes returns whether a render writes this value into a variable, and whether it writes the
+// variable with any value.
 func (i *injected) writes(name, value string) (this, any bool) {
 	if this, any = i.configured(name, value); this {
 		return this, any
@@ -178,8 +180,7 @@ func isProxyVariable(name string) bool {
 	})
 }
 
-// replacedNames lists the variables to which a render gives another value where the
-// application has them.
+// replacedNames lists the variables whose values a render replaces if the application has them.
 func replacedNames() []string {
 	var names []string
 	for _, row := range proxyVariables {
@@ -195,10 +196,10 @@ func addedVariable(t *taking, s site) (bool, error) {
 	if !any {
 		return false, fmt.Errorf("%w; allowed: the variables of docs/rendering.md, docs/trust-variables.md and those of extra-container-env-vars", errNotWritten)
 	}
-	if t.own.had(nodes.StringAt(s.trail[len(s.trail)-2], "name"), s.id) { // a path may count the container
+	if t.own.had(nodes.StringAt(s.trail[len(s.trail)-2], "name"), s.id) { // by name: a path may have the container's index instead
 		return false, errOwn
 	}
-	if s.id == javaToolOptions && !this { // what it had through envFrom stands in front
+	if s.id == javaToolOptions && !this { // a value from envFrom stands before the added flags
 		_, this = t.own.withoutFlags(nodes.StringAt(s.now, "value"))
 	}
 	return this && onlyKeys(s.now, "name", "value") && t.unchanged(pathItem(s.path, s.id)+".value", nodes.StringAt(s.now, "value")), nil
@@ -239,7 +240,7 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 		return true, nil
 	}
 	if was != "" && !leadsToPort(was, contract.OutPort) && !leadsToPort(was, t.own.port(contract.EnvProxyOutPort)) {
-		t.later = append(t.later, func() { // when the variables that it refers to are restored
+		t.later = append(t.later, func() { // runs after the variables to which it refers are restored
 			env := nodes.Items(s.list())
 			i := slices.Index(env, s.holder)
 			if expandReferences(was, env[:max(i, 0)]).value != nodes.StringAt(t.own.former(name), "value") {
@@ -250,8 +251,8 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 	return true, nil
 }
 
-// former returns the variable of a sidecar that has what the application had in a proxy
-// variable. A sidecar that goes through a responder keeps that apart.
+// former returns the sidecar's variable with the application's former value of a proxy variable. A
+// sidecar that goes through a responder has it under a separate name.
 func (i *injected) former(name string) *yaml.Node {
 	name = strings.ToUpper(name)
 	if i.env[contract.EnvUpstreamReady] != nil {
@@ -260,18 +261,18 @@ func (i *injected) former(name string) *yaml.Node {
 	return i.env[name]
 }
 
-// unchanged tells whether a value is the one that the render wrote, where the record
-// says which that is.
+// unchanged tells whether a value is still the one that the render wrote, if the record has its
+// digest.
 func (t *taking) unchanged(path, value string) bool {
 	was, known := t.log.Now[path]
 	return !known || was == digest(value)
 }
 
-// hostList matches a value of NO_PROXY, however an application may spell it. What has
-// an @ may be a password.
+// hostList matches a value of NO_PROXY in any spelling. It rejects an @, since the value may then be a
+// password.
 var hostList = regexp.MustCompile(`^[^@]*$`)
 
-// replacedReference allows a reference to come back that the sidecar has.
+// replacedReference allows an undo to restore a reference that the sidecar has.
 func replacedReference(t *taking, s site, key, old *yaml.Node) (bool, error) {
 	name := s.step(-2)
 	switch {
@@ -291,13 +292,12 @@ func orNull(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// held stands in a record for a value that the record does not hold, since it may
-// be a secret, and the pod has it elsewhere.
+// held replaces, in a record, a value that may be a secret. The pod has the value elsewhere.
 const held = "${held-by-the-pod}"
 
-// hold takes a value out of the record of its replacement. A spelling whose words
-// cannot be found, such as one with \u0041, gives way to the usual one in the same
-// quotes, so that the next render records what an undo of this one writes.
+// hold takes a value out of the record of its replacement. If the spelling has no recognizable words,
+// as with \u0041, the record gets the usual spelling in the same quotes. So the next render records
+// the same spelling that an undo of this one writes.
 func (e *editor) hold(at, value string) {
 	token := e.log.Was[at]
 	if token == nil || value == "" {
@@ -313,7 +313,7 @@ func (e *editor) hold(at, value string) {
 	e.log.Was[at] = &hidden
 }
 
-// quotes tells in which quotes a spelling is, 0 for none.
+// quotes returns the style of the quotes around a spelling, or 0.
 func quotes(token string) yaml.Style {
 	n, err := parseToken(token)
 	if err != nil {
@@ -322,7 +322,7 @@ func quotes(token string) yaml.Style {
 	return n.Style & (yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle)
 }
 
-// quote spells a value in quotes as most writers do.
+// quote writes a value in quotes in the usual spelling.
 func quote(value string, style yaml.Style) string {
 	if style == yaml.SingleQuotedStyle && !strings.ContainsAny(value, "\r\n") {
 		return "'" + escape(value, style) + "'"
@@ -330,14 +330,14 @@ func quote(value string, style yaml.Style) string {
 	return `"` + escape(value, yaml.DoubleQuotedStyle) + `"`
 }
 
-// escape spells a text as it stands between quotes.
+// escape writes a text as it appears between quotes.
 func escape(text string, style yaml.Style) string {
 	switch style {
 	case yaml.SingleQuotedStyle:
 		return strings.ReplaceAll(text, "'", "''")
 	case yaml.DoubleQuotedStyle:
 		var out strings.Builder
-		enc := json.NewEncoder(&out) // what JSON escapes, YAML reads
+		enc := json.NewEncoder(&out) // YAML reads all escapes of JSON
 		enc.SetEscapeHTML(false)
 		if enc.Encode(text) == nil {
 			return strings.Trim(out.String(), "\n")[1 : out.Len()-2]
@@ -346,7 +346,7 @@ func escape(text string, style yaml.Style) string {
 	return text
 }
 
-// words are those of a value, as a spelling in these quotes has them.
+// words returns the words of a value, escaped for these quotes.
 func words(value string, style yaml.Style) []string {
 	fields := strings.Fields(value)
 	for i := range fields {
@@ -355,8 +355,8 @@ func words(value string, style yaml.Style) []string {
 	return fields
 }
 
-// hideWords puts held in the place of every word of a value in its spelling, false
-// where that does not hide them all.
+// hideWords replaces every word of a value in its spelling with held. It returns false if it can't
+// hide them all.
 func hideWords(token, value string) (string, bool) {
 	var hidden strings.Builder
 	rest, spelled := token, words(value, quotes(token))
@@ -377,7 +377,7 @@ func hideWords(token, value string) (string, bool) {
 	return hidden.String(), true
 }
 
-// showWords inverts hideWords.
+// showWords is the inverse of hideWords.
 func showWords(token, value string) string {
 	style := quotes(token)
 	spelled, around := words(value, style), strings.Split(token, held)
@@ -391,8 +391,8 @@ func showWords(token, value string) string {
 	return shown
 }
 
-// fill puts a value into a record that does not hold it. Where it doesn't fit how
-// the value was spelled, it is spelled anew.
+// fill puts a value back into a record that hides it. If the value does not fit the recorded spelling,
+// fill uses a new one.
 func (t *taking) fill(s site, token string) (string, error) {
 	if !strings.Contains(token, held) {
 		return token, nil
@@ -407,7 +407,7 @@ func (t *taking) fill(s site, token string) (string, error) {
 		value = nodes.StringAt(t.own.former(name), "value")
 	}
 	if value == "" && name == javaToolOptions {
-		return token, nil // the flags that were there have gone since
+		return token, nil // somebody has since removed the flags that were there
 	}
 	if value == "" {
 		return "", fmt.Errorf("the sidecar's variable %s, which has the value, is missing", strings.ToUpper(name))
@@ -423,8 +423,7 @@ func (t *taking) fill(s site, token string) (string, error) {
 	return printed(anew), nil
 }
 
-// hasCredentials tells whether a value may hold a password, other than by
-// reference.
+// hasCredentials tells whether a value may contain a password that is not a reference.
 func hasCredentials(value string) bool {
 	user := credentials.FindString(value)
 	if i := strings.Index(user, "://"); i >= 0 {

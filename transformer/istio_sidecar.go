@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// routeBySidecar has Envoy send the captured port to the sidecar: by patching
-// the Sidecar that selects the pods already, or with one of our own.
+// routeBySidecar makes Envoy send the captured ports to the sidecar. It patches the Sidecar that
+// already selects the pods, or creates a new one.
 func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
 	matching := in.sidecarsSelecting(w)
 	base, results := in.namespaceSidecar(w)
@@ -36,15 +36,14 @@ func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
 	return []*Object{sidecar}, results
 }
 
-// hasSelector tells whether a Sidecar has a selector. One that is empty selects
-// every pod, and still comes before those that have none.
+// hasSelector tells whether a Sidecar has a selector. An empty selector selects every pod, and still
+// takes precedence over Sidecars without one.
 func hasSelector(o *Object) bool {
 	selector := nodes.At(o.Node, "spec", "workloadSelector")
 	return selector != nil && !nodes.IsNull(selector)
 }
 
-// sidecarsSelecting returns the input's Sidecars with a selector that matches
-// the workload's pods.
+// sidecarsSelecting returns the input's Sidecars whose selector matches the workload's pods.
 func (in *input) sidecarsSelecting(w *workload) []*Object {
 	var out []*Object
 	for _, o := range in.byKind[istioGroup+"/Sidecar"] {
@@ -55,14 +54,13 @@ func (in *input) sidecarsSelecting(w *workload) []*Object {
 	return out
 }
 
-// sidecarSelects tells whether a Sidecar has a selector that matches a workload's
-// pods.
+// sidecarSelects tells whether a Sidecar has a selector that matches a workload's pods.
 func sidecarSelects(o *Object, w *workload) bool {
 	return o.namespace() == w.namespace() && hasSelector(o) && selectsPods(nodes.At(o.Node, "spec", "workloadSelector", "labels"), w)
 }
 
-// sidecarsHolding returns the Sidecars that hold for a workload's pods: those that select
-// them, or else the namespace's.
+// sidecarsHolding returns the Sidecars that apply to a workload's pods: those that select them, or
+// else the Sidecar of the namespace.
 func (in *input) sidecarsHolding(w *workload) []*Object {
 	holding := in.sidecarsSelecting(w)
 	if base, _ := in.namespaceSidecar(w); len(holding) == 0 && base != nil {
@@ -71,8 +69,8 @@ func (in *input) sidecarsHolding(w *workload) []*Object {
 	return holding
 }
 
-// namespaceSidecar returns the Sidecar that holds for the workload's
-// namespace, or else for the mesh; nil where the input has neither.
+// namespaceSidecar returns the Sidecar of the workload's namespace, or else that of the mesh; nil if
+// the input has neither.
 func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
 	for _, namespace := range []string{w.namespace(), rootNamespace} {
 		var found []*Object
@@ -91,12 +89,12 @@ func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
 	return nil, nil
 }
 
-// rootNamespace is where Istio looks for what holds for the whole mesh.
+// rootNamespace is the namespace of objects that apply to the whole mesh.
 const rootNamespace = "istio-system"
 
-// sameLabel reports another workload whose pods have, or will have, the label by which
-// an object of some kind selects a workload's pods: it would hold for those too. It does
-// so once for a label.
+// sameLabel reports another workload whose pods have, or will have, the label with which an object of
+// some kind selects a workload's pods. The object would apply to those pods too. sameLabel reports
+// each label once.
 func (in *input) sameLabel(w *workload, kind string) Results {
 	label := podLabel{w.namespace(), w.label()}
 	all := in.labelled[label]
@@ -115,10 +113,10 @@ func (in *input) sameLabel(w *workload, kind string) Results {
 	return Results{result(CodeSidecarConflict, w.Object, "the input has %s more than once (%s, %s), and a %s for one would select the pods of all; remove all but one, or render them separately if they are for different clusters", w.Ref(), all[0].File.place(), all[1].File.place(), kind).At("metadata.name", w.name(), "")}
 }
 
-// newSidecar builds the workload's own Sidecar. It selects pods by a label that
-// only rewritten pods of this workload have: pods of the previous revision keep
-// their listeners until they are gone. It takes over all that the namespace's
-// Sidecar says, since it inherits nothing (istio/istio#59376).
+// newSidecar builds a Sidecar for the workload. It selects pods by a label that only rewritten pods of
+// this workload have, so pods of the previous revision keep their listeners until they are gone. It
+// copies all settings of the namespace's Sidecar, because a Sidecar inherits nothing
+// (istio/istio#59376).
 func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	if conflict := in.sameLabel(w, "Sidecar"); conflict != nil {
 		return nil, conflict
@@ -136,7 +134,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		if mode := in.cfg.OutboundTrafficPolicy; mode != "" {
 			own.OutboundTrafficPolicy = &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_Mode(networking.OutboundTrafficPolicy_Mode_value[mode])}
 		}
-	case w.mockedBy() != nil: // it may reach nothing that is to be inherited
+	case w.mockedBy() != nil: // it may reach nothing that it would inherit
 	default:
 		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host. If the namespace has a Sidecar outside this input, render them together, or set the options egress and outboundTrafficPolicy", w.id())
 		results = append(results, lost.ifStrict(in.cfg))
@@ -146,7 +144,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		ingress = nodes.Sequence[*yaml.Node]()
 	}
 	spec := istioNode(own)
-	spec.Content = slices.Insert(spec.Content, 2, nodes.New("ingress"), ingress) // behind the selector
+	spec.Content = slices.Insert(spec.Content, 2, nodes.New("ingress"), ingress) // after the selector
 	for i := 0; inherited != nil && i+1 < len(inherited.Content); i += 2 {
 		if key := inherited.Content[i].Value; key != "ingress" && key != "workloadSelector" {
 			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
@@ -156,7 +154,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	if base == nil {
 		base = o
 	}
-	// The object is new, so what its editor records is of no use.
+	// The object is new, so the editor's record is not used.
 	results = append(in.capture(newEditor(o), w, base), results...)
 	if r := w.mockedBy(); r != nil {
 		in.confine(nodes.At(o.Node, "spec"), r)
@@ -181,7 +179,7 @@ func opens(entries []*yaml.Node, namespace, from string) bool {
 	return false
 }
 
-// patchSidecar points the captured port of an existing Sidecar at ours.
+// patchSidecar points the captured ports of an existing Sidecar at Tapedeck's sidecar.
 func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	for _, other := range in.workloads {
 		if other.Node != w.Node && other.asked() != w.asked() && sidecarSelects(sidecar, other) {
@@ -192,7 +190,7 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	if nodes.At(sidecar.Node, "spec") == nil {
 		return Results{result(CodeMalformed, sidecar, "%s has no spec", sidecar.Ref())}
 	}
-	if w.original != nil && sidecarSelects(sidecar, w.original) { // the original's sidecar listens on the same ports, so they lead to the copy's already
+	if w.original != nil && sidecarSelects(sidecar, w.original) { // the original's sidecar listens on the same ports, so they already lead to the copy's sidecar
 		return in.checkSelecting(w.replay, contract.PartCopy, sidecar)
 	}
 	captured := slices.Sorted(maps.Keys(w.captured(nodes.At(sidecar.Node, "spec", "ingress"))))
@@ -206,11 +204,11 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 
 func sidecarEndpoint(r contract.InRoute) string { return fmt.Sprintf("127.0.0.1:%d", r.In) }
 
-// leadsTo tells whether a listener's endpoint is a port of the pod.
+// leadsTo tells whether a listener's endpoint is the given port of the pod.
 func leadsTo(entry *yaml.Node, port int) bool { return port != 0 && endpointPort(entry) == port }
 
-// endpointPort returns the port of the pod that a listener's endpoint is, in one of the
-// forms that Istio takes; 0 for a Unix socket, or where there is no endpoint.
+// endpointPort returns the pod's port in a listener's endpoint, in one of the forms that Istio
+// accepts. It returns 0 for a Unix socket, or without an endpoint.
 func endpointPort(entry *yaml.Node) int {
 	for _, host := range []string{"127.0.0.1:", "0.0.0.0:", "[::1]:", "[::]:"} {
 		if port, ok := strings.CutPrefix(nodes.StringAt(entry, "defaultEndpoint"), host); ok && checkPort(port) == nil {
@@ -220,8 +218,8 @@ func endpointPort(entry *yaml.Node) int {
 	return 0
 }
 
-// captured returns the routes by the ports whose listeners are captured: those of the
-// application, or those that a Sidecar maps to them.
+// captured returns the routes, by the ports whose listeners are captured: the application's ports, or
+// the ports that a Sidecar maps to them.
 func (w *workload) captured(ingress *yaml.Node) map[int]contract.InRoute {
 	captured := map[int]contract.InRoute{}
 	for _, r := range w.settings.routes {
@@ -239,9 +237,9 @@ func (w *workload) captured(ingress *yaml.Node) map[int]contract.InRoute {
 	return captured
 }
 
-// capture edits a Sidecar so that the captured ports go to the sidecar and
-// the collector's namespace is allowed. A Sidecar that lists no port gets all;
-// one that lists some keeps to those. The results name the Sidecar of the input.
+// capture edits a Sidecar so that the captured ports lead to the sidecar and egress to the collector's
+// namespace is allowed. A Sidecar that lists no ports gets listeners for all, and one that lists some
+// keeps to those. Results refer to the Sidecar of the input.
 func (in *input) capture(e *editor, w *workload, from *Object) Results {
 	spec := nodes.At(e.obj.Node, "spec")
 	captured := w.captured(nodes.At(spec, "ingress"))
@@ -254,7 +252,7 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 		switch {
 		case entry == nil && (l.endpoint != "" || !had):
 			if had || pooled {
-				l.pool = nil // what the Sidecar says of its ports holds
+				l.pool = nil // the Sidecar's settings for its ports apply
 			}
 			e.appendItem(ingress, path, l.node())
 		case entry == nil || l.endpoint == "":
@@ -272,10 +270,11 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 	return results
 }
 
-// reached is a namespace that a workload's pods have to reach, and what is there.
+// reached is a namespace that a workload's pods must reach, what is there, and the effect if they
+// can't.
 type reached struct{ namespace, what, otherwise string }
 
-// needs returns the namespaces in which the sidecar has something to call.
+// needs returns the namespaces that the sidecar calls into.
 func (in *input) needs(w *workload) []reached {
 	var out []reached
 	if len(in.externals) > 0 {
@@ -290,12 +289,12 @@ func (in *input) needs(w *workload) []reached {
 	return out
 }
 
-// checkEgress names a Sidecar that keeps a workload, for which none is written, from
-// what its sidecar calls.
+// checkEgress reports a Sidecar that blocks calls of a workload's sidecar, if the render writes no
+// Sidecar for that workload.
 func (in *input) checkEgress(w *workload) Results {
 	var results Results
 	if w.mockedBy() != nil {
-		return nil // it gets a Sidecar of its own: see replaySidecars
+		return nil // it gets a separate Sidecar: see replaySidecars
 	}
 	for _, o := range in.sidecarsHolding(w) {
 		for _, r := range in.needs(w) {
@@ -307,8 +306,8 @@ func (in *input) checkEgress(w *workload) Results {
 	return results
 }
 
-// openEgress adds the collector's namespace to the egress of a Sidecar. Nothing
-// is added to a list that allows it already, or that does not restrict.
+// openEgress adds the namespaces that the sidecar calls into to the egress of a Sidecar. It adds
+// nothing to a list that already allows them or restricts nothing.
 func (in *input) openEgress(e *editor, spec *yaml.Node, w *workload) {
 	namespaces := []string{in.cfg.Namespace}
 	for _, r := range in.needs(w) {

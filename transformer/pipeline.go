@@ -11,39 +11,36 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Created is an object that a render adds, and the one it belongs beside.
+// Created is an object that a render adds, and the object next to which it is written.
 type Created struct {
 	*Object
 	Beside *Object
 }
 
-// Output is what a render did.
+// Output is the result of a render.
 type Output struct {
-	// Created objects are new; those that an earlier render created and this
-	// one creates again were updated in place instead.
+	// Created has the new objects. If an earlier render already created an object, it is updated in
+	// place instead.
 	Created []Created
-	// Edited objects are those of the input that may differ now.
+	// Edited has the objects of the input that may have changed.
 	Edited []*Object
-	// Deleted objects are those that an earlier render created and this one
-	// does not.
+	// Deleted has the objects that an earlier render created and this one does not create.
 	Deleted []*Object
 	// Results has at least one entry for every workload.
 	Results Results
 }
 
-// Render edits objects in place so that the annotated workloads capture their
-// traffic. Rendering what was rendered before gives the same again: an earlier
-// render is taken back first.
+// Render edits objects in place so that the annotated workloads capture their traffic. It first undoes
+// an earlier render, so rendering rendered objects gives the same result.
 //
-// When the results have an error the objects are in no defined state and must
-// not be written. Render is not safe for concurrent use on the same objects;
-// it keeps no state between calls.
+// If the results have an error, the objects are in an undefined state and must not be written. Render
+// is not safe for concurrent use on the same objects. It keeps no state between calls.
 func Render(objects []*Object, cfg Config) Output {
 	out, _ := render(objects, cfg, false)
 	return out
 }
 
-// render renders, and says what is captured if that is asked for.
+// render renders, and describes the captures if explain is set.
 func render(objects []*Object, cfg Config, explain bool) (out Output, captures []Capture) {
 	former, undone, results := takeAllBack(objects)
 	kept := without(objects, former)
@@ -114,14 +111,14 @@ func render(objects []*Object, cfg Config, explain bool) (out Output, captures [
 	return out, captures
 }
 
-// NotWritten adds a result for every workload that has none, where an error
-// stands against rendering at all.
+// NotWritten adds a result for every workload that has none, when an error prevents rendering
+// altogether.
 func NotWritten(objects []*Object, results Results) Results {
 	return newInput(objects, &Config{}).nameTheRest(results)
 }
 
-// nameTheRest adds a result for every workload and TrafficReplay that has none, because
-// something around it has an error.
+// nameTheRest adds a result for every workload and TrafficReplay that has none, because another object
+// has an error.
 func (in *input) nameTheRest(results Results) Results {
 	named := map[ResourceRef]bool{}
 	for _, r := range results {
@@ -143,7 +140,7 @@ func (in *input) nameTheRest(results Results) Results {
 	return results
 }
 
-// without returns a list less some of its members.
+// without returns a list without some of its members.
 func without[T comparable](all, gone []T) []T {
 	drop := make(map[T]bool, len(gone))
 	for _, v := range gone {
@@ -152,7 +149,7 @@ func without[T comparable](all, gone []T) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(v T) bool { return drop[v] })
 }
 
-// unique returns each value once, where it stands first.
+// unique returns each value once, in the order of first occurrence.
 func unique(all []string) []string {
 	seen := make(map[string]bool, len(all))
 	return slices.DeleteFunc(slices.Clone(all), func(v string) bool {
@@ -196,7 +193,7 @@ func (in *input) decide(w *workload) Results {
 	return results
 }
 
-// check reports what stands against a workload's sidecar, by its settings and its pods.
+// check reports problems of a workload's settings and pods that rule out a sidecar.
 func (in *input) check(w *workload) Results {
 	results := in.checkShape(w)
 	results = append(results, checkSettings(w, in.cfg)...)
@@ -208,8 +205,8 @@ func (in *input) check(w *workload) Results {
 	return append(results, checkPod(w, in.cfg)...)
 }
 
-// ignored says that a workload is to be left alone, or what of its saying so is
-// not clear; nothing where it does not.
+// ignored reports that a workload must be left alone, or that its annotation is unclear. It returns
+// nothing if the annotation is absent or false.
 func (w *workload) ignored() Results {
 	var unclear Results
 	for _, place := range w.annotated() {
@@ -227,7 +224,7 @@ func (w *workload) ignored() Results {
 	return unclear
 }
 
-// checkShape reports lists and maps that are to be edited and are neither.
+// checkShape reports fields that the render must edit as lists or maps, and that have another type.
 func (in *input) checkShape(w *workload) Results {
 	var results Results
 	expect := func(parent *yaml.Node, path, key string, kind yaml.Kind, word string) {
@@ -286,7 +283,7 @@ func describeKind(n *yaml.Node) string {
 	}
 }
 
-// inject edits a workload that passed every check, and what stands around it.
+// inject edits a workload that passed every check, and the objects around it.
 func (in *input) inject(w *workload) ([]*Object, Results) {
 	if in.sinkOf(w) != in.sink {
 		defer in.recordingLocally()()
@@ -301,7 +298,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, results: &results})
 	}
 	for _, app := range apps {
-		app.addExtra() // first: a proxy among them is chained to as any other
+		app.addExtra() // first, so that a proxy among them is chained to like any other
 	}
 	upstream := map[string]*yaml.Node{}
 	switch {
@@ -314,7 +311,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	if len(w.settings.hosts) > 0 || everything {
 		w.late, _ = in.lateContainers(w)
 	}
-	for _, c := range w.late { // the hosts file leads them to the sidecar; variables do so in a copy alone
+	for _, c := range w.late { // the hosts file leads them to the sidecar; variables do so only in a copy
 		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, apart: !everything, results: &results})
 	}
 	for _, app := range apps {
@@ -343,7 +340,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	}
 	results = append(results, in.checkSink(w)...)
 	var policy *Object
-	if w.original == nil { // a copy's egress is a matter of its replay's policies
+	if w.original == nil { // the replay's policies handle the egress of a copy
 		var more Results
 		policy, more = in.egressPolicies(w, upstream)
 		results = append(results, more...)
@@ -355,7 +352,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 
 	var created []*Object
 	if w.settings.inbound() {
-		filters := in.checkEnvoyFilters(w) // by the Sidecars as they were
+		filters := in.checkEnvoyFilters(w) // compares with the Sidecars before their edits
 		switch in.cfg.Inbound {
 		case inboundSidecar:
 			objects, more := in.routeBySidecar(w)
@@ -381,7 +378,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	return created, append(Results{done}, results...)
 }
 
-// marks are the labels that the pods of an injected workload get.
+// marks returns the labels that the pods of an injected workload get.
 func (w *workload) marks() [][2]string {
 	marks := [][2]string{{contract.LabelInjected, "true"}, {contract.LabelWorkload, w.label()}}
 	if w.replay != nil && w.original == nil {
@@ -390,8 +387,8 @@ func (w *workload) marks() [][2]string {
 	return marks
 }
 
-// labelPods marks the pods, so that they can be selected, and scraped where
-// that was asked for.
+// labelPods marks the pods so that selectors find them, and so that Prometheus scrapes them if that
+// was requested.
 func labelPods(e *editor, w *workload) Results {
 	metadata, path := e.collection(w.template, w.path, "metadata", yaml.MappingNode)
 	labels, path := e.collection(metadata, path, "labels", yaml.MappingNode)
@@ -405,7 +402,7 @@ func labelPods(e *editor, w *workload) Results {
 	return annotateScrape(e, w)
 }
 
-// serviceEntriesOnce builds the ServiceEntries beside the first workload.
+// serviceEntriesOnce builds the ServiceEntries once, next to the first workload.
 func (in *input) serviceEntriesOnce(w *workload) ([]*Object, Results) {
 	if in.serviceEntriesDone {
 		return nil, nil

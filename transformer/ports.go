@@ -14,23 +14,22 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// One annotation is enough: what the others leave open is inferred from the input.
+// One annotation is enough. The render infers the settings that are left out from the input:
 //
-//	proxy-type      dual, and forward where there is no port to capture
-//	proxy-protocol  tcp:http
-//	the ports       those that Services lead to, or else the only containerPort
+// proxy-type      dual, or forward if there is no port to capture
+// proxy-protocol  tcp:http
+// the ports       those that Services lead to, or else the only containerPort
 //
-// An explicit value always wins. Every captured port of the application gets its own
-// port on the sidecar, both in ascending order, so the result depends on nothing but
-// the set of ports:
+// An explicit value always wins. Every captured port of the application gets its own port on the
+// sidecar, both in ascending order, so the result depends only on the set of ports:
 //
-//	8080 ◀── 4143, or proxy-in-port
-//	9090 ◀── the next port that nothing in the pod uses
+// 8080 ◀── 4143, or proxy-in-port
+// 9090 ◀── the next port that nothing in the pod uses
 
 // podPort is a TCP port of a pod that may be captured.
 type podPort struct {
 	number int
-	// names are those of the Services' ports that lead here and of the container's.
+	// names are the names of the Services' ports that lead here and of the container's port.
 	names []string
 	// from says where the port was found.
 	from string
@@ -43,14 +42,14 @@ func (p podPort) String() string {
 	return fmt.Sprintf("%d (%s)", p.number, p.names[0])
 }
 
-// infer completes a workload's settings by what the input says. What it found out is
-// part of the workload's result.
+// infer completes a workload's settings from the input. The workload's result lists the inferred
+// values.
 func (in *input) infer(w *workload) Results {
 	s := &w.settings
 	if s.ProxyType == "" {
 		s.ProxyType = typeDual
 		if s.set("proxy-protocol") && !slices.Contains(protocols[typeDual], s.ProxyProtocol) {
-			s.ProxyType = typeReverse // tcp is for that alone
+			s.ProxyType = typeReverse // tcp is only for that type
 		}
 		s.inferred = append(s.inferred, "proxy-type "+s.ProxyType)
 		if s.ProxyProtocol == "" {
@@ -60,7 +59,7 @@ func (in *input) infer(w *workload) Results {
 	}
 	s.ProxyProtocol = cmp.Or(s.ProxyProtocol, "http")
 	if !s.inbound() || !slices.Contains(protocols[s.ProxyType], s.ProxyProtocol) {
-		return nil // of a wrong protocol checkSettings says what is allowed
+		return nil // checkSettings reports a wrong protocol
 	}
 	ports, results := in.portsToCapture(w)
 	if results.Failed() {
@@ -72,8 +71,8 @@ func (in *input) infer(w *workload) Results {
 	return append(results, in.allocate(w, ports)...)
 }
 
-// portsToCapture returns the ports that the annotations name, or else those that are
-// inferred, in ascending order.
+// portsToCapture returns the ports that the annotations name, or else the inferred ports, in ascending
+// order.
 func (in *input) portsToCapture(w *workload) ([]int, Results) {
 	s := &w.settings
 	one, several := s.explicit["proxy-port"], s.explicit["proxy-ports"]
@@ -85,10 +84,10 @@ func (in *input) portsToCapture(w *workload) ([]int, Results) {
 	}
 	s.portsBy = "proxy-ports"
 	named, source := s.ProxyPorts, several
-	if s.set("proxy-port") && (one.path != "" || !s.set("proxy-ports")) { // a workload's own wins over a default
+	if s.set("proxy-port") && (one.path != "" || !s.set("proxy-ports")) { // a workload's own annotation wins over a default
 		s.portsBy, named, source = "proxy-port", []string{s.ProxyPort}, one
 	}
-	if source.path == "" { // a default is for every workload, and need not fit each
+	if source.path == "" { // a default applies to every workload, and need not fit each
 		named = slices.DeleteFunc(slices.Clone(named), func(p string) bool { return atoi(p) == 0 && w.portNumber(p) == 0 })
 		if len(named) == 0 {
 			s.portsBy = ""
@@ -98,7 +97,7 @@ func (in *input) portsToCapture(w *workload) ([]int, Results) {
 	return w.resolve(s.portsBy, named)
 }
 
-// resolve turns ports, by number or by name, into numbers.
+// resolve turns port numbers and names into numbers.
 func (w *workload) resolve(annotation string, ports []string) ([]int, Results) {
 	var out []int
 	for _, p := range ports {
@@ -123,9 +122,9 @@ func (w *workload) resolve(annotation string, ports []string) ([]int, Results) {
 	return slices.Compact(out), nil
 }
 
-// inferPorts returns the ports that Services lead to, or else the only one of the
-// containers. Those for metrics and health are left out where others remain, and
-// those that Istio is told not to intercept.
+// inferPorts returns the ports that Services lead to, or else the only port of the containers. It
+// leaves out ports for metrics and health if others remain, and ports that Istio is configured not to
+// intercept.
 func (in *input) inferPorts(w *workload) ([]int, Results) {
 	s := &w.settings
 	found := in.servedPorts(w)
@@ -181,7 +180,7 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 	return ports, nil
 }
 
-// leave notes why ports are not captured.
+// leave records why ports are not captured.
 func (s *Settings) leave(why PortReason, ports []podPort) {
 	for _, p := range ports {
 		s.leaveNumber(why, p.number)
@@ -195,8 +194,7 @@ func (s *Settings) leaveNumber(why PortReason, number int) {
 	s.left[number] = why
 }
 
-// leaveOut parts the ports that a condition holds for from the others, unless it
-// holds for all.
+// leaveOut separates the ports that match a condition from the others. If all match, it keeps all.
 func leaveOut(ports []podPort, condition func(podPort) bool) (kept, left []podPort) {
 	for _, p := range ports {
 		if condition(p) {
@@ -214,7 +212,7 @@ func leaveOut(ports []podPort, condition func(podPort) bool) (kept, left []podPo
 // servedPorts returns the ports that Services lead to, in ascending order.
 func (in *input) servedPorts(w *workload) []podPort {
 	if !w.serves() {
-		return nil // a Service that selects its pods is another workload's
+		return nil // a Service that selects its pods belongs to another workload
 	}
 	byNumber := map[int]*podPort{}
 	lands := in.landing(w)
@@ -222,7 +220,7 @@ func (in *input) servedPorts(w *workload) []podPort {
 		for _, p := range svc.ports(w) {
 			p.target = lands(p.target)
 			if p.target < 1 || p.target > 65535 || reservedPorts[p.target] != "" {
-				continue // nobody listens, or the mesh
+				continue // nobody listens there, or the mesh does
 			}
 			port := byNumber[p.target]
 			if port == nil {
@@ -248,8 +246,8 @@ func (in *input) servedPorts(w *workload) []podPort {
 	return out
 }
 
-// landing returns the port of the pod at which calls of a port arrive that a Service leads
-// to: a Sidecar of the input may have Envoy take them to another one; 0 for none.
+// landing returns a function that maps a Service's target port to the port of the pod where its calls
+// arrive. A Sidecar of the input may make Envoy send them to another port; 0 means none.
 func (in *input) landing(w *workload) func(port int) int {
 	var ingress *yaml.Node
 	if holding := in.sidecarsHolding(w); len(holding) == 1 {
@@ -288,9 +286,9 @@ func (w *workload) containerPorts() []podPort {
 	return out
 }
 
-// The name of a port that serves only metrics or health is made of watchWords, and
-// plainWords may stand beside them: metrics, http-metrics, health-check. An admin port
-// is not among them, since it may serve anything.
+// The name of a port that serves only metrics or health consists of watchWords, and optionally
+// plainWords: metrics, http-metrics, health-check. watchWords does not include admin, since an admin
+// port may serve anything.
 var (
 	watchWords = []string{"metric", "metrics", "prom", "prometheus", "monitoring", "exporter",
 		"health", "healthz", "healthcheck", "livez", "liveness", "readyz", "readiness", "probe", "probes"}
@@ -306,8 +304,8 @@ func (p podPort) watched() bool {
 	})
 }
 
-// withoutInbound has a workload captured outbound only, and says so. One that is to
-// be captured inbound alone is skipped: see skipReason.
+// withoutInbound limits a workload to outbound capture, and reports it. A workload that should be
+// captured only inbound is skipped: see skipReason.
 func (in *input) withoutInbound(w *workload) Results {
 	s := &w.settings
 	if s.ProxyType == typeReverse {
@@ -330,7 +328,7 @@ const firstUnprivileged = 1024
 // allocate gives every captured port of the application a port of the sidecar.
 func (in *input) allocate(w *workload, ports []int) Results {
 	s := &w.settings
-	fixedFirst := s.set("proxy-in-port") || s.portsBy == "proxy-port" // what the user says, or what always was
+	fixedFirst := s.set("proxy-in-port") || s.portsBy == "proxy-port" // the user's choice, or the port of earlier versions
 	if fixedFirst && len(ports) == 1 {
 		s.routes = []contract.InRoute{{In: s.ProxyInPort, App: ports[0]}}
 		return nil
@@ -354,7 +352,7 @@ func (in *input) allocate(w *workload, ports []int) Results {
 	return nil
 }
 
-// usedPorts returns the ports that the sidecar must not choose for itself.
+// usedPorts returns the ports that the sidecar must not choose.
 func (in *input) usedPorts(w *workload, captured []int) map[int]bool {
 	s := &w.settings
 	used := map[int]bool{contract.AdminPort: true, s.ProxyOutPort: true, s.PrometheusPort: true,
@@ -383,8 +381,8 @@ func (in *input) usedPorts(w *workload, captured []int) map[int]bool {
 	return used
 }
 
-// routeIn returns the route that begins at a port of the sidecar, and routeTo the one
-// that leads to a port of the application.
+// routeIn returns the route from a port of the sidecar. routeTo returns the route to a port of the
+// application.
 func (s *Settings) routeIn(in int) (contract.InRoute, bool) {
 	return findRoute(s.routes, func(r contract.InRoute) bool { return r.In == in })
 }
@@ -400,7 +398,7 @@ func findRoute(routes []contract.InRoute, is func(contract.InRoute) bool) (contr
 	return contract.InRoute{}, false
 }
 
-// nameOf says in a result which setting a captured port comes from.
+// nameOf says, for a result, which setting a captured port comes from.
 func (s *Settings) nameOf(app int) string {
 	switch s.portsBy {
 	case "proxy-port":
@@ -411,11 +409,11 @@ func (s *Settings) nameOf(app int) string {
 	return fmt.Sprintf("the container's port is %d", app)
 }
 
-// PortsBy returns the annotation that names the captured ports, "proxy-port" or "proxy-ports",
-// and "" where they are inferred.
+// PortsBy returns the annotation that names the captured ports, "proxy-port" or "proxy-ports"; "" if
+// they are inferred.
 func (s *Settings) PortsBy() string { return s.portsBy }
 
-// wherePorts is the field path of the annotation that names the ports.
+// wherePorts returns the field path of the annotation that names the ports.
 func (s *Settings) wherePorts() string { return s.where(cmp.Or(s.portsBy, "proxy-port")) }
 
 // apps returns the captured ports of the application.

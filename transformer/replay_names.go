@@ -19,14 +19,14 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Everything of a replay is named after one base, NAME-replay-HASH:
+// All objects of a replay are named after one base, NAME-replay-HASH:
 //
-//	BASE            the copy, its Service and its policies
-//	BASE-mock       the responder and its Service
-//	NAME-replay-…   the Job, with a hash of its own: nobody may change the template of a Job
+// BASE            the copy, its Service and its policies
+// BASE-mock       the responder and its Service
+// NAME-replay-…   the Job, with a separate hash: nobody may change the template of a Job
 //
-// A new build, snapshot or setting is another hash, and so another replay. A new image of
-// Tapedeck is another Job of the same replay.
+// A new build, snapshot or setting changes the hash, and so makes another replay. A new image of
+// Tapedeck makes another Job of the same replay.
 
 // trafficReplayKind is the kind of the objects that ask for replays.
 const trafficReplayKind = "TrafficReplay"
@@ -34,18 +34,18 @@ const trafficReplayKind = "TrafficReplay"
 const (
 	replayInfix     = "-replay-"
 	responderSuffix = "-mock"
-	// maxStem is how long NAME may be, so that no name of a replay has more than 63
-	// characters: the longest is that of a ServiceEntry. That of a Job's pod, which is a
-	// part of its host name, is shorter: an index has 5 digits at most, as Kubernetes takes
-	// 100000 completions (pkg/apis/batch/validation).
+	// maxStem is the longest NAME with which no name of a replay has more than 63 characters. The
+	// longest name is that of a ServiceEntry. The name of a Job's pod, which is a part of its host
+	// name, is shorter: an index has at most 5 digits, because Kubernetes allows 100000 completions
+	// (pkg/apis/batch/validation).
 	maxStem = 63 - len(replayInfix) - hashLength - len("-generator-identity")
 )
 
 // replayBase matches the base of a replay's names.
 var replayBase = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?` + replayInfix + hashPattern + `$`)
 
-// nameReplays names replays. It comes before anything is edited: the hash is of the pod
-// templates as they are in the input.
+// nameReplays names replays. It must run before any edit, because the hash covers the pod templates as
+// they are in the input.
 func (in *input) nameReplays(replays []*replay) Results {
 	var results Results
 	taken := map[string]*replay{}
@@ -69,7 +69,7 @@ func (in *input) nameReplays(replays []*replay) Results {
 	return results
 }
 
-// orThis names what asks for a replay: the field, if there is one.
+// orThis returns the field that requests a replay, or "the object" if there is none.
 func orThis(at string) string {
 	if at == "" {
 		return "the object"
@@ -80,7 +80,7 @@ func orThis(at string) string {
 // replayName returns the base of a replay's names.
 func (in *input) replayName(r *replay) string {
 	settings := r.replaySpec
-	settings.Hooks = nil // they are the Job's own annotations, and none of what it does
+	settings.Hooks = nil // they are annotations of the Job, and don't change what it does
 	hashed := map[string]any{
 		"from":     identity(r.from),
 		"settings": setFields(settings),
@@ -93,13 +93,13 @@ func (in *input) replayName(r *replay) string {
 	return replayStem(r.subject().name()) + replayInfix + hashOf(hashed)
 }
 
-// identity is what tells an object from others, without its version.
+// identity returns the fields that identify an object, without its version.
 func identity(o *Object) []string {
 	return []string{o.group(), o.kind(), o.namespace(), o.name()}
 }
 
-// replayOptions returns the options that are about replays alone, where they are not
-// as they are by default: a new option must not rename what does not use it.
+// replayOptions returns the replay options whose values differ from the defaults. It leaves out the
+// others so that a new option does not rename replays that don't use it.
 func (in *input) replayOptions() map[string]any {
 	set, usual := map[string]any{}, DefaultConfig()
 	for i := range options {
@@ -112,7 +112,8 @@ func (in *input) replayOptions() map[string]any {
 	return set
 }
 
-// subject is what a replay is named after: the workload, or what asks for the replay.
+// subject returns the object that a replay is named after: the workload, or else the object that
+// requests the replay.
 func (r *replay) subject() *Object {
 	if r.w != nil {
 		return r.w.Object
@@ -120,11 +121,11 @@ func (r *replay) subject() *Object {
 	return r.from
 }
 
-// responderName is the name of the responder and of its Service.
+// responderName returns the name of the responder and of its Service.
 func (r *replay) responderName() string { return r.name + responderSuffix }
 
-// serviceHost is the name by which the replay's pods find one of its Services. Where the
-// namespace is not known, they are in the same one.
+// serviceHost returns the host name with which the replay's pods call one of its Services. If the
+// namespace is unknown, they are in the same one, so the short name is enough.
 func (r *replay) serviceHost(name string) string {
 	if ns := r.namespace(); ns != "" {
 		return name + "." + ns
@@ -135,29 +136,29 @@ func (r *replay) serviceHost(name string) string {
 func (r *replay) copyHost() string      { return r.serviceHost(r.name) }
 func (r *replay) responderHost() string { return r.serviceHost(r.responderName()) }
 
-// labels are the two labels by which everything selects a part of a replay.
+// labels returns the two labels that select a part of a replay.
 func (r *replay) labels(part string) map[string]string {
 	return map[string]string{contract.LabelReplay: r.name, contract.LabelReplayPart: part}
 }
 
-// selector returns them as a mapping of an object's.
+// selector returns the same two labels as a mapping.
 func (r *replay) selector(part string) *yaml.Node {
 	return nodes.Mapping(contract.LabelReplay, r.name, contract.LabelReplayPart, part)
 }
 
-// labelsOfPods are the labels that the pods of a replay take over from the workload: by them a
-// mesh and a cloud know pods, so either all parts of a replay are in the mesh, or none.
-// Nothing of an application selects by them.
+// labelsOfPods are the labels that the pods of a replay take over from the workload. A mesh and a
+// cloud identify pods by them, so either all parts of a replay are in the mesh, or none. Applications
+// do not use them as selectors.
 var labelsOfPods = []string{
 	"sidecar.istio.io/inject", "istio.io/rev", "istio.io/dataplane-mode", "istio.io/use-waypoint", "istio.io/use-waypoint-namespace",
 	azureIdentity, "aadpodidbinding",
 }
 
-// azureIdentity is the label by which Azure gives a pod the identity of its service account
+// azureIdentity is the label with which Azure gives a pod the identity of its service account
 // (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html).
 const azureIdentity = "azure.workload.identity/use"
 
-// podLabels returns the labels that the pods of a part have.
+// podLabels returns the labels of the pods of a part.
 func (r *replay) podLabels(part string) *yaml.Node {
 	labels := r.selector(part)
 	if r.w == nil {
@@ -172,13 +173,13 @@ func (r *replay) podLabels(part string) *yaml.Node {
 	return labels
 }
 
-// object builds an object of a part of a replay.
+// object builds an object that belongs to a part of a replay.
 func (r *replay) object(part, apiVersion, kind, name string, spec *yaml.Node) *Object {
 	return &Object{File: r.from.File, Node: newObject(apiVersion, kind, name, r.namespace(), r.selector(part), nodes.Mapping(contract.AnnotationFor, r.subject().id()), "spec", spec)}
 }
 
-// replayStem makes of a name what the names of a replay begin with. The name of a Service
-// starts with a letter and has no dots (RFC 1035), unlike that of a workload.
+// replayStem turns a name into the first part of a replay's names. The name of a Service starts with a
+// letter and has no dots (RFC 1035), unlike that of a workload.
 func replayStem(name string) string {
 	stem := strings.Trim(strings.Map(func(c rune) rune {
 		if 'a' <= c && c <= 'z' || '0' <= c && c <= '9' {
@@ -192,15 +193,14 @@ func replayStem(name string) string {
 	return strings.TrimRight(stem[:min(len(stem), maxStem)], "-")
 }
 
-// namedForReplay tells whether a name is one of a replay of a workload.
+// namedForReplay tells whether a name belongs to a replay of a workload.
 func namedForReplay(name, workload string) bool {
 	_, rest, found := strings.Cut(name, replayStem(workload)+replayInfix)
 	return found && hashPrefix.MatchString(rest)
 }
 
-// ownOfReplay tells whether an object has the labels that every object of a replay has, for
-// one of some parts, and a name of that part. A kustomization may have put a prefix and a
-// suffix around the name.
+// ownOfReplay tells whether an object has the labels of an object of a replay, for one of the given
+// parts, and the name of that part. A kustomization may have added a prefix and a suffix to the name.
 func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
 	labels := nodes.Strings(nodes.At(o.Node, "metadata", "labels"))
 	base, part = labels[contract.LabelReplay], labels[contract.LabelReplayPart]
@@ -210,15 +210,15 @@ func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
 	name := map[string]string{
 		contract.PartCopy:      base,
 		contract.PartResponder: base + responderSuffix,
-		contract.PartGenerator: base[:len(base)-hashLength], // the Job has a hash of its own
+		contract.PartGenerator: base[:len(base)-hashLength], // the Job's name has a separate hash
 	}[part]
 	return base, part, strings.Contains(o.name(), name)
 }
 
-// ownReplayDeployment tells whether a Deployment is the copy or the responder of a replay:
-// its pods are those with the two labels, and no others, and a responder's run what one runs.
-// What a copy runs is up to its workload: see checkCopied. Images, variables and the like
-// don't count, since a kustomization may have changed them.
+// ownReplayDeployment tells whether a Deployment is the copy or the responder of a replay. Its
+// selector must have exactly the two labels, and a responder's container must run the responder. The
+// containers of a copy depend on its workload: see checkCopied. Images, variables and similar fields
+// don't count, because a kustomization may have changed them.
 func ownReplayDeployment(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
 	spec := nodes.At(o.Node, "spec")
@@ -228,8 +228,8 @@ func ownReplayDeployment(o *Object) bool {
 		(part == contract.PartCopy || runs(spec, contract.ResponderContainer, "mock"))
 }
 
-// ownReplayService tells whether a Service leads to the copy or the responder of a replay,
-// by ports as a render writes them, and from inside the cluster alone.
+// ownReplayService tells whether a Service leads to the copy or the responder of a replay. It must
+// have the ports that a render writes, and accept calls only from inside the cluster.
 func ownReplayService(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
 	spec := nodes.At(o.Node, "spec")
@@ -247,8 +247,8 @@ func ownReplayService(o *Object) bool {
 	return own && onlyKeys(spec, "selector", "ports") && isSelector(nodes.At(spec, "selector"), base, part) && same(nodes.At(spec, "ports"), ports)
 }
 
-// ownReplayJob tells whether a Job is the generator of a replay: it selects no pods by
-// labels of its own, and runs what a generator of that replay runs.
+// ownReplayJob tells whether a Job is the generator of a replay. It must have no selector, and run the
+// same command as a generator of that replay.
 func ownReplayJob(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartGenerator)
 	spec := nodes.At(o.Node, "spec")
@@ -256,8 +256,8 @@ func ownReplayJob(o *Object) bool {
 		runs(spec, contract.GeneratorContainer, "replay", "--run="+base+"/$("+contract.EnvRun+")")
 }
 
-// runs tells whether the pods of a spec have one container, of a name, which runs a command of
-// Tapedeck's with some arguments.
+// runs tells whether the pods of a spec have a single container, with the given name, that runs a
+// Tapedeck command with the given arguments.
 func runs(spec *yaml.Node, name, command string, arguments ...string) bool {
 	containers := nodes.Items(nodes.At(spec, "template", "spec", "containers"))
 	if len(containers) != 1 || nodes.StringAt(containers[0], "name") != name || !same(nodes.At(containers[0], "command"), nodes.New([]string{contract.Binary})) {
@@ -269,17 +269,17 @@ func runs(spec *yaml.Node, name, command string, arguments ...string) bool {
 	})
 }
 
-// checkCopied says why a Deployment that looks like a copy by its labels may be none: neither
-// the workload that it is said to be a copy of is among the objects, nor are its pods like
-// those of a copy. One beside its workload is taken for a copy, whatever it runs: that is as
-// the workload was.
+// checkCopied says why a Deployment with the labels of a copy may not be one. It returns an error if
+// the workload of which it should be a copy is not among the objects, and its pods don't look like
+// those of a copy. If that workload is there, the Deployment counts as a copy whatever it runs, since
+// it runs what the workload ran.
 func checkCopied(o *Object, objects []*Object) error {
 	base, part, _ := ownOfReplay(o, contract.PartCopy)
 	if part != contract.PartCopy || !o.is("apps", "Deployment") {
 		return nil
 	}
 	kind, name, _ := strings.Cut(o.annotation(contract.AnnotationFor), "/")
-	if slices.ContainsFunc(objects, func(w *Object) bool { // which may have a prefix and a suffix since
+	if slices.ContainsFunc(objects, func(w *Object) bool { // its name may have got a prefix and a suffix since
 		return w != o && w.kind() == kind && w.namespace() == o.namespace() && strings.Contains(w.name(), name) && w.annotation(contract.AnnotationFor) == ""
 	}) {
 		return nil
@@ -301,12 +301,12 @@ func checkCopied(o *Object, objects []*Object) error {
 	return fmt.Errorf("found no %s/%s in namespace %q that it is a copy of, and no sidecar and no variable that leads its pods to a responder", kind, name, o.namespace())
 }
 
-// isSelector tells whether a mapping has the two labels of a part of a replay, and no other.
+// isSelector tells whether a mapping has exactly the two labels of a part of a replay.
 func isSelector(n *yaml.Node, base, part string) bool {
 	return n != nil && len(n.Content) == 4 && hasLabels(n, base, part)
 }
 
-// hasLabels tells whether labels have the two of a part of a replay.
+// hasLabels tells whether a mapping includes the two labels of a part of a replay.
 func hasLabels(n *yaml.Node, base, part string) bool {
 	return nodes.StringAt(n, contract.LabelReplay) == base && nodes.StringAt(n, contract.LabelReplayPart) == part
 }
@@ -318,12 +318,12 @@ const (
 
 var hashPrefix = regexp.MustCompile(`^` + hashPattern)
 
-// hashOf returns a hash of values, as small letters and digits. It is of their JSON, where
-// the keys of maps are in order.
+// hashOf returns a hash of values, in small letters and digits. It hashes their JSON, which has the
+// keys of maps in order.
 func hashOf(values ...any) string {
 	text, err := json.Marshal(values)
 	if err != nil {
-		panic(err) // a wrong type, not wrong input
+		panic(err) // a type is wrong, not the input
 	}
 	sum := sha256.Sum256(text)
 	const most = 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36
@@ -331,8 +331,8 @@ func hashOf(values ...any) string {
 	return strings.Repeat("0", hashLength-len(digits)) + digits
 }
 
-// setFields returns the fields of a structure that are set, since one that is new and not set must
-// not change a hash.
+// setFields returns the fields of a structure that are set. Leaving out the others keeps hashes stable
+// when a structure gets a new field.
 func setFields(v any) any {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -347,7 +347,7 @@ func setFields(v any) any {
 	return withoutEmpty(fields)
 }
 
-// withoutEmpty drops empty fields; nil if a value is empty itself.
+// withoutEmpty drops empty fields. It returns nil if the whole value is empty.
 func withoutEmpty(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -379,20 +379,20 @@ func withoutEmpty(v any) any {
 	return v
 }
 
-// templateValue returns of a pod template what makes its pods: the spec, the labels and
-// the annotations. How it is written in YAML does not matter.
+// templateValue returns the parts of a pod template that determine its pods: the spec, the labels and
+// the annotations. The YAML spelling does not matter.
 func templateValue(w *workload) any {
 	annotations, _ := plainValue(nodes.At(w.template, "metadata", "annotations")).(map[string]any)
 	for key := range annotations {
-		if bookkeeping.MatchString(key) { // a Pod is its own template
+		if bookkeeping.MatchString(key) { // the metadata of a Pod is also that of its template
 			delete(annotations, key)
 		}
 	}
 	return map[string]any{"spec": plainValue(w.podSpec()), "labels": plainValue(nodes.At(w.template, "metadata", "labels")), "annotations": annotations}
 }
 
-// plainValue returns a node's value, with maps and lists as encoding/json has them. Texts
-// that say the same number are the same.
+// plainValue returns a node's value, with maps and lists as encoding/json represents them. Different
+// spellings of a number give the same value.
 func plainValue(n *yaml.Node) any {
 	switch {
 	case n == nil || nodes.IsNull(n):
@@ -400,7 +400,7 @@ func plainValue(n *yaml.Node) any {
 	case n.Kind == yaml.MappingNode:
 		m := make(map[string]any, len(n.Content)/2)
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if value := n.Content[i+1]; !nodes.IsNull(value) { // which is to say nothing
+			if value := n.Content[i+1]; !nodes.IsNull(value) { // null is the same as no field
 				m[n.Content[i].Value] = plainValue(value)
 			}
 		}
