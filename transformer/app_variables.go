@@ -13,12 +13,10 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The application is pointed at the forward proxy by the variables that its
-// runtime reads.
+// The variables that the application's runtime reads point the application at the forward proxy.
 
-// proxyVariable is one row of the table of variables that name a proxy.
-// Programs disagree on upper and lower case (curl reads http_proxy only in
-// lower case), so each row is written in both.
+// proxyVariable is one row of the table of variables that name a proxy. Programs disagree on case
+// (curl reads http_proxy only in lower case), so the render writes each variable in both.
 type proxyVariable struct {
 	upper  string
 	scheme func(s *Settings) string // "" leaves the variable alone
@@ -35,7 +33,7 @@ var proxyVariables = []proxyVariable{
 	}},
 }
 
-// spellings returns a variable's name in upper case, which it is in, and in lower.
+// spellings returns a variable's name in upper case, as given, and in lower case.
 func spellings(upper string) []string { return []string{upper, strings.ToLower(upper)} }
 
 func webScheme(s *Settings) string {
@@ -49,10 +47,10 @@ func webScheme(s *Settings) string {
 // (https://nodejs.org/api/cli.html#node_use_env_proxy1).
 const nodeUseEnvProxy = "NODE_USE_ENV_PROXY"
 
-// LocalVariables returns the variables, as NAME=VALUE, that send what a program on this
-// machine calls through a proxy on a port of loopback, and make it trust the CA whose
-// files are in trustDir: those of the tables that rendering uses, and Java's own, which
-// reads no others. What getenv has for the latter is kept.
+// LocalVariables returns the variables, as NAME=VALUE, that send the calls of a program on this
+// machine through a proxy on a loopback port, and make it trust the CA whose files are in trustDir.
+// These are the variables of the tables that a render uses, and the one that Java reads, which reads
+// no others. LocalVariables keeps the value that getenv has for Java's variable.
 func LocalVariables(port int, trustDir string, getenv func(string) string) (all []string) {
 	s := new(Settings)
 	for _, row := range proxyVariables {
@@ -74,40 +72,40 @@ func LocalVariables(port int, trustDir string, getenv func(string) string) (all 
 	return append(all, javaOptions+"="+java, javaToolOptions+"="+strings.TrimSpace(getenv(javaToolOptions)+" "+java))
 }
 
-// localHosts are reached without a proxy on this machine: what a program says to itself.
+// localHosts are the hosts that a program on this machine reaches without a proxy: itself.
 var localHosts = []string{"localhost", "127.0.0.1"}
 
 // kubernetesAPI is the name of the Kubernetes API in a cluster.
 const kubernetesAPI = "kubernetes.default.svc"
 
-// directHosts are reached without the proxy: the pod itself, the cloud's
-// metadata server, and the Kubernetes API. ::1 is not among them, because httpx
-// 0.24.0 fails on it; the sidecar relays what is sent to it for ::1 within the pod.
+// directHosts returns the hosts that are reached without the proxy: the pod itself, the cloud's
+// metadata server, and the Kubernetes API. It leaves out ::1, because httpx 0.24.0 fails on it. The
+// sidecar relays calls to ::1 within the pod.
 func directHosts(s *Settings, cfg *Config) []string {
 	hosts := []string{"localhost", "127.0.0.1", "169.254.169.254"}
 	if !s.KubeAPISupport || !s.intercepts() {
 		hosts = append(hosts, "$(KUBERNETES_SERVICE_HOST)", kubernetesAPI)
 	}
-	if s.responder != "" { // which has what is recorded of the others
+	if s.responder != "" { // the responder has the recorded answers of the other hosts
 		return hosts
 	}
 	return append(hosts, contract.SplitHosts(strings.Join(cfg.NoProxy, ","))...)
 }
 
-// variable is one that a container has: written out, or taken from an object.
+// variable is a variable of a container, with a literal value or a reference.
 type variable struct {
-	entry *yaml.Node // its item under env; nil when it comes through envFrom
-	index int        // of that item
-	value string     // when it is written out
-	from  *yaml.Node // its valueFrom, when it is not
-	held  string     // what that leads to in the input, which may be secret
+	entry *yaml.Node // its item under env; nil if it comes from envFrom
+	index int        // the index of that item
+	value string     // its literal value
+	from  *yaml.Node // its valueFrom, if it has no literal value
+	held  string     // the value of that reference in the input, which may be secret
 }
 
 // leadsTo tells whether the variable names a proxy on a port of the pod.
 func (v variable) leadsTo(port int) bool { return leadsToPort(v.value+v.held, port) }
 
-// findVariable looks a variable up as Kubernetes would: the last entry under
-// env, and if there is none the last source under envFrom that has it.
+// findVariable looks up a variable as Kubernetes does: the last entry under env, or else the last
+// source under envFrom that has it.
 func (in *input) findVariable(w *workload, c container, name string) (variable, bool) {
 	env := nodes.Items(nodes.At(c.Node, "env"))
 	for i := len(env) - 1; i >= 0; i-- {
@@ -139,7 +137,7 @@ func (in *input) findVariable(w *workload, c container, name string) (variable, 
 	return variable{}, false
 }
 
-// valueOf returns what a ConfigMap or Secret of the input holds under a key.
+// valueOf returns the value under a key of a ConfigMap or Secret of the input.
 func (in *input) valueOf(w *workload, kind, name, key string) (value string, ok bool) {
 	o := in.find("", kind, w.namespace(), name)
 	if o == nil {
@@ -155,8 +153,8 @@ func (in *input) valueOf(w *workload, kind, name, key string) (value string, ok 
 	return plainData(kind, nodes.String(data)), true
 }
 
-// plainData returns a value that stands under data: a Secret's is base64, and what is none
-// becomes as much as can be decoded of it.
+// plainData returns the plain value of an entry under data. Entries of a Secret are base64. For
+// invalid base64 it returns the part that it can decode.
 func plainData(kind, value string) string {
 	if kind != "Secret" {
 		return value
@@ -171,11 +169,11 @@ type appEnv struct {
 	in *input
 	w  *workload
 	c  container
-	// apart tells that the container is not pointed at the sidecar: its calls
-	// would take another way from there.
+	// apart tells whether the container is not pointed at the sidecar, because its calls would take
+	// another route from there.
 	apart bool
-	// delegated are the hosts that the sidecar reaches directly in the
-	// container's stead, by the option captureNoProxy.
+	// delegated are the hosts that the sidecar, instead of the container, reaches directly, because of
+	// the option captureNoProxy.
 	delegated []string
 	results   *Results
 }
@@ -191,7 +189,7 @@ func (a *appEnv) add(name, value string) {
 	a.appendItem(env, path, nodes.Mapping("name", name, "value", value))
 }
 
-// set gives a variable a value, whatever it had before.
+// set gives a variable a value, and replaces the present one.
 func (a *appEnv) set(name string, v variable, exists bool, value string) {
 	path := pathItem(a.c.path+".env", name)
 	switch {
@@ -210,15 +208,15 @@ func (a *appEnv) set(name string, v variable, exists bool, value string) {
 	}
 }
 
-// holdOwn takes a value of the application's out of the undo record where it may
-// be a secret, and where the pod has it elsewhere: see held.
+// holdOwn takes a value of the application out of the undo record if it may be a secret and the pod
+// has it elsewhere: see held.
 func (a *appEnv) holdOwn(at, name string, v variable) {
 	switch moved := a.moved(v).value; {
 	case name == javaToolOptions:
 		a.hold(at, v.value)
 	case !isProxyVariable(name):
 	case a.leadsToSidecar(v):
-		if hasCredentials(v.value) { // the sidecar asks for none, and nobody else has them
+		if hasCredentials(v.value) { // the sidecar needs no credentials, and nothing else in the pod has them
 			bare := credentials.ReplaceAllString(v.value, "$1")
 			a.log.Was[at] = &bare
 		}
@@ -249,7 +247,7 @@ func (a *appEnv) pointAtProxy() {
 	s := &a.w.settings
 	for _, row := range proxyVariables {
 		scheme, always := row.scheme(s), true
-		if scheme == "" && s.responder != "" { // what leads elsewhere may not stay
+		if scheme == "" && s.responder != "" { // no variable may still lead elsewhere
 			scheme, always = webScheme(s), false
 		}
 		if scheme == "" {
@@ -269,13 +267,11 @@ func (a *appEnv) pointAtProxy() {
 	a.mergeNoProxy()
 }
 
-// noProxyNames are the spellings of the variable with the hosts that are reached
-// directly.
+// noProxyNames are the spellings of the variable that lists the hosts to reach directly.
 var noProxyNames = spellings(contract.EnvUpstreamNoProxy)
 
-// mergeNoProxy adds the hosts that must be reached directly to those that the
-// application already reaches so. Both spellings get the same list: programs
-// disagree on which one wins.
+// mergeNoProxy adds the hosts that must be reached directly to those in the application's list. Both
+// spellings get the same list, because programs disagree on which one wins.
 func (a *appEnv) mergeNoProxy() {
 	hosts := directHosts(&a.w.settings, a.in.cfg)
 	if a.w.original != nil {
@@ -314,7 +310,7 @@ func (a *appEnv) mergeNoProxy() {
 	}
 }
 
-// goDirect has a container of a copy reach these hosts directly, and no others.
+// goDirect makes a container of a copy reach only these hosts directly.
 func (a *appEnv) goDirect(hosts []string) {
 	for _, name := range noProxyNames {
 		v, exists := a.in.findVariable(a.w, a.c, name)
@@ -322,24 +318,24 @@ func (a *appEnv) goDirect(hosts []string) {
 	}
 }
 
-// undelegated returns the entries of NO_PROXY that are the container's own matter.
+// undelegated returns the entries of NO_PROXY that remain with the container.
 func (a *appEnv) undelegated(v variable) []string {
 	return slices.DeleteFunc(contract.SplitHosts(v.value), func(entry string) bool {
-		v.value = entry // which may be a reference to several
+		v.value = entry // an entry may be a reference to several hosts
 		hosts := contract.SplitHosts(a.moved(v).value)
 		return len(hosts) > 0 && len(without(hosts, a.delegated)) == 0
 	})
 }
 
-// isWide tells whether an entry of NO_PROXY stands for many hosts of the
-// cluster: a part of its DNS, or a network.
+// isWide tells whether an entry of NO_PROXY covers many hosts of the cluster: a part of its DNS, or a
+// network.
 func isWide(host string) bool {
 	_, _, err := net.ParseCIDR(host)
 	host = strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
 	return err == nil || host == "svc" || host == "local" || host == "cluster.local" || host == "svc.cluster.local"
 }
 
-// nameUnseenSources reports objects that may hold variables of the same name.
+// nameUnseenSources reports objects outside the input that may have variables with the same names.
 func (a *appEnv) nameUnseenSources() {
 	for _, source := range nodes.Items(nodes.At(a.c.Node, "envFrom")) {
 		for _, ref := range [][2]string{{"ConfigMap", "configMapRef"}, {"Secret", "secretRef"}} {
@@ -353,7 +349,7 @@ func (a *appEnv) nameUnseenSources() {
 	}
 }
 
-// fromWhere names a valueFrom for people.
+// fromWhere describes a valueFrom for messages.
 func fromWhere(from *yaml.Node) string {
 	for _, key := range []string{"secretKeyRef", "configMapKeyRef"} {
 		if ref := nodes.At(from, key); ref != nil {

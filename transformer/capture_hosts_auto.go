@@ -18,34 +18,33 @@ import (
 	"github.com/tapedeck/tapedeck/transformer/endpoints"
 )
 
-// With auto the hosts are those that the environment of the application names:
+// With auto, the render captures the hosts that the environment of the application names:
 //
-//	env, envFrom, valueFrom ──▶ variables ──▶ package endpoints ──▶ hosts ─┬▶ captured
-//	ConfigMaps, Secrets ────────┘                 pairs of variables ──┘    └▶ left out, and why
+// env, envFrom, valueFrom ──▶ variables ──▶ package endpoints ──▶ hosts ─┬▶ captured
+// ConfigMaps, Secrets ────────┘                 pairs of variables ──┘    └▶ left out, and why
 //
-// A host is taken that is a Service of the input or has a public name; the rest is said.
-// Hosts of HTTP are taken, too, though the proxy variables lead there: whether a program
-// reads them is not to be seen, and one that does is captured once all the same.
+// It takes a host that is a Service of the input or has a public name, and reports the others. It also
+// takes hosts of HTTP, although the proxy variables cover them: it can't tell whether a program reads
+// these variables, and a program that does is still captured only once.
 
-// appVariable is a variable as a container's program finds it.
+// appVariable is a variable as the program of a container sees it.
 type appVariable struct {
 	name, value string
-	// secret tells that the value has something of a Secret's in it.
+	// secret tells whether a part of the value comes from a Secret.
 	secret bool
-	// key is that of a Secret's or ConfigMap's entry of which the value comes.
+	// key is the key of the Secret or ConfigMap entry that has the value.
 	key string
-	// absent names the entry, where the input lacks it.
+	// absent names that entry if the input lacks it.
 	absent string
 }
 
-// maxEnvironment bounds what is read of a container's envFrom, which may name an object any
-// number of times: Linux starts no program with arguments and variables beyond 6 MiB
-// (execve(2), ARG_MAX).
+// maxEnvironment limits how much of a container's envFrom is read, because envFrom may name an object
+// any number of times. Linux starts no program with arguments and variables beyond 6 MiB (execve(2),
+// ARG_MAX).
 const maxEnvironment = 6 << 20
 
-// variablesOf returns a container's variables, sorted by their names. As Kubernetes does
-// it takes those of envFrom first, lets later ones replace earlier ones, and resolves
-// references to those that stand before.
+// variablesOf returns a container's variables, sorted by name. Like Kubernetes, it reads envFrom
+// first, lets later variables replace earlier ones, and resolves references to earlier variables.
 func (in *input) variablesOf(w *workload, c container) []appVariable {
 	all := map[string]appVariable{}
 	size := 0
@@ -81,7 +80,7 @@ func (in *input) variablesOf(w *workload, c container) []appVariable {
 	return slices.SortedFunc(maps.Values(all), func(a, b appVariable) int { return strings.Compare(a.name, b.name) })
 }
 
-// referred returns a variable with the value that a valueFrom leads to.
+// referred returns a variable with the value that a valueFrom refers to.
 func (in *input) referred(w *workload, name string, from *yaml.Node) appVariable {
 	for _, ref := range []struct{ kind, key string }{{"ConfigMap", "configMapKeyRef"}, {"Secret", "secretKeyRef"}} {
 		at := nodes.At(from, ref.key)
@@ -103,7 +102,7 @@ func (in *input) referred(w *workload, name string, from *yaml.Node) appVariable
 	return appVariable{name: name}
 }
 
-// valuesOf returns all that a ConfigMap or Secret of the input holds.
+// valuesOf returns all entries of a ConfigMap or Secret of the input.
 func (in *input) valuesOf(w *workload, kind, name string) map[string]string {
 	o := in.find("", kind, w.namespace(), name)
 	if o == nil {
@@ -121,8 +120,8 @@ func (in *input) valuesOf(w *workload, kind, name string) map[string]string {
 	return values
 }
 
-// resolve puts variables in the place of the references to them, and leaves references
-// that have no known value.
+// resolve replaces references to variables with their values. It keeps references without a known
+// value.
 func resolve(value string, known map[string]appVariable) (resolved string, secret bool) {
 	size := len(value)
 	resolved = reference.ReplaceAllStringFunc(value, func(ref string) string {
@@ -140,43 +139,43 @@ func resolve(value string, known map[string]appVariable) (resolved string, secre
 	return resolved, secret
 }
 
-// passwordName matches variables, and keys of Secrets, that hold nothing but a secret.
-// What comes from them is not read unless it is a URL, nor are variables that lead to a
-// proxy, through which the sidecar goes.
+// passwordName matches variables, and keys of Secrets, that contain only a secret. The render does not
+// read their values unless they are URLs. It does not read variables that name a proxy either, because
+// the sidecar forwards through that proxy.
 var passwordName = regexp.MustCompile(`(?i)(^|[-_.])(pass|passwd|password|passphrase|pwd|token|secret|cred|creds|credentials?|(api|access|private|secret|signing|encryption)[-_.]?key|salt)[-_.]?[0-9]*$`)
 
-// isPassword tells whether a variable holds nothing but a secret, by the names that it has.
+// isPassword tells whether a variable's names say that it contains only a secret.
 func (v appVariable) isPassword() bool {
 	return (passwordName.MatchString(v.name) || passwordName.MatchString(v.key)) && !strings.Contains(v.value, "://")
 }
 
-// addressName matches variables that say where to connect to.
+// addressName matches variables that name an address to connect to.
 var addressName = regexp.MustCompile(`(?i)(^|_)(url|uri|dsn|host|hosts|hostname|server|servers|addr|address|addresses|endpoint|endpoints|broker|brokers|jdbc_?url)$`)
 
-// hostVariable matches the first of a pair of variables: DB_HOST beside DB_PORT.
+// hostVariable matches the first of a pair of variables, such as DB_HOST with DB_PORT.
 var hostVariable = regexp.MustCompile(`(?i)^(.*?)_?(host|hostname|hostaddr|server|addr|address)$`)
 
 // naming is a variable that names a host.
 type naming struct {
 	appVariable
 	endpoints.Endpoint
-	at string // the variable and its container, for people
+	at string // the variable and its container, for messages
 }
 
-// inference collects what the environment of a workload's containers names.
+// inference collects the hosts that the environment of a workload's containers names.
 type inference struct {
 	in    *input
 	w     *workload
 	taken map[int]string              // see portsOfPod
 	found map[string]map[int][]naming // by host and port
-	// refused are hosts of which a port can't be captured, and why: see hostID.
+	// refused has hosts with a port that can't be captured, each with the reason: see hostID.
 	refused map[string]string
-	left    map[string][]string // what was left out, by the reason
+	left    map[string][]string // what was left out, by reason
 }
 
-// inferHosts adds the hosts that the environment of a workload's containers names, sorted
-// by their names, so that their addresses are the same in every render. It says where it
-// has them from, and what it left out.
+// inferHosts adds the hosts that the environment of a workload's containers names. It sorts them by
+// name, so that they get the same addresses in every render. It returns where each was found, and what
+// it left out.
 func (in *input) inferHosts(w *workload, taken map[int]string, list *captureList) (found, left []string) {
 	f := &inference{in, w, taken, map[string]map[int][]naming{}, map[string]string{}, map[string][]string{}}
 	late, _ := in.lateContainers(w)
@@ -240,9 +239,9 @@ func (f *inference) read(c container) {
 	}
 }
 
-// take adds a host with all ports that are known of it: those that were found, those that
-// its Service has, and 443 where an HTTP host may redirect to it. The hosts file leads
-// calls of every port to the sidecar, so a host of which one can't be captured is left out.
+// take adds a host with all its known ports: those that were found, those of its Service, and 443 if
+// an HTTP host may redirect to it. The hosts file leads calls to every port of the host to the
+// sidecar. So take leaves out a host if one of its ports can't be captured.
 func (f *inference) take(host string, list *captureList) (found []string) {
 	ports := slices.Collect(maps.Keys(f.found[host]))
 	id := f.in.hostID(f.w, host)
@@ -282,8 +281,8 @@ func (f *inference) take(host string, list *captureList) (found []string) {
 	return found
 }
 
-// leftOut says what was left out, and why. Of a Secret's value nothing is repeated, and of
-// one that may be anything, as it is no URL, no reason either.
+// leftOut says what was left out, and why. It repeats nothing of a Secret's value. If that value is
+// not a URL, it may be anything, so leftOut gives no specific reason either.
 func (n naming) leftOut(reason string) (string, string) {
 	switch {
 	case n.secret && !strings.Contains(n.value, "://"):
@@ -296,8 +295,8 @@ func (n naming) leftOut(reason string) (string, string) {
 	return fmt.Sprintf("%s:%d (%s)", n.Host, n.Port, n.at), reason
 }
 
-// pair reads a variable that has a host alone. Its port is that of the variable beside
-// it, as DB_PORT is of DB_HOST, or 0. The values are by names in upper case.
+// pair reads a variable that contains only a host. The port is in the variable next to it, as DB_PORT
+// is next to DB_HOST, or else 0. The keys of values are in upper case.
 func pair(v appVariable, values map[string]string) []endpoints.Endpoint {
 	m := hostVariable.FindStringSubmatch(v.name)
 	if m == nil || !endpoints.IsHost(v.value) {
@@ -306,13 +305,13 @@ func pair(v appVariable, values map[string]string) []endpoints.Endpoint {
 	e := endpoints.Endpoint{Host: strings.ToLower(strings.TrimSuffix(v.value, "."))}
 	prefix := strings.ToUpper(m[1])
 	e.Port = cmp.Or(atoi(values[prefix+"_PORT"]), atoi(values[prefix+"PORT"]))
-	if e.Port == 0 && v.name == "PGHOST" { // libpq's own, with a port of its own
+	if e.Port == 0 && v.name == "PGHOST" { // libpq's variable has a default port
 		e.Port = 5432
 	}
 	return []endpoints.Endpoint{e}
 }
 
-// judge says why a host is not to be captured, "" if it is, and completes its port.
+// judge completes a host's port, and says why the host can't be captured; "" if it can.
 func (in *input) judge(w *workload, e endpoints.Endpoint, direct func(string) bool) (endpoints.Endpoint, string) {
 	svc := in.serviceOf(w, e.Host)
 	switch {
@@ -345,8 +344,8 @@ func (in *input) entered(w *workload, host string) bool {
 	})
 }
 
-// isPublic tells whether a name ends in a top-level domain of the internet. Names of a
-// cluster or a company, as in postgres.db or db.internal, do not.
+// isPublic tells whether a name ends in a top-level domain of the internet. Names in a cluster or
+// company, such as postgres.db or db.internal, do not.
 func isPublic(host string) bool {
 	i := strings.LastIndex(host, ".")
 	if i < 0 {
@@ -356,13 +355,14 @@ func isPublic(host string) bool {
 	return icann
 }
 
-// reachedDirectly tells which hosts a container is to reach without the sidecar: those of
-// the option noProxy and, unless the sidecar takes it over, of its own NO_PROXY.
+// reachedDirectly returns a function that tells which hosts a container must reach without the
+// sidecar: those of the option noProxy, and those of the container's NO_PROXY unless the sidecar takes
+// them over.
 func (in *input) reachedDirectly(w *workload, c container) func(host string) bool {
-	if w.settings.responder != "" { // it answers for all hosts
+	if w.settings.responder != "" { // it answers calls to all hosts
 		return func(string) bool { return false }
 	}
-	a := &appEnv{in: in, w: w, c: c, results: &Results{}} // what it says is said when it is rendered
+	a := &appEnv{in: in, w: w, c: c, results: &Results{}} // the render reports its results elsewhere
 	hosts := slices.Clone(in.cfg.NoProxy)
 	if mode := in.cfg.CaptureNoProxy; mode == "false" || mode == captureAuto && len(a.proxies()) == 0 {
 		hosts = append(hosts, a.directHosts()...)

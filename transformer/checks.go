@@ -11,9 +11,9 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// reservedPorts are those that a mesh's own proxy listens on, with their
-// owner: https://istio.io/latest/docs/ops/deployment/application-requirements/
-// and https://linkerd.io/2/reference/proxy-configuration/.
+// reservedPorts are the ports on which the proxies of meshes listen, with their owners:
+// https://istio.io/latest/docs/ops/deployment/application-requirements/ and
+// https://linkerd.io/2/reference/proxy-configuration/.
 var reservedPorts = map[int]string{
 	15000: "Istio (Envoy's admin)", 15001: "Istio (outbound)", 15002: "Istio (port check)", 15004: "Istio (debug)",
 	15006: "Istio (inbound)", 15008: "Istio (HBONE)", 15020: "Istio (merged metrics)", 15021: "Istio (health)",
@@ -21,9 +21,9 @@ var reservedPorts = map[int]string{
 	4190: "Linkerd (admin)", 4191: "Linkerd (proxy admin)",
 }
 
-// skipReason says why a workload that asks for the sidecar is left alone.
-// It skips the whole workload even if the reason concerns one direction: half a
-// capture is worse than none, since nobody looks for the other half.
+// skipReason says why the render leaves a workload that asks for the sidecar alone. It skips the whole
+// workload even if the reason concerns one direction, because users might not notice that half of a
+// capture is missing.
 func skipReason(w *workload, in *input) (Result, bool) {
 	spec := w.podSpec()
 	skip := func(code Code, path, found string) (Result, bool) {
@@ -86,7 +86,7 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	return Result{}, false
 }
 
-// notIntercepted tells where the pod template keeps Istio from intercepting a port.
+// notIntercepted returns the place in the pod template that keeps Istio from intercepting a port.
 func (w *workload) notIntercepted(port int) (path, found string) {
 	annotations, number := w.at("metadata.annotations"), fmt.Sprint(port)
 	excluded := splitList(w.podAnnotation(excludeInboundPorts))
@@ -101,7 +101,7 @@ func (w *workload) notIntercepted(port int) (path, found string) {
 	return "", ""
 }
 
-// linkerd tells where the input says that a pod is in a Linkerd mesh.
+// linkerd returns the place in the input that says that a pod is in a Linkerd mesh.
 func (in *input) linkerd(w *workload) (path, found string) {
 	const key = "linkerd.io/inject"
 	meshed := func(v string) bool { return v == "enabled" || v == "ingress" }
@@ -120,21 +120,21 @@ func (in *input) linkerd(w *workload) (path, found string) {
 	return "", ""
 }
 
-// injectTemplates names the templates that Istio's injector uses for a pod, and
-// interceptionMode how its calls get to Envoy.
+// injectTemplates names the templates that Istio's injector uses for a pod. interceptionMode says how
+// calls of the pod reach Envoy.
 const (
 	injectTemplates  = "inject.istio.io/templates"
 	interceptionMode = "sidecar.istio.io/interceptionMode"
 )
 
-// proxyless tells that a pod gets Istio's agent for gRPC, and no Envoy.
+// proxyless tells whether a pod gets Istio's agent for gRPC instead of an Envoy.
 func (w *workload) proxyless() bool {
 	return slices.ContainsFunc(splitList(w.podAnnotation(injectTemplates)), func(t string) bool { return strings.HasPrefix(t, "grpc-") })
 }
 
-// meshParts tell the pods of Istio itself by a container, and by what that runs
-// or the pod's labels: ztunnel's container has the same name as Envoy's. The
-// names are those of Istio's charts.
+// meshParts identify the pods of Istio itself by a container and by its argument or the pod's labels.
+// The container's name is not enough: ztunnel's has the same name as Envoy's. The names come from
+// Istio's charts.
 var meshParts = []struct {
 	container, argument string
 	label               [2]string
@@ -147,7 +147,7 @@ var meshParts = []struct {
 	{"discovery", "", [2]string{"app", "istiod"}},
 }
 
-// meshItself tells where a pod says that it is a part of Istio.
+// meshItself returns the place where a pod says that it is a part of Istio.
 func (w *workload) meshItself() (path, found string) {
 	labels := w.podLabels()
 	for _, part := range meshParts {
@@ -160,8 +160,8 @@ func (w *workload) meshItself() (path, found string) {
 	return "", ""
 }
 
-// gateway tells where a pod says that it is a gateway of Istio's: by its
-// template, or by having no container but Envoy.
+// gateway returns the place where a pod says that it is an Istio gateway: its template, or a container
+// list that has only Envoy.
 func (w *workload) gateway() (path, found string) {
 	if v := w.podAnnotation(injectTemplates); slices.Contains(splitList(v), "gateway") {
 		return pathKey(w.at("metadata.annotations"), injectTemplates), v
@@ -172,12 +172,12 @@ func (w *workload) gateway() (path, found string) {
 	return "", ""
 }
 
-// meshLabel is the label, and formerly the annotation, by which a pod asks for
-// Istio's injector or keeps it away.
+// meshLabel is the label, formerly an annotation, with which a pod requests or rejects Istio's
+// injector.
 const meshLabel = "sidecar.istio.io/inject"
 
-// asksForEnvoy returns what a pod says to Istio's injector, and where. The
-// label wins over the annotation of the same name.
+// asksForEnvoy returns the pod's setting for Istio's injector, and its place. The label wins over the
+// annotation with the same name.
 func (w *workload) asksForEnvoy() (path, found string) {
 	if v, ok := w.podLabels()[meshLabel]; ok {
 		return pathKey(w.at("metadata.labels"), meshLabel), v
@@ -185,8 +185,8 @@ func (w *workload) asksForEnvoy() (path, found string) {
 	return pathKey(w.at("metadata.annotations"), meshLabel), w.podAnnotation(meshLabel)
 }
 
-// outOfMesh tells where the input keeps Istio's injector away from a pod: in
-// the pod template, or in the namespace, which nothing in the pod overrules.
+// outOfMesh returns the place in the input that keeps Istio's injector away from a pod: in the pod
+// template, or in the namespace, which the pod can't override.
 func (in *input) outOfMesh(w *workload) (path, found string) {
 	if path, v := w.asksForEnvoy(); v == "false" {
 		return path, v
@@ -198,8 +198,8 @@ func (in *input) outOfMesh(w *workload) (path, found string) {
 	return "", ""
 }
 
-// ambient tells where the input says that a pod is in an ambient mesh. A pod
-// that is injected all the same has its Envoy, and ambient leaves it alone.
+// ambient returns the place in the input that says that a pod is in an ambient mesh. Ambient leaves a
+// pod alone if it is injected with an Envoy.
 func (in *input) ambient(w *workload) string {
 	const key = "istio.io/dataplane-mode"
 	ns := in.namespaceOf(w.Object)
@@ -222,13 +222,13 @@ func (in *input) ambient(w *workload) string {
 	return ""
 }
 
-// listener is a port that the sidecar opens, and the annotation that sets it.
+// listener is a port that the sidecar opens, with the annotation that sets it.
 type listener struct {
 	port       int
 	annotation string
 }
 
-// listeners returns what the sidecar of a workload opens.
+// listeners returns the ports that the sidecar of a workload opens.
 func listeners(s *Settings) []listener {
 	ports := []listener{{contract.AdminPort, ""}}
 	if s.inbound() {
@@ -256,7 +256,7 @@ func (l listener) String() string {
 	return fmt.Sprintf("%s %d", l.annotation, l.port)
 }
 
-// checkPorts reports listeners of the sidecar that cannot be opened.
+// checkPorts reports ports that the sidecar can't open.
 func checkPorts(w *workload) Results {
 	var results Results
 	s := &w.settings
@@ -290,8 +290,8 @@ func checkPorts(w *workload) Results {
 	return results
 }
 
-// checkPod reports what the pod has under names that the sidecar needs, and
-// identities that are Envoy's.
+// checkPod reports containers and volumes that have names the sidecar needs, and identities that
+// belong to Envoy.
 func checkPod(w *workload, cfg *Config) Results {
 	var results Results
 	for _, c := range w.allContainers() {

@@ -10,32 +10,32 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A Service is routed alike from outside the mesh and from inside only where
-// the routes are bound to both:
+// A Service is routed in the same way from outside the mesh and from inside only if the routes are
+// bound to both:
 //
-//	outside ──▶ gateway ──▶ routes of shop.example.com ──┐
-//	inside ───────────────▶ routes of the Service's host ┴──▶ Service
+// outside ──▶ gateway ──▶ routes of shop.example.com ──┐
+// inside ───────────────▶ routes of the Service's host ┴──▶ Service
 //
-// Sources: https://istio.io/latest/docs/ops/common-problems/network-issues/
-// and https://gateway-api.sigs.k8s.io/mesh/.
+// Sources: https://istio.io/latest/docs/ops/common-problems/network-issues/ and
+// https://gateway-api.sigs.k8s.io/mesh/.
 
 // routeKind is one row of the table of kinds that route.
 type routeKind struct {
 	group, kind   string
 	missing, done Code
-	// outside and inside tell whether the routes hold for calls through a
-	// gateway, and for calls of a Service from inside.
+	// outside tells whether the routes apply to calls through a gateway, inside whether they apply to
+	// calls of a Service from inside the mesh.
 	outside func(*Object) bool
 	inside  func(*Object, *service) bool
-	// backends returns the Services that the routes lead to.
+	// backends returns the Services to which the routes lead.
 	backends func(*input, *Object) []string
-	// whyNot says what stands against mending, or nothing.
+	// whyNot says why the render can't mend the routes, "" if it can.
 	whyNot func(*input, *Object, *service) string
-	// plain tells whether the routes change nothing: a call of the Service gets
-	// there without them.
+	// plain tells whether the routes change nothing, so that a call of the Service gets there without
+	// them.
 	plain func(*Object, *service) bool
-	// remedy names what is missing, mend writes it. What to write instead, where
-	// something stands against that, is another object.
+	// remedy describes what is missing, and mend writes it. If the object can't be mended, instead
+	// describes another object to write.
 	remedy  func(*Object, *service) string
 	mend    func(*editor, *service)
 	instead func(*Object, *service) string
@@ -47,13 +47,13 @@ var routeKinds = []routeKind{
 	{gatewayGroup, "GRPCRoute", CodeRouteParent, CodeRouteMended, routeOutside, routeInside, routeBackends, routeWhyNot, routePlain, routeRemedy, routeMend, routeInstead},
 }
 
-// checkRoutes looks for routes to the workload's Services that hold outside the
-// mesh only, and mends them where that was asked for and can break nothing.
+// checkRoutes looks for routes to the workload's Services that apply only outside the mesh. It mends
+// them if that was requested and can break nothing.
 func (in *input) checkRoutes(w *workload) Results {
 	var results Results
 	for _, s := range in.servicesOf(w) {
 		if in.routesChecked[s.Object] || s.entry() {
-			continue // for another workload behind the same Service, or no Service
+			continue // already checked for another workload behind the same Service, or it is a ServiceEntry
 		}
 		in.routesChecked[s.Object] = true
 		for _, k := range routeKinds {
@@ -63,8 +63,8 @@ func (in *input) checkRoutes(w *workload) Results {
 	return results
 }
 
-// checkRoutesOf does so for one kind and one Service. It advises one object, as
-// it mends one: what two objects say of one host inside is not merged.
+// checkRoutesOf checks one kind of routes to one Service. It mends or recommends one object at most,
+// because Istio does not merge the rules of two objects for one host inside the mesh.
 func (in *input) checkRoutesOf(k routeKind, s *service) Results {
 	var results Results
 	var instead *Result
@@ -90,16 +90,15 @@ func (in *input) checkRoutesOf(k routeKind, s *service) Results {
 	return results
 }
 
-// routedInside tells whether routes of a kind hold for calls of a Service from
-// inside: those of the object that holds outside, or of one of their own. A
-// second one for the same host would not be merged with it.
+// routedInside tells whether routes of a kind apply to calls of a Service from inside the mesh. They
+// may be in the object that applies outside, or in a separate one. Istio would not merge a second
+// object for the same host.
 func (in *input) routedInside(k routeKind, s *service) bool {
 	return slices.ContainsFunc(in.byKind[k.group+"/"+k.kind], func(o *Object) bool { return k.inside(o, s) })
 }
 
-// mendRoute mends an object where that was asked for, and otherwise advises what
-// holds: Istio takes it, and no call breaks by it. It tells whether the object
-// can hold for calls from inside too.
+// mendRoute mends an object if that was requested. Otherwise it recommends a change that Istio accepts
+// and that breaks no call. It returns whether the object can apply to calls from inside too.
 func (in *input) mendRoute(k routeKind, o *Object, s *service) (r Result, holds bool) {
 	why := k.whyNot(in, o, s)
 	switch {
@@ -117,8 +116,8 @@ func (in *input) mendRoute(k routeKind, o *Object, s *service) (r Result, holds 
 	return result(k.missing, o, "%s; if they are to be routed too, write %s: this one can't hold for both, since %s", message, k.instead(o, s), why), false
 }
 
-// isNamed tells whether a name of the form namespace/name is the Service's.
-// Where a manifest gives no namespace the name decides.
+// isNamed tells whether a name of the form namespace/name is the Service's. If a manifest gives no
+// namespace, only the name counts.
 func (s *service) isNamed(name string) bool {
 	if host, foreign := strings.CutPrefix(name, "//"); foreign || s.entry() {
 		return s.entry() && slices.ContainsFunc(nodes.Items(nodes.At(s.Node, "spec", "hosts")), func(h *yaml.Node) bool { return nodes.String(h) == host })
@@ -127,8 +126,8 @@ func (s *service) isNamed(name string) bool {
 	return name == s.name() && (ns == s.namespace() || ns == "" || s.namespace() == "")
 }
 
-// onlyBackend says why an object that routes to several Services can't be
-// bound to one of them.
+// onlyBackend says why an object that routes to several Services can't be bound to one of them; "" if
+// it routes to one.
 func onlyBackend(backends []string, s *service) string {
 	for _, b := range backends {
 		if !s.isNamed(b) {
@@ -138,7 +137,7 @@ func onlyBackend(backends []string, s *service) string {
 	return ""
 }
 
-// meshGateway is the gateway that stands for all sidecars.
+// meshGateway is the name of the gateway that represents all sidecars.
 const meshGateway = "mesh"
 
 func isMesh(n *yaml.Node) bool { return nodes.String(n) == meshGateway }
@@ -147,15 +146,14 @@ func vsOutside(o *Object) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "gateways")), func(g *yaml.Node) bool { return !isMesh(g) })
 }
 
-// vsInside tells whether a VirtualService holds for a Service's hosts inside the
-// mesh, which one without gateways does.
+// vsInside tells whether a VirtualService applies to a Service's hosts inside the mesh. One without
+// gateways does.
 func vsInside(o *Object, s *service) bool {
 	gateways := nodes.Items(nodes.At(o.Node, "spec", "gateways"))
 	return (len(gateways) == 0 || slices.ContainsFunc(gateways, isMesh)) && vsLists(o, s)
 }
 
-// vsLists tells whether a VirtualService lists a host of a Service, perhaps by a
-// wildcard.
+// vsLists tells whether a VirtualService lists a host of a Service, directly or by a wildcard.
 func vsLists(o *Object, s *service) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
 		suffix, wild := strings.CutPrefix(nodes.String(h), "*")
@@ -163,8 +161,8 @@ func vsLists(o *Object, s *service) bool {
 	})
 }
 
-// vsService reads a host as Istio does, a short one in the namespace of the
-// object that holds it; //host for one that is no Service's.
+// vsService resolves a host as Istio does: a short name is in the namespace of the object that has it.
+// It returns //host for a host that is not a Service's.
 func vsService(o *Object, host string) string {
 	name, rest, dotted := strings.Cut(host, ".")
 	if !dotted {
@@ -192,8 +190,8 @@ func vsBackends(in *input, o *Object) []string {
 	return out
 }
 
-// delegate returns the VirtualService that a route leaves its routing to, or
-// nil. One that has hosts is none, and a delegate has no delegates itself.
+// delegate returns the VirtualService to which a route delegates, or nil. A delegate has no hosts, and
+// no delegates itself.
 func (in *input) delegate(o *Object, rule *yaml.Node) *Object {
 	if nodes.At(rule, "delegate") == nil {
 		return nil
@@ -243,15 +241,15 @@ func vsWhyNot(in *input, o *Object, s *service) string {
 	return onlyBackend(vsBackends(in, o), s)
 }
 
-// vsNamesPort tells whether a VirtualService sends to a port of its choice.
+// vsNamesPort tells whether a VirtualService sends calls to a specific port.
 func vsNamesPort(o *Object) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
 		return slices.ContainsFunc(nodes.Items(nodes.At(rule, "route")), func(r *yaml.Node) bool { return nodes.At(r, "destination", "port") != nil })
 	})
 }
 
-// vsClaims tells whether a VirtualService matches headers that stand for claims
-// of a token: https://istio.io/latest/docs/tasks/security/authentication/jwt-route/.
+// vsClaims tells whether a VirtualService matches headers that represent claims of a token:
+// https://istio.io/latest/docs/tasks/security/authentication/jwt-route/.
 func vsClaims(in *input, o *Object) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
 		for _, match := range nodes.Items(nodes.At(rule, "match")) {
@@ -294,7 +292,7 @@ func vsInstead(_ *Object, s *service) string {
 	return fmt.Sprintf("a second VirtualService%s, with the host %s, without gateways and with a route for all requests", s.inNamespace(), s.host())
 }
 
-// inNamespace names the Service's namespace, if it has one.
+// inNamespace names the Service's namespace, for messages, if it has one.
 func (s *service) inNamespace() string {
 	if s.namespace() == "" {
 		return ""
@@ -302,7 +300,7 @@ func (s *service) inNamespace() string {
 	return " in namespace " + s.namespace()
 }
 
-// host is the name under which a Service is best listed.
+// host returns the most complete host name of a Service.
 func (s *service) host() string {
 	hosts := s.hosts()
 	return hosts[len(hosts)-1]

@@ -13,50 +13,48 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// TrafficReplays and TestConfigs say what is to be rendered. No cluster has to know
-// their kinds, so what comes out has a ConfigMap in the place of each, with its text:
+// TrafficReplays and TestConfigs describe what to render. Clusters need not know their kinds, so a
+// render replaces each with a ConfigMap that keeps its text:
 //
-//	TrafficReplay ──Render──▶ ConfigMap ──Render──▶ the same ConfigMap
-//	      ▲                       │
-//	      └───────Uninject────────┘
+// TrafficReplay ──Render──▶ ConfigMap ──Render──▶ the same ConfigMap
+//       ▲                       │
+//       └───────Uninject────────┘
 //
-// Whoever reads the text opens the ConfigMap before anything is rendered, so that the
-// rest of a render sees TrafficReplays alone.
+// Whoever reads the input opens these ConfigMaps before the render, so that the rest of it sees only
+// TrafficReplays and TestConfigs.
 
 // Held is the text of an object that a render keeps in a ConfigMap.
 type Held struct {
 	// Text is the object as its document spells it, without annotations of orchestrators.
 	Text string
-	// JSON tells that the text is JSON.
+	// JSON tells whether the text is JSON.
 	JSON bool
-	// ConfigMap stands in the place of the object; nil where the object itself does. A
-	// render sets it, and taking that back sets it to nil.
+	// ConfigMap replaces the object; nil if the object itself is written. A render sets it, and an
+	// undo sets it to nil.
 	ConfigMap *yaml.Node
-	// Err tells why a ConfigMap can't keep the text, or why what ConfigMap keeps can't be
-	// read. In the second case ConfigMap is the object's own node.
+	// Err says why a ConfigMap can't keep the text, or why the kept text can't be read. In the second
+	// case ConfigMap is the object's own node.
 	Err error
 }
 
-// heldKinds are the kinds that a render keeps in ConfigMaps, in the one version that it
-// reads.
+// heldKinds are the kinds that a render keeps in ConfigMaps, in the only version that it reads.
 var heldKinds = []Type{{replayAPIVersion, trafficReplayKind}, {testConfigAPIVersion, testConfigKind}}
 
-// maxHeld is how much a ConfigMap may hold, in bytes:
+// maxHeld is the size limit of a ConfigMap, in bytes:
 // https://kubernetes.io/docs/concepts/configuration/configmap/.
 const maxHeld = 1 << 20
 
-// objectName matches what Kubernetes allows as the name of a ConfigMap (RFC 1123).
+// objectName matches the names that Kubernetes allows for a ConfigMap (RFC 1123).
 var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
 const maxObjectName = 253
 
-// Holdable tells whether an object is of a kind that a render keeps in a ConfigMap.
+// Holdable tells whether an object has a kind that a render keeps in a ConfigMap.
 func (o *Object) Holdable() bool {
 	return slices.Contains(heldKinds, Type{o.apiVersion(), o.kind()})
 }
 
-// IsHolder tells whether an object says that it is a ConfigMap in which a render keeps
-// another object.
+// IsHolder tells whether an object claims to be a ConfigMap in which a render keeps another object.
 func (o *Object) IsHolder() bool {
 	return o.is("", "ConfigMap") && nodes.At(o.Node, "metadata", "annotations", contract.AnnotationHolds) != nil
 }
@@ -80,9 +78,9 @@ func (o *Object) HeldText() (string, error) {
 	return text.Value, checkHeldSize(text.Value)
 }
 
-// Open takes what a ConfigMap keeps in its place: an object that was read from its
-// HeldText. Foreign input, as a ConfigMap is, yields one object of a few kinds, of the
-// ConfigMap's own namespace and of the name that is recorded.
+// Open replaces a ConfigMap with the object that it keeps, which was read from its HeldText. A
+// ConfigMap is foreign input. So the object must have one of a few kinds, and the recorded name, and
+// it gets the ConfigMap's namespace.
 func (o *Object) Open(held *yaml.Node) error {
 	inner := &Object{Node: held, File: o.File}
 	recorded := o.annotation(contract.AnnotationHolds)
@@ -108,7 +106,7 @@ func (o *Object) Open(held *yaml.Node) error {
 	return nil
 }
 
-// heldKey is the key of a ConfigMap under which the text of an object is.
+// heldKey returns the key of a ConfigMap that has the text of an object.
 func heldKey(kind string, json bool) string {
 	if json {
 		return strings.ToLower(kind) + ".json"
@@ -138,11 +136,11 @@ func checkHeldSize(text string) error {
 	return nil
 }
 
-// holderName is the name of the ConfigMap that keeps an object.
+// holderName returns the name of the ConfigMap that keeps an object.
 func holderName(kind, name string) string { return name + "-" + strings.ToLower(kind) }
 
-// holdAll has ConfigMaps keep the objects that no cluster has to know. It returns those
-// whose place in the output changes, and says so if there will be an output.
+// holdAll keeps in ConfigMaps the objects whose kinds a cluster need not know. It returns the objects
+// whose document in the output changes, and reports them if there will be an output.
 func (in *input) holdAll(written bool) (edited []*Object, results Results) {
 	for _, o := range in.objects {
 		if o.Held == nil {
@@ -168,7 +166,7 @@ func (in *input) holdAll(written bool) (edited []*Object, results Results) {
 	return edited, results
 }
 
-// checkHoldable tells why no ConfigMap can keep an object.
+// checkHoldable says why no ConfigMap can keep an object.
 func (in *input) checkHoldable(o *Object) error {
 	name := nodes.StringAt(o.Node, "metadata", "name")
 	holder := holderName(o.kind(), name)
@@ -187,7 +185,7 @@ func (in *input) checkHoldable(o *Object) error {
 	return checkHeldSize(o.Held.Text)
 }
 
-// hold puts a ConfigMap in the place of an object, or renews the one that is there.
+// hold replaces an object with a ConfigMap, or updates the ConfigMap that already replaces it.
 func (in *input) hold(o *Object) {
 	text := nodes.New(o.Held.Text)
 	text.Style = textStyle(o.Held.Text)
@@ -203,10 +201,10 @@ func (in *input) hold(o *Object) {
 	*old = *fresh
 }
 
-// unrepresentable matches what a literal block scalar does not keep byte for byte.
+// unrepresentable matches texts that a literal block scalar does not keep byte for byte.
 var unrepresentable = regexp.MustCompile(`^\s|[ \t]+(\n|$)|[^\n\t -~\x{a1}-\x{2027}\x{202a}-\x{d7ff}\x{e000}-\x{fefe}\x{ff00}-\x{fffd}\x{10000}-\x{10ffff}]|\n\n$`)
 
-// textStyle is how a text is written: as a block of lines where that keeps its bytes.
+// textStyle returns the YAML style of a text: a literal block if that keeps its bytes.
 func textStyle(text string) yaml.Style {
 	if text == "" || unrepresentable.MatchString(text) {
 		return yaml.DoubleQuotedStyle
@@ -214,7 +212,7 @@ func textStyle(text string) yaml.Style {
 	return yaml.LiteralStyle
 }
 
-// release puts the objects that ConfigMaps keep in their place again.
+// release replaces ConfigMaps with the objects that they keep.
 func release(objects []*Object) (edited []*Object, results Results) {
 	for _, o := range objects {
 		if o.Held == nil || o.Held.ConfigMap == nil {
@@ -228,8 +226,8 @@ func release(objects []*Object) (edited []*Object, results Results) {
 	return edited, results
 }
 
-// checkHolders reports ConfigMaps that keep what no render writes, and those that were
-// renamed since.
+// checkHolders reports ConfigMaps that keep something no render writes, and those that were renamed
+// after a render.
 func checkHolders(objects []*Object) (results Results) {
 	at := pathKey("metadata.annotations", contract.AnnotationHolds)
 	for _, o := range objects {
@@ -249,8 +247,9 @@ func checkHolders(objects []*Object) (results Results) {
 	return results
 }
 
-// checkRenamed reports a Deployment, Service or Job of a replay that has another name than
-// a render gives it, or is in another namespace than it calls. What else a replay has is renamed together with these.
+// checkRenamed reports a Deployment, Service or Job of a replay whose name is not the rendered one, or
+// whose namespace is not the one that its URLs name. The other objects of a replay are renamed
+// together with these.
 func checkRenamed(o *Object) Results {
 	base := nodes.StringAt(o.Node, "metadata", "labels", contract.LabelReplay)
 	if !replayBase.MatchString(base) || !o.is("apps", "Deployment") && !o.is("", "Service") && !o.is("batch", "Job") {
@@ -260,14 +259,14 @@ func checkRenamed(o *Object) Results {
 		return Results{result(CodeReplayRenamed, o, "the URLs of %s have the namespace %s, but it is in %s. %s", o.Ref(), called, o.namespace(), reasons[CodeReplayRenamed].Help).At("metadata.namespace", o.namespace(), called)}
 	}
 	hash, known := strings.CutPrefix(strings.TrimSuffix(o.name(), responderSuffix), base[:len(base)-hashLength])
-	if known && len(hash) == hashLength { // that of a Job is its own
+	if known && len(hash) == hashLength { // a Job's hash is a separate one
 		return nil
 	}
 	return Results{result(CodeReplayRenamed, o, "%s %s", reasons[CodeReplayRenamed].Sentence, reasons[CodeReplayRenamed].Help).At("metadata.name", o.name(), "")}
 }
 
 // calledNamespace returns the namespace in which the containers of a replay's object call its
-// Services, "" if they name none.
+// Services; "" if they name none.
 func calledNamespace(o *Object, base string) string {
 	w := asWorkload(o)
 	if w == nil {
@@ -288,8 +287,8 @@ func calledNamespace(o *Object, base string) string {
 	return ""
 }
 
-// setBookkeeping gives a node the annotations by which an orchestrator keeps track of
-// the object that it stands for.
+// setBookkeeping copies to a node the annotations with which an orchestrator tracks the object that it
+// replaces.
 func setBookkeeping(n, from *yaml.Node) {
 	books := nodes.At(from, "metadata", "annotations")
 	for i := 0; books != nil && books.Kind == yaml.MappingNode && i+1 < len(books.Content); i += 2 {
@@ -300,7 +299,7 @@ func setBookkeeping(n, from *yaml.Node) {
 	}
 }
 
-// mapAt returns the mapping under a key, made where there is none.
+// mapAt returns the mapping under a key, and creates it if there is none.
 func mapAt(m *yaml.Node, key string) *yaml.Node {
 	if v := nodes.At(m, key); v != nil && v.Kind == yaml.MappingNode {
 		return v
@@ -310,8 +309,8 @@ func mapAt(m *yaml.Node, key string) *yaml.Node {
 	return fresh
 }
 
-// WithoutBookkeeping returns a copy of an object without the annotations by which an
-// orchestrator keeps track of it; nil where it has none.
+// WithoutBookkeeping returns a copy of an object without the annotations with which an orchestrator
+// tracks it; nil if it has none.
 func WithoutBookkeeping(n *yaml.Node) *yaml.Node {
 	annotations := nodes.At(n, "metadata", "annotations")
 	if annotations == nil || annotations.Kind != yaml.MappingNode {
@@ -331,8 +330,8 @@ func WithoutBookkeeping(n *yaml.Node) *yaml.Node {
 	return withPair(n, "metadata", metadata)
 }
 
-// withPair copies a mapping with another value under a key, and without the key where
-// that is an empty collection.
+// withPair returns a copy of a mapping with another value under a key. It removes the key if the value
+// is an empty collection.
 func withPair(m *yaml.Node, key string, value *yaml.Node) *yaml.Node {
 	out := *m
 	out.Content = slices.Clone(m.Content)

@@ -9,16 +9,16 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The API of TrafficReplays.
+// These constants identify the API of TrafficReplays.
 const (
 	replayGroup      = "speedscale.com"
 	replayAPIVersion = replayGroup + "/v1"
 )
 
-// replayRequest is what annotations, or a TrafficReplay, ask for, as they say it.
+// replayRequest is a request for a replay, as annotations or a TrafficReplay express it.
 type replayRequest struct {
 	from *Object
-	// at is the field path of what asks.
+	// at is the field path of the request.
 	at string
 
 	SnapshotID, TestConfigID string
@@ -33,19 +33,20 @@ type replayRequest struct {
 	Hooks                    string
 
 	targets []replayTarget
-	// said is what was written out, as against what is so by default.
+	// said has the settings that were written explicitly, without those from defaults.
 	said []statement
 }
 
-// replayTarget is what requests are sent to: a workload, or only a URL.
+// replayTarget is the target of the requests: a workload, or only a URL.
 type replayTarget struct {
-	at  string // its field path, "" for the object as a whole
+	at  string // its field path, "" for the whole object
 	w   *workload
 	ref objectRef
 	URI string
 	// Tests and Mocks are slice keys.
 	Tests, Mocks []string
-	// listed: no mocks are listed means none, and not those that the workload called.
+	// listed tells how to read an empty list of mocks. If it is set, nothing is mocked, and otherwise
+	// the dependencies that the workload called are.
 	listed  bool
 	Routing string
 }
@@ -70,7 +71,7 @@ func (q *replayRequest) only() *replayTarget {
 	return t
 }
 
-// statement returns what was said under one of a few names, an empty one for nothing.
+// statement returns the setting that was written under one of some names, or an empty one.
 func (q *replayRequest) statement(names ...string) statement {
 	for _, s := range q.said {
 		if slices.Contains(names, s.name) {
@@ -80,8 +81,8 @@ func (q *replayRequest) statement(names ...string) statement {
 	return statement{label: names[0], path: q.at}
 }
 
-// TrafficReplayFields returns the table of the fields of a TrafficReplay's spec. Names and
-// meaning are those of the ecosystem's CustomResourceDefinition, speedscale.com/v1.
+// TrafficReplayFields returns the table of the fields of a TrafficReplay's spec. The names and their
+// meaning come from the ecosystem's CustomResourceDefinition, speedscale.com/v1.
 func TrafficReplayFields() []ReplayField { return rowsOf(trafficReplayFields) }
 
 var trafficReplayFields = []fieldRow[replayRequest]{
@@ -145,11 +146,11 @@ var trafficReplayFields = []fieldRow[replayRequest]{
 
 const noSidecarField = "the annotations " + contract.SidecarPrefix + "* of the workload say how it is captured, and the copy is captured as it is"
 
-// addSlice adds a slice key.
+// addSlice adds a slice key to a list.
 func addSlice(keys *[]string, v string) { *keys = append(*keys, v) }
 
-// readReplays reads what annotations and TrafficReplays ask for. The replays come out in the
-// order of namespace, kind and name of their workloads, wherever these stand in the input.
+// readReplays reads the requests of annotations and TrafficReplays. It returns the replays sorted by
+// the namespace, kind and name of their workloads, whatever their order in the input.
 func (in *input) readReplays() (replays []*replay, results Results) {
 	for _, w := range in.workloads {
 		more, found := in.annotatedReplay(w)
@@ -166,7 +167,7 @@ func (in *input) readReplays() (replays []*replay, results Results) {
 	return replays, append(results, checkShared(replays)...)
 }
 
-// rank orders workloads by their kinds, in front of what has none.
+// rank orders replays by the kinds of their workloads. Replays without a workload come last.
 func (r *replay) rank() int {
 	if r.w != nil {
 		return r.w.kind.rank()
@@ -174,8 +175,8 @@ func (r *replay) rank() int {
 	return len(workloadKinds)
 }
 
-// checkShared reports replays of one workload of which one is in place: its pods can be led to
-// one responder alone, and a copy of them would be led to that, too.
+// checkShared reports several replays of one workload if one of them is in place. The pods can use
+// only one responder, and copies would use it too.
 func checkShared(replays []*replay) (results Results) {
 	first := map[*workload]*replay{}
 	for _, r := range replays {
@@ -205,7 +206,7 @@ func (in *input) annotatedReplay(w *workload) ([]*replay, Results) {
 	case results.Failed():
 		return nil, results
 	case len(q.said) == 0:
-		return nil, results // only what has no meaning
+		return nil, results // only settings without effect
 	case q.SnapshotID == "":
 		first := q.said[0]
 		return nil, append(results, result(CodeReplayNoSnapshot, w.Object, "%s is set, but %ssnapshot-id is not, which asks for the replay; set it, or remove %s", first.label, contract.ReplayPrefix, first.label).At(first.path, first.value, ""))
@@ -214,7 +215,7 @@ func (in *input) annotatedReplay(w *workload) ([]*replay, Results) {
 	return replays, append(results, more...)
 }
 
-// replayKey returns the first annotation of a workload that is about a replay, and where it is.
+// replayKey returns the first replay annotation of a workload, and its field path.
 func (w *workload) replayKey() (key, at string) {
 	for _, place := range w.annotated() {
 		place = append(slices.Clone(place), "metadata", "annotations")
@@ -228,7 +229,7 @@ func (w *workload) replayKey() (key, at string) {
 	return "", ""
 }
 
-// leftAlone tells why a workload is not to be rendered, "" if it is.
+// leftAlone says why a workload must not be rendered; "" if it may be.
 func (w *workload) leftAlone() string {
 	if ignored := w.ignored(); len(ignored) == 1 && ignored[0].Code() == CodeIgnored {
 		return contract.AnnotationIgnore + ` is "true"`
@@ -236,7 +237,7 @@ func (w *workload) leftAlone() string {
 	return leftAlone(w.Object)
 }
 
-// leftAlone tells why an object is not to be rendered, "" if it is.
+// leftAlone says why an object must not be rendered; "" if it may be.
 func leftAlone(o *Object) string {
 	switch {
 	case strings.EqualFold(o.annotation(contract.AnnotationIgnore), "true"):

@@ -12,11 +12,11 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The pods of a generator and a responder are alike: they run Tapedeck's image with the
-// rights of the sidecar, read a snapshot from the place, and keep what they read of it in a
-// file. Nothing of an application runs in them.
+// The pods of a generator and a responder are alike. They run Tapedeck's image with the rights of the
+// sidecar, read a snapshot from the place, and store what they read in a file. They run nothing of an
+// application.
 
-// replayPod is what the pods of a part have of their own.
+// replayPod has the settings in which the pods of the parts differ.
 type replayPod struct {
 	part, container string
 	args            []string
@@ -24,25 +24,25 @@ type replayPod struct {
 	probes          []any // pairs of a container's mapping
 	restartPolicy   any
 	grace           any // seconds, or nil
-	// readOnly tells that the pod writes nothing to the place.
+	// readOnly tells whether the pod only reads from the place.
 	readOnly bool
-	// secrets are mounted: each brings one or more of its keys as files.
+	// secrets are mounted. Each provides one or more of its keys as files.
 	secrets []secretFiles
 }
 
-// secretFiles are keys of a Secret as files in a directory.
+// secretFiles are keys of a Secret, mounted as files in a directory.
 type secretFiles struct {
 	volume, secret, dir string
 	keys                []string
 }
 
-// template builds the template of the pods.
+// replayTemplate builds the template of the pods.
 func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	labels := r.podLabels(p.part)
 	if in.replayPlace().Scheme == "azblob" && nodes.KeyIndex(labels, azureIdentity) < 0 {
 		nodes.Set(labels, azureIdentity, nodes.New("true"))
 	}
-	// A classic Envoy starts beside the container, which needs the network at once.
+	// A classic Envoy starts together with the container, which needs the network at once.
 	annotations := nodes.Mapping("proxy.istio.io/config", `{"holdApplicationUntilProxyStarts": true}`)
 	if r.w != nil && r.w.podAnnotation(meshLabel) != "" { // the former spelling of the label
 		nodes.Set(annotations, meshLabel, nodes.New(r.w.podAnnotation(meshLabel)))
@@ -84,7 +84,7 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 		"metadata", nodes.Mapping("labels", labels, "annotations", annotations),
 		"spec", nodes.Mapping(
 			"serviceAccountName", orNil(in.cfg.ReplayServiceAccount),
-			"automountServiceAccountToken", false, // a cloud's identity has a token of its own
+			"automountServiceAccountToken", false, // a cloud's identity uses a separate token
 			"restartPolicy", p.restartPolicy,
 			"terminationGracePeriodSeconds", p.grace,
 			"imagePullSecrets", r.ofPods("imagePullSecrets"),
@@ -97,8 +97,8 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	)
 }
 
-// replayImage is Tapedeck's image in the pods of a replay: that of the workload's sidecar where
-// others, such as kustomize's `images:`, changed that since a render.
+// replayImage returns the image for the pods of a replay. If others, such as kustomize's `images:`,
+// changed the image of the workload's sidecar after a render, it returns that one.
 func (in *input) replayImage(r *replay) string {
 	if r.w != nil && r.w.Object.image != "" {
 		return r.w.Object.image
@@ -106,7 +106,7 @@ func (in *input) replayImage(r *replay) string {
 	return in.cfg.Image
 }
 
-// orNil leaves an empty text out of a mapping.
+// orNil returns nil for an empty text, which a mapping omits.
 func orNil(text string) any {
 	if text == "" {
 		return nil
@@ -114,7 +114,7 @@ func orNil(text string) any {
 	return text
 }
 
-// ofPods returns a field of the original's pods, nil if it has none.
+// ofPods returns a field of the original's pods; nil if it has none.
 func (r *replay) ofPods(key string) *yaml.Node {
 	if r.w == nil {
 		return nil
@@ -126,9 +126,9 @@ func (r *replay) ofPods(key string) *yaml.Node {
 	return uncommented(n)
 }
 
-// placed returns a field that says on which nodes the original's pods are: what a cluster
-// keeps a team's pods together by holds for those of a replay, too. The image is one of
-// Linux.
+// placed returns a field that says on which nodes the original's pods run. The rules that keep a
+// team's pods together also apply to those of a replay. It returns nothing for Windows nodes, because
+// the image is for Linux.
 func (in *input) placed(r *replay, key string) *yaml.Node {
 	if r.w == nil {
 		return nil
@@ -139,13 +139,13 @@ func (in *input) placed(r *replay, key string) *yaml.Node {
 	return r.ofPods(key)
 }
 
-// replayPlace is where the snapshots are and reports go; it was checked when it was read.
+// replayPlace returns the place of snapshots and reports. Its syntax was checked when it was read.
 func (in *input) replayPlace() contract.Place {
 	p, _ := contract.ParsePlace(in.cfg.ReplayPlace)
 	return p
 }
 
-// replayBucket is that place if pods reach it by the network, and nil if it is on a volume.
+// replayBucket returns that place if pods reach it by the network; nil if it is on a volume.
 func (in *input) replayBucket() *contract.Place {
 	if p := in.replayPlace(); in.cfg.ReplayPlace != "" && !p.IsDir() {
 		return &p
@@ -153,7 +153,7 @@ func (in *input) replayBucket() *contract.Place {
 	return nil
 }
 
-// snapshotArgument is the snapshot of a replay, as commands take it.
+// snapshotArgument returns the snapshot of a replay as an argument of commands.
 func (in *input) snapshotArgument(r *replay) string {
 	return literal(contract.SnapshotRef{Place: in.replayPlace(), ID: r.Snapshot.ID, Digest: r.Snapshot.Digest}.String())
 }
@@ -169,8 +169,8 @@ func (r *replay) selection(t traffic) []string {
 	return flags("workload", []string{r.w.appLabel()})
 }
 
-// flags gives each of some values to a flag. Kubernetes expands references to variables in
-// arguments, and values are as they stand.
+// flags returns the flag with each of the values. It escapes references to variables, which Kubernetes
+// would expand in arguments.
 func flags(name string, values []string) []string {
 	out := make([]string, len(values))
 	for i, v := range values {
@@ -181,8 +181,8 @@ func flags(name string, values []string) []string {
 
 func flag(name, value string) string { return "--" + name + "=" + literal(value) }
 
-// redactKey is the key that recordings were redacted under, if the sidecars have one in
-// common.
+// redactKey returns the Secret and the flag of the key with which recordings were redacted, if the
+// sidecars share one.
 func (in *input) redactKey() (files []secretFiles, args []string) {
 	if in.cfg.RedactKeySecret == "" {
 		return nil, nil
@@ -191,8 +191,8 @@ func (in *input) redactKey() (files []secretFiles, args []string) {
 		[]string{flag("redact-key", path.Join(contract.RedactKeyDir, contract.RedactKeyName))}
 }
 
-// replayResources builds the resources of a generator's or a responder's container. No
-// request is more than its limit.
+// replayResources builds the resources of the container of a generator or responder. It lowers
+// requests to their limits.
 func (in *input) replayResources() *yaml.Node {
 	limits := pairsOf(in.cfg.ReplayLimits)
 	requests := pairsOf(in.cfg.ReplayRequests)
@@ -216,10 +216,10 @@ func (in *input) replayResources() *yaml.Node {
 	return nodes.Mapping("requests", list(requests), "limits", list(limits))
 }
 
-// resourceNames are what the pods of replays may ask for.
+// resourceNames are the resources that the pods of replays may request.
 var resourceNames = []string{"cpu", "memory", "ephemeral-storage"}
 
-// pairsOf returns values that are given as NAME=VALUE by their names.
+// pairsOf returns the values of NAME=VALUE pairs by name.
 func pairsOf(list []string) map[string]string {
 	m := map[string]string{}
 	for _, pair := range list {
@@ -246,7 +246,7 @@ func checkResourceList(v string) error {
 	return nil
 }
 
-// checkReplayPods reports what keeps the pods of replays from starting.
+// checkReplayPods reports settings that keep the pods of replays from starting.
 func (in *input) checkReplayPods(r *replay) Results {
 	var results Results
 	fail := func(code Code, message string, args ...any) {
@@ -264,7 +264,8 @@ func (in *input) checkReplayPods(r *replay) Results {
 	return append(results, in.checkReplaySecrets(r)...)
 }
 
-// resourceOption is the option for what a setting of the sidecar's resources is about.
+// resourceOption returns the option that sets the same resource for replays as a setting of the
+// sidecar.
 func resourceOption(setting string) string {
 	if strings.HasSuffix(setting, "-request") {
 		return "replayRequests"
@@ -272,8 +273,8 @@ func resourceOption(setting string) string {
 	return "replayLimits"
 }
 
-// limitsFor returns what of LimitRanges holds for the pods of a replay, and replayAmounts what
-// each container of a generator and a responder has by it.
+// limitsFor returns the LimitRanges that apply to the pods of a replay. replayAmounts returns the
+// resources that each container of a generator and a responder gets with them.
 func (in *input) limitsFor(r *replay) []limitRange {
 	return in.limitRanges(&workload{Object: r.subject()})
 }
@@ -282,7 +283,7 @@ func (in *input) replayAmounts(r *replay) amounts {
 	return resourcesOf(nodes.Mapping("resources", in.replayResources()), in.limitsFor(r))
 }
 
-// ownPods returns how many pods a replay has beside the copy's.
+// ownPods returns how many pods a replay has in addition to the copy's.
 func (r *replay) ownPods() (n float64) {
 	if r.generates() {
 		n += float64(r.Shards)
@@ -293,8 +294,8 @@ func (r *replay) ownPods() (n float64) {
 	return n
 }
 
-// checkReplayQuotas reports LimitRanges and ResourceQuotas that refuse the pods, these as they count what
-// every container must state then. A LimitRange may state it in the container's stead.
+// checkReplayQuotas reports LimitRanges and ResourceQuotas that reject the pods. A quota on a resource
+// requires every container to state it, unless a LimitRange does so.
 func (in *input) checkReplayQuotas(r *replay) Results {
 	limits, ours := in.limitsFor(r), in.replayAmounts(r)
 	var results Results
@@ -321,13 +322,13 @@ func (in *input) checkReplayQuotas(r *replay) Results {
 	return results
 }
 
-// replayDirs is what the pods of a replay have of their own, or from Kubernetes and clouds.
+// replayDirs are the directories that the pods of a replay need, or get from Kubernetes and clouds.
 var replayDirs = []string{contract.Binary, contract.CADir, contract.RedactKeyDir, contract.CredentialsDir, contract.UpstreamCADir, contract.WorkDir, "/dev", "/var/run/secrets"}
 
-// replayContract is the version of the contract that has generators and responders.
+// replayContract is the first contract version that has generators and responders.
 const replayContract = 3
 
-// checkReplaySecrets reports Secrets without which the pods wait.
+// checkReplaySecrets reports missing Secrets for which the pods would wait.
 func (in *input) checkReplaySecrets(r *replay) (results Results) {
 	var needed []secretFiles
 	if r.responds() {

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// nameKind is the name of an object.
+// nameKind accepts the name of an object.
 var nameKind = patternKind("name", "the name of an object", `^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
 // resolveTargets finds the workloads that a TrafficReplay names.
@@ -20,7 +20,7 @@ func (in *input) resolveTargets(q *replayRequest) (results Results) {
 		if ref := q.statement("workloadRef.name", "workloadRef.kind", "workloadRef.namespace", "workloadRef.apiVersion"); ref.name != "" {
 			return Results{ref.result(CodeBadCombination, q.from, "is set together with %s, which replaces it; allowed: one of them", list)}
 		}
-		q.targetAt(n - 1) // also entries without anything
+		q.targetAt(n - 1) // so that empty entries count too
 	}
 	if len(q.targets) == 0 {
 		if q.URL == "" {
@@ -48,8 +48,8 @@ func (in *input) resolveTargets(q *replayRequest) (results Results) {
 	return results
 }
 
-// replayedTo finds the workload that a reference names, or that a Service leads to. Without one,
-// it returns the error.
+// replayedTo finds the workload that a reference names, or to which a named Service leads. If there is
+// none, it returns an error.
 func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
 	ref := t.ref
 	ref.Kind, ref.Namespace = cmp.Or(ref.Kind, "Deployment"), cmp.Or(ref.Namespace, from.namespace())
@@ -103,7 +103,7 @@ func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
 	return found[0], Result{}
 }
 
-// workloadNames lists the workloads of a namespace, or else of all, for messages.
+// workloadNames lists, for messages, the workloads of a namespace, or all workloads if it has none.
 func (in *input) workloadNames(namespace string) string {
 	var here, all []string
 	for _, w := range in.workloads {
@@ -126,7 +126,7 @@ func (in *input) workloadNames(namespace string) string {
 	return strings.Join(names, ", ")
 }
 
-// replaysOf makes the replays of a request.
+// replaysOf builds the replays of a request.
 func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results) {
 	config, results := in.testConfig(q)
 	if results.Failed() {
@@ -172,7 +172,7 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 	return replays, results
 }
 
-// flags are those of the generator that the request itself asks for.
+// flags returns the generator flags that the request itself sets.
 func (q *replayRequest) flags(config *testConfig) (flags []string) {
 	if q.LowData && !slices.Contains(config.generator, noCompare) {
 		flags = append(flags, noCompare)
@@ -183,7 +183,7 @@ func (q *replayRequest) flags(config *testConfig) (flags []string) {
 	return flags
 }
 
-// hooks are the annotations that the Job gets.
+// hooks returns the hook annotations for the Job.
 func (q *replayRequest) hooks() map[string]string {
 	hooks, _ := parseHooks(q.Hooks)
 	if q.from.is(replayGroup, trafficReplayKind) {
@@ -196,8 +196,8 @@ func (q *replayRequest) hooks() map[string]string {
 	return hooks
 }
 
-// trim takes out of a replay what its mode has no use for, so that a setting without effect
-// makes no other replay of it.
+// trim removes the settings that have no effect in the replay's mode, so that they don't change its
+// name.
 func (s *replaySpec) trim() {
 	if s.Mode == responderOnly {
 		s.BuildTag, s.Secrets, s.Shards, s.GeneratorFlags, s.URL = "", nil, 1, nil, ""
@@ -211,7 +211,7 @@ func (s *replaySpec) trim() {
 	}
 }
 
-// replayOf makes the replay to one target.
+// replayOf builds the replay for one target.
 func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Results) {
 	r := &replay{replaySpec: base, from: q.from, at: cmp.Or(t.at, q.at), w: t.w}
 	var results Results
@@ -219,7 +219,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 		results = append(results, r.result(code, message, args...))
 	}
 	r.URL, r.urlAt = q.URL, q.statement("sut-url", "customURL").path
-	if t.URI != "" { // the narrower one
+	if t.URI != "" { // the URL of the target is more specific
 		r.URL, r.urlAt = t.URI, t.at+".customURI"
 	}
 	r.Tests, r.Mocks = slicesOf(t.Tests), slicesOf(t.Mocks)
@@ -262,7 +262,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 	return r, results
 }
 
-// slicesOf reads slice keys.
+// slicesOf parses slice keys.
 func slicesOf(keys []string) traffic {
 	if slices.Contains(keys, everything) {
 		return traffic{All: true}
@@ -270,7 +270,7 @@ func slicesOf(keys []string) traffic {
 	return traffic{Keys: unique(keys)}
 }
 
-// checkHasPlace reports that there is no place where a replay finds its snapshot.
+// checkHasPlace reports that a replay has no place for its snapshot.
 func (in *input) checkHasPlace(q *replayRequest) Results {
 	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
 	switch {
@@ -282,7 +282,7 @@ func (in *input) checkHasPlace(q *replayRequest) Results {
 	return nil
 }
 
-// rendered says what a replay is, and what was inferred.
+// rendered describes a replay, and the inferred settings.
 func (r *replay) rendered() Result {
 	var to string
 	switch {
@@ -304,7 +304,7 @@ func (r *replay) rendered() Result {
 	return r.result(CodeReplayRendered, "replayed: %s", strings.Join(parts, ", "))
 }
 
-// String says for a result what is selected.
+// String describes the selection, for results.
 func (t traffic) String() string {
 	switch {
 	case t.None:

@@ -15,16 +15,16 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// tlsFiles are a certificate and key that the sidecar is given, inbound or
-// outbound: by a Secret, or by files that the application's container mounts.
+// tlsFiles are a certificate and key for the sidecar, inbound or outbound. They come from a Secret, or
+// are files that the application's container mounts.
 type tlsFiles struct {
 	secret, public, private string
-	annotation              string // which names the files, for results
+	annotation              string // the annotation that names the files, for results
 	volume, dir             string
 }
 
-// on tells whether the files were asked for. Without a Secret both are full
-// paths, or neither: see checkSettings.
+// on tells whether the files were requested. Without a Secret, either both are full paths or neither:
+// see checkSettings.
 func (t tlsFiles) on() bool { return t.secret != "" || path.IsAbs(t.public) }
 
 func (t tlsFiles) path(file string) string {
@@ -42,12 +42,12 @@ func (s *Settings) tlsMutual() tlsFiles {
 	return tlsFiles{s.TLSMutualSecret, s.TLSMutualPublic, s.TLSMutualPrivate, "tls-mutual-public", contract.TLSMutualVolume, contract.TLSMutualDir}
 }
 
-// intercepts tells whether outbound TLS is to be read.
+// intercepts tells whether the sidecar reads outbound TLS.
 func (s *Settings) intercepts() bool { return s.outbound() && s.TLSOut }
 
-// sidecarContainer builds the sidecar: Pod Security "restricted", exec probes
-// (Istio rewrites the others, https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/),
-// and the environment of package contract.
+// sidecarContainer builds the sidecar. It complies with Pod Security "restricted", and has the
+// environment of package contract. Its probes are exec probes, because Istio rewrites the others
+// (https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/).
 func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[string]*yaml.Node) (*yaml.Node, Results) {
 	s := &w.settings
 	mounts, results := sidecarMounts(w, cfg, sink)
@@ -58,8 +58,8 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 	program := contract.ProgramOf(cfg.ImageContract)
 	var postStart *yaml.Node
 	if cfg.Sidecar == sidecarClassic {
-		// Containers start in order, and the next one waits for this hook: the
-		// trust files are there, and the ports open, before the application.
+		// Containers start in order, and the next one waits for this hook. So the trust files exist,
+		// and the ports are open, before the application starts.
 		postStart = nodes.Mapping("postStart", nodes.Mapping("exec", nodes.Mapping("command", append(slices.Clone(program.Healthz), "--wait", "60s"))))
 	}
 	healthz := nodes.Mapping("command", program.Healthz)
@@ -89,8 +89,8 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 	), results
 }
 
-// checkImageContract reports variables that the image does not know: what they are
-// for would not happen, and nobody would be told.
+// checkImageContract reports variables that the image does not know. The image would silently ignore
+// them.
 func checkImageContract(w *workload, cfg *Config, env *yaml.Node) Results {
 	var results Results
 	for _, item := range nodes.Items(env) {
@@ -102,7 +102,7 @@ func checkImageContract(w *workload, cfg *Config, env *yaml.Node) Results {
 	return results
 }
 
-// pullPolicy is the image's pull policy; nil leaves it out.
+// pullPolicy returns the image's pull policy; nil omits it.
 func pullPolicy(cfg *Config) any {
 	if cfg.ImagePullPolicy == "" {
 		return nil
@@ -148,8 +148,8 @@ func sidecarPorts(s *Settings) *yaml.Node {
 	return nodes.Sequence(ports...)
 }
 
-// sidecarResources builds the sidecar's resources. A request that was not
-// written out is never more than the limit.
+// sidecarResources builds the sidecar's resources. It lowers a request that nobody set to the limit,
+// if it is higher.
 func sidecarResources(s *Settings) *yaml.Node {
 	request := func(r resource) string {
 		if r.exceeds() && !s.set(r.requestName) {
@@ -172,10 +172,10 @@ func sidecarResources(s *Settings) *yaml.Node {
 	return nodes.Mapping("requests", list(request), "limits", list(func(r resource) string { return r.limit }))
 }
 
-// resource is one that the sidecar asks for, and the annotation of its request.
+// resource is one resource that the sidecar requests, with the annotation of its request.
 type resource struct{ name, request, limit, requestName string }
 
-// exceeds tells that more is requested than the limit, which the API server refuses.
+// exceeds tells whether the request is higher than the limit. The API server rejects that.
 func (r resource) exceeds() bool {
 	return r.limit != "" && parseQuantity(r.request) > parseQuantity(r.limit)
 }
@@ -207,7 +207,7 @@ func sidecarEnv(w *workload, cfg *Config, sink *collector, upstream map[string]*
 	if sink != nil {
 		values[contract.EnvSpool] = contract.RecordingDir
 		values[contract.EnvSinkTokenFile] = path.Join(contract.SinkTokenDir, contract.SinkTokenName)
-		if sink.Scheme == "http" { // checkSink allowed it
+		if sink.Scheme == "http" { // checkSink allowed plain HTTP
 			values[contract.EnvSinkPlainHTTP] = "true"
 		}
 	}
@@ -298,14 +298,14 @@ func sidecarEnv(w *workload, cfg *Config, sink *collector, upstream map[string]*
 	return env
 }
 
-// memoryLimit is the sidecar's memory limit in bytes; 0: it has none.
+// memoryLimit returns the sidecar's memory limit in bytes; 0 means no limit.
 func (s *Settings) memoryLimit() int64 { return wholeBytes(parseQuantity(s.MemoryLimit)) }
 
-// wholeBytes keeps a number of bytes in the range of an int64.
+// wholeBytes converts a number of bytes to an int64, and caps it.
 func wholeBytes(n float64) int64 { return int64(min(n, 1<<62)) }
 
-// literal is how a value is written that Kubernetes is not to expand: $(NAME) would
-// become a variable's value, and $$ a single $.
+// literal escapes a value that Kubernetes would expand: $(NAME) would become a variable's value, and
+// $$ a single $.
 func literal(value string) string {
 	if !strings.Contains(value, "$(") && !strings.Contains(value, "$$") {
 		return value
@@ -313,19 +313,18 @@ func literal(value string) string {
 	return strings.ReplaceAll(value, "$", "$$")
 }
 
-// within is what capture may take under a limit: a part of it, where that is less
-// than it would take by itself. "" leaves it to that.
+// within returns how much the sidecar may use under a limit: part, if that is less than usual, which
+// the sidecar would use by itself. "" leaves the amount to the sidecar.
 func within(limit string, part, usual int64) string {
 	most := min(part, usual)
 	if parseQuantity(limit) == 0 || most >= usual { // 0 is no limit
 		return ""
 	}
-	return strconv.FormatInt(max(most, 1), 10) // 0 would say that there is no bound
+	return strconv.FormatInt(max(most, 1), 10) // 0 would mean no limit
 }
 
-// drainTime is how long connections may take to finish, by the pod's grace
-// period: so much less than that as writing what was recorded takes. "" where the
-// pod has the usual 30 s.
+// drainTime returns how long connections may take to finish, given the pod's grace period. It leaves 5
+// s of that to write the recordings. It returns "" if the pod has the default grace period of 30 s.
 func drainTime(grace *yaml.Node) string {
 	var seconds float64 // Kubernetes takes 60.0 too
 	switch {
@@ -334,10 +333,10 @@ func drainTime(grace *yaml.Node) string {
 	case seconds <= 5:
 		return "500ms"
 	}
-	return fmt.Sprintf("%ds", int(min(seconds, 1<<31))-5) // a time.Duration holds more, but not all that an int64 does
+	return fmt.Sprintf("%ds", int(min(seconds, 1<<31))-5) // a time.Duration holds more than that, but not every int64
 }
 
-// appLabel is the name under which the workload's exchanges are recorded.
+// appLabel returns the name under which the workload's exchanges are recorded.
 func (w *workload) appLabel() string {
 	if w.original != nil {
 		return w.original.appLabel()
@@ -351,7 +350,7 @@ func (w *workload) appLabel() string {
 	return trimName(w.name())
 }
 
-// describe says in a few words what a workload's sidecar does.
+// describe says in a few words what a workload's sidecar captures.
 func (s *Settings) describe() string {
 	var parts []string
 	if s.inbound() {
