@@ -13,26 +13,25 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Programs that ignore their proxy variables are captured by a hosts file:
+// A hosts file captures programs that ignore their proxy variables:
 //
-//	the sidecar ── writes ──▶ the trust volume's hosts ── subPath ──▶ /etc/hosts of the application
-//	postgres.db ─ 127.0.1.1:5432 ─▶ the sidecar ─▶ postgres.db:5432
+// the sidecar ── writes ──▶ the trust volume's hosts ── subPath ──▶ /etc/hosts of the application
+// postgres.db ─ 127.0.1.1:5432 ─▶ the sidecar ─▶ postgres.db:5432
 //
-// A kubelet leaves /etc/hosts alone in a container that mounts it itself
-// (k8s.io/kubernetes v1.34, pkg/kubelet/kubelet_pods.go, makeMounts), so the sidecar and
-// Envoy keep the pod's own, and find the real hosts. A kubelet makes a directory of a
-// subPath that is not there, so no container may mount the file that starts before the
-// sidecar has written it: see lateContainers.
+// A kubelet does not write /etc/hosts in a container that mounts it itself (k8s.io/kubernetes v1.34,
+// pkg/kubelet/kubelet_pods.go, makeMounts). So the sidecar and Envoy keep the pod's file, and find the
+// real hosts. A kubelet creates a directory for a subPath that does not exist. So no container that
+// starts before the sidecar has written the file may mount it: see lateContainers.
 
-// hostsAuto, in a list of hosts to capture, stands for those that the environment of the
-// application names.
+// hostsAuto, in a list of hosts to capture, adds the hosts that the environment of the application
+// names.
 const hostsAuto = "auto"
 
 var captureHostsKind = Kind{Name: "list", Allowed: hostsAuto + ", or " + contract.CaptureHostsAllowed + "; " + hostsAuto + " may stand among them",
 	hidden: true, // somebody may put a DSN there
 	check:  func(v string) error { _, _, err := parseCaptureHosts(v); return err }}
 
-// parseCaptureHosts parts a list into the hosts that it names and whether it has auto.
+// parseCaptureHosts returns the hosts that a list names, and whether the list contains auto.
 func parseCaptureHosts(list string) (named []contract.CaptureHost, auto bool, err error) {
 	entries := contract.SplitHosts(list)
 	others := slices.DeleteFunc(slices.Clone(entries), func(e string) bool { return e == hostsAuto })
@@ -40,13 +39,13 @@ func parseCaptureHosts(list string) (named []contract.CaptureHost, auto bool, er
 	return named, len(others) < len(entries), err
 }
 
-// resolveHosts decides which hosts of a workload are captured. A host that the workload
-// itself asks for and that can't be captured is an error. One that was inferred, or that
-// configuration names for all workloads, is left out, and that is said.
+// resolveHosts decides which hosts of a workload are captured. It returns an error for a host that the
+// workload itself requests and that can't be captured. It leaves out, and reports, such a host if it
+// was inferred or comes from configuration for all workloads.
 func (in *input) resolveHosts(w *workload) Results {
 	s := &w.settings
 	named, auto, err := parseCaptureHosts(s.CaptureHosts)
-	if err != nil || !s.outbound() { // which is said already
+	if err != nil || !s.outbound() { // an error is already reported
 		return nil
 	}
 	var results Results
@@ -95,13 +94,13 @@ func (in *input) resolveHosts(w *workload) Results {
 	return results
 }
 
-// captureList is a list of captured hosts that is added to.
+// captureList is a growing list of captured hosts.
 type captureList struct {
 	hosts []contract.CaptureHost
 	ports int
 }
 
-// add adds ports of a host: all, or none and false where there is no room.
+// add adds the ports of a host: all of them, or none and returns false if there is no room.
 func (l *captureList) add(name string, ports ...int) bool {
 	i := slices.IndexFunc(l.hosts, func(h contract.CaptureHost) bool { return h.Name == name })
 	if i >= 0 {
@@ -122,13 +121,13 @@ func (l *captureList) add(name string, ports ...int) bool {
 // usesTrustVolume tells whether the sidecar writes files for the application.
 func (s *Settings) usesTrustVolume() bool { return s.intercepts() || len(s.hosts) > 0 }
 
-// lateContainers are the init containers of the application that start after the
-// sidecar: they are captured, too. A native sidecar's startupProbe holds back whatever
-// stands behind it until the hosts file is written.
+// lateContainers returns the init containers of the application that start after the sidecar, which
+// are captured too, and those that start before it. The startupProbe of a native sidecar delays the
+// containers after it until the hosts file is written.
 //
-// A classic sidecar is no init container. Its postStart holds the others back, but only
-// if it starts at all: a kubelet goes on to the next container where it does not. So an
-// init container puts the file in place: see hostsContainer.
+// A classic sidecar is not an init container. Its postStart delays the other containers, but only if
+// it starts: if it does not, a kubelet continues with the next container. So an init container puts
+// the file in place: see hostsContainer.
 func (in *input) lateContainers(w *workload) (late, early []container) {
 	list := nodes.At(w.podSpec(), "initContainers")
 	at := len(nodes.Items(list))
@@ -149,9 +148,9 @@ func (in *input) lateContainers(w *workload) (late, early []container) {
 	return late, early
 }
 
-// hostsContainer builds the init container that puts the hosts file in place before a
-// classic sidecar runs. It needs no network, so it may stand anywhere; its resources are
-// the sidecar's, which a namespace's quota or LimitRange lets through.
+// hostsContainer builds the init container that puts the hosts file in place before a classic sidecar
+// runs. It needs no network, so its position does not matter. It has the sidecar's resources, which a
+// namespace's quota or LimitRange accepts.
 func hostsContainer(w *workload, cfg *Config) *yaml.Node {
 	return nodes.Mapping(
 		"name", contract.HostsContainer,
@@ -164,14 +163,14 @@ func hostsContainer(w *workload, cfg *Config) *yaml.Node {
 	)
 }
 
-// addedHosts tells whether a container is one that hostsContainer built.
+// addedHosts tells whether hostsContainer built a container.
 func addedHosts(c *yaml.Node) bool {
 	command := nodes.Items(nodes.At(c, "command"))
 	return len(command) == 2 && nodes.String(command[0]) == contract.ProxyBinary && nodes.String(command[1]) == "hosts"
 }
 
-// mountHosts mounts the hosts file over a container's own, unless it mounts something
-// there itself.
+// mountHosts mounts the hosts file over a container's /etc/hosts, unless the container itself mounts
+// something there.
 func (a *appEnv) mountHosts() {
 	for _, m := range nodes.Items(nodes.At(a.c.Node, "volumeMounts")) {
 		if path.Clean(nodes.StringAt(m, "mountPath")) == contract.SystemHosts {
@@ -184,8 +183,7 @@ func (a *appEnv) mountHosts() {
 	a.appendItem(mounts, at, nodes.Mapping("name", contract.TrustVolume, "mountPath", contract.SystemHosts, "subPath", contract.HostsName, "readOnly", true))
 }
 
-// openPorts lets the sidecar, which has no privileges, listen on the ports of captured
-// hosts that are below 1024.
+// openPorts lets the sidecar, which has no privileges, listen on ports below 1024 of captured hosts.
 func (in *input) openPorts(e *editor, w *workload) Results {
 	lowest := contract.LowestCapturePort(w.settings.hosts)
 	if lowest == 0 || lowest >= contract.UnprivilegedPorts {
@@ -208,7 +206,7 @@ func (in *input) openPorts(e *editor, w *workload) Results {
 		At(pathItem(at, contract.SysctlPortStart), value, "")}
 }
 
-// portStart reads the sysctl; what is no number leaves every low port privileged.
+// portStart reads the sysctl. If its value is not a number, all low ports remain privileged.
 func portStart(sysctl *yaml.Node) int {
 	n, err := strconv.Atoi(nodes.StringAt(sysctl, "value"))
 	if err != nil || n < 0 {
@@ -217,13 +215,13 @@ func portStart(sysctl *yaml.Node) int {
 	return n
 }
 
-// hosts are those that a rendered sidecar captures through the hosts file.
+// hosts returns the hosts that a rendered sidecar captures through the hosts file.
 func (i *injected) hosts() []contract.CaptureHost {
 	hosts, _ := contract.ParseCaptureHosts(i.value(contract.EnvCaptureHosts))
 	return hosts
 }
 
-// addedSysctl inverts what openPorts added.
+// addedSysctl inverts the addition by openPorts.
 func addedSysctl(t *taking, s site) (bool, error) {
 	lowest := contract.LowestCapturePort(t.own.hosts())
 	switch {
@@ -235,7 +233,7 @@ func addedSysctl(t *taking, s site) (bool, error) {
 	return same(s.now, nodes.Mapping("name", s.id, "value", strconv.Itoa(lowest))), nil
 }
 
-// replacedSysctl inverts its lowering of the value that was there.
+// replacedSysctl inverts the lowering of an existing value by openPorts.
 func replacedSysctl(t *taking, s site, old *yaml.Node) (bool, error) {
 	lowest := contract.LowestCapturePort(t.own.hosts())
 	switch {

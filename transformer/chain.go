@@ -14,25 +14,24 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Where the application had a proxy, the sidecar goes through it from now on:
+// If the application had a proxy, the sidecar forwards through it:
 //
-//	before:  app ──HTTP_PROXY──▶ corporate proxy ──▶ internet
-//	after:   app ──HTTP_PROXY──▶ sidecar ──HTTP_PROXY──▶ corporate proxy ──▶ internet
+// before:  app ──HTTP_PROXY──▶ corporate proxy ──▶ internet
+// after:   app ──HTTP_PROXY──▶ sidecar ──HTTP_PROXY──▶ corporate proxy ──▶ internet
 //
-// Hosts on the application's NO_PROXY go past that proxy. The option
-// captureNoProxy says whether they go past the sidecar, too:
+// Hosts in the application's NO_PROXY bypass that proxy. The option captureNoProxy says who reaches
+// these hosts directly:
 //
-//	        the application has a proxy       the list stands alone
-//	auto    the sidecar reaches the hosts     the application does
-//	true    the sidecar reaches the hosts     the sidecar does
-//	false   the application does              the application does
+//         the application has a proxy       it has only NO_PROXY
+// auto    the sidecar reaches the hosts     the application does
+// true    the sidecar reaches the hosts     the sidecar does
+// false   the application does              the application does
 //
-// The sidecar captures the calls of the hosts that it reaches, and has them in its
-// own NO_PROXY.
+// The sidecar captures the calls to the hosts that it reaches, and has them in its NO_PROXY.
 
-// chain returns the variables by which the sidecar goes through the proxy that
-// the application had. It has one for all that it is sent, so containers that
-// had different ones are an error, and those that had none keep to that.
+// chain returns the variables with which the sidecar forwards through the proxy that the application
+// had. The sidecar uses one proxy for all calls. So containers with different proxies are an error,
+// and containers without a proxy are not pointed at the sidecar.
 func chain(apps []*appEnv) map[string]*yaml.Node {
 	had := make([]map[string]*yaml.Node, len(apps))
 	first := -1
@@ -77,16 +76,16 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 	return upstream
 }
 
-// delegate leaves it to the sidecar to reach the hosts directly, if the
-// configuration wants that, but for those that are not its matter.
+// delegate makes the sidecar reach the hosts directly, if the configuration says so, except for those
+// that every container reaches directly.
 func (a *appEnv) delegate(hosts []string, hadProxy bool) {
 	if mode := a.in.cfg.CaptureNoProxy; mode == "true" || mode == captureAuto && hadProxy {
 		a.delegated = without(hosts, append(directHosts(&a.w.settings, a.in.cfg), "::1"))
 	}
 }
 
-// proxies returns the variables that name a proxy, other than the sidecar, as
-// the sidecar is to have them.
+// proxies returns the variables that name a proxy other than the sidecar, with the values that the
+// sidecar needs.
 func (a *appEnv) proxies() map[string]*yaml.Node {
 	had := map[string]*yaml.Node{}
 	for _, row := range proxyVariables {
@@ -113,14 +112,13 @@ func (a *appEnv) proxies() map[string]*yaml.Node {
 	return had
 }
 
-// upstreamValue returns the value that a variable is to have in the sidecar to
-// be there what it is here.
+// upstreamValue returns the value that gives a variable the same meaning in the sidecar.
 func (a *appEnv) upstreamValue(v variable) (string, error) {
 	moved := a.moved(v)
 	if moved.unknown != "" {
 		return "", fmt.Errorf("the render can't resolve its reference %s; allowed: a value, or a reference to a variable with a value that is set before it", moved.unknown)
 	}
-	if !strings.Contains(moved.value, "$(") { // Kubernetes knows those, and nobody else
+	if !strings.Contains(moved.value, "$(") { // only Kubernetes can resolve the remaining references
 		if _, err := contract.ParseProxy(strings.ReplaceAll(moved.value, "$$", "$")); err != nil {
 			return "", err
 		}
@@ -128,8 +126,8 @@ func (a *appEnv) upstreamValue(v variable) (string, error) {
 	return moved.value, nil
 }
 
-// directHosts returns the hosts that a container reaches without its proxy. The
-// sidecar reaches them so too, for programs that do not read the list.
+// directHosts returns the hosts that a container reaches without its proxy. The sidecar also reaches
+// them directly, for programs that do not read the list.
 func (a *appEnv) directHosts() (hosts []string) {
 	for _, name := range noProxyNames {
 		if v, exists := a.in.findVariable(a.w, a.c, name); exists && v.from == nil {
@@ -139,14 +137,13 @@ func (a *appEnv) directHosts() (hosts []string) {
 	return hosts
 }
 
-// leadsToSidecar tells that a variable leads to the sidecar, as it does where it
-// was set by hand: to its port, or to the one that it has by default, where
-// nothing else of the pod listens.
+// leadsToSidecar tells whether a variable leads to the sidecar, for example because it was set by
+// hand. It accepts the sidecar's port, and the default port if nothing else in the pod listens there.
 func (a *appEnv) leadsToSidecar(v variable) bool {
 	return v.leadsTo(a.w.settings.ProxyOutPort) || v.leadsTo(contract.OutPort) && a.w.takenPorts()[contract.OutPort] == ""
 }
 
-// pointed tells that a container was pointed at the sidecar by hand.
+// pointed tells whether a container was pointed at the sidecar by hand.
 func (a *appEnv) pointed() bool {
 	for _, row := range proxyVariables {
 		for _, name := range spellings(row.upper) {
@@ -167,7 +164,7 @@ func leadsToPort(value string, port int) bool {
 	return (host == "localhost" || host == "127.0.0.1" || host == "::1") && u.Port() == fmt.Sprint(port)
 }
 
-// redacted is a value for people: without a password that may be in it.
+// redacted returns a value for messages, without a password.
 func redacted(value string) string {
 	if u, err := contract.ParseProxy(value); err == nil && u.User != nil {
 		return u.Redacted()
@@ -175,7 +172,7 @@ func redacted(value string) string {
 	return credentials.ReplaceAllString(value, "${1}xxxxx@")
 }
 
-// credentials matches what may be a user and a password in what is no URL.
+// credentials matches text that may be a user and a password, for values that are not URLs.
 var credentials = regexp.MustCompile(`^([a-zA-Z][-+.a-zA-Z0-9]*://)?.*@`)
 
 var reference = regexp.MustCompile(`\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)`)
@@ -184,12 +181,11 @@ var reference = regexp.MustCompile(`\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)`)
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables.
 var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$`)
 
-// moved returns what a variable's value is written as in another container to
-// be the same there: with the $(NAME) in it resolved, as Kubernetes does, from
-// the variables set before it. It leaves those that have no literal value as they
-// are.
+// moved returns the value that a variable needs in another container to mean the same. It resolves
+// each $(NAME), as Kubernetes does, from the variables set before it. It keeps references to variables
+// without a literal value.
 func (a *appEnv) moved(v variable) expansion {
-	if v.entry == nil { // Kubernetes resolves nothing in what comes through envFrom
+	if v.entry == nil { // Kubernetes resolves no references in values from envFrom
 		return expansion{strings.ReplaceAll(v.value, "$", "$$"), ""}
 	}
 	return expandReferences(v.value, nodes.Items(nodes.At(a.c.Node, "env"))[:v.index])
@@ -198,12 +194,12 @@ func (a *appEnv) moved(v variable) expansion {
 // longestValue is the length of the longest variable that Linux passes to a program.
 const longestValue = 128 << 10
 
-// expansion is what a value becomes, and the first reference in it that has no
-// literal value, "" if all have one.
+// expansion is an expanded value, and the first reference in it without a literal value; "" if there
+// is none.
 type expansion struct{ value, unknown string }
 
-// expandReferences resolves the references in a value from the variables before it,
-// in their order. What would become too long for a variable stays a reference.
+// expandReferences resolves the references in a value from the variables before it, in their order. It
+// keeps a reference if the result would be too long for a variable.
 func expandReferences(value string, before []*yaml.Node) expansion {
 	if !strings.Contains(value, "$(") {
 		return expansion{value, ""}
@@ -241,7 +237,7 @@ func expand(value string, known map[string]expansion) expansion {
 	return expansion{value, unknown}
 }
 
-// same compares nodes by what they say: in mappings whatever their keys' order.
+// same compares the meaning of nodes. The order of keys in mappings does not matter.
 func same(a, b *yaml.Node) bool {
 	if a == nil || b == nil {
 		return a == b

@@ -14,33 +14,30 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The table of edits lists every place that a render edits in an object of the
-// input, and what it writes there. An undo record is foreign input: whoever
-// writes a chart may write a record, labels and containers. So a record is never
-// trusted. It can only invert an edit that the table names, and only where the
-// value that stands there now is one that a render writes.
+// The table of edits lists every place in an object of the input that a render edits, and what it
+// writes there. An undo record is foreign input: the author of a chart may also write a record, labels
+// and containers. So an undo never trusts a record. It only inverts an edit that the table lists, and
+// only if the present value is one that a render writes.
 
 // place is one row of the table.
 type place struct {
-	// of is the group and kind of the object, podKinds for a path below a pod
-	// template, workloadItself for one of an object with pods, or anyKind.
+	// of is the group and kind of the object. podKinds means a path below a pod template,
+	// workloadItself a path in an object with pods, and anyKind any object.
 	of string
-	// path leads to the place; `*` stands for an item of a list.
+	// path leads to the place. `*` matches any item of a list.
 	path string
-	// filled tells that a render may have made this map or list, or filled an
-	// empty one.
+	// filled tells whether a render may have created this map or list, or filled an empty one.
 	filled bool
-	// added tells whether the key or item that stands at the site is one that a
-	// render adds here.
+	// added tells whether the key or item at the site is one that a render adds here.
 	added func(t *taking, s site) (bool, error)
-	// was tells whether a render replaced old, or the pair old, by the value that
-	// stands at the site.
+	// was and pair tell whether a render replaced old, or the pair of key and old, with the value at
+	// the site.
 	was  func(t *taking, s site, old *yaml.Node) (bool, error)
 	pair func(t *taking, s site, key, old *yaml.Node) (bool, error)
 }
 
-// The functions of a place return true for an edit to invert, false for a value
-// that others changed since the render, and an error for what no render does.
+// The functions of a place return true for an edit to invert, false for a value that others changed
+// after the render, and an error for something no render does.
 
 const (
 	podKinds       = "pods"
@@ -109,10 +106,10 @@ var (
 	errNotRendered = errors.New("no workload in the input has the sidecar that this edit belongs to; undo both together")
 )
 
-// podMarks are the labels that a render gives pods.
+// podMarks are the labels that a render adds to pods.
 var podMarks = []string{contract.LabelInjected, contract.LabelWorkload, contract.LabelReplay, contract.LabelReplayPart}
 
-// addedLabel needs no look at most values: all keys are Tapedeck's own.
+// addedLabel need not check most values, because all these keys belong to Tapedeck.
 func addedLabel(_ *taking, s site) (bool, error) {
 	if !slices.Contains(podMarks, s.id) {
 		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(podMarks))
@@ -120,8 +117,8 @@ func addedLabel(_ *taking, s site) (bool, error) {
 	return isMark(s), nil
 }
 
-// isMark tells whether a label's value is one that a render gives it, as far as that is
-// known: a kustomization may have changed the workload's name since.
+// isMark tells whether a label has a value that a render writes, as far as that is known: a
+// kustomization may have changed the workload's name since.
 func isMark(s site) bool {
 	switch s.id {
 	case contract.LabelReplay:
@@ -162,8 +159,8 @@ func addedPodAnnotation(t *taking, s site) (bool, error) {
 	}
 }
 
-// addedIgnore inverts what the option operator has a render write. The sidecar says
-// that it did: nobody else's wish to be ignored is taken away.
+// addedIgnore inverts what the option operator makes a render write. The sidecar records that the
+// render did so, so an undo never removes such an annotation of somebody else.
 func addedIgnore(t *taking, s site) (bool, error) {
 	if s.id != contract.AnnotationIgnore || t.own == nil || !t.own.hidden() {
 		return false, errNotWritten
@@ -171,7 +168,7 @@ func addedIgnore(t *taking, s site) (bool, error) {
 	return nodes.String(s.now) == "true", nil
 }
 
-// replacedPorts inverts the appending of the sidecar's ports to a list of ports.
+// replacedPorts inverts the addition of the sidecar's ports to a list of ports.
 func replacedPorts(t *taking, s site, old *yaml.Node) (bool, error) {
 	listed := splitList(nodes.String(old))
 	routes := among(t.own.routes, func(app int) bool { return slices.Contains(listed, strconv.Itoa(app)) })
@@ -195,7 +192,7 @@ func addedSidecar(_ *taking, s site) (bool, error) {
 	return false, fmt.Errorf("%w; allowed: the sidecar's containers, %s and %s", errNotWritten, contract.Container, contract.HostsContainer)
 }
 
-// sidecarVolumeNames lists the volumes that a render adds, and the type of each.
+// sidecarVolumeNames maps the volumes that a render adds to their types.
 var sidecarVolumeNames = map[string]string{
 	contract.RecordingVolume:  "emptyDir",
 	contract.TrustVolume:      "emptyDir",
@@ -223,7 +220,7 @@ func addedMount(_ *taking, s site) (bool, error) {
 	return nodes.StringAt(s.now, "name") == contract.TrustVolume && nodes.StringAt(s.now, "mountPath") == s.id, nil
 }
 
-// onlyKeys tells whether a mapping has no keys but those given.
+// onlyKeys tells whether a mapping has no keys other than those given.
 func onlyKeys(n *yaml.Node, keys ...string) bool {
 	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
 		if !slices.Contains(keys, n.Content[i].Value) {

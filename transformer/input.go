@@ -12,20 +12,20 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// input is what a render sees: the configuration and every object, indexed.
+// input has the configuration and every object of a render, indexed.
 type input struct {
 	cfg       *Config
 	objects   []*Object
 	byKind    map[string][]*Object // in order of namespace and name
 	workloads []*workload          // in the order of the input
 	services  map[servicePair][]*service
-	version   string     // of networking.istio.io, to be written
+	version   string     // the version of networking.istio.io to write
 	sink      *collector // nil if the sink is a directory
-	externals []External // what ServiceEntries open, once it is known who is injected
-	replays   []*replay  // in the order in which they are read
+	externals []External // hosts that ServiceEntries open; set once the injected workloads are known
+	replays   []*replay  // in the order in which they were read
 
-	// A render notes here what it did to objects that concern several workloads:
-	// one editor edits them, they are created under one name, and pointed once.
+	// The render records here its changes to objects that concern several workloads: each has one
+	// editor, is created under one name, and is pointed at the sidecar once.
 	editors            map[*Object]*editor
 	createdNames       map[string]bool
 	labelled           map[podLabel][]*workload
@@ -63,8 +63,7 @@ func (in *input) index(o *Object) {
 	}
 }
 
-// add puts an object that a render creates among those of the input, where it is found as
-// they are.
+// add adds an object that a render creates to the input, so that look-ups find it.
 func (in *input) add(o *Object) {
 	in.index(o)
 	sortObjects(in.byKind[o.group()+"/"+o.kind()])
@@ -76,9 +75,9 @@ func sortObjects(list []*Object) {
 	})
 }
 
-// renderOrder returns the workloads that are injected in the order in which they
-// are: by namespace, kind and name. What several of them concern comes out the
-// same wherever they stand in the input, and whether there are copies, which come last.
+// renderOrder returns the workloads to inject, sorted by namespace, kind and name. Copies come last.
+// So the changes that several workloads share depend neither on the order of the input nor on whether
+// there are copies.
 func (in *input) renderOrder() []*workload {
 	var out []*workload
 	for _, w := range in.workloads {
@@ -92,10 +91,10 @@ func (in *input) renderOrder() []*workload {
 	return out
 }
 
-// podLabel is the label by which a namespace's pods are told apart.
+// podLabel is the label that identifies a workload's pods in a namespace.
 type podLabel struct{ namespace, value string }
 
-// labelWorkloads notes which workloads have which label once they are rendered.
+// labelWorkloads records which workloads have which label after the render.
 func (in *input) labelWorkloads() {
 	in.labelled = map[podLabel][]*workload{}
 	for _, w := range in.workloads {
@@ -110,7 +109,7 @@ func (in *input) labelWorkloads() {
 	}
 }
 
-// editorOf returns the one editor of an object.
+// editorOf returns the only editor of an object, and creates it on first use.
 func (in *input) editorOf(o *Object) *editor {
 	if in.editors[o] == nil {
 		in.editors[o] = newEditor(o)
@@ -134,15 +133,15 @@ func (in *input) namespaceOf(o *Object) *Object {
 	return in.find("", "Namespace", "", o.namespace())
 }
 
-// service is what leads to pods that it selects: a Service, or a ServiceEntry,
-// which is the same to Istio.
+// service is an object that leads to the pods that it selects: a Service, or a ServiceEntry, which
+// Istio treats alike.
 type service struct {
 	*Object
 	selector map[string]string
 }
 
-// asService returns an object that selects pods as a service, or nil: an
-// ExternalName, or endpoints that are written by hand, select none.
+// asService returns an object as a service if it selects pods, or nil. An ExternalName, and a Service
+// with manual endpoints, select none.
 func asService(o *Object) *service {
 	var selector map[string]string
 	switch {
@@ -157,11 +156,11 @@ func asService(o *Object) *service {
 	return &service{o, selector}
 }
 
-// entry tells that the service is a ServiceEntry.
+// entry tells whether the service is a ServiceEntry.
 func (s *service) entry() bool { return s.kind() == "ServiceEntry" }
 
-// servicePair is one label that a Service selects by. Services are indexed by
-// theirs, so that finding a pod's does not look at every Service.
+// servicePair is one label of a Service's selector. Services are indexed by such a label, so that
+// finding the Services of a pod does not scan all of them.
 type servicePair struct{ namespace, key, value string }
 
 func (s *service) pair() servicePair {
@@ -190,8 +189,8 @@ func selectsPods(selector *yaml.Node, w *workload) bool {
 	return true
 }
 
-// servicesOf returns what leads to a workload's pods: Services, in order of
-// their names, and then ServiceEntries. That of a replay in place is the last Service.
+// servicesOf returns the services that lead to a workload's pods: Services sorted by name, and then
+// ServiceEntries. The Service of a replay in place is the last Service.
 func (in *input) servicesOf(w *workload) []*service {
 	out := in.servicesOfPods(w.namespace(), w.podLabels())
 	rank := func(s *service) int {
@@ -206,7 +205,7 @@ func (in *input) servicesOf(w *workload) []*service {
 	return out
 }
 
-// servicesOfPods returns the Services that select pods with some labels, in no order.
+// servicesOfPods returns the services that select pods with the given labels, in any order.
 func (in *input) servicesOfPods(namespace string, labels map[string]string) []*service {
 	var out []*service
 	for key, value := range labels {
@@ -219,8 +218,8 @@ func (in *input) servicesOfPods(namespace string, labels map[string]string) []*s
 	return out
 }
 
-// serviceElsewhere says, for a result, which Service would select a workload's
-// pods if one of the two did not lack a namespace that the other has.
+// serviceElsewhere names, for a result, a Service that would select a workload's pods if both had the
+// same namespace, and one of the two has none.
 func (in *input) serviceElsewhere(w *workload) string {
 	for _, o := range in.objects {
 		s := asService(o)
@@ -231,8 +230,8 @@ func (in *input) serviceElsewhere(w *workload) string {
 	return ""
 }
 
-// noServiceAdvice says, for a result, what else may be meant where no Service
-// selects a workload's pods.
+// noServiceAdvice suggests, for a result, what else the user may want if no Service selects a
+// workload's pods.
 func (in *input) noServiceAdvice(w *workload) string {
 	if elsewhere := in.serviceElsewhere(w); elsewhere != "" {
 		return elsewhere
@@ -251,7 +250,7 @@ func (in *input) noServiceAdvice(w *workload) string {
 	return fmt.Sprintf("; its containers declare no port either, so if nothing calls it, set proxy-type to %s and proxy-protocol to %s", typeForward, outbound)
 }
 
-// hosts returns the names under which a Service is called.
+// hosts returns the host names of a Service.
 func (s *service) hosts() []string {
 	ns := s.namespace()
 	hosts := []string{s.name()}
@@ -263,16 +262,16 @@ func (s *service) hosts() []string {
 	return hosts
 }
 
-// servicePort is one port of a Service, resolved to the pod's port.
+// servicePort is one port of a Service, with the port of the pod to which it leads.
 type servicePort struct {
 	node     *yaml.Node
 	service  *service
 	number   int
-	target   int // 0 if its name is no container's
+	target   int // 0 if no container has a port with that name
 	protocol string
 }
 
-// ports returns a service's TCP ports as they lead to a workload's pods.
+// ports returns a service's TCP ports, resolved for a workload's pods.
 func (s *service) ports(w *workload) []servicePort {
 	var out []servicePort
 	for _, p := range nodes.Items(nodes.At(s.Node, "spec", "ports")) {
@@ -298,8 +297,8 @@ func (s *service) ports(w *workload) []servicePort {
 	return out
 }
 
-// istioProtocols are the protocols that Istio knows by a Service port's
-// appProtocol or by the prefix of its name, as a Sidecar's listener takes them
+// istioProtocols maps the appProtocol of a Service port, or the prefix of its name, to the protocol in
+// a Sidecar's listener
 // (https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/).
 var istioProtocols = map[string]string{
 	"http": "HTTP", "http2": "HTTP2", "https": "HTTPS", "tls": "TLS", "tcp": "TCP",
@@ -307,9 +306,9 @@ var istioProtocols = map[string]string{
 	"kubernetes.io/h2c": "HTTP2", "kubernetes.io/ws": "HTTP", "kubernetes.io/wss": "HTTPS",
 }
 
-// istioProtocol returns the protocol that a Service port declares, or "":
-// Istio then looks at the traffic. Declaring HTTP where the Service does not
-// would turn gRPC into HTTP/1.1.
+// istioProtocol returns the protocol that a Service port declares. It returns "" if there is none, and
+// then Istio detects the protocol. Declaring HTTP where the Service does not would turn gRPC into
+// HTTP/1.1.
 func istioProtocol(appProtocol, name string) string {
 	if appProtocol != "" {
 		return istioProtocols[strings.ToLower(appProtocol)]

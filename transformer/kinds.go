@@ -15,21 +15,20 @@ import (
 	"github.com/tapedeck/tapedeck/contract/filter"
 )
 
-// Kind is a kind of value that an annotation or an option takes: what is
-// allowed, for people and for JSON Schema, and the check that enforces it.
+// Kind is a kind of value for annotations and options. It describes the allowed values, for people and
+// for JSON Schema, and checks them.
 type Kind struct {
-	// Name as the reference shows it, such as "port".
+	// Name is the kind's name in the reference, such as "port".
 	Name string
 	// Allowed completes the sentence "allowed: …".
 	Allowed string
-	// Enum lists the only values, where there is a list.
+	// Enum lists the allowed values, if they are a fixed list.
 	Enum []string
-	// Pattern is a regular expression for JSON Schema, where one says it.
+	// Pattern is a regular expression for JSON Schema, if one describes the values.
 	Pattern string
 
 	check func(string) error
-	// hidden tells that a value which is not allowed may hold a password, so errors
-	// do not quote it.
+	// hidden tells whether an invalid value may contain a password, so that errors must not quote it.
 	hidden bool
 	re     *regexp.Regexp
 }
@@ -53,13 +52,13 @@ var (
 	numberKind       = Kind{Name: "number", Allowed: "a whole number", Pattern: `^[0-9]+$`, check: checkNumber}
 )
 
-// filterKind takes what a setting of package filter does.
+// filterKind accepts the values that a setting of package filter accepts.
 func filterKind(key, name string) Kind {
 	k := filter.KeyOf(key)
 	return Kind{Name: name, Allowed: k.Allowed, check: k.Check}
 }
 
-// enumKind takes one of a few words. An empty one leaves the choice to others.
+// enumKind accepts one of a few words. An empty word leaves the choice to others.
 func enumKind(values ...string) Kind {
 	shown := slices.Clone(values)
 	if i := slices.Index(shown, ""); i >= 0 {
@@ -68,12 +67,12 @@ func enumKind(values ...string) Kind {
 	return Kind{Name: "choice", Allowed: oneOf(shown), Enum: values}
 }
 
-// patternKind takes what a regular expression matches.
+// patternKind accepts the values that match a regular expression.
 func patternKind(name, allowed, pattern string) Kind {
 	return Kind{Name: name, Allowed: allowed, Pattern: pattern, re: regexp.MustCompile(pattern)}
 }
 
-// Check says what is wrong with a value, or nil.
+// Check returns an error that says what is wrong with a value, or nil.
 func (k Kind) Check(value string) error {
 	if k.Enum != nil {
 		for _, v := range k.Enum {
@@ -87,7 +86,7 @@ func (k Kind) Check(value string) error {
 		switch err := k.check(value); {
 		case err != nil && k.hidden:
 			return fmt.Errorf("%w; allowed: %s", err, k.Allowed)
-		case err != nil && mayBeSecret(value): // which the error quotes, or a part of it
+		case err != nil && mayBeSecret(value): // the error quotes the value, or a part of it
 			return k.found(value)
 		case err != nil:
 			return fmt.Errorf("found %q (%w), allowed: %s", value, err, k.Allowed)
@@ -99,7 +98,7 @@ func (k Kind) Check(value string) error {
 	return nil
 }
 
-// found is the error of a value that is not allowed.
+// found returns the error for a value that is not allowed.
 func (k Kind) found(value string) error {
 	if mayBeSecret(value) {
 		return fmt.Errorf("found a value that may have a credential, so it is not shown; allowed: %s", k.Allowed)
@@ -107,7 +106,7 @@ func (k Kind) found(value string) error {
 	return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
 }
 
-// shown is a value as results may show it, "" if they may not.
+// shown returns a value as results may show it, or "" if they must not.
 func (k Kind) shown(value string) string {
 	if k.hidden || mayBeSecret(value) {
 		return ""
@@ -115,23 +114,22 @@ func (k Kind) shown(value string) string {
 	return value
 }
 
-// credential matches signs of one: a URL, which may have a password, words of an Authorization
-// header, and settings whose names say it.
+// credential matches signs of a credential: a URL, which may have a password, words of an
+// Authorization header, and settings with telling names.
 var credential = regexp.MustCompile(`(?i)://|@|\b(bearer|basic|authorization)\s|(token|secret|passw|authorization|api.?key)[^\s,]*\s*[=:]`)
 
-// random matches what may be a token by its form.
+// random matches texts that may be a token by their form.
 var random = regexp.MustCompile(`[-A-Za-z0-9_+/]{20,}`)
 
-// mayBeSecret tells whether a value looks like a credential that stands in a wrong place, or has
-// one.
+// mayBeSecret tells whether a value looks like a misplaced credential, or contains one.
 func mayBeSecret(value string) bool {
 	return credential.MatchString(value) || slices.ContainsFunc(random.FindAllString(value, -1), func(s string) bool {
 		return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s
 	})
 }
 
-// store checks a value and puts it where a table entry keeps it. The
-// pointer's type follows the kind: *bool, *int, *string, *[]string, *[]EnvVar.
+// store checks a value and writes it to target. The pointer's type depends on the kind: *bool, *int,
+// *string, *[]string, *[]EnvVar.
 func (k Kind) store(target any, value string) error {
 	if err := k.Check(value); err != nil {
 		return err
@@ -151,8 +149,8 @@ func (k Kind) store(target any, value string) error {
 	return nil
 }
 
-// parseQuantity reads what quantityKind takes, as a float: it is compared, and
-// not counted with. Anything else is 0.
+// parseQuantity parses a value that quantityKind accepts. It returns a float, which is only compared,
+// and 0 for any other value.
 // Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/.
 func parseQuantity(v string) float64 {
 	units := []struct {
@@ -173,7 +171,7 @@ func parseQuantity(v string) float64 {
 
 func checkPort(v string) error { return whole(1, 65535)(v) }
 
-// whole checks whole numbers.
+// whole returns a check for whole numbers in a range.
 func whole(least, most int) func(string) error {
 	return func(v string) error {
 		n, err := strconv.Atoi(v)
@@ -187,7 +185,7 @@ func whole(least, most int) func(string) error {
 	}
 }
 
-// lasting checks durations.
+// lasting returns a check for durations in a range.
 func lasting(least, most time.Duration) func(string) error {
 	return func(v string) error {
 		d, err := time.ParseDuration(v)
@@ -201,7 +199,7 @@ func lasting(least, most time.Duration) func(string) error {
 	}
 }
 
-// portName matches the name of a container's port, which has a letter:
+// portName matches the name of a container's port, which must also contain a letter:
 // https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#ports.
 var portName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
@@ -225,7 +223,7 @@ func checkAppPorts(v string) error {
 	return nil
 }
 
-// checkSize has the sidecar's own rule.
+// checkSize applies the same rule as the sidecar.
 func checkSize(v string) error {
 	if _, err := contract.ParseSize(v); err != nil {
 		return errors.New("not a number of bytes")
@@ -240,7 +238,8 @@ func checkNumber(v string) error {
 	return nil
 }
 
-// checkSink takes what is a mount's path as it stands, or a collector.
+// checkSink accepts the URL of a directory that can be used as a mount path unchanged, or of a
+// collector.
 func checkSink(v string) error {
 	p, err := contract.ParseSink(v)
 	if err != nil {
@@ -295,14 +294,14 @@ func parseEnvLines(v string) ([]EnvVar, error) {
 		}
 		name, value, ok := strings.Cut(line, "=")
 		if !ok || !envName.MatchString(name) {
-			return nil, fmt.Errorf("line %d is no KEY=VALUE", number) // which may be a part of a password
+			return nil, fmt.Errorf("line %d is no KEY=VALUE", number) // the line may be a part of a password
 		}
 		vars = append(vars, EnvVar{name, value})
 	}
 	return vars, nil
 }
 
-// splitList splits at commas and drops blanks.
+// splitList splits a list at commas, trims the items, and drops empty ones.
 func splitList(v string) []string {
 	var out []string
 	for s := range strings.SplitSeq(v, ",") {
@@ -313,7 +312,7 @@ func splitList(v string) []string {
 	return out
 }
 
-// oneOf writes a list of words as a choice: `a, b or c`.
+// oneOf formats a list of words as a choice: `a, b or c`.
 func oneOf(values []string) string {
 	if len(values) < 2 {
 		return strings.Join(values, "")

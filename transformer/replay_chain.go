@@ -12,32 +12,32 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// All that a replayed workload calls goes to the responder, which has the recorded answers:
+// All calls of a replayed workload go to the responder, which has the recorded answers:
 //
-//	captured:      app ──HTTP_PROXY, hosts file──▶ sidecar ──SOCKS──▶ responder
-//	not captured:  app ──HTTP_PROXY──────────────────────────────────────▶ responder
+// captured:      app ──HTTP_PROXY, hosts file──▶ sidecar ──SOCKS──▶ responder
+// not captured:  app ──HTTP_PROXY──────────────────────────────────────▶ responder
 //
-// The sidecar asks for names nowhere, and waits until the responder is ready. Proxies and
-// lists of hosts to reach directly that the application had do not count: what they led to is
-// recorded, too.
+// The sidecar looks up no names, and waits until the responder is ready. The application's proxies,
+// and its lists of hosts to reach directly, have no effect, because the calls to those hosts are
+// recorded too.
 
-// caCertificate is the certificate of the CA in its Secret.
+// caCertificate is the key of the CA's certificate in its Secret.
 const caCertificate = "tls.crt"
 
-// responderProxy is a responder as a proxy: http is a scheme that every client takes. The
-// sidecar uses socks5h, by which a request arrives as it was sent; a client of an HTTP proxy
-// writes its target anew, so that a Host that is not the URL's is lost.
+// responderProxy returns the URL of a responder as a proxy. Every client supports the scheme http. The
+// sidecar uses socks5h, which delivers a request as it was sent. A client of an HTTP proxy rewrites
+// the request target, which loses a Host that differs from the URL.
 func responderProxy(scheme, host string) string {
 	return fmt.Sprintf("%s://%s:%d", scheme, host, contract.ResponderPort)
 }
 
-// responderHealth is the URL that says whether a responder is ready.
+// responderHealth returns the URL that reports whether a responder is ready.
 func responderHealth(host string) string {
 	return fmt.Sprintf("http://%s:%d/healthz", host, contract.ResponderAdminPort)
 }
 
-// goThroughResponder changes the settings of a workload so that its sidecar goes through the
-// responder of its replay, if it has one: it captures outbound calls then, and TLS with them.
+// goThroughResponder changes the settings of a workload so that its sidecar sends calls to the
+// responder of its replay, if it has one. The sidecar then captures outbound calls, including TLS.
 func (in *input) goThroughResponder(w *workload) {
 	r, s := w.replay, &w.settings
 	s.responder = ""
@@ -58,17 +58,16 @@ func (in *input) goThroughResponder(w *workload) {
 		if s.explicit == nil {
 			s.explicit = map[string]source{}
 		}
-		s.explicit["capture-hosts"] = source{value: s.CaptureHosts} // no path: one that can't be captured is left out
+		s.explicit["capture-hosts"] = source{value: s.CaptureHosts} // without a path, so that a host that can't be captured is left out
 	}
 }
 
-// hostsFile returns the hosts that the hosts file leads to the sidecar: those that are
-// captured anyway, those of the mocks that are asked for by host and port, and those that the
-// environment names.
+// hostsFile returns the hosts that the hosts file leads to the sidecar: those that are captured
+// anyway, those of mocks that are given by host and port, and those that the environment names.
 func (r *replay) hostsFile(captured string) string {
 	list := &captureList{}
 	named, _, err := parseCaptureHosts(captured)
-	if err != nil { // which is said of the original
+	if err != nil { // already reported for the original
 		named = nil
 	}
 	for _, key := range r.Mocks.Keys {
@@ -83,9 +82,9 @@ func (r *replay) hostsFile(captured string) string {
 	return strings.TrimPrefix(contract.FormatCaptureHosts(list.hosts)+","+hostsAuto, ",")
 }
 
-// chainToResponder returns the variables by which the sidecar goes through the responder, and
-// has it reach all hosts. Of a workload that is edited in place it keeps the proxies that the
-// application had, for an undo.
+// chainToResponder returns the variables with which the sidecar sends calls to the responder, and
+// makes it reach all hosts. For a workload that is edited in place it keeps the application's proxies,
+// so that an undo can restore them.
 func chainToResponder(w *workload, apps []*appEnv) map[string]*yaml.Node {
 	upstream := map[string]*yaml.Node{}
 	for _, row := range proxyVariables {
@@ -110,8 +109,8 @@ func chainToResponder(w *workload, apps []*appEnv) map[string]*yaml.Node {
 	return upstream
 }
 
-// formerProxies returns the variables that name a proxy, in order. Of a copy it does not
-// matter whether they can be chained to.
+// formerProxies returns the variables that name a proxy, in order. For a copy it does not report
+// proxies that can't be chained to, because the copy does not use them.
 func (a *appEnv) formerProxies() []*yaml.Node {
 	quiet := *a
 	if a.w.original != nil {
@@ -125,8 +124,8 @@ func (a *appEnv) formerProxies() []*yaml.Node {
 	return out
 }
 
-// pointAtResponder has the containers of a copy that has no sidecar go to the responder
-// themselves, as far as their programs read variables.
+// pointAtResponder points the containers of a copy without a sidecar at the responder, as far as their
+// programs read variables.
 func (in *input) pointAtResponder(r *replay) Results {
 	w := r.copied
 	if !r.responds() {
@@ -155,20 +154,20 @@ func (in *input) pointAtResponder(r *replay) Results {
 	volumes, at := e.collection(w.podSpec(), w.at("spec"), "volumes", yaml.SequenceNode)
 	e.appendItem(volumes, at, nodes.Mapping("name", contract.TrustVolume, "secret", nodes.Mapping(
 		"secretName", in.cfg.CASecret,
-		"items", nodes.Sequence(nodes.Mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // and never the key
+		"items", nodes.Sequence(nodes.Mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // but never the key
 	)))
 	return results
 }
 
-// canWait tells whether an init container of a copy reaches the responder: where an Envoy
-// redirects, nothing before it has a network. The image is none of Windows.
+// canWait tells whether an init container of a copy can reach the responder. If an Envoy redirects,
+// containers that start before it have no network. The image does not run on Windows.
 func (in *input) canWait(w *workload) bool {
 	windows, _ := in.windows(w)
 	return windows == "" && (!in.meshed(w) || in.ambient(w) != "")
 }
 
-// waitContainer builds the init container that has a copy without a sidecar start once the
-// responder is ready: what the application calls at its start is answered then.
+// waitContainer builds the init container that makes a copy without a sidecar start after the
+// responder is ready, so that calls at the application's start are answered.
 func (in *input) waitContainer(w *workload) *yaml.Node {
 	return nodes.Mapping(
 		"name", contract.WaitContainer,
@@ -180,7 +179,7 @@ func (in *input) waitContainer(w *workload) *yaml.Node {
 	)
 }
 
-// withoutHostsFile says, for a result, what a hosts file would need.
+// withoutHostsFile says, for a result, that the hosts file does nothing without a sidecar.
 func (r *replay) withoutHostsFile() string {
 	if r.HostsFile {
 		return ", without which routing: hostalias does nothing"
@@ -188,8 +187,8 @@ func (r *replay) withoutHostsFile() string {
 	return ""
 }
 
-// callResponder sets the variables of a container that a sidecar would have it get, with the
-// responder in the sidecar's place.
+// callResponder sets the variables that a container would get with a sidecar, but with the responder
+// instead.
 func (a *appEnv) callResponder() {
 	s := &a.w.settings
 	for _, row := range proxyVariables {
@@ -209,8 +208,8 @@ func (a *appEnv) callResponder() {
 	}
 }
 
-// namedHosts says which hosts the environment of a copy names that the hosts file does not
-// lead to the responder: a program that reads no proxy variables does not get there.
+// namedHosts reports hosts that the environment of a copy names and that the hosts file does not lead
+// to the responder. Programs that ignore proxy variables do not reach them.
 func (in *input) namedHosts(r *replay) Results {
 	w := r.copied
 	if w.settings.responder == "" || r.HostsFile {

@@ -14,9 +14,9 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// generator builds the Job that sends the recorded requests: an Indexed Job, each pod of
-// which sends a part. Nobody may change the template of a Job, so its name has a hash of all
-// that it is made of.
+// generator builds the Job that sends the recorded requests. It is an Indexed Job, and each of its
+// pods sends a part. Nobody may change the template of a Job, so its name contains a hash of its whole
+// spec.
 func (in *input) generator(r *replay) ([]*Object, Results) {
 	if !r.generates() {
 		return nil, nil
@@ -33,8 +33,8 @@ func (in *input) generator(r *replay) ([]*Object, Results) {
 		"backoffLimitPerIndex", 0,
 		"podFailurePolicy", nodes.Mapping("rules", nodes.Sequence(
 			nodes.Mapping("action", "Ignore", "onPodConditions", nodes.Sequence(nodes.Mapping("type", "DisruptionTarget"))),
-			// A goal that is missed is not tried again. Exit codes of init containers
-			// count, too, unless the container is named.
+			// A missed goal must not be retried. Unless the rule names the container, it also applies
+			// to exit codes of init containers.
 			nodes.Mapping("action", "FailJob", "onExitCodes", nodes.Mapping("containerName", contract.GeneratorContainer, "operator", "In", "values", nodes.Sequence(verdicts...))),
 		)),
 		"template", in.replayTemplate(r, in.generatorPod(r, targets)),
@@ -47,11 +47,10 @@ func (in *input) generator(r *replay) ([]*Object, Results) {
 	return []*Object{job}, in.unverified(r, targets)
 }
 
-// lastVerdict is the last of the exit codes by which `tapedeck replay` tells verdicts apart,
-// the first of which is 1.
+// lastVerdict is the last exit code with which `tapedeck replay` reports a verdict; the first is 1.
 const lastVerdict = 6
 
-// generatorGrace is how many seconds a pod that is to end has to store what it has measured.
+// generatorGrace is the time, in seconds, in which a pod that must end can store its measurements.
 const generatorGrace = 60
 
 func (in *input) generatorPod(r *replay, targets []target) replayPod {
@@ -65,9 +64,9 @@ func (in *input) generatorPod(r *replay, targets []target) replayPod {
 		"--wait-for-target",
 		flag("envoy", in.envoy(r)),
 		flag("meet", in.replayPlace().String()),
-		// Nobody finds what the pods of another Job stored: the UID tells them apart.
+		// The UID keeps the results of this Job's pods apart from those of other Jobs.
 		"--run="+r.name+"/$("+contract.EnvRun+")",
-		"--shard=$("+contract.EnvShard+")/"+strconv.Itoa(r.Shards), // a variable that the Job's controller adds
+		"--shard=$("+contract.EnvShard+")/"+strconv.Itoa(r.Shards), // a variable that the Job controller sets
 		flag("progress-timeout", cmp.Or(r.Timeout, contract.DefaultReplayTimeout)),
 	)
 	if r.responds() {
@@ -100,8 +99,8 @@ func (in *input) generatorPod(r *replay, targets []target) replayPod {
 	}
 }
 
-// envoy says how the generator treats an Envoy of its pod: it waits for one that is sure to
-// be there, or else looks for one.
+// envoy says how the generator treats an Envoy in its pod: it waits for an Envoy that is certain to
+// come, or else looks for one.
 func (in *input) envoy(r *replay) string {
 	const revision = "istio.io/rev"
 	if r.w == nil || in.ambient(r.w) != "" {
@@ -115,16 +114,17 @@ func (in *input) envoy(r *replay) string {
 	return "auto"
 }
 
-// target is where requests go: those that were captured at one port of the application, or
-// at any.
+// target is the destination of requests that were captured at one port of the application, or at any
+// port.
 type target struct {
-	captured           int // 0: any
+	captured           int // 0 means any
 	scheme, host, port string
-	// name is what the certificate says behind a Service, "" for the host.
+	// name is the name in the certificate if it differs from the host, as for a Service; "" means the
+	// host.
 	name string
 }
 
-// address is the target's URL.
+// address returns the target's URL.
 func (t target) address() string {
 	if t.port == "" {
 		return t.scheme + "://" + t.host
@@ -132,7 +132,7 @@ func (t target) address() string {
 	return t.scheme + "://" + t.host + ":" + t.port
 }
 
-// String returns the target as the flag has it.
+// String returns the target as a value of the flag.
 func (t target) String() string {
 	if t.captured == 0 {
 		return t.address()
@@ -140,12 +140,12 @@ func (t target) String() string {
 	return strconv.Itoa(t.captured) + "=" + t.address()
 }
 
-// targets returns where the requests of a replay go: to the ports of the copy's Service, of
-// which the URL replaces scheme, host and port one by one. The first one takes what is for
-// none of the others. Where all go to one port, they need not be told apart.
+// targets returns the destinations of a replay's requests: the ports of the copy's Service. Scheme,
+// host and port of the URL each replace those of the Service. The first target receives the requests
+// that match none of the others. Targets with the same address are merged.
 func (in *input) targets(r *replay) (all []target) {
 	url, of := r.url(), in.copyTargets(r)
-	if url.host != "" { // which has nothing to do with the Service
+	if url.host != "" { // it is not a host of the Service
 		of = []target{{host: url.host}}
 	}
 	for i, t := range of {
@@ -160,8 +160,8 @@ func (in *input) targets(r *replay) (all []target) {
 	return all
 }
 
-// checkProduction reports requests that go to a Service of the input, which production has. One
-// that leads to what is replayed to in place is the target itself.
+// checkProduction reports requests to a Service of the input, which production uses. For a replay in
+// place, a Service that leads to the workload is the target itself.
 func (in *input) checkProduction(r *replay) Results {
 	host := strings.ToLower(r.url().host)
 	if host == "" {
@@ -179,8 +179,8 @@ func (in *input) checkProduction(r *replay) Results {
 	return nil
 }
 
-// copyTargets returns the ports of the copy's Service, each of which is that of the
-// application, which recordings tell apart.
+// copyTargets returns the ports of the copy's Service. Each is the application's port with the same
+// number, by which recordings are matched to targets.
 func (in *input) copyTargets(r *replay) (all []target) {
 	for _, n := range r.ports {
 		t := target{captured: n, host: r.copyHost(), port: strconv.Itoa(n)}
@@ -192,8 +192,8 @@ func (in *input) copyTargets(r *replay) (all []target) {
 	return all
 }
 
-// appPort returns the port of the application to which a port of the pod leads: that of the
-// sidecar, where a Service was pointed at it, to one behind it.
+// appPort returns the application's port behind a port of the pod. If a Service was pointed at the
+// sidecar, the port is the sidecar's.
 func (w *workload) appPort(port int) int {
 	for _, route := range w.settings.routes {
 		if route.In == port {
@@ -203,8 +203,8 @@ func (w *workload) appPort(port int) int {
 	return port
 }
 
-// speaksTLS tells whether an application takes TLS at a port: its sidecar has a certificate,
-// or a Service or the port's name says so. It returns the name by which clients know it.
+// speaksTLS tells whether an application accepts TLS on a port: its sidecar has a certificate, or a
+// Service or the port's name says so. It also returns the name that clients use.
 func (in *input) speaksTLS(r *replay, app int) (name string, is bool) {
 	tls := func(protocol string) bool { return protocol == "HTTPS" || protocol == "TLS" }
 	captured := slices.ContainsFunc(r.copied.settings.routes, func(route contract.InRoute) bool { return route.App == app })
@@ -234,18 +234,18 @@ func (in *input) speaksTLS(r *replay, app int) (name string, is bool) {
 	return name, is
 }
 
-// upstreamCAKey is the key of the Secret with further roots.
+// upstreamCAKey is the key of the Secret with additional roots.
 const upstreamCAKey = "ca.crt"
 
-// verifies tells whether a target has a certificate that the roots of upstreamCASecret are for.
+// verifies tells whether a target has a certificate that needs the roots of upstreamCASecret.
 func (in *input) verifies(targets []target) bool {
 	return in.cfg.UpstreamCASecret != "" && slices.ContainsFunc(targets, target.secure)
 }
 
 func (t target) secure() bool { return t.scheme == "https" || t.scheme == "grpcs" }
 
-// serverName returns the flags by which the generator verifies the certificate of the copy,
-// which has the names of the original.
+// serverName returns the flags with which the generator verifies the copy's certificate, which has the
+// names of the original.
 func (in *input) serverName(r *replay, targets []target) (args []string) {
 	for _, t := range targets {
 		if t.secure() && t.name != "" {
@@ -259,7 +259,7 @@ func (in *input) serverName(r *replay, targets []target) (args []string) {
 	return args
 }
 
-// unverified says which certificate the copy must have.
+// unverified reports which certificate the copy must have.
 func (in *input) unverified(r *replay, targets []target) Results {
 	for _, t := range targets {
 		if !t.secure() || r.copied == nil || t.host != r.copyHost() {

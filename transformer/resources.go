@@ -11,16 +11,14 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A container more changes what the API server, the kubelet and an autoscaler make
-// of a pod: a namespace may refuse it, its QoS class may change, and an average over
-// its containers is another one.
+// An extra container affects how the API server, the kubelet and an autoscaler treat a pod: a
+// namespace may reject it, its QoS class may change, and averages over its containers change.
 
-// amounts are what a container requests and what it is limited to, by resource, as
-// quantities.
+// amounts are the requests and limits of a container, as quantities by resource.
 type amounts struct{ requests, limits map[string]string }
 
-// resourcesOf returns what a container has once the LimitRanges of its namespace
-// have given it their defaults.
+// resourcesOf returns a container's resources after the LimitRanges of its namespace have set their
+// defaults.
 func resourcesOf(c *yaml.Node, limits []limitRange) amounts {
 	a := amounts{quantities(nodes.At(c, "resources", "requests")), quantities(nodes.At(c, "resources", "limits"))}
 	fill(a.requests, a.limits)
@@ -33,8 +31,8 @@ func resourcesOf(c *yaml.Node, limits []limitRange) amounts {
 	return a
 }
 
-// quantities reads quantities by resource. What is none is left out: the API server
-// refuses it, whatever a render adds.
+// quantities reads quantities by resource. It omits invalid ones, because the API server rejects them
+// with or without a render.
 func quantities(n *yaml.Node) map[string]string {
 	out := map[string]string{}
 	for resource, value := range nodes.Strings(n) {
@@ -45,7 +43,7 @@ func quantities(n *yaml.Node) map[string]string {
 	return out
 }
 
-// fill adds what a map lacks.
+// fill adds the entries that a map lacks.
 func fill(to, from map[string]string) {
 	for key, value := range from {
 		if _, has := to[key]; !has {
@@ -62,9 +60,8 @@ type limitRange struct {
 	defaultRequest, defaultLimit map[string]string
 }
 
-// limitRanges returns the entries that hold for a workload's pods, with what the
-// API server makes of missing defaults:
-// https://kubernetes.io/docs/concepts/policy/limit-range/.
+// limitRanges returns the LimitRange entries that apply to a workload's pods, with the values that the
+// API server fills in for missing defaults: https://kubernetes.io/docs/concepts/policy/limit-range/.
 func (in *input) limitRanges(w *workload) []limitRange {
 	var out []limitRange
 	for _, o := range in.byKind["/LimitRange"] {
@@ -83,11 +80,11 @@ func (in *input) limitRanges(w *workload) []limitRange {
 	return out
 }
 
-// checkResources says what becomes of a workload's pods by the sidecar's resources.
+// checkResources reports the effects of the sidecar's resources on a workload's pods.
 func (in *input) checkResources(w *workload) Results {
 	limits := in.limitRanges(w)
 	var ours amounts
-	before, after := true, true // whether each has what the QoS class Guaranteed asks for
+	before, after := true, true // whether all containers meet the QoS class Guaranteed, without and with the sidecar
 	for _, c := range w.allContainers() {
 		has := resourcesOf(c.Node, limits)
 		after = after && has.guaranteed()
@@ -126,8 +123,8 @@ func (in *input) checkResources(w *workload) Results {
 	return append(results, in.checkAutoscalers(w)...)
 }
 
-// running returns the containers that run at the same time: the application's, and
-// those with the sidecar.
+// running returns the containers that run at the same time: those of the application, and all with the
+// sidecar.
 func (w *workload) running() (apps, all []*yaml.Node) {
 	for _, c := range w.runningContainers() {
 		all = append(all, c.Node)
@@ -138,16 +135,15 @@ func (w *workload) running() (apps, all []*yaml.Node) {
 	return apps, all
 }
 
-// podResources are those that a pod states as a whole:
+// podResources returns the resources that a pod states as a whole:
 // https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/.
 func (w *workload) podResources() amounts {
 	r := nodes.At(w.podSpec(), "resources")
 	return amounts{quantities(nodes.At(r, "requests")), quantities(nodes.At(r, "limits"))}
 }
 
-// checkPodResources reports a pod whose own resources have no room for the sidecar:
-// what its containers request may not be more than the pod does, and no container
-// may have a higher limit.
+// checkPodResources reports a pod whose own resources have no room for the sidecar. The requests of
+// its containers may not exceed the pod's request, and no container's limit may exceed the pod's.
 func checkPodResources(w *workload, ours amounts, apps, all []*yaml.Node, limits []limitRange) Results {
 	var results Results
 	refused := func(resource, setting, message string, args ...any) {
@@ -171,8 +167,8 @@ func checkPodResources(w *workload, ours amounts, apps, all []*yaml.Node, limits
 func limitsOf(a amounts) map[string]string   { return a.limits }
 func requestsOf(a amounts) map[string]string { return a.requests }
 
-// checkLimitRanges reports what of the sidecar's own resources a LimitRange refuses,
-// and what it adds to them.
+// checkLimitRanges reports which of the sidecar's resources a LimitRange rejects, and what it adds to
+// them.
 func checkLimitRanges(w *workload, ours amounts, limits []limitRange) Results {
 	var results Results
 	s := &w.settings
@@ -210,11 +206,11 @@ func checkLimitRanges(w *workload, ours amounts, limits []limitRange) Results {
 	return results
 }
 
-// refusal is why a LimitRange refuses a container: by which of its settings, as cpu-limit, and
-// what that is.
+// refusal says why a LimitRange rejects a container: the setting, such as cpu-limit, its value, and a
+// message.
 type refusal struct{ name, found, message string }
 
-// refusals returns why a LimitRange refuses a container with some resources.
+// refusals returns why a LimitRange rejects a container with the given resources.
 func (l limitRange) refusals(ours amounts) (out []refusal) {
 	refused := func(name, found, message string, args ...any) {
 		out = append(out, refusal{name, found, fmt.Sprintf(message, args...)})
@@ -254,8 +250,8 @@ func orNone(quantity string) string {
 	return quantity
 }
 
-// total returns what the containers of a pod have together of a resource, native
-// sidecars included. Other init containers are done before those run.
+// total returns the sum of a resource over the containers of a pod, including native sidecars. Other
+// init containers end before these run.
 func total(containers []*yaml.Node, limits []limitRange, resource string, of func(amounts) map[string]string) float64 {
 	sum := 0.0
 	for _, c := range containers {
@@ -264,8 +260,8 @@ func total(containers []*yaml.Node, limits []limitRange, resource string, of fun
 	return sum
 }
 
-// guaranteed tells whether a container has what the QoS class Guaranteed asks of
-// each: https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/.
+// guaranteed tells whether a container meets the requirements of the QoS class Guaranteed:
+// https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/.
 func (a amounts) guaranteed() bool {
 	return !slices.ContainsFunc([]string{"cpu", "memory"}, func(r string) bool {
 		limit := parseQuantity(a.limits[r])

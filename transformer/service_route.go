@@ -13,16 +13,16 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Where no Istio Sidecar can work, the Service leads to the sidecar itself, and
-// what names the application's port follows:
+// If no Istio Sidecar can work, the Service leads to the sidecar itself, and the objects that name the
+// application's port follow:
 //
-//	before:  Service 80 ──targetPort 8080──▶ application
-//	after:   Service 80 ──targetPort 4143──▶ sidecar ──▶ localhost:8080 application
+// before:  Service 80 ──targetPort 8080──▶ application
+// after:   Service 80 ──targetPort 4143──▶ sidecar ──▶ localhost:8080 application
 //
-// Probes name the application's own port, and stay.
+// Probes keep the application's port.
 
-// routeByService points the targetPort of the workload's Services at the
-// sidecar: the way for pods that no Envoy stands in front of.
+// routeByService points the targetPort of the workload's Services at the sidecar, for pods without an
+// Envoy that could do it.
 func (in *input) routeByService(w *workload) Results {
 	var results Results
 	s := &w.settings
@@ -34,7 +34,7 @@ func (in *input) routeByService(w *workload) Results {
 		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods, so the render can't point one at the sidecar; render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", "")}
 	}
 	found := map[int]bool{}        // ports of the application that a Service leads to
-	var pointed []contract.InRoute // those whose calls come to the sidecar
+	var pointed []contract.InRoute // routes whose calls reach the sidecar
 	for _, svc := range services {
 		for _, p := range svc.ports(w) {
 			r, done := s.routeIn(in.servicePointed[p.node]) // by another workload behind the same Service
@@ -57,7 +57,7 @@ func (in *input) routeByService(w *workload) Results {
 			}
 			if conflict := in.sharedWith(svc, w, p, r); conflict != nil {
 				if !w.serves() {
-					continue // the Service is the other's
+					continue // the Service belongs to the other workload
 				}
 				results = append(results, result(CodeServiceShared, svc.Object, "%s also selects the pods of %s, which would have no sidecar on port %d; inject that workload too, with the same ports, or use the option inbound: sidecar",
 					svc.Ref(), conflict.id(), r.In).At("spec.selector", "", ""))
@@ -79,7 +79,7 @@ func (in *input) routeByService(w *workload) Results {
 				At(s.wherePorts(), strconv.Itoa(r.App), ""))
 		}
 	}
-	if w.original != nil { // what a policy says is meant for the original
+	if w.original != nil { // policies apply to the original
 		return append(results, in.followIntercepted(w, pointed)...)
 	}
 	return append(results, in.followPorts(w, pointed)...)
@@ -98,15 +98,15 @@ func (in *input) pointService(svc *service, p servicePort, to int) {
 	in.servicePointed[p.node] = to
 }
 
-// sharedWith returns a workload that serves behind the same Service and is not
-// injected with the same inbound port.
+// sharedWith returns a workload that serves behind the same Service, and is not injected with the same
+// inbound port.
 func (in *input) sharedWith(svc *service, w *workload, p servicePort, r contract.InRoute) *workload {
 	for _, other := range in.workloads {
 		if other.Node == w.Node || other.namespace() != w.namespace() || !other.serves() || !selects(svc.selector, other.podLabels()) {
 			continue
 		}
 		theirs, captured := other.settings.routeIn(r.In)
-		leads := func(q servicePort) bool { return q.node == p.node && q.target == theirs.App } // by name, perhaps elsewhere
+		leads := func(q servicePort) bool { return q.node == p.node && q.target == theirs.App } // by name, perhaps another port
 		if !other.injecting || !captured || !slices.ContainsFunc(svc.ports(other), leads) {
 			return other
 		}
@@ -114,11 +114,11 @@ func (in *input) sharedWith(svc *service, w *workload, p servicePort, r contract
 	return nil
 }
 
-// portFollower is one row of the table of kinds that name a pod's ports: what
-// holds for the application's port is to hold for the sidecar's.
+// portFollower is one row of the table of kinds that name a pod's ports. Their rules for the
+// application's port must apply to the sidecar's port too.
 type portFollower struct {
 	group, kind string
-	// follow adds the port of a route, and says what it did.
+	// follow adds the port of a route, and reports it.
 	follow func(in *input, w *workload, r contract.InRoute, o *Object) Results
 }
 
@@ -141,7 +141,7 @@ func (in *input) followPorts(w *workload, routes []contract.InRoute) Results {
 	return results
 }
 
-// followed is one object in which the sidecar's port is to follow.
+// followed is one object in which the sidecar's port must follow the application's.
 type followed struct {
 	in      *input
 	w       *workload
@@ -151,10 +151,10 @@ type followed struct {
 	results Results
 }
 
-// add adds an item for the sidecar's port to a list of the object that has the
-// application's, and lacks the other. The list may hold for other workloads
-// too, and their sidecars may have the same port: then it has to have their
-// applications' as well, or it would come to say something else of those.
+// add adds an item for the sidecar's port to a list that has the application's port and lacks the
+// sidecar's. The list may also apply to other workloads whose sidecars use the same port. Then it must
+// have the ports of their applications too, because otherwise the item would change its meaning for
+// those workloads.
 func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns func(*workload) bool, has func(w *workload, port int) bool) {
 	r := f.route
 	if !has(f.w, r.App) || has(f.w, r.In) {
@@ -175,7 +175,7 @@ func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns f
 	f.done = true
 }
 
-// all returns the results, with one for what was added.
+// all returns the results, including one for the port that was added.
 func (f *followed) all() Results {
 	if f.done {
 		return append(Results{portFollowed(f.route, f.o)}, f.results...)
@@ -187,15 +187,15 @@ func portFollowed(r contract.InRoute, o *Object) Result {
 	return result(CodePortFollowed, o, "%s has port %d, so the render added the sidecar's port %d", o.Ref(), r.App, r.In)
 }
 
-// Annotations that list the inbound ports which Istio's injector leaves alone, and
-// those that it takes.
+// These annotations list the inbound ports that Istio's injector excludes from interception, and those
+// that it includes.
 const (
 	excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts"
 	includeInboundPorts = "traffic.sidecar.istio.io/includeInboundPorts"
 )
 
-// followIntercepted has Istio treat the port as it treats the application's:
-// what callers send past Envoy, without mutual TLS, would not be taken by it.
+// followIntercepted makes Istio treat the sidecar's port like the application's. Otherwise Envoy would
+// intercept calls that are to bypass it, and reject those without mutual TLS.
 func (in *input) followIntercepted(w *workload, routes []contract.InRoute) Results {
 	var results Results
 	annotations, path := nodes.At(w.template, "metadata", "annotations"), w.at("metadata.annotations")
@@ -226,9 +226,9 @@ func interceptedToo(list string, routes []contract.InRoute) string {
 	return list
 }
 
-// istioPolicySelects tells whether a policy of security.istio.io holds for a
-// workload's pods. One that is attached to a gateway or to a Service holds at
-// a waypoint, which knows the Service's port and not the pod's.
+// istioPolicySelects tells whether a policy of security.istio.io applies to a workload's pods. A
+// policy that is attached to a gateway or to a Service applies at a waypoint, which sees the Service's
+// port and not the pod's.
 func istioPolicySelects(w *workload, o *Object) bool {
 	spec := nodes.At(o.Node, "spec")
 	if nodes.At(spec, "targetRef") != nil || nodes.At(spec, "targetRefs") != nil {
@@ -250,8 +250,8 @@ func followPeerAuthentication(in *input, w *workload, r contract.InRoute, o *Obj
 	return Results{portFollowed(r, o)}
 }
 
-// followAuthorizationPolicy adds the port to every list that has the other,
-// be it of ports that are meant or of ports that are not.
+// followAuthorizationPolicy adds the port to every list that has the application's port, whether the
+// list includes or excludes ports.
 func followAuthorizationPolicy(in *input, w *workload, r contract.InRoute, o *Object) Results {
 	if !istioPolicySelects(w, o) {
 		return nil
@@ -280,8 +280,8 @@ func followAuthorizationPolicy(in *input, w *workload, r contract.InRoute, o *Ob
 	return policy.all()
 }
 
-// followSidecar has a Sidecar of the user's listen on the port too: what a
-// Sidecar with ingress does not list passes as bytes.
+// followSidecar makes a Sidecar of the user listen on the port too. Ports that a Sidecar with ingress
+// does not list pass as plain TCP.
 func followSidecar(in *input, w *workload, r contract.InRoute, o *Object) Results {
 	if o.namespace() != w.namespace() || !selectsPods(nodes.At(o.Node, "spec", "workloadSelector", "labels"), w) {
 		return nil

@@ -12,11 +12,11 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// source is where a setting was written: the annotation's field path and value.
+// source says where a setting was written: the annotation's field path and value.
 type source struct{ path, value string }
 
-// set tells whether an annotation was written on the workload, its pod
-// template or among the configuration's defaults.
+// set tells whether an annotation is set on the workload, its pod template or in the configuration's
+// defaults.
 func (s *Settings) set(name string) bool { _, ok := s.explicit[name]; return ok }
 
 // where returns the field path of an annotation, for results.
@@ -28,13 +28,13 @@ func (s *Settings) where(name string) string {
 	return pathKey("metadata.annotations", row.Key())
 }
 
-// readSettings parses the workload's annotations. The workload's own win over
-// those of its templates, and those over the configuration's defaults. Where it
-// clearly does not ask for the sidecar, there are no errors but warnings.
+// readSettings parses the workload's annotations. Those on the workload win over those of its
+// templates, and these win over the configuration's defaults. If the workload clearly does not ask for
+// the sidecar, errors become warnings.
 func readSettings(w *workload, cfg *Config) (Settings, Results) {
 	var results Results
 	s := Settings{explicit: map[string]source{}}
-	wrong := map[string]bool{} // annotations with a value that is none
+	wrong := map[string]bool{} // annotations with an invalid value
 	if cfg.CaptureHosts != "" {
 		s.explicit["capture-hosts"] = source{value: cfg.CaptureHosts}
 	}
@@ -57,19 +57,19 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).At(s.where(row.Name), row.Kind.shown(value), ""))
 		}
 	}
-	if !s.Inject && !wrong["inject"] { // nothing is rendered by what is wrong
+	if !s.Inject && !wrong["inject"] { // the workload is not rendered, so the errors have no effect
 		results.ease()
 	}
 	return s, results
 }
 
-// vocabulary is the annotations of a table, and of every place that has some.
+// vocabulary describes the annotations of a table, whether or not an object has them.
 type vocabulary struct {
-	// has tells whether a key belongs to the vocabulary, whether it is known or not.
+	// has tells whether a key belongs to the vocabulary, even if no row knows it.
 	has func(key string) bool
-	// find returns a key's row, and whether the key is an old spelling; nil for none.
+	// find returns a key's row, or nil, and whether the key is an old spelling.
 	find func(key string) (row *Annotation, former bool)
-	// unknown says what a key without a row is.
+	// unknown returns the result for a key without a row.
 	unknown func(o *Object, cfg *Config, key string) Result
 }
 
@@ -88,8 +88,8 @@ var sidecarWords = vocabulary{
 	unknown: unknownAnnotation,
 }
 
-// read reads the annotations of places in an object, the weakest first, into explicit, by
-// the names of their rows. wrong gets the names of those whose value is no text.
+// read reads the annotations in places of an object into explicit, by the names of their rows. The
+// weakest place comes first. It adds to wrong the names of annotations whose value is not a string.
 func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map[string]source, wrong map[string]bool) (results Results) {
 	for _, place := range places {
 		place = append(slices.Clone(place), "metadata", "annotations")
@@ -118,7 +118,7 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 			}
 			text, shown := value.Value, row.Kind.shown(value.Value)
 			if old {
-				if key == contract.SidecarPrefix+"tls" && text == "all" { // the former switch had words of its own
+				if key == contract.SidecarPrefix+"tls" && text == "all" { // the former annotation had different words
 					text, shown = "true", "true"
 				}
 				instead := fmt.Sprintf("%s: %q", row.Key(), shown)
@@ -144,13 +144,13 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 	return results
 }
 
-// unquoted reports a value that is no text to YAML, and so none to Kubernetes.
+// unquoted reports a value that YAML, and so Kubernetes, does not read as a string.
 func unquoted(o *Object, label, at string, value *yaml.Node) Result {
 	return result(CodeBadValue, o, "%s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes", label, value.Value, readAs(value)).At(at, value.Value, `"`+value.Value+`"`)
 }
 
-// unknownAnnotation is a warning, and an error in strict mode: a typing error
-// in a key is otherwise never seen.
+// unknownAnnotation returns a warning, or an error in strict mode. Without it, nobody would notice a
+// typing error in a key.
 func unknownAnnotation(o *Object, cfg *Config, key string) Result {
 	name := bareName(key)
 	if fate, ok := retired[name]; ok && key == contract.SidecarPrefix+name {
@@ -163,14 +163,14 @@ func unknownAnnotation(o *Object, cfg *Config, key string) Result {
 	return result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint).ifStrict(cfg)
 }
 
-// protocols are those that go with a capture type.
+// protocols lists the protocols that each capture type allows.
 var protocols = map[string][]string{
 	typeReverse: {"tcp", "http", "socks"},
 	typeForward: {"http", "socks"},
 	typeDual:    {"tcp:http", "tcp:socks", "http", "socks"},
 }
 
-// checkSettings reports settings that exclude each other or mean nothing.
+// checkSettings reports settings that exclude each other or have no effect.
 func checkSettings(w *workload, cfg *Config) Results {
 	s := &w.settings
 	var results Results

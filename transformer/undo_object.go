@@ -15,52 +15,52 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// taking is one undo: of an object's record, among what is in the input.
+// taking is the undo of one object's record.
 type taking struct {
 	o   *Object
 	in  *input
 	all []*injected
-	// own is the object itself as a workload with the sidecar; nil if it is none.
+	// own is the object itself if it is a workload with the sidecar, or nil.
 	own *injected
 	log undo
 
-	removed  []string // paths, as are the others
+	removed  []string // paths, as in the other fields
 	restored []string
 	missing  map[string]bool
 	results  Results
-	// later are checks that need the whole object to be taken back.
+	// later are checks that must run after the whole object is undone.
 	later []func()
 }
 
-// site is where an entry of a record leads.
+// site is the place to which an entry of a record leads.
 type site struct {
 	path   string
 	steps  []string
-	trail  []*yaml.Node // the object, and what stands behind each step
-	holder *yaml.Node   // the map or list that holds now
-	id     string       // the key or item
+	trail  []*yaml.Node // the object, and the node after each step
+	holder *yaml.Node   // the map or list that contains now
+	id     string       // the key or the item's identity
 	now    *yaml.Node
 }
 
-// step returns a step of the path, counted from its end for a negative index.
+// step returns a step of the path; a negative index counts from its end.
 func (s site) step(i int) string { return s.steps[len(s.steps)+i] }
 func (s site) last() string      { return s.step(-1) }
 
-// sibling returns a scalar beside the list that holds the site.
+// sibling returns a scalar next to the list that contains the site.
 func (s site) sibling(key string) (string, bool) {
 	v := nodes.At(s.trail[len(s.trail)-2], key)
 	return nodes.String(v), v != nil
 }
 
-// list returns the list that the map which holds the site is an item of.
+// list returns the list that contains the holder of the site as an item.
 func (s site) list() *yaml.Node { return s.trail[len(s.trail)-3] }
 
-// others returns the list that holds the site, without it.
+// others returns the holder's list without the site.
 func (s site) others() *yaml.Node {
 	return nodes.Sequence(slices.DeleteFunc(slices.Clone(s.holder.Content), func(n *yaml.Node) bool { return n == s.now })...)
 }
 
-// readUndo reads an object's undo record and takes it off.
+// readUndo reads an object's undo record and removes it.
 func readUndo(o *Object) (log undo, had bool, err error) {
 	annotations := nodes.At(o.Node, "metadata", "annotations")
 	i := nodes.KeyIndex(annotations, contract.AnnotationUndo)
@@ -85,8 +85,8 @@ func readUndo(o *Object) (log undo, had bool, err error) {
 	return log, true, nil
 }
 
-// takeBack inverts the edits of an object's record that the table of edits allows,
-// and says what it did.
+// takeBack inverts those edits of an object's record that the table of edits allows, and reports what
+// it did.
 func (t *taking) takeBack() {
 	for _, path := range t.log.edits() {
 		if at := lostItem(t.o.Node, path); at != "" {
@@ -103,7 +103,7 @@ func (t *taking) takeBack() {
 	for _, path := range sortedKeys(t.log.Pairs) {
 		t.restorePair(path, t.log.Pairs[path])
 	}
-	// Inner values first, so that an outer one is empty when its turn comes.
+	// Inner values come first, so that an outer one is empty when it is its turn.
 	paths := sortedKeys(t.log.Was)
 	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) > len(paths[j]) })
 	for _, path := range paths {
@@ -117,8 +117,8 @@ func (t *taking) takeBack() {
 	}
 }
 
-// keepImage has a render leave the sidecar's image as it is, where others, such as
-// kustomize's `images:`, changed it since.
+// keepImage makes a render keep the sidecar's image if others, such as kustomize's `images:`, changed
+// it after an earlier render.
 func (t *taking) keepImage() {
 	if is, was := t.own.image, t.log.Image; was != "" && is != "" && is != was {
 		t.o.image, t.o.written = is, was
@@ -128,13 +128,13 @@ func (t *taking) keepImage() {
 	}
 }
 
-// refuse reports an entry that no render wrote, as an error.
+// refuse reports an entry that no render writes as an error.
 func (t *taking) refuse(path string, err error) {
 	t.results = append(t.results, result(CodeUndoRefused, t.o, "annotation %s: %s: %v; allowed: what a render writes. Remove the annotation, or render from the original manifest", contract.AnnotationUndo, path, err).
 		At(undoPath, path, ""))
 }
 
-// leave reports a value that was changed since the render.
+// leave reports a value that was changed after the render.
 func (t *taking) leave(path string) {
 	t.results = append(t.results, result(CodeUndoChanged, t.o, "%s was changed after the render, so it stays", path).At(path, "", ""))
 }
@@ -150,11 +150,11 @@ func (t *taking) lost(path string) {
 	t.results = append(t.results, result(CodeUndoPath, t.o, "an earlier render changed %s, which no longer exists; if it was renamed, it keeps the additions of that render", path).At(path, "", ""))
 }
 
-// undoPath is the field path of an undo record.
+// undoPath is the field path of the undo record.
 var undoPath = pathKey("metadata.annotations", contract.AnnotationUndo)
 
-// place finds the row of the table of edits for a path, of those that do what is
-// asked for. It refuses a path that has none.
+// place finds the row of the table of edits for a path, among the rows that satisfy does. It refuses a
+// path without a row.
 func (t *taking) place(path string, does func(*place) bool) *place {
 	steps := splitPath(path)
 	below, inTemplate := steps, false
@@ -188,8 +188,8 @@ func (t *taking) place(path string, does func(*place) bool) *place {
 	return nil
 }
 
-// find follows a path, and returns false where it leads to nothing. Only a list
-// has items, and only a map has keys.
+// find follows a path. It returns false if the path leads to nothing. Only lists have items, and only
+// maps have keys.
 func (t *taking) find(path string) (s site, ok bool) {
 	s = site{path: path, steps: splitPath(path), trail: []*yaml.Node{t.o.Node}}
 	n := t.o.Node
@@ -203,12 +203,12 @@ func (t *taking) find(path string) (s site, ok bool) {
 	return s, true
 }
 
-// remove takes keys or items away that a render added.
+// remove removes keys or items that a render added.
 func (t *taking) remove(path string, ids []string) {
 	p := t.place(path, func(p *place) bool { return p.added != nil })
 	s, ok := t.find(path)
 	if p == nil || !ok {
-		if p != nil && strings.Contains(path, "[#") { // what is counted may have moved
+		if p != nil && strings.Contains(path, "[#") { // an item that the path counts may have moved
 			t.lost(path)
 		}
 		return
@@ -244,8 +244,7 @@ func (t *taking) remove(path string, ids []string) {
 	}
 }
 
-// restore puts back how a value was spelled, unless what stands there now has
-// been changed or filled by others.
+// restore restores the former spelling of a value, unless others have changed or filled it since.
 func (t *taking) restore(path string, was *string) {
 	p := t.place(path, func(p *place) bool { return p.filled || p.was != nil })
 	if p == nil {
@@ -255,7 +254,7 @@ func (t *taking) restore(path string, was *string) {
 	key := steps[len(steps)-1]
 	parent := walk(t.o.Node, steps[:len(steps)-1])
 	if parent == nil || parent.Kind != yaml.MappingNode {
-		return // lost, or taken away with what was added
+		return // lost, or removed with an addition
 	}
 	i := nodes.KeyIndex(parent, key)
 	if p.filled {
@@ -293,7 +292,7 @@ func (t *taking) restore(path string, was *string) {
 	}
 }
 
-// empty takes a map or list away that a render made, or has it as empty as it was.
+// empty removes a map or list that a render created, or restores the empty one that was there.
 func (t *taking) empty(parent *yaml.Node, i int, path, key string, was *string) {
 	old, token := (*yaml.Node)(nil), ""
 	if was != nil {
@@ -312,7 +311,7 @@ func (t *taking) empty(parent *yaml.Node, i int, path, key string, was *string) 
 	case i < 0 && old == nil:
 	case i < 0:
 		parent.Content = append(parent.Content, nodes.New(key), old)
-	case len(parent.Content[i+1].Content) > 0: // others have filled it too: it stays
+	case len(parent.Content[i+1].Content) > 0: // others have filled it too, so it stays
 		t.o.outlive(path, was)
 	case old == nil:
 		parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
@@ -321,7 +320,7 @@ func (t *taking) empty(parent *yaml.Node, i int, path, key string, was *string) 
 	}
 }
 
-// restorePair puts a pair back where another has taken its place.
+// restorePair restores a pair that another one replaced.
 func (t *taking) restorePair(path, was string) {
 	p := t.place(path, func(p *place) bool { return p.pair != nil })
 	if p == nil {
@@ -347,7 +346,7 @@ func (t *taking) restorePair(path, was string) {
 		t.leave(path)
 	default:
 		t.restored = append(t.restored, path)
-		if !strings.HasPrefix(was, "{") { // else it is the encoder's
+		if !strings.HasPrefix(was, "{") { // otherwise the encoder wrote it
 			t.o.spell(key, was)
 		}
 		i := nodes.KeyIndex(s.holder, s.id)
@@ -355,15 +354,15 @@ func (t *taking) restorePair(path, was string) {
 	}
 }
 
-// spellAgain notes that a value was an alias which an edit had written out. That
-// changes no value, since package fn writes no spelling that says something else.
+// spellAgain records that a value was an alias which an edit wrote out. It changes no value, because
+// package fn writes only spellings with the same meaning.
 func (t *taking) spellAgain(path, token string) {
 	switch n := lookup(t.o.Node, path); {
 	case alias.MatchString(token):
 		if n != nil {
 			t.o.spell(n, token)
 		}
-	case !blockScalar.MatchString(token): // an earlier version's; it needs none now
+	case !blockScalar.MatchString(token): // a record of an earlier version; it needs nothing now
 		t.refuse(path, errors.New("it spells what is no alias"))
 	}
 }
@@ -371,8 +370,8 @@ func (t *taking) spellAgain(path, token string) {
 // alias matches how an alias is spelled.
 var alias = regexp.MustCompile(`^\s*\*[-_.A-Za-z0-9]+[ \t]*#?$`)
 
-// outlive notes that a collection which an earlier render made could not be
-// taken back, since others, such as Istio's injector, have filled it since.
+// outlive records that a collection which an earlier render created could not be removed, because
+// others, such as Istio's injector, have filled it since.
 func (o *Object) outlive(path string, was *string) {
 	if o.outlived == nil {
 		o.outlived = map[string]*string{}
@@ -380,7 +379,7 @@ func (o *Object) outlive(path string, was *string) {
 	o.outlived[path] = was
 }
 
-// spell notes how a restored value is to be spelled.
+// spell records the spelling for a restored value.
 func (o *Object) spell(n *yaml.Node, token string) {
 	if o.Spelled == nil {
 		o.Spelled = map[*yaml.Node]string{}
