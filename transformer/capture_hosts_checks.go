@@ -10,14 +10,14 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// What a workload should know of whose hosts are captured through the hosts file.
+// These checks report what a user must know about hosts that are captured through the hosts file.
 
-// reconnect is a row of the table of protocols whose clients go on to other hosts, which
-// a server names. A hosts file leads those alone to the sidecar that are listed.
+// reconnect is a row of the table of protocols whose clients continue at other hosts, which a server
+// names. The hosts file leads only the listed ones to the sidecar.
 type reconnect struct {
 	protocol string
 	ports    []int
-	name     string // that the host's name has in it, where the port says too little
+	name     string // a part of the host's name, if the port is not specific enough
 	advice   string
 }
 
@@ -28,7 +28,7 @@ var reconnects = []reconnect{
 	{"Redis Cluster", []int{6379}, "cluster", "list every node, by the name that it announces (cluster-announce-hostname, with cluster-preferred-endpoint-type hostname)"},
 }
 
-// among returns those hosts, with a port, that a row is about.
+// among returns the hosts that a row applies to, each with a port.
 func (r reconnect) among(hosts []contract.CaptureHost) (found []string) {
 	for _, h := range hosts {
 		if i := slices.IndexFunc(h.Ports, func(p int) bool { return slices.Contains(r.ports, p) }); i >= 0 && strings.Contains(h.Name, r.name) {
@@ -38,8 +38,8 @@ func (r reconnect) among(hosts []contract.CaptureHost) (found []string) {
 	return found
 }
 
-// unlisted says which ports a captured Service has that are not captured, and what becomes
-// of calls there, "" if it has none.
+// unlisted says which ports of a captured Service are not captured, and what happens to calls there;
+// "" if there are none.
 func (in *input) unlisted(w *workload, host string, listed []int, taken map[int]string) string {
 	svc := in.serviceOf(w, host)
 	if svc == nil || listed == nil { // a Service under another name
@@ -56,7 +56,7 @@ func (in *input) unlisted(w *workload, host string, listed []int, taken map[int]
 	return strings.Join(out, ", those of ")
 }
 
-// checkHosts reports what goes with the hosts that were decided on.
+// checkHosts reports consequences of capturing the chosen hosts.
 func (in *input) checkHosts(w *workload, taken map[int]string) Results {
 	var results Results
 	at := w.settings.where("capture-hosts")
@@ -106,7 +106,7 @@ func (in *input) checkHosts(w *workload, taken map[int]string) Results {
 	return append(results, in.checkHostProbes(w)...)
 }
 
-// insertFirst says, for a result, how init containers are captured.
+// insertFirst says, for a result, how to capture init containers.
 func (in *input) insertFirst() string {
 	if in.cfg.Sidecar == sidecarClassic {
 		return ""
@@ -114,7 +114,7 @@ func (in *input) insertFirst() string {
 	return "; sidecar.speedscale.com/insert-init-first: \"true\" has them start after it"
 }
 
-// namesOf returns the names by which a cluster's DNS finds a captured host.
+// namesOf returns the names with which a cluster's DNS resolves a captured host.
 func (in *input) namesOf(w *workload, host string) []string {
 	names := []string{host}
 	if m := in.serviceOf(w, host); m != nil && m.pod == "" {
@@ -127,12 +127,13 @@ func (in *input) namesOf(w *workload, host string) []string {
 	return names
 }
 
-// shellReference matches a variable in a command: of the shell, or of Kubernetes.
+// shellReference matches a reference to a variable in a command, in the syntax of the shell or of
+// Kubernetes.
 var shellReference = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)|\$\(([-._A-Za-z][-._A-Za-z0-9]*)\)`)
 
-// checkHostProbes reports probes that connect to a captured host: they find the sidecar
-// there, which takes the connection also while the host is down. A kubelet makes the
-// probes with httpGet, tcpSocket and grpc, and reads no hosts file of a pod's.
+// checkHostProbes reports exec probes that connect to a captured host. They reach the sidecar, which
+// accepts the connection even if the host is down. The kubelet itself makes the probes with httpGet,
+// tcpSocket and grpc, and does not read a pod's hosts file.
 func (in *input) checkHostProbes(w *workload) Results {
 	var results Results
 	late, _ := in.lateContainers(w)
@@ -166,8 +167,8 @@ func (in *input) checkHostProbes(w *workload) Results {
 	return results
 }
 
-// calls tells whether a command calls a host: by a URL, by a flag for hosts, or with the
-// port behind the name.
+// calls tells whether a command calls a host: by a URL, with a flag for hosts, or by the name followed
+// by the port.
 func (in *input) calls(w *workload, command string, h contract.CaptureHost) bool {
 	var ports []string
 	for _, p := range h.Ports {

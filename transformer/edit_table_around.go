@@ -14,11 +14,11 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The objects around a workload are taken back by its sidecar's variables, which
-// tell the sidecar's port and the application's.
+// An undo of the objects around a workload relies on its sidecar's variables, which name the ports of
+// the sidecar and of the application.
 
-// addedTargetPort inverts the addition of a targetPort: without one, a port leads
-// to the pod's port of the same number.
+// addedTargetPort inverts the addition of a targetPort. Without one, a port leads to the pod's port
+// with the same number.
 func addedTargetPort(t *taking, s site) (bool, error) {
 	if s.id != "targetPort" {
 		return false, fmt.Errorf("%w; allowed: targetPort", errNotWritten)
@@ -49,8 +49,8 @@ func (t *taking) portOf(port *yaml.Node) int {
 	return nodes.Int(nodes.At(port, "port"))
 }
 
-// leadsBack tells whether a Service's port leads to the sidecar of a workload that
-// the Service selects, and would lead to its application again.
+// leadsBack tells whether a Service's port leads to the sidecar of a workload that the Service
+// selects, and would lead to its application after the undo.
 func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int) bool) (bool, error) {
 	s := asService(t.o)
 	if s == nil {
@@ -82,8 +82,8 @@ func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int
 
 var errAlone = errors.New("the application's port, beside which a render writes it, is missing; remove this port as well")
 
-// follows tells whether a port is that of a sidecar whose application's port satisfies
-// a condition, as it does where the sidecar's port followed the application's.
+// follows returns an error unless a port belongs to a sidecar whose application's port satisfies a
+// condition, as it does if the sidecar's port followed the application's.
 func (t *taking) follows(port int, condition func(i *injected, app int) bool) error {
 	err := errNotRendered
 	for _, i := range t.all {
@@ -135,7 +135,7 @@ func (t *taking) listens() []*injected {
 	})
 }
 
-// endpointOf returns the route of a sidecar that an endpoint is; nil: it is none.
+// endpointOf returns the route of the sidecar to which an endpoint leads; nil if there is none.
 func (t *taking) endpointOf(endpoint string) (*contract.InRoute, error) {
 	listening := t.listens()
 	if len(listening) == 0 {
@@ -154,7 +154,7 @@ func (t *taking) endpointOf(endpoint string) (*contract.InRoute, error) {
 func addedListener(t *taking, s site) (bool, error) {
 	endpoint := nodes.StringAt(s.now, "defaultEndpoint")
 	to, err := t.endpointOf(endpoint)
-	_, made := t.log.Was["spec.ingress"] // then all listeners are the render's
+	_, made := t.log.Was["spec.ingress"] // if so, the render wrote all listeners
 	if err != nil {
 		return false, err
 	}
@@ -185,9 +185,9 @@ func replacedEndpoint(t *taking, s site, old *yaml.Node) (bool, error) {
 var wholeNamespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?/\*$`)
 
 func addedEgressHost(t *taking, s site) (bool, error) {
-	// A collector without a namespace is a neighbour.
+	// A collector without a namespace is in the workload's namespace.
 	neighbour := s.id == "./*" && slices.ContainsFunc(t.all, func(i *injected) bool {
-		if i.value(contract.EnvUpstreamReady) != "" { // a responder is one, too
+		if i.value(contract.EnvUpstreamReady) != "" { // a responder is in it, too
 			return true
 		}
 		c := newCollector(i.value(contract.EnvSink))

@@ -13,32 +13,27 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// undo is the record, kept in an annotation, of what an edit added to an
-// object and of what stood where it replaced something. Taking it back needs
-// nothing else, and leaves alone what others have added since.
+// undo is the record, in an annotation, of the additions and replaced values of an edit. An undo needs
+// nothing else, and keeps what others have added since.
 type undo struct {
-	// Add lists, by the path of a mapping or sequence, the keys or items that
-	// were added to it.
+	// Add lists, by the path of a mapping or sequence, the keys or items that were added to it.
 	Add map[string][]string `json:"add,omitempty"`
-	// Was keeps, by path, how a replaced value was spelled; null means that
-	// nothing was there.
+	// Was has, by path, the spelling of a replaced value; null means that there was no value.
 	Was map[string]*string `json:"was,omitempty"`
-	// Pairs keeps, by the path of a pair that took another's place, how that
-	// other pair was spelled.
+	// Pairs has, by the path of a pair that replaced another, the spelling of the other pair.
 	Pairs map[string]string `json:"pairs,omitempty"`
-	// Spelled keeps, by path, how values were spelled that had to be spelled
-	// otherwise to mean what they did: aliases. Earlier versions kept the
-	// first line of a block scalar that nothing followed as well.
+	// Spelled has, by path, the former spelling of values that had to be spelled differently to keep
+	// their meaning: aliases. Earlier versions also kept the first line of a block scalar that was
+	// followed by nothing.
 	Spelled map[string]string `json:"spelled,omitempty"`
-	// Now keeps, by path, a digest of what a render wrote where the value does not
-	// show whether others changed it since: a list of hosts, the sidecar's container
-	// and its volumes.
+	// Now has, by path, a digest of what the render wrote. It is for values that do not show whether
+	// others changed them since: a list of hosts, the sidecar's container and its volumes.
 	Now map[string]string `json:"now,omitempty"`
-	// Image is the sidecar's image as the render wrote it.
+	// Image is the sidecar's image that the render wrote.
 	Image string `json:"image,omitempty"`
 }
 
-// edits returns the paths of what was edited.
+// edits returns the paths that were edited.
 func (u *undo) edits() []string {
 	return slices.Concat(sortedKeys(u.Add), sortedKeys(u.Was), sortedKeys(u.Pairs))
 }
@@ -49,16 +44,16 @@ func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Spelled)
 // blockScalar matches a block scalar.
 var blockScalar = regexp.MustCompile(`^[ \t]*(?:[&!]\S*\s+)*[|>][-+]?[ \t]*(?:#.*)?\r?\n`)
 
-// editor edits one object and records how to take the edits back. All edits
-// go through it, and are additions but for replace and supplant.
+// editor edits one object and records how to undo the edits. All edits of existing objects use it.
+// They only add, except for replace and supplant.
 type editor struct {
 	obj *Object
 	log undo
-	// gone are the values that were replaced.
+	// gone has the values that were replaced.
 	gone []*yaml.Node
-	// trail are the nodes on or above which something was edited, once traced.
+	// trail has the nodes on which, or below which, something was edited, after trace.
 	trail map[*yaml.Node]bool
-	// options are the texts that were added to JAVA_TOOL_OPTIONS.
+	// options has the texts that were added to JAVA_TOOL_OPTIONS.
 	options []string
 }
 
@@ -66,8 +61,8 @@ func newEditor(o *Object) *editor {
 	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Spelled: map[string]string{}, Now: map[string]string{}}}
 }
 
-// collection returns the mapping or sequence at a key of parent, and its path;
-// it makes one where there is none, or an empty one.
+// collection returns the mapping or sequence at a key of parent, and its path. It creates one if there
+// is none, and replaces an empty one.
 func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind) (*yaml.Node, string) {
 	at := pathKey(path, key)
 	fresh := &yaml.Node{Kind: kind, Tag: yaml.NodeTagMap}
@@ -81,7 +76,7 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 		e.log.Was[at] = nil
 		return fresh, at
 	case key == "annotations" && onlyBookkeeping(parent.Content[i+1]):
-		e.log.Was[at] = nil // they go before the user sees the output
+		e.log.Was[at] = nil // the orchestrator removes them before the user sees the output
 		return parent.Content[i+1], at
 	case nodes.IsNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
 		e.replaced(at, parent.Content[i+1])
@@ -92,12 +87,12 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 	}
 }
 
-// bookkeeping are annotations by which an orchestrator keeps track of objects
-// while it calls a function or post-renderer; it takes them off afterwards.
-// Sources: the KRM functions specification, kpt's and Helm 4's code.
+// bookkeeping matches the annotations with which an orchestrator tracks objects while it calls a
+// function or post-renderer. It removes them afterwards. Sources: the KRM functions specification,
+// kpt's and Helm 4's code.
 var bookkeeping = regexp.MustCompile(`^(internal\.config\.kubernetes\.io/.*|config\.kubernetes\.io/(path|index|id)|config\.k8s\.io/id|kustomize\.config\.k8s\.io/id|internal\.kpt\.dev/.*|postrenderer\.helm\.sh/.*)$`)
 
-// onlyBookkeeping tells that annotations are none of the user's.
+// onlyBookkeeping tells whether no annotation is the user's.
 func onlyBookkeeping(annotations *yaml.Node) bool {
 	if annotations.Kind != yaml.MappingNode || len(annotations.Content) == 0 {
 		return false
@@ -129,15 +124,13 @@ func (e *editor) put(m *yaml.Node, path, key string, value any) {
 	e.log.Add[path] = append(e.log.Add[path], key)
 }
 
-// wrote records what an added item is, so that an undo can tell whether others edited
-// it since.
+// wrote records a digest of an added item, so that an undo can tell whether others edited it since.
 func (e *editor) wrote(path string, item *yaml.Node) {
 	e.log.Now[pathItem(path, nodes.ID(item))] = digest(plain(item))
 }
 
-// plain writes a value without its style and the order of its keys: kustomize changes
-// both. The image of a container is left out: whether that was changed is for keepImage
-// to say.
+// plain formats a value without its style and the order of its keys, both of which kustomize changes.
+// It leaves out the image of a container, because keepImage handles changes of that.
 func plain(n *yaml.Node) string { return string(appendPlain(nil, n)) }
 
 func appendPlain(out []byte, n *yaml.Node) []byte {
@@ -162,7 +155,7 @@ func appendPlain(out []byte, n *yaml.Node) []byte {
 	return append(out, ')')
 }
 
-// replace gives an existing key another scalar.
+// replace replaces the value of an existing key with a scalar.
 func (e *editor) replace(m *yaml.Node, path, key string, value any) {
 	i := nodes.KeyIndex(m, key)
 	e.replaced(pathKey(path, key), m.Content[i+1])
@@ -173,7 +166,7 @@ func (e *editor) replace(m *yaml.Node, path, key string, value any) {
 	m.Content[i+1] = now
 }
 
-// replaced records a value that another takes the place of.
+// replaced records a value that another one replaces.
 func (e *editor) replaced(at string, old *yaml.Node) {
 	was := e.obj.token(old)
 	if isAlias(was) {
@@ -183,7 +176,7 @@ func (e *editor) replaced(at string, old *yaml.Node) {
 	e.gone = append(e.gone, old)
 }
 
-// supplant puts a pair in the place of another.
+// supplant replaces a pair with another one.
 func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
 	i := nodes.KeyIndex(m, old)
 	e.log.Pairs[pathKey(path, key)] = e.obj.pair(m.Content[i], m.Content[i+1])
@@ -191,8 +184,8 @@ func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
 	m.Content[i], m.Content[i+1] = nodes.New(key), nodes.New(value)
 }
 
-// finish writes the record into the object, if anything was edited. One without metadata
-// has no place for a record, and no name.
+// finish writes the record into the object if anything was edited. An object without metadata has no
+// place for a record, and no name, so finish returns an error.
 func (e *editor) finish() Results {
 	if len(e.log.paths()) == 0 {
 		return nil

@@ -21,8 +21,8 @@ import (
 //
 // Source: https://istio.io/latest/docs/reference/config/networking/envoy-filter/.
 
-// checkEnvoyFilters reports patches for a workload's inbound traffic that hold
-// no longer, or stand against the capture.
+// checkEnvoyFilters reports patches for a workload's inbound traffic that no longer match, or that
+// break the capture.
 func (in *input) checkEnvoyFilters(w *workload) Results {
 	var results Results
 	for _, o := range in.byKind[istioGroup+"/EnvoyFilter"] {
@@ -57,15 +57,15 @@ func (in *input) checkEnvoyFilters(w *workload) Results {
 	return results
 }
 
-// inboundCluster is the name of Envoy's cluster for a port of the pod.
+// inboundCluster returns the name of Envoy's cluster for a port of the pod.
 func inboundCluster(port int) string { return fmt.Sprintf("inbound|%d||", port) }
 
-// envoyRenames says which virtual host a patch means that has another name
-// under a Sidecar: Istio names it by the Service's port, and then by the pod's.
-// Nothing is said where another patch matches that name too.
+// envoyRenames reports a patch that matches a virtual host which has another name under a Sidecar: its
+// name then contains the pod's port instead of the Service's. It reports nothing if another patch
+// already matches the new name.
 func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) string {
 	if in.hasIngress(w) {
-		return "" // it has that name already
+		return "" // the Sidecar has already changed the name
 	}
 	path := []string{"match", "routeConfiguration", "vhost", "name"}
 	name := nodes.StringAt(patch, path...)
@@ -85,16 +85,15 @@ func (in *input) hasIngress(w *workload) bool {
 	return slices.ContainsFunc(in.sidecarsHolding(w), func(o *Object) bool { return len(nodes.Items(nodes.At(o.Node, "spec", "ingress"))) > 0 })
 }
 
-// also tells whether another patch, of the same kind of thing, matches a value
-// at a path.
+// also tells whether another patch of the same type matches a value at a path.
 func also(all []*yaml.Node, patch *yaml.Node, value string, path []string) bool {
 	return slices.ContainsFunc(all, func(other *yaml.Node) bool {
 		return nodes.StringAt(other, "applyTo") == nodes.StringAt(patch, "applyTo") && nodes.StringAt(other, path...) == value
 	})
 }
 
-// envoyRedirects tells whether a patch gives the cluster of the captured port
-// other endpoints, or takes it away.
+// envoyRedirects tells whether a patch changes the endpoints of the captured port's cluster, or
+// removes the cluster.
 func envoyRedirects(r contract.InRoute, patch *yaml.Node) bool {
 	if nodes.StringAt(patch, "applyTo") != "CLUSTER" {
 		return false
@@ -114,8 +113,8 @@ func envoyRedirects(r contract.InRoute, patch *yaml.Node) bool {
 	return false
 }
 
-// envoyMoves says by what a patch matches the application's port, unless
-// another patch of the same EnvoyFilter matches the sidecar's in the same way.
+// envoyMoves returns how a patch matches the application's port, unless another patch of the same
+// EnvoyFilter matches the sidecar's port in the same way.
 func envoyMoves(r contract.InRoute, patch *yaml.Node, all []*yaml.Node) (why, found string) {
 	from, to := r.App, r.In
 	for _, m := range []struct {

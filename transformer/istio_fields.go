@@ -37,28 +37,27 @@ var istioKinds = map[string]proto.Message{
 	"extensions.istio.io/WasmPlugin":          &extensions.WasmPlugin{},
 }
 
-// istioOldNames are spellings of fields that Kubernetes still takes, beside those
-// of the API.
+// istioOldNames are spellings of fields that Kubernetes still accepts, in addition to those of the
+// API.
 var istioOldNames = map[protoreflect.FullName]string{
 	fullName(&networking.HTTPRoute{}): "mirror_percent",
 	fullName(&security.JWTRule{}):     "jwks_uri",
 }
 
-// istioRelease is the release of Istio that the version of istio.io/api in go.mod
-// belongs to.
+// istioRelease is the Istio release of the istio.io/api version in go.mod.
 const istioRelease = "1.31"
 
-// unknownField is a field that a kind of Istio's does not have.
+// unknownField is a field that an Istio kind does not have.
 type unknownField struct {
 	path string // where it stands
-	kind string // the same without the positions in lists
+	kind string // the path without positions in lists
 	name string
-	// known are the names that would do.
+	// known are the names that are allowed.
 	known []string
 }
 
-// checkFields reports the fields of Istio's objects that istio.io/api does not
-// have. What many objects have in common is said once.
+// checkFields reports the fields of Istio objects that istio.io/api does not have. It reports a field
+// that many objects share once.
 func (in *input) checkFields() Results {
 	type place struct{ kind, field string }
 	type finding struct {
@@ -112,8 +111,8 @@ func istioUnknown(o *Object, spec proto.Message) []unknownField {
 	return l.unknown
 }
 
-// fieldLookup looks through messages for fields that they do not have. A path is
-// put together where one is found, which is hardly ever.
+// fieldLookup searches messages for unknown fields. It builds a path only when it finds one, which is
+// rare.
 type fieldLookup struct {
 	steps   []fieldStep
 	unknown []unknownField
@@ -126,8 +125,8 @@ type fieldStep struct {
 	inList bool
 }
 
-// message looks through a message and those in it. What JSON writes in a way of
-// its own, such as a duration or a Struct, has no fields of Istio's.
+// message searches a message and its nested messages. Types with a special JSON format, such as a
+// duration or a Struct, have no Istio fields.
 func (l *fieldLookup) message(n *yaml.Node, m protoreflect.MessageDescriptor) {
 	if m == nil || m.FullName().Parent() == "google.protobuf" || n.Kind != yaml.MappingNode {
 		return
@@ -156,7 +155,7 @@ func (l *fieldLookup) message(n *yaml.Node, m protoreflect.MessageDescriptor) {
 	}
 }
 
-// entries looks through the values of a map, whose keys are free.
+// entries searches the values of a map, whose keys may be any.
 func (l *fieldLookup) entries(n *yaml.Node, m protoreflect.MessageDescriptor) {
 	for i := 0; m != nil && n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		l.steps = append(l.steps, fieldStep{key: n.Content[i].Value})

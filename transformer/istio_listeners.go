@@ -26,9 +26,9 @@ import (
 // inboundListener is one entry of a Sidecar's ingress.
 type inboundListener struct {
 	port     int
-	protocol string     // "" has Istio look at the traffic
-	endpoint string     // of the sidecar, "" for a port that is not captured
-	pool     *yaml.Node // limits of connections, where the port has its own
+	protocol string     // "" makes Istio detect the protocol
+	endpoint string     // the sidecar's; "" for a port that is not captured
+	pool     *yaml.Node // connection limits, if the port has separate ones
 }
 
 func (l inboundListener) node() *yaml.Node {
@@ -46,9 +46,8 @@ func (l inboundListener) node() *yaml.Node {
 	return n
 }
 
-// inboundListeners returns a listener for every port that a Service leads to,
-// and one for each captured port if none does. captured holds the routes by the ports
-// of their listeners.
+// inboundListeners returns a listener for every port that a Service leads to, and for each captured
+// port that none leads to. captured maps the ports of listeners to routes.
 func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute) ([]inboundListener, Results) {
 	var results Results
 	listeners := map[int]inboundListener{}
@@ -60,10 +59,10 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 			}
 			l, seen := listeners[p.target]
 			if seen && w.replay != nil && s.Object == w.replay.service {
-				continue // the workload's own Services say what is spoken there
+				continue // the workload's own Services declare the protocol
 			}
 			if seen && l.protocol != p.protocol {
-				p.protocol = "" // two Services disagree: let Istio look
+				p.protocol = "" // two Services disagree, so Istio detects it
 			}
 			if !seen {
 				l.pool = in.poolOf(p)
@@ -102,7 +101,7 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 	case len(served) > 0 && len(others) > 0:
 		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound %s; %s to the application directly", arePorts(served, "is captured", "are captured"), arePorts(others, "goes", "go")).At(where, strconv.Itoa(served[0]), ""))
 	}
-	// What a Service leads to comes first.
+	// Ports that a Service leads to come first.
 	out := make([]inboundListener, 0, len(listeners))
 	for _, port := range append(ports, missing...) {
 		out = append(out, listeners[port])
@@ -110,10 +109,9 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 	return out, results
 }
 
-// poolOf returns the limits that a DestinationRule sets for one port of a
-// Service, which hold for the server's Envoy too; nil where those for all its
-// ports hold. Istio looks them up by the number of the Service's port, and by
-// that of the pod's where there is a Sidecar: so it is told them.
+// poolOf returns the connection limits that a DestinationRule sets for one port of a Service. They
+// apply to the server's Envoy too. It returns nil if the limits for all ports apply. Istio looks them
+// up by the Service's port number, but with a Sidecar by the pod's, so the Sidecar must state them.
 func (in *input) poolOf(p servicePort) *yaml.Node {
 	for _, o := range in.byKind[istioGroup+"/DestinationRule"] {
 		policy := nodes.At(o.Node, "spec", "trafficPolicy")
@@ -146,7 +144,7 @@ func joinPorts(ports []int) string {
 	}
 }
 
-// arePorts says something of ports, in the singular or the plural.
+// arePorts writes a list of ports with a verb in the singular or plural.
 func arePorts(ports []int, is, are string) string {
 	if len(ports) == 1 {
 		are = is

@@ -11,18 +11,18 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// A JVM reads no proxy variable. Every one reads JAVA_TOOL_OPTIONS, and logs at its start
-// that it did:
+// A JVM does not read proxy variables. Every JVM reads JAVA_TOOL_OPTIONS, and logs at its start that
+// it did:
 //
-//	-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140         java-proxy
-//	-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=4140
-//	-Dhttp.nonProxyHosts=localhost|127.0.0.1|…               which holds for https, too
-//	-Djavax.net.ssl.trustStore=… …                           tls-out, with either annotation
+// -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140         java-proxy
+// -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=4140
+// -Dhttp.nonProxyHosts=localhost|127.0.0.1|…               applies to https, too
+// -Djavax.net.ssl.trustStore=… …                           tls-out, with either annotation
 //
-// It parts the value at blanks. None of these flags has one, or a quote, so they need no
-// quoting. Of a property that stands twice the last one counts.
-// Sources: https://docs.oracle.com/en/java/javase/21/core/java-networking.html#proxies,
-// and Arguments::parse_options_buffer of OpenJDK.
+// The JVM splits the value at blanks. None of these flags contains a blank or a quote, so they need no
+// quoting. If a property occurs twice, the last one counts. Sources:
+// https://docs.oracle.com/en/java/javase/21/core/java-networking.html#proxies, and
+// Arguments::parse_options_buffer of OpenJDK.
 
 const (
 	javaProxyFlag   = "-Dhttp.proxyHost="
@@ -30,16 +30,15 @@ const (
 	javaNoProxyFlag = "-Dhttp.nonProxyHosts="
 )
 
-// javaLaterOptions are variables that Java reads behind JAVA_TOOL_OPTIONS, so that they
-// win over it.
+// javaLaterOptions are variables that Java reads after JAVA_TOOL_OPTIONS, so that they win over it.
 var javaLaterOptions = []string{"JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
 
-// javaProxy are the flags that lead a JVM to a proxy on a port of loopback.
+// javaProxy returns the flags that point a JVM at a proxy on a loopback port.
 func javaProxy(port int) string {
 	return fmt.Sprintf("%s127.0.0.1 -Dhttp.proxyPort=%[2]d %[3]s127.0.0.1 -Dhttps.proxyPort=%[2]d", javaProxyFlag, port, javaSProxyFlag)
 }
 
-// optJava adds flags to JAVA_TOOL_OPTIONS, behind what is there.
+// optJava appends flags to JAVA_TOOL_OPTIONS.
 func (a *appEnv) optJava() {
 	s := &a.w.settings
 	v, exists := a.in.findVariable(a.w, a.c, javaToolOptions)
@@ -71,12 +70,12 @@ func (a *appEnv) optJava() {
 	}
 }
 
-// namesJavaProxy tells whether options lead Java's HTTP or HTTPS to a proxy.
+// namesJavaProxy tells whether options point Java's HTTP or HTTPS at a proxy.
 func namesJavaProxy(options string) bool {
 	return strings.Contains(options, javaProxyFlag) || strings.Contains(options, javaSProxyFlag)
 }
 
-// javaLeadsTo tells whether options lead both to a port of loopback, as javaProxy does.
+// javaLeadsTo tells whether options point both at a loopback port, as javaProxy does.
 func javaLeadsTo(options string, port int) bool {
 	for _, protocol := range []string{"http", "https"} {
 		host := javaOption(options, "-D"+protocol+".proxyHost=")
@@ -87,7 +86,7 @@ func javaLeadsTo(options string, port int) bool {
 	return true
 }
 
-// javaProxyFlags returns the flags for the proxy that a value lacks.
+// javaProxyFlags returns the proxy flags that a value lacks.
 func (a *appEnv) javaProxyFlags(v variable) (flags []string) {
 	s := &a.w.settings
 	if namesJavaProxy(v.value) {
@@ -104,7 +103,7 @@ func (a *appEnv) javaProxyFlags(v variable) (flags []string) {
 	return append(flags, javaProxy(s.ProxyOutPort), javaNoProxyFlag+strings.Join(append(own, without(hosts, own)...), "|"))
 }
 
-// javaTrustFlags returns the flags for the truststore that a value lacks.
+// javaTrustFlags returns the truststore flags that a value lacks.
 func (a *appEnv) javaTrustFlags(v variable) []string {
 	s := &a.w.settings
 	flags := s.TLSJavaToolOptionsTo
@@ -121,8 +120,8 @@ func (a *appEnv) javaTrustFlags(v variable) []string {
 	return []string{flags}
 }
 
-// javaOption returns the value of a flag, as far as it needs no quotes; of several the
-// last one.
+// javaOption returns the value of a flag; the last one if there are several. It does not support
+// values that need quotes.
 func javaOption(options, flag string) (value string) {
 	for _, word := range strings.Fields(options) {
 		if after, ok := strings.CutPrefix(word, flag); ok {
@@ -132,13 +131,13 @@ func javaOption(options, flag string) (value string) {
 	return value
 }
 
-// javaHost matches what can stand in http.nonProxyHosts as it stands on NO_PROXY: a host
-// or an address, perhaps with a wildcard in front, or a reference.
+// javaHost matches NO_PROXY entries that http.nonProxyHosts accepts unchanged: a host or an address,
+// with an optional leading wildcard, or a reference.
 var javaHost = regexp.MustCompile(`^(\*?\.?[A-Za-z0-9_][A-Za-z0-9_.-]*|\$\([-._A-Za-z][-._A-Za-z0-9]*\))$`)
 
-// nonProxyHosts returns the container's NO_PROXY, as it is rendered, in Java's notation,
-// and the entries that it has no notation for. To most programs example.com stands for
-// the hosts below it, too, and .example.com for those alone.
+// nonProxyHosts returns the rendered NO_PROXY of the container in Java's notation, and the entries
+// that this notation can't express. Most programs treat example.com as that host and the hosts below
+// it, and .example.com as only the hosts below it.
 func (a *appEnv) nonProxyHosts() (hosts, dropped []string) {
 	var entries []string
 	for _, name := range noProxyNames {
@@ -174,13 +173,13 @@ func (a *appEnv) nonProxyHosts() (hosts, dropped []string) {
 	return hosts, dropped
 }
 
-// withoutFlags returns what JAVA_TOOL_OPTIONS was before flags were added to it,
-// false where the value doesn't end in those of a render.
+// withoutFlags returns the value of JAVA_TOOL_OPTIONS before flags were added. It returns false if the
+// value doesn't end in flags of a render.
 func (i *injected) withoutFlags(now string) (was string, ok bool) {
 	if this, _ := i.writes(javaToolOptions, now); this {
 		return "", true
 	}
-	for at := range len(now) { // the longest first: what was added may end in what another annotation adds
+	for at := range len(now) { // the longest first: added flags may end in what another annotation adds
 		if now[at] != ' ' {
 			continue
 		}

@@ -44,15 +44,15 @@ func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) 
 	return follow.all()
 }
 
-// ports adds the sidecar's port to a list that has the application's.
+// ports adds the sidecar's port to a list that has the application's port.
 func (f *followed) ports(list *yaml.Node, path string, concerns func(*workload) bool) {
 	f.add(list, path, nodes.Mapping("protocol", "TCP", "port", f.route.In), concerns,
 		func(w *workload, port int) bool { return w.portAmong(list, port) })
 }
 
-// reaches tells whether an egress rule leads to a workload's pods: surely, by
-// their labels and those of their namespace, or perhaps: what addresses they
-// will have is not known, nor the labels of a namespace that is not in the input.
+// reaches tells whether an egress rule leads to a workload's pods. sure means that it does, by their
+// labels and those of their namespace. perhaps means that the render can't tell: it does not know the
+// pods' addresses, nor the labels of a namespace that is not in the input.
 func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) (sure, perhaps bool) {
 	peers := nodes.Items(nodes.At(rule, "to"))
 	if len(peers) == 0 {
@@ -74,11 +74,10 @@ func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) (sure, perhaps
 	return sure, perhaps
 }
 
-// namespaceName is the label that Kubernetes gives every namespace.
+// namespaceName is the label that Kubernetes sets on every namespace.
 const namespaceName = "kubernetes.io/metadata.name"
 
-// namespaceLabels returns the labels of a namespace, with the one that Kubernetes gives
-// it.
+// namespaceLabels returns the labels of a namespace, including the one that Kubernetes sets.
 func (in *input) namespaceLabels(name string) map[string]string {
 	labels := map[string]string{}
 	if name != "" {
@@ -92,8 +91,8 @@ func (in *input) namespaceLabels(name string) map[string]string {
 	return labels
 }
 
-// portAmong tells whether the ports of a NetworkPolicy have a port of a
-// workload's pods: by number, by name or in a range.
+// portAmong tells whether the ports of a NetworkPolicy include a port of a workload's pods: by number,
+// by name or in a range.
 func (w *workload) portAmong(ports *yaml.Node, port int) bool {
 	return slices.ContainsFunc(nodes.Items(ports), func(p *yaml.Node) bool {
 		if proto := nodes.StringAt(p, "protocol"); proto != "" && proto != "TCP" {
@@ -107,13 +106,13 @@ func (w *workload) portAmong(ports *yaml.Node, port int) bool {
 	})
 }
 
-// spans tells whether a port of a NetworkPolicy, whose number is first, is another, or begins
-// a range with it.
+// spans tells whether a port of a NetworkPolicy, whose number is first, includes another port: it is
+// the same, or begins a range that includes it.
 func spans(p *yaml.Node, first, port int) bool {
 	return first <= port && port <= max(first, nodes.Int(nodes.At(p, "endPort")))
 }
 
-// labelSelects evaluates a label selector; one that is empty selects all.
+// labelSelects evaluates a label selector. An empty one selects everything.
 func labelSelects(selector *yaml.Node, labels map[string]string) bool {
 	if !selects(nodes.Strings(nodes.At(selector, "matchLabels")), labels) {
 		return false
@@ -135,6 +134,5 @@ func labelSelects(selector *yaml.Node, labels map[string]string) bool {
 	})
 }
 
-// pathIndex writes an item's index into a field path, for lists whose items
-// have no name: `rules[#0]`.
+// pathIndex appends an item's index to a field path, for lists whose items have no name: `rules[#0]`.
 func pathIndex(path string, i int) string { return pathItem(path, "#"+strconv.Itoa(i)) }

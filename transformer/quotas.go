@@ -9,15 +9,15 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// quotaResource is what a quota counts, and the setting by which the sidecar has it.
+// quotaResource is the resource that a quota counts, and the setting for it in the sidecar.
 type quotaResource struct {
 	resource string
 	of       func(amounts) map[string]string
 	setting  string
 }
 
-// quotaResources are those that every container must have where a quota counts
-// them: https://kubernetes.io/docs/concepts/policy/resource-quotas/.
+// quotaResources are the resources that every container must state if a quota counts them:
+// https://kubernetes.io/docs/concepts/policy/resource-quotas/.
 var quotaResources = map[string]quotaResource{
 	"cpu":             {"cpu", requestsOf, "cpu-request"},
 	"requests.cpu":    {"cpu", requestsOf, "cpu-request"},
@@ -27,7 +27,7 @@ var quotaResources = map[string]quotaResource{
 	"limits.memory":   {"memory", limitsOf, "memory-limit"},
 }
 
-// checkQuotas reports ResourceQuotas that will refuse the pods with the sidecar.
+// checkQuotas reports ResourceQuotas that will reject the pods with the sidecar.
 func (in *input) checkQuotas(w *workload, ours amounts, limits []limitRange) Results {
 	var results Results
 	pod := w.podResources()
@@ -43,7 +43,7 @@ func (in *input) checkQuotas(w *workload, ours amounts, limits []limitRange) Res
 			}
 			if _, has := q.of(ours)[q.resource]; !has {
 				if len(pod.requests)+len(pod.limits) > 0 {
-					continue // then containers need none of their own
+					continue // containers then need not state it themselves
 				}
 				results = append(results, result(CodeQuota, w.Object, "%s rejects the pod: it limits %s, so every container must set it, and the sidecar does not; set %s%s", o.Ref(), key, contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
 				continue
@@ -56,8 +56,7 @@ func (in *input) checkQuotas(w *workload, ours amounts, limits []limitRange) Res
 	return results
 }
 
-// usage returns what a quota counts of a workload's pods without the sidecar and with
-// it.
+// usage returns what a quota counts for a workload's pods, without and with the sidecar.
 func (in *input) usage(w *workload, q quotaResource) (before, after float64) {
 	n, limits := w.replicas(), in.limitRanges(w)
 	if most, has := q.of(w.podResources())[q.resource]; has {
@@ -67,9 +66,9 @@ func (in *input) usage(w *workload, q quotaResource) (before, after float64) {
 	return n * total(apps, limits, q.resource, q.of), n * total(all, limits, q.resource, q.of)
 }
 
-// checkQuotaSums reports ResourceQuotas that have room for each workload with its
-// sidecar, and not for all of the input. Jobs and hooks are left out, which seldom
-// run at once, and pods that others of the input own.
+// checkQuotaSums reports ResourceQuotas that have room for each workload with its sidecar, but not for
+// all workloads of the input. It leaves out Jobs and hooks, which seldom run at the same time, and
+// pods that other objects of the input own.
 func (in *input) checkQuotaSums() Results {
 	var results Results
 	for _, o := range in.byKind["/ResourceQuota"] {
@@ -108,8 +107,7 @@ func (in *input) checkQuotaSums() Results {
 	return append(results, in.checkQuotaCounts()...)
 }
 
-// checkQuotaCounts reports ResourceQuotas that have no room for the number of pods or Jobs
-// that replays add.
+// checkQuotaCounts reports ResourceQuotas that have no room for the pods or Jobs that replays add.
 func (in *input) checkQuotaCounts() Results {
 	pods := func(w *workload) float64 {
 		if _, owner := w.owner(); owner != "" || !w.serves() {
@@ -163,12 +161,12 @@ func (in *input) checkQuotaCounts() Results {
 	return results
 }
 
-// scoped tells whether a quota counts some pods of its namespace only.
+// scoped tells whether a quota counts only some pods of its namespace.
 func scoped(o *Object) bool {
 	return len(nodes.Items(nodes.At(o.Node, "spec", "scopes"))) > 0 || nodes.At(o.Node, "spec", "scopeSelector") != nil
 }
 
-// replicas returns how many pods a workload has at once, as far as it says.
+// replicas returns how many pods a workload has at the same time, according to its manifest.
 func (w *workload) replicas() float64 {
 	for _, key := range []string{"replicas", "parallelism"} {
 		if n := nodes.At(w.Node, "spec", key); n != nil && nodes.String(n) != "" {
@@ -178,7 +176,7 @@ func (w *workload) replicas() float64 {
 	return 1
 }
 
-// counts tells whether a quota with scopes counts a workload's pods.
+// counts tells whether a quota, with its scopes, counts a workload's pods.
 func counts(o *Object, w *workload) bool {
 	spec := w.podSpec()
 	deadline := nodes.At(spec, "activeDeadlineSeconds") != nil

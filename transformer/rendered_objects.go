@@ -11,15 +11,15 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// injected is a workload of the input that has the sidecar, and the variables of
-// that. They are what an undo goes by: they say what the render did, and they hold
-// what its record must not hold, such as the password of a proxy.
+// injected is a workload of the input that has the sidecar, with the sidecar's variables. An undo
+// relies on these: they say what the render did, and they have values that its record must not
+// contain, such as the password of a proxy.
 type injected struct {
 	w       *workload
 	sidecar container
 	image   string
 	env     map[string]*yaml.Node
-	// annotated are the settings of its annotations, once they were read.
+	// annotated are the settings from its annotations, after they were read.
 	annotated *Settings
 	// routes are the captured ports.
 	routes []contract.InRoute
@@ -39,8 +39,8 @@ func (in *input) injectedWorkloads() []*injected {
 	return out
 }
 
-// sidecarVariables returns the variables of a sidecar's container by their names,
-// nil for a container that no render wrote.
+// sidecarVariables returns the variables of a sidecar's container by name; nil for a container that no
+// render wrote.
 func sidecarVariables(c *yaml.Node) map[string]*yaml.Node {
 	env := map[string]*yaml.Node{}
 	for _, item := range nodes.Items(nodes.At(c, "env")) {
@@ -52,8 +52,8 @@ func sidecarVariables(c *yaml.Node) map[string]*yaml.Node {
 	return env
 }
 
-// sidecarRoutes returns the captured ports as a sidecar's variables have them. Those of
-// several count only where all variables agree, as a render writes them.
+// sidecarRoutes returns the captured ports from a sidecar's variables. It returns several only if all
+// variables agree, as a render writes them.
 func sidecarRoutes(env map[string]*yaml.Node) []contract.InRoute {
 	port := func(name string) int { return atoi(nodes.StringAt(env[name], "value")) }
 	first := contract.InRoute{In: port(contract.EnvProxyInPort), App: port(contract.EnvReverseProxyPort)}
@@ -70,7 +70,7 @@ func (i *injected) value(name string) string { return nodes.StringAt(i.env[name]
 func (i *injected) port(name string) int     { return atoi(i.value(name)) }
 func (i *injected) inbound() bool            { return i.port(contract.EnvProxyInPort) != 0 }
 
-// among returns those whose port of the application satisfies a condition.
+// among returns the routes whose application port satisfies a condition.
 func among(routes []contract.InRoute, condition func(app int) bool) (out []contract.InRoute) {
 	for _, r := range routes {
 		if condition(r.App) {
@@ -83,10 +83,10 @@ func among(routes []contract.InRoute, condition func(app int) bool) (out []contr
 // createdKind is one row of the table of objects that a render creates.
 type createdKind struct {
 	group, kind string
-	// named tells whether a render may have given an object its name, to which a
-	// kustomization may have added a prefix and a suffix since.
+	// named tells whether a render may have given an object its name. A kustomization may have added a
+	// prefix and a suffix since.
 	named func(name, workload string) bool
-	// own tells whether the content is what a render writes.
+	// own tells whether the content is one that a render writes.
 	own func(o *Object) bool
 }
 
@@ -109,8 +109,8 @@ func namedForWorkload(name, workload string) bool {
 	return strings.Contains(name, trimName(workload)+sidecarSuffix)
 }
 
-// checkCreated says why an object is none that a render created, though it has the
-// annotation of one; nil if it is one.
+// checkCreated says why an object with the annotation of a created object was not created by a render;
+// nil if it was.
 func checkCreated(o *Object) error {
 	kind, workload, _ := strings.Cut(o.annotation(contract.AnnotationFor), "/")
 	rows := slices.DeleteFunc(slices.Clone(createdKinds), func(k createdKind) bool { return !o.is(k.group, k.kind) })
@@ -141,8 +141,8 @@ func createdKindNames() string {
 	return oneOf(unique(names))
 }
 
-// ownSidecar tells whether a Sidecar selects by the label that rewritten pods alone
-// have, and sends a port to the sidecar. The rest of it may be the namespace's.
+// ownSidecar tells whether a Sidecar selects by the label that only rewritten pods have, and sends a
+// port to the sidecar. Its other fields may come from the namespace's Sidecar.
 func ownSidecar(o *Object) bool {
 	selector := nodes.At(o.Node, "spec", "workloadSelector")
 	labels := nodes.Strings(nodes.At(selector, "labels"))
@@ -158,7 +158,7 @@ func ownServiceEntry(o *Object) bool {
 	return len(x.Hosts) > 0 && x.Addresses == nil && same(nodes.At(o.Node, "spec"), istioNode(x.spec()))
 }
 
-// externalOf reads the spec of a ServiceEntry as that of hosts with one port.
+// externalOf reads the spec of a ServiceEntry for hosts with one port.
 func externalOf(spec *yaml.Node) (x External) {
 	for _, h := range nodes.Items(nodes.At(spec, "hosts")) {
 		x.Hosts = append(x.Hosts, nodes.String(h))

@@ -4,31 +4,33 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// A replay is rendered beside the workload that it is for:
+// A render writes a replay next to the workload that it tests:
 //
-//	replay.speedscale.com/* annotations, or a TrafficReplay
-//	        │ readReplays
-//	        ▼
-//	     replay ──▶ addCopies ─────▶ copy ◀── chained to ── responder          Deployments, Services
-//	        │                          ▲                        ▲
-//	        │                          │ recorded requests      │ receipt
-//	        ├─────▶ generator ─────────┴────────────────────────┘               Job
-//	        └─────▶ policies: who may reach whom                                NetworkPolicy, AuthorizationPolicy, ServiceEntry
+// replay.speedscale.com/* annotations, or a TrafficReplay
+//         │ readReplays
+//         ▼
+//      replay ──▶ addCopy ───────▶ copy ◀── chained to ── responder          Deployments, Services
+//         │                          ▲                        ▲
+//         │                          │ recorded requests      │ receipt
+//         ├─────▶ generator ─────────┴────────────────────────┘               Job
+//         └─────▶ policies: who may reach whom                                NetworkPolicy, AuthorizationPolicy, ServiceEntry
 //
-//	replay_annotations.go, replay_object.go                what is asked for, and by whom
-//	replay_testconfig.go, replay_fields.go                 how to send and compare; objects read by tables
-//	replay_spec.go                                         the replay that all of this makes
-//	replay_names.go                                        names and their hash, labels, and what is known by them
-//	replay_copy.go, replay_volumes.go, replay_inplace.go   the copy, or the workload in its place
-//	replay_chain.go                                        what leads it to the responder
-//	replay_generator.go, replay_responder.go               what runs beside it
-//	replay_pods.go                                         what these two have in common
-//	replay_policies.go, replay_istio.go                    who may reach whom, and where it can't work
-//	replay_holder.go                                       the ConfigMap that a TrafficReplay becomes
+// These are the files:
 //
-// The copy is a workload of the input like any other: it is captured as the original is.
+// replay_annotations.go, replay_object.go                requests for replays
+// replay_testconfig.go, replay_fields.go                 how to send and compare; reading objects by tables
+// replay_spec.go                                         the replay that results from these
+// replay_names.go                                        names and their hash, labels, and recognizing objects by them
+// replay_copy.go, replay_volumes.go, replay_inplace.go   the copy, or the workload in its place
+// replay_chain.go                                        settings that lead it to the responder
+// replay_generator.go, replay_responder.go               the other pods
+// replay_pods.go                                         what these two have in common
+// replay_policies.go, replay_istio.go                    who may reach whom, and where this can't work
+// replay_holder.go                                       the ConfigMap that replaces a TrafficReplay
+//
+// The copy is a workload of the input like any other, and is captured like the original.
 
-// replayMode is what of a replay runs.
+// replayMode says which parts of a replay run.
 type replayMode string
 
 const (
@@ -37,42 +39,40 @@ const (
 	responderOnly replayMode = "responder-only"
 )
 
-// replaySpec is what is asked for, whoever asks.
+// replaySpec is a request for a replay, from an annotation or an object.
 type replaySpec struct {
-	// Snapshot is the id, and the digest if it is pinned; the option replayPlace is its
-	// place.
+	// Snapshot is the ID, with the digest if it is pinned. The option replayPlace is its place.
 	Snapshot contract.SnapshotRef
 	Mode     replayMode
 	BuildTag string
 	// Timeout is how long the generator may make no progress, as a Go duration.
 	Timeout string
-	// URL is where requests are sent instead of to the copy: customURL or sut-url. Of a
-	// partial one, scheme, host and port replace those of the copy's Service one by one.
+	// URL is the destination of requests instead of the copy: customURL or sut-url. Scheme, host and
+	// port of a partial URL each replace those of the copy's Service.
 	URL string
 	// Secrets are the names of Secrets with credentials.
 	Secrets []string
 	// InPlace edits the workload instead of copying it.
 	InPlace bool
-	// Shards is how many pods send, at least 1. Replicas is how many pods the copy has.
+	// Shards is the number of pods that send, at least 1. Replicas is the number of pods of the copy.
 	Shards, Replicas int
-	// Tests and Mocks say what of the snapshot is sent and answered.
+	// Tests and Mocks say which exchanges of the snapshot are sent and answered.
 	Tests, Mocks traffic
-	// HostsFile leads the copy to the responder through its hosts file, too.
+	// HostsFile makes the hosts file, too, lead the copy to the responder.
 	HostsFile bool
-	// Passthrough are the hosts that the responder may reach where the snapshot has no
-	// answer.
+	// Passthrough lists the hosts that the responder may call if the snapshot has no answer.
 	Passthrough []string
-	// GeneratorFlags and ResponderFlags are further flags of `tapedeck replay` and
-	// `tapedeck mock`, as `--copies=10`, in the order of the table that they come from.
+	// GeneratorFlags and ResponderFlags are additional flags of `tapedeck replay` and `tapedeck mock`,
+	// as `--copies=10`, in the order of their table.
 	GeneratorFlags, ResponderFlags []string
-	// Hooks are annotations that the Job gets, such as argocd.argoproj.io/hook.
+	// Hooks are annotations for the Job, such as argocd.argoproj.io/hook.
 	Hooks map[string]string
 }
 
 // traffic selects exchanges of a snapshot by keys SERVICE:HOST:PORT, or parts of one.
 type traffic struct {
-	// All takes every exchange. None takes none. Without both, and without keys, those are
-	// taken that the workload of the replay recorded.
+	// All selects every exchange, and None selects none. Without both, and without keys, it selects
+	// the exchanges that the workload of the replay recorded.
 	All, None bool
 	Keys      []string
 }
@@ -80,22 +80,22 @@ type traffic struct {
 // replay is one replay of one workload.
 type replay struct {
 	replaySpec
-	// from asks for the replay: a TrafficReplay, or the workload itself. Results are about
-	// it. at is the field path of what asks there.
+	// from is the object that requests the replay: a TrafficReplay, or the workload itself. Results
+	// refer to it. at is the field path of the request in it.
 	from *Object
 	at   string
 	// urlAt is the field path of the URL.
 	urlAt string
-	// w is the workload that is replayed to; nil if only a URL is.
+	// w is the workload that is tested; nil if the target is only a URL.
 	w *workload
-	// copied is w's copy, or w itself if it is replayed to in place; nil if there is none.
+	// copied is w's copy, or w itself for a replay in place; nil if there is none.
 	copied *workload
-	// name is that of the copy, its Service and the policies: NAME-replay-HASH.
+	// name is the name of the copy, its Service and the policies: NAME-replay-HASH.
 	name string
-	// inferred is, for results, the test config.
+	// inferred describes the test config, for results.
 	inferred string
-	// service leads to copied, at ports, each of which is the pod's under the same number;
-	// nil if nobody knows one. ports are in ascending order.
+	// service leads to copied. Its ports have the pod's numbers, in ascending order. It is nil if no
+	// port is known.
 	service *Object
 	ports   []int
 }
@@ -104,19 +104,19 @@ type replay struct {
 func (r *replay) generates() bool { return r.Mode != responderOnly && !r.Tests.None }
 func (r *replay) responds() bool  { return r.Mode != generatorOnly && !r.Mocks.None && r.copied != nil }
 
-// elsewhere tells that requests are sent to a URL, and not to the workload or a copy: there is
-// no workload, or its URL has a host and nothing is mocked.
+// elsewhere tells whether requests go to a URL rather than to the workload or a copy. That is so if
+// there is no workload, or if the URL has a host and nothing is mocked.
 func (r *replay) elsewhere() bool {
 	return r.w == nil || r.url().host != "" && r.Mode == generatorOnly
 }
 
-// url is what the URL has of scheme, host and port; it was checked when it was read.
+// url returns the scheme, host and port of the URL. The URL was checked when it was read.
 func (r *replay) url() target {
 	t, _ := parseTarget(r.URL)
 	return t
 }
 
-// namespace is where everything of the replay is.
+// namespace returns the namespace of all objects of the replay.
 func (r *replay) namespace() string {
 	if r.w != nil {
 		return r.w.namespace()
@@ -124,19 +124,19 @@ func (r *replay) namespace() string {
 	return r.from.namespace()
 }
 
-// result says something about the replay, where it is asked for.
+// result returns a result about the replay, at the place of its request.
 func (r *replay) result(code Code, message string, args ...any) Result {
 	return result(code, r.from, message, args...).At(r.at, "", "")
 }
 
-// aboutURL says something about the URL of the replay, where it is given.
+// aboutURL returns a result about the URL of the replay, at the place of the URL.
 func (r *replay) aboutURL(code Code, message string, args ...any) Result {
 	return result(code, r.from, message, args...).At(r.urlAt, "", "")
 }
 
-// addReplays reads the replays that are asked for, and adds their copies to the input, so
-// that these are captured as the workloads of which they are copies. It comes after the
-// workloads were decided on, and before any is injected.
+// addReplays reads the requested replays, and adds their copies to the input, so that they are
+// captured like the originals. It runs after the render has decided which workloads to inject, and
+// before it injects any.
 func (in *input) addReplays() Results {
 	replays, results := in.readReplays()
 	results = append(results, in.nameReplays(replays)...)
@@ -144,7 +144,7 @@ func (in *input) addReplays() Results {
 		return results
 	}
 	for _, r := range replays {
-		if r.w != nil && r.w.said.Failed() { // nothing is written then
+		if r.w != nil && r.w.said.Failed() { // nothing will be written
 			continue
 		}
 		var more Results
@@ -162,7 +162,7 @@ func (in *input) addReplays() Results {
 	return results
 }
 
-// renderReplays builds what runs beside the copies, once these are injected.
+// renderReplays builds the objects next to the copies, after these were injected.
 func (in *input) renderReplays() (created []Created, results Results) {
 	for _, r := range in.replays {
 		var objects []*Object

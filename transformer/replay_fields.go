@@ -10,25 +10,25 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// ReplayField is one row of the table of an object's fields: the source of parsing and of
-// docs/cluster-replay.md.
+// ReplayField is one row of the table of an object's fields. Parsing and docs/cluster-replay.md use
+// it.
 type ReplayField struct {
-	// Path has [] behind a list, as in `workloads[].ref.name`.
+	// Path has [] after a list, as in `workloads[].ref.name`.
 	Path    string
 	Kind    Kind
 	Default string
 	Doc     string
-	// When says where it means something; nil is everywhere.
+	// When says where the field has an effect; nil means everywhere.
 	When *Condition
-	// NoMeaning, when set, says why the field, and all below it, can have no effect.
+	// NoMeaning says why the field, and all below it, has no effect; "" if it has one.
 	NoMeaning string
-	// Flags are those of `tapedeck replay`, and MockFlags those of `tapedeck mock`, that
-	// the field sets.
+	// Flags are the flags of `tapedeck replay`, and MockFlags the flags of `tapedeck mock`, that the
+	// field sets.
 	Flags, MockFlags []string
 }
 
-// fieldRow is a row with the place where values of the field go. at has the index in each
-// list on the way.
+// fieldRow is a row with the function that stores values of the field. at has the index in each list
+// on the path.
 type fieldRow[T any] struct {
 	ReplayField
 	put func(to *T, at []int, value string)
@@ -43,7 +43,7 @@ func rowsOf[T any](rows []fieldRow[T]) []ReplayField {
 	return out
 }
 
-// statement is something that was written about a replay.
+// statement is a setting of a replay that was written explicitly.
 type statement struct {
 	name  string // of the annotation, or the path of the field
 	label string // for messages
@@ -52,13 +52,14 @@ type statement struct {
 	when  *Condition
 }
 
-// fields reads an object by a table.
+// fields reads an object with a table.
 type fields[T any] struct {
 	rows []fieldRow[T]
-	// of is the object, and what says what it is, for messages, where it is a text in it.
+	// of is the object. what describes the text, for messages, if the fields are in a text in the
+	// object.
 	of   *Object
 	what string
-	// texts: a value that YAML does not read as text is an error, as it is to Kubernetes.
+	// texts makes a value that YAML does not read as a string an error, as Kubernetes does.
 	texts bool
 	cfg   *Config
 
@@ -66,15 +67,15 @@ type fields[T any] struct {
 	results Results
 }
 
-// foundField is a value that stands in a field.
+// foundField is a value of a field.
 type foundField struct {
 	row         int
 	at          []int
 	path, value string
 }
 
-// read reads a mapping into a value. Values go there in the order of the table, and those
-// of one field in that of the object. It returns what was said and is in order.
+// read reads a mapping into a value. It stores the values in the order of the table, and those of one
+// field in the order of the object. It returns the valid settings.
 func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, results Results) {
 	f.walk(n, path, "", nil)
 	slices.SortStableFunc(f.found, func(a, b foundField) int { return a.row - b.row })
@@ -100,7 +101,7 @@ func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, re
 	return said, f.results
 }
 
-// walk goes through a node at a path, whose pattern is that of rows.
+// walk visits a node at a path. pattern is the path as rows have it.
 func (f *fields[T]) walk(n *yaml.Node, path, pattern string, at []int) {
 	if nodes.IsNull(n) {
 		return
@@ -153,8 +154,8 @@ func (f *fields[T]) walkMap(n *yaml.Node, path, pattern string, at []int, bad fu
 	}
 }
 
-// under returns the names of the fields that begin with a pattern: what follows there, once
-// each; nil if none does.
+// under returns the names of the fields whose paths begin with a pattern: the next part, each once;
+// nil if there are none.
 func (f *fields[T]) under(pattern string) (names []string) {
 	for _, row := range f.rows {
 		if rest, ok := strings.CutPrefix(row.Path, pattern); ok {
@@ -169,17 +170,17 @@ func (f *fields[T]) under(pattern string) (names []string) {
 	return names
 }
 
-// into keeps the value of a field as it is.
+// into stores the value of a field unchanged.
 func into[T any](field func(*T) *string) func(*T, []int, string) {
 	return func(to *T, _ []int, value string) { *field(to) = value }
 }
 
-// addTo adds the value of a field in a list.
+// addTo appends the value of a field to a list.
 func addTo[T any](field func(*T) *[]string) func(*T, []int, string) {
 	return func(to *T, _ []int, value string) { *field(to) = append(*field(to), value) }
 }
 
-// result says something about what was said.
+// result returns a result about the setting.
 func (s statement) result(code Code, of *Object, message string, args ...any) Result {
 	return result(code, of, "%s %s", s.label, fmt.Sprintf(message, args...)).At(s.path, s.value, "")
 }

@@ -12,14 +12,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Rendering what was rendered, and taking a render back, begin with the same step:
+// Rendering again, and undoing a render, begin with the same step:
 //
-//	objects ──▶ created by a render?  ──▶ deleted, or updated in place
-//	        ├─▶ kept in a ConfigMap?  ──▶ opened by whoever reads the text
-//	        └─▶ edited by a render?   ──▶ the edits taken back ──▶ rendered anew, or written so
+// objects ──▶ created by a render?  ──▶ deleted, or updated in place
+//         ├─▶ kept in a ConfigMap?  ──▶ opened by whoever reads the text
+//         └─▶ edited by a render?   ──▶ the edits undone ──▶ rendered anew, or written
 
-// Uninject takes back what Render did to the objects. What is said of Render
-// holds for it too.
+// Uninject undoes in the objects what Render did. The rules of Render apply to it, too.
 func Uninject(objects []*Object) Output {
 	former, undone, results := takeAllBack(objects)
 	if results.Failed() {
@@ -40,8 +39,9 @@ func (t *taking) uninjected() Result {
 	return result(CodeUninjected, t.o, "an earlier render was undone: %s", t.did())
 }
 
-// did says in a few words what was taken back. Values may be secrets. What a render
-// adds to pods has names of its own, so a count does; of other objects each is named.
+// did says in a few words what was undone. It shows no values, which may be secrets. Names of what a
+// render adds to pods are fixed, so for pods it gives a count. For other objects it names each
+// addition.
 func (t *taking) did() string {
 	removed := fmt.Sprintf("%d additions removed", len(t.removed))
 	if len(t.removed) == 1 {
@@ -64,8 +64,8 @@ func deleted(gone []*Object) Results {
 	return results
 }
 
-// takeAllBack undoes earlier renders in all objects. It returns the objects that
-// an earlier render created, and how those were undone that it had edited.
+// takeAllBack undoes earlier renders in all objects. It returns the objects that an earlier render
+// created, and the undo of each object that it had edited.
 func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taking, results Results) {
 	undone = map[*Object]*taking{}
 	results = checkHolders(objects)
@@ -93,7 +93,7 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 		return created, undone, results
 	}
 	in := newInput(objects, &Config{})
-	all := in.injectedWorkloads() // as they are now, before any is taken back
+	all := in.injectedWorkloads() // as they are now, before any undo
 	for _, t := range takings {
 		t.in, t.all = in, all
 		if i := slices.IndexFunc(all, func(i *injected) bool { return i.w.Object == t.o }); i >= 0 {
@@ -101,7 +101,8 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 		}
 		undone[t.o] = t
 	}
-	// Workloads last: what leads to them is judged by what they are now.
+	// Workloads come last, because the objects that lead to them are checked against their present
+	// state.
 	slices.SortStableFunc(takings, func(a, b *taking) int { return cmp.Compare(a.rank(), b.rank()) })
 	for _, t := range takings {
 		t.takeBack()
@@ -117,8 +118,8 @@ func (t *taking) rank() int {
 	return 0
 }
 
-// misplaced reports our annotations on the templates of a workload, where no render
-// puts them: the objects made of a template would have them.
+// misplaced reports Tapedeck's marks on the templates of a workload, where no render puts them: the
+// objects made from a template would get them.
 func misplaced(o *Object) Results {
 	w := asWorkload(o)
 	if w == nil {
@@ -140,8 +141,8 @@ func misplaced(o *Object) Results {
 	return results
 }
 
-// reuse updates objects that an earlier render created, so that they keep
-// their place, and sorts out which are new and which are gone.
+// reuse updates objects that an earlier render created, so that they keep their place, and returns
+// which objects are new, reused and gone.
 func reuse(created []Created, former []*Object) (added []Created, reused, gone []*Object) {
 	identity := func(o *Object) string { return o.group() + "/" + o.Ref().String() }
 	byIdentity := map[string]*Object{}
@@ -159,12 +160,12 @@ func reuse(created []Created, former []*Object) (added []Created, reused, gone [
 		*old.Node = *c.Node
 		reused = append(reused, old)
 	}
-	return added, reused, without(former, reused) // one that stood twice goes, too
+	return added, reused, without(former, reused) // an object that occurs twice is gone, too
 }
 
-// keepForeign carries over the labels and annotations that others put on an
-// object of ours, such as an orchestrator's path and index. The hooks of a Job are ours:
-// they are those that its replay asks for now.
+// keepForeign keeps the labels and annotations that others put on an object of ours, such as an
+// orchestrator's path and index. It does not keep the hooks of a Job, because these come from its
+// replay.
 func keepForeign(old, fresh *yaml.Node) {
 	for _, key := range []string{"labels", "annotations"} {
 		theirs, ours := nodes.At(old, "metadata", key), nodes.At(fresh, "metadata", key)

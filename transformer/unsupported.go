@@ -12,14 +12,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Annotations can stand on objects of kinds that a render does not know. Nothing
-// happens to those, so each gets a result that says so.
+// Objects of kinds that a render does not know may have annotations. The render does nothing with
+// them, so it reports each.
 
-// request is an annotation of ours on such an object.
+// request is a Tapedeck annotation on such an object.
 type request struct{ path, key, value string }
 
-// asks tells whether an annotation asks for something, as against the marks that
-// a render leaves.
+// asks tells whether an annotation requests something, unlike the marks that a render leaves.
 func asks(key string) bool {
 	for _, prefix := range []string{contract.SidecarPrefix, contract.ReplayPrefix, FormerReplayPrefix, contract.OwnPrefix} {
 		if strings.HasPrefix(key, prefix) {
@@ -29,8 +28,8 @@ func asks(key string) bool {
 	return key == contract.AnnotationIgnore
 }
 
-// requests returns our annotations anywhere in an object: its own, and those that
-// it gives to its pods, which a custom resource may keep in any place.
+// requests returns the Tapedeck annotations anywhere in an object: on itself, and on its pods, which a
+// custom resource may define in any place.
 func requests(n *yaml.Node, path string) (out []request) {
 	switch n.Kind {
 	case yaml.SequenceNode:
@@ -57,15 +56,15 @@ func requests(n *yaml.Node, path string) (out []request) {
 	return out
 }
 
-// isAnnotations tells whether a map holds annotations, by its key: annotations,
-// podAnnotations and the like.
+// isAnnotations tells whether a map contains annotations, by its key: annotations, podAnnotations and
+// similar.
 func isAnnotations(key string, value *yaml.Node) bool {
 	const suffix = "annotations"
 	return value.Kind == yaml.MappingNode && len(key) >= len(suffix) && strings.EqualFold(key[len(key)-len(suffix):], suffix)
 }
 
-// mayAsk tells whether an object has annotations of ours anywhere: most have none,
-// and then no paths are made.
+// mayAsk tells whether an object has Tapedeck annotations anywhere. Most have none, and this check
+// builds no paths.
 func mayAsk(n *yaml.Node) bool {
 	for i, child := range n.Content {
 		if key := n.Kind == yaml.MappingNode && i%2 == 0; key || child.Kind == yaml.ScalarNode {
@@ -85,7 +84,7 @@ func mayAsk(n *yaml.Node) bool {
 	return false
 }
 
-// unsupported reports objects with annotations that a render cannot follow.
+// unsupported reports objects with annotations that a render can't follow.
 func (in *input) unsupported(objects []*Object) Results {
 	var results Results
 	var onWorkloads map[request]bool // by key and value
@@ -147,7 +146,7 @@ func (in *input) requestsOfWorkloads() map[request]bool {
 	return out
 }
 
-// hasPods tells whether an object looks like one with pods.
+// hasPods tells whether an object looks as if it had pods.
 func hasPods(n *yaml.Node) bool {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 1 && child.Kind != yaml.ScalarNode {
@@ -162,7 +161,7 @@ func hasPods(n *yaml.Node) bool {
 	return false
 }
 
-// unsupportedKinds says of kinds why they are not rendered.
+// unsupportedKinds says why some kinds are not rendered.
 var unsupportedKinds = []struct{ group, kind, reason string }{
 	{"serving.knative.dev", "", "Knative refuses by default what a sidecar needs: init containers that keep running, variables from fieldRef, and probes of a second container"},
 	{"", "Namespace", "a workload asks for itself; the option defaults.inject asks for all"},
@@ -171,8 +170,8 @@ var unsupportedKinds = []struct{ group, kind, reason string }{
 	{"argoproj.io", "", "its steps are pods of their own; of Argo's kinds the Rollout is rendered"},
 }
 
-// groupsOf returns the API groups in which a kind is rendered: in another one, its
-// apiVersion may be a slip.
+// groupsOf returns the API groups in which a kind is rendered. In another group, the apiVersion may be
+// a mistake.
 func groupsOf(kind string) []string {
 	var groups []string
 	for _, k := range workloadKinds {

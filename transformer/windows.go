@@ -9,16 +9,16 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A pod can say in many ways that it runs on Windows, for which there is no
-// sidecar. Source: https://kubernetes.io/docs/concepts/windows/user-guide/.
+// A pod can say in many ways that it runs on Windows, where no sidecar can run. Source:
+// https://kubernetes.io/docs/concepts/windows/user-guide/.
 
 const (
 	windowsOS = "windows"
 	linuxOS   = "linux"
 )
 
-// osLabels are the labels of nodes that tell their operating system, by a value
-// that begins with windows; the first two name Linux as well.
+// osLabels are the node labels that identify the operating system: a value that begins with windows
+// means Windows. The first two also identify Linux.
 var osLabels = []string{
 	"kubernetes.io/os", "beta.kubernetes.io/os",
 	"kubernetes.azure.com/os-sku", "cloud.google.com/gke-os-distribution", "node.openshift.io/os_id",
@@ -27,8 +27,7 @@ var osLabels = []string{
 // windowsBuild is a label that only nodes with Windows have.
 const windowsBuild = "node.kubernetes.io/windows-build"
 
-// osOf returns the operating system that nodes with a label have, "" where the
-// label does not tell.
+// osOf returns the operating system of nodes with a label; "" if the label does not say it.
 func osOf(key, value string) string {
 	value = strings.ToLower(value)
 	switch at := slices.Index(osLabels, key); {
@@ -40,7 +39,7 @@ func osOf(key, value string) string {
 	return ""
 }
 
-// windows tells where the input says that a pod runs on Windows.
+// windows returns the place in the input that says that a pod runs on Windows.
 func (in *input) windows(w *workload) (path, found string) {
 	spec := w.podSpec()
 	if os := nodes.StringAt(spec, "os", "name"); os == windowsOS {
@@ -79,8 +78,8 @@ func (in *input) windows(w *workload) (path, found string) {
 	return in.windowsNamespace(w)
 }
 
-// windowsAffinity tells where all terms of a required affinity want Windows: a
-// node need satisfy one of them alone.
+// windowsAffinity returns the place of a required affinity if all its terms require Windows. All must,
+// because a node need satisfy only one of them.
 func (w *workload) windowsAffinity() (path, found string) {
 	const at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
 	terms := nodes.Items(nodes.At(w.podSpec(), strings.Split(at, ".")[1:]...))
@@ -98,7 +97,7 @@ func (w *workload) windowsAffinity() (path, found string) {
 	return path, found
 }
 
-// wantsWindows tells whether an expression leaves no nodes but those with Windows.
+// wantsWindows tells whether an expression matches only nodes with Windows.
 func wantsWindows(e *yaml.Node) bool {
 	key, values := nodes.StringAt(e, "key"), nodes.Items(nodes.At(e, "values"))
 	is := func(os string) func(*yaml.Node) bool {
@@ -115,7 +114,7 @@ func wantsWindows(e *yaml.Node) bool {
 	return false
 }
 
-// windowsOptions tells where a security context has options for Windows.
+// windowsOptions returns the place of a security context that has options for Windows.
 func (w *workload) windowsOptions() (path, found string) {
 	options := func(of *yaml.Node, path string) (string, string) {
 		if n := nodes.At(of, "securityContext", "windowsOptions"); n != nil && len(n.Content) > 0 {
@@ -134,8 +133,8 @@ func (w *workload) windowsOptions() (path, found string) {
 	return "", ""
 }
 
-// windowsRuntime tells whether a RuntimeClass is for Windows: by the nodes that
-// it chooses or its handler, or where the input lacks it by its name.
+// windowsRuntime tells whether a RuntimeClass is for Windows: by its node selector or handler, or by
+// its name if the input lacks it.
 func (in *input) windowsRuntime(class string) bool {
 	if class == "" {
 		return false
@@ -157,15 +156,15 @@ func (in *input) windowsRuntime(class string) bool {
 	return strings.Contains(handler, windowsOS) || strings.Contains(handler, "wcow")
 }
 
-// windowsImage tells whether an image is one that Microsoft publishes for Windows,
-// or is tagged as one that was built on it.
+// windowsImage tells whether Microsoft publishes an image for Windows, or its tag says that it is
+// based on Windows.
 func windowsImage(image string) bool {
 	image = strings.ToLower(image)
 	return strings.HasPrefix(image, "mcr.microsoft.com/windows/") || strings.HasPrefix(image, "mcr.microsoft.com/dotnet/framework/") ||
 		strings.Contains(image, "windowsservercore") || strings.Contains(image, "nanoserver")
 }
 
-// windowsNamespace tells where a namespace chooses nodes with Windows for its pods:
+// windowsNamespace returns the annotation with which a namespace puts its pods on nodes with Windows:
 // https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#podnodeselector.
 func (in *input) windowsNamespace(w *workload) (path, found string) {
 	ns := in.namespaceOf(w.Object)

@@ -12,10 +12,9 @@ import (
 // workloadKind is one row of the table of kinds that have pods.
 type workloadKind struct {
 	group, kind string
-	// template is the path of the pod template, empty for a Pod, which is its
-	// own.
+	// template is the path of the pod template. It is empty for a Pod, which is its own template.
 	template []string
-	// ends tells that the pods are meant to end, whatever they say.
+	// ends tells whether the pods always run to completion.
 	ends bool
 }
 
@@ -35,38 +34,37 @@ var workloadKinds = []workloadKind{
 	{"", "Pod", nil, false},
 }
 
-// rank is the kind's row in the table.
+// rank returns the position of the kind's row in the table.
 func (k workloadKind) rank() int {
 	return slices.IndexFunc(workloadKinds, func(row workloadKind) bool { return row.group == k.group && row.kind == k.kind })
 }
 
-// workload is an object that has pods, seen from its pods.
+// workload is an object that has pods.
 type workload struct {
 	*Object
 	kind workloadKind
-	// template is the pod template, and for a Pod the object itself; nil
-	// where it is missing.
+	// template is the pod template, or for a Pod the object itself; nil if it is missing.
 	template *yaml.Node
 	// path is the template's field path, "" for a Pod.
 	path string
 
 	settings Settings
-	// injecting tells that the workload asks for the sidecar and gets it.
+	// injecting tells whether the workload asks for the sidecar and gets it.
 	injecting bool
-	// known is what the input said of it, where somebody wants to know what is captured.
+	// known is what the input says about it; set if the caller asked for captures.
 	known *known
 	// late are the init containers that start after the sidecar and are captured.
 	late []container
 
-	// replay is that for which the workload takes requests, as a copy or in place, and
-	// original the workload of which it is a copy; nil if there is none.
+	// replay is the replay whose requests the workload receives, as a copy or in place. original is
+	// the workload that it copies. Either may be nil.
 	replay   *replay
 	original *workload
-	// said is what was reported of it.
+	// said has the results that were reported about it.
 	said Results
 }
 
-// asWorkload returns the object as a workload, or nil if it is none.
+// asWorkload returns the object as a workload, or nil if it has no pods.
 func asWorkload(o *Object) *workload {
 	for _, k := range workloadKinds {
 		if o.is(k.group, k.kind) {
@@ -76,8 +74,8 @@ func asWorkload(o *Object) *workload {
 	return nil
 }
 
-// annotated returns the paths of what may carry the workload's annotations, the
-// weakest first: the pod template, a CronJob's template of Jobs, the workload.
+// annotated returns the paths of the objects that may have the workload's annotations. The weakest
+// comes first: the pod template, a CronJob's template of Jobs, the workload.
 func (w *workload) annotated() [][]string {
 	switch template := w.kind.template; {
 	case len(template) == 0:
@@ -89,7 +87,7 @@ func (w *workload) annotated() [][]string {
 	}
 }
 
-// at returns the field path of something in the pod template.
+// at returns the field path of a field in the pod template.
 func (w *workload) at(path string) string {
 	if w.path == "" {
 		return path
@@ -105,23 +103,22 @@ func (w *workload) podAnnotation(k string) string {
 	return nodes.StringAt(w.template, "metadata", "annotations", k)
 }
 
-// ends tells that the pods are meant to end.
+// ends tells whether the pods run to completion.
 func (w *workload) ends() bool {
 	policy := nodes.StringAt(w.podSpec(), "restartPolicy")
 	return w.kind.ends || w.path == "" && policy != "" && policy != "Always"
 }
 
-// helmHook is the annotation of what Helm runs at a time of its own, such as a
-// chart's test.
+// helmHook is the annotation of objects that Helm runs separately, such as a chart's test.
 const helmHook = "helm.sh/hook"
 
-// serves tells that the pods may answer calls. Those that are meant to end, and the
-// pods of Helm's hooks, make calls, even where they share a Service's labels.
+// serves tells whether the pods may answer calls. Pods that run to completion, and those of Helm's
+// hooks, only make calls, even if they share a Service's labels.
 func (w *workload) serves() bool {
 	return !w.ends() && (w.path != "" || w.annotation(helmHook) == "")
 }
 
-// owner tells where a workload names the object that made it.
+// owner returns the place where a workload names the object that created it.
 func (w *workload) owner() (path, found string) {
 	for i, o := range nodes.Items(nodes.At(w.Node, "metadata", "ownerReferences")) {
 		if nodes.IsTrue(nodes.At(o, "controller")) {
@@ -131,7 +128,7 @@ func (w *workload) owner() (path, found string) {
 	return "", ""
 }
 
-// container is one container of the pod and the path of its list.
+// container is one container of the pod, with its field path.
 type container struct {
 	*yaml.Node
 	path string
@@ -139,10 +136,10 @@ type container struct {
 
 func (c container) name() string { return nodes.StringAt(c.Node, "name") }
 
-// meshContainers are containers that a mesh injects: they get no variables.
+// meshContainers are the containers that a mesh injects. They get no variables.
 var meshContainers = map[string]bool{envoyContainer: true, "linkerd-proxy": true}
 
-// appContainers returns the containers that the application consists of.
+// appContainers returns the containers of the application.
 func (w *workload) appContainers() []container {
 	var out []container
 	for _, c := range nodes.Items(nodes.At(w.podSpec(), "containers")) {
@@ -169,8 +166,7 @@ func containersOf(spec *yaml.Node) []*yaml.Node {
 	return slices.Concat(nodes.Items(nodes.At(spec, "initContainers")), nodes.Items(nodes.At(spec, "containers")))
 }
 
-// takenPorts returns the TCP ports that the pod's containers declare, and whose
-// they are.
+// takenPorts returns the TCP ports that the pod's containers declare, with their owners.
 func (w *workload) takenPorts() map[int]string {
 	taken := map[int]string{}
 	for _, c := range w.allContainers() {
@@ -183,8 +179,8 @@ func (w *workload) takenPorts() map[int]string {
 	return taken
 }
 
-// runningContainers returns the containers that run as long as the pod, in the order
-// in which Kubernetes looks for a named port: native sidecars come last.
+// runningContainers returns the containers that run as long as the pod, in the order in which
+// Kubernetes looks up a named port: native sidecars come last.
 func (w *workload) runningContainers() []container {
 	var running, sidecars []container
 	for _, c := range w.allContainers() {
@@ -198,7 +194,7 @@ func (w *workload) runningContainers() []container {
 	return append(running, sidecars...)
 }
 
-// portNumber resolves a named TCP port of a container, 0 if no container has it.
+// portNumber returns the number of a container's named TCP port; 0 if no container has it.
 func (w *workload) portNumber(name string) int {
 	for _, c := range w.runningContainers() {
 		for _, p := range nodes.Items(nodes.At(c.Node, "ports")) {
@@ -210,7 +206,7 @@ func (w *workload) portNumber(name string) int {
 	return 0
 }
 
-// isTCP tells whether a port is one of TCP, which is what it is unless it says other.
+// isTCP tells whether a port uses TCP, which is the default.
 func isTCP(port *yaml.Node) bool {
 	protocol := nodes.StringAt(port, "protocol")
 	return protocol == "" || protocol == "TCP"
