@@ -9,21 +9,19 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The edited tree has no aliases, and what an alias stands for may not change
-// because its anchor's node does, nor the other way round. So an edit has
-// aliases written out:
+// The edited tree has no aliases. An edit of an anchored node must not change its aliases, nor the
+// reverse, so an edit writes the aliases out:
 //
-//	labels: &l {app: a}              labels: &l {app: a, added: "true"}
-//	matchLabels: *l             ▶    matchLabels: {app: a}
+// labels: &l {app: a}              labels: &l {app: a, added: "true"}
+// matchLabels: *l             ▶    matchLabels: {app: a}
 //
-// An undo spells them as aliases again.
+// An undo restores the aliases.
 
-// isAlias tells that a value is spelled as an alias.
+// isAlias tells whether a value is spelled as an alias.
 func isAlias(token string) bool { return strings.HasPrefix(strings.TrimLeft(token, " \t\n"), "*") }
 
-// keepAliases records the aliases that edits have written out: those on or above
-// which something was edited, and those that name something that was, in
-// whichever object of the document they stand.
+// keepAliases records the aliases that edits have written out. These are aliases on or above an edited
+// node, and aliases, in any object of the document, that name an edited node.
 func (in *input) keepAliases(objects []*Object) {
 	edited := map[Text]map[string]bool{} // anchors, by name
 	for again := true; again; {          // an object that gets a record is edited too
@@ -49,12 +47,12 @@ func (in *input) keepAliasesOf(o *Object, edited map[string]bool) {
 	eachAlias(o, o.Node, "", func(n *yaml.Node, path, alias string) {
 		if e := in.editors[o]; edited[strings.TrimLeft(alias, " \t*")] || e != nil && e.trail[n] {
 			in.editorOf(o).log.Spelled[path] = alias
-			delete(o.Spelled, n) // not now
+			delete(o.Spelled, n) // the alias is not restored now
 		}
 	})
 }
 
-// trace follows what was edited, and collects the anchors on the way.
+// trace follows the edited paths, and collects the anchors on them.
 func (e *editor) trace(anchors map[string]bool) {
 	e.trail = map[*yaml.Node]bool{}
 	if len(e.log.paths()) == 0 {
@@ -67,7 +65,7 @@ func (e *editor) trace(anchors map[string]bool) {
 		}
 	}
 	mark(e.obj.Node)
-	for _, path := range append(e.log.edits(), "metadata.annotations") { // that of the record
+	for _, path := range append(e.log.edits(), "metadata.annotations") { // the last one is that of the record
 		n := e.obj.Node
 		for _, step := range splitPath(path) {
 			if n = walk(n, []string{step}); n == nil {
@@ -88,7 +86,7 @@ func (e *editor) trace(anchors map[string]bool) {
 	}
 }
 
-// anchor returns the name of a node's anchor, "" for none.
+// anchor returns the name of a node's anchor; "" if it has none.
 func (o *Object) anchor(n *yaml.Node) string {
 	if n.Anchor != "" { // restored
 		return n.Anchor
@@ -96,7 +94,7 @@ func (o *Object) anchor(n *yaml.Node) string {
 	return o.Text.Anchor(n)
 }
 
-// eachAlias calls f for the values that an object's input spells as aliases.
+// eachAlias calls f for the values that the input spells as aliases.
 func eachAlias(o *Object, n *yaml.Node, path string, f func(n *yaml.Node, path, alias string)) {
 	if token, ok := o.spelling(n); ok && isAlias(token) {
 		f(n, path, token)

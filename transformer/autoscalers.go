@@ -9,9 +9,9 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// An autoscaler that goes by the resources of pods adds up all their containers, so
-// the sidecar's requests and use change the average. One that names the
-// application's container does not:
+// An autoscaler that uses the resources of pods adds up all their containers, so the sidecar's
+// requests and usage change the average. An autoscaler that names the application's container does
+// not:
 // https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#container-resource-metrics.
 
 // checkAutoscalers reports autoscalers of a workload whose average changes.
@@ -40,7 +40,7 @@ func (in *input) checkAutoscalers(w *workload) Results {
 		switch {
 		case nodes.At(o.Node, "spec", "targetCPUUtilizationPercentage") != nil:
 			changes(o, "spec.targetCPUUtilizationPercentage", "cpu", "use autoscaling/v2 with a metric of type ContainerResource for "+app)
-		case len(metrics) == 0 && !inAnnotation: // Kubernetes goes by 80 % of the CPU then
+		case len(metrics) == 0 && !inAnnotation: // Kubernetes then uses 80 % of the CPU
 			changes(o, "spec.metrics", "cpu", "it names no metric, and cpu is the default; use autoscaling/v2 with a metric of type ContainerResource for "+app)
 		}
 		for i, m := range metrics {

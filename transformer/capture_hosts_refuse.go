@@ -9,17 +9,17 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// What a host is, by the input, and why one can't be captured.
+// These functions say what a host is according to the input, and why one can't be captured.
 
-// meant is a Service of the input that a name means, as a cluster's DNS would find it.
+// meant is a Service of the input to which a name resolves in the cluster's DNS.
 type meant struct {
 	*Object
-	// pod is the name of one of its pods, where the name means that alone; "" else.
+	// pod is the name of one of its pods if the name resolves only to that; "" otherwise.
 	pod string
 }
 
-// serviceOf returns the Service that a host means to a workload, and nil if it means
-// none of the input. A Service without a namespace may get any.
+// serviceOf returns the Service to which a host resolves for a workload; nil if the input has none. A
+// Service without a namespace may get any.
 func (in *input) serviceOf(w *workload, host string) *meant {
 	labels := strings.Split(host, ".")
 	if i := slices.Index(labels, "svc"); i >= 2 {
@@ -53,7 +53,8 @@ func (in *input) serviceOf(w *workload, host string) *meant {
 	return nil
 }
 
-// hostID is the same for all names of a host: the Service that they mean, or the name.
+// hostID returns an ID that all names of a host share: the Service to which they resolve, or else the
+// name.
 func (in *input) hostID(w *workload, host string) string {
 	if m := in.serviceOf(w, host); m != nil && m.pod == "" {
 		return m.Ref().String()
@@ -61,13 +62,13 @@ func (in *input) hostID(w *workload, host string) string {
 	return host
 }
 
-// selectsOwn tells whether a Service leads to a workload's own pods.
+// selectsOwn tells whether a Service leads to the pods of a workload.
 func (m *meant) selectsOwn(w *workload) bool {
 	s := asService(m.Object)
 	return s != nil && (s.namespace() == w.namespace() || s.namespace() == "") && selects(s.selector, w.podLabels())
 }
 
-// tcpPorts are the ports at which a Service is called.
+// tcpPorts returns the TCP ports of a Service.
 func (m *meant) tcpPorts() []int {
 	var ports []int
 	for _, p := range nodes.Items(nodes.At(m.Node, "spec", "ports")) {
@@ -78,14 +79,14 @@ func (m *meant) tcpPorts() []int {
 	return ports
 }
 
-// called tells whether a Service can be called at a port. An ExternalName and a headless
-// Service are nothing but names, and whoever stands behind them may listen anywhere.
+// called tells whether a Service can be called at a port. An ExternalName and a headless Service are
+// only names, and the hosts behind them may listen on any port.
 func (m *meant) called(port int) bool {
 	return (&service{Object: m.Object}).headless() || nodes.StringAt(m.Node, "spec", "type") == "ExternalName" || slices.Contains(m.tcpPorts(), port)
 }
 
-// portsOfPod returns the ports on which something of the pod listens, or may, and whose
-// they are. A listener on 127.0.1.1:8080 keeps everybody from listening on 0.0.0.0:8080.
+// portsOfPod returns the ports on which something in the pod listens, or may listen, with their
+// owners. A listener on 127.0.1.1:8080 keeps others from listening on 0.0.0.0:8080.
 func (in *input) portsOfPod(w *workload) map[int]string {
 	taken := w.takenPorts()
 	for _, svc := range in.servicesOf(w) {
@@ -107,7 +108,7 @@ func (in *input) portsOfPod(w *workload) map[int]string {
 	return taken
 }
 
-// refusesHost says why a host can't be captured at a port, and "" if it can.
+// refusesHost says why a host can't be captured at a port; "" if it can.
 func (in *input) refusesHost(w *workload, taken map[int]string, host string, port int) (Code, string) {
 	if owner := taken[port]; owner != "" {
 		return CodeHostPort, fmt.Sprintf("port %d belongs to %s, which could not listen beside the sidecar's listener for the host", port, owner)
@@ -122,7 +123,7 @@ func (in *input) refusesHost(w *workload, taken map[int]string, host string, por
 	return "", ""
 }
 
-// isSink tells whether a host is that of the collector to which the sidecar sends.
+// isSink tells whether a host is the collector to which the sidecar sends.
 func (in *input) isSink(w *workload, host string) bool {
 	if in.sink == nil {
 		return false

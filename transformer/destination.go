@@ -11,17 +11,17 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// destination is where a pod calls: a Service of the cluster, a name outside, or an address.
+// destination is the target of a pod's calls: a Service of the cluster, a name outside, or an address.
 type destination struct {
 	host string
 	port int
 	// service is the name of a Service; "" outside the cluster.
 	service string
-	// inNamespace is the Service's; "" if the host does not say it.
+	// inNamespace is the namespace of the Service; "" if the host does not name it.
 	inNamespace string
 }
 
-// newDestination reads HOST or HOST:PORT as it stands in a URL.
+// newDestination reads HOST or HOST:PORT in the form of a URL.
 func newDestination(authority string, defaultPort int) destination {
 	d := destination{host: authority, port: defaultPort}
 	if host, port, err := net.SplitHostPort(authority); err == nil {
@@ -38,10 +38,10 @@ func newDestination(authority string, defaultPort int) destination {
 	return d
 }
 
-// isAddress tells that the host is an address and no name.
+// isAddress tells whether the host is an address rather than a name.
 func (d destination) isAddress() bool { return net.ParseIP(d.host) != nil }
 
-// namespaceFor returns the namespace of the Service as pods of a namespace look it up.
+// namespaceFor returns the namespace of the Service for callers in a namespace.
 func (d destination) namespaceFor(namespace string) string {
 	if d.inNamespace == "" {
 		return namespace
@@ -49,9 +49,9 @@ func (d destination) namespaceFor(namespace string) string {
 	return d.inNamespace
 }
 
-// servicePods returns the labels of the pods to which a Service of the input leads, and
-// their ports, by number or name; no labels where the input has no such Service. A
-// destination without a port is every port of it.
+// servicePods returns the labels of the pods to which a Service of the input leads, and their ports,
+// by number or name. It returns no labels if the input has no such Service. A destination without a
+// port means all its ports.
 func (in *input) servicePods(d destination, namespace string) (labels map[string]string, ports []string) {
 	o := in.find("", "Service", d.namespaceFor(namespace), d.service)
 	if d.service == "" || o == nil || asService(o) == nil {
@@ -73,8 +73,8 @@ func (in *input) servicePods(d destination, namespace string) (labels map[string
 	return asService(o).selector, ports
 }
 
-// inCluster tells whether the host is the name of a Service. A name of two parts, such as
-// example.com, is one if the input has something in the namespace that the second names.
+// inCluster tells whether the host is the name of a Service. A name with two parts, such as
+// example.com, is one if the input has an object in the namespace that the second part names.
 func (in *input) inCluster(d destination) bool {
 	if d.service == "" || strings.Count(d.host, ".") != 1 {
 		return d.service != ""
@@ -84,8 +84,8 @@ func (in *input) inCluster(d destination) bool {
 	})
 }
 
-// egressTo returns the rule by which pods of a namespace reach a destination. A policy
-// sees the port of a pod, after its Service, and it can name no host.
+// egressTo returns the rule that lets pods of a namespace reach a destination. A policy sees the port
+// of the pod, after the Service, and can't name hosts.
 func (in *input) egressTo(d destination, namespace string) *yaml.Node {
 	labels, ports := in.servicePods(d, namespace)
 	switch {

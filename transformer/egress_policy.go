@@ -10,14 +10,14 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The application's calls leave from the same pod with the sidecar, so a policy that
-// allows them still does. The sidecar needs more than an application in three cases: it
-// looks names up itself, also for clients that were given addresses, a ServiceEntry opens
-// hosts that only the mesh knew about, and recordings go to a collector.
+// With the sidecar, the application's calls leave from the same pod, so a policy that allows them
+// still does. The sidecar needs more than the application in three cases: it looks up names itself,
+// even for clients that were given addresses; a ServiceEntry opens hosts that only the mesh knew; and
+// recordings go to a collector.
 
-// egressPolicies reports NetworkPolicies that isolate a workload's pods and keep the
-// sidecar from what it needs. Policies add up: what one of them allows is allowed. So it
-// returns one that allows a collector in the cluster.
+// egressPolicies reports NetworkPolicies that isolate a workload's pods and block traffic that the
+// sidecar needs. Policies add up: traffic is allowed if one of them allows it. So egressPolicies
+// returns a policy that allows a collector in the cluster.
 func (in *input) egressPolicies(w *workload, upstream map[string]*yaml.Node) (*Object, Results) {
 	if w.mockedBy() != nil {
 		return nil, nil // the replay's own policy allows all that it needs
@@ -43,7 +43,7 @@ func (in *input) egressPolicies(w *workload, upstream map[string]*yaml.Node) (*O
 	lacks := func(what string) {
 		results = append(results, result(CodeEgressPolicy, w.Object, "%s %s egress of the pod and %s not allow %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), verb(isolating, "does", "do"), what))
 	}
-	// OpenShift's DNS has its pods listen on 5353, and a policy sees the pod's port.
+	// The pods of OpenShift's DNS listen on 5353, and a policy sees the pod's port.
 	var names []string
 	if w.settings.outbound() && len(upstream) == 0 {
 		names = append(names, "the names that the application calls")
@@ -75,8 +75,8 @@ func verb(of []string, one, many string) string {
 	return many
 }
 
-// allowsPort tells whether a rule allows one of a few ports to anyone. Where the
-// port has a name, that of DNS is known.
+// allowsPort tells whether a rule allows one of the wanted ports. If dns is set, it also accepts a
+// port whose name begins with dns.
 func allowsPort(rules []*yaml.Node, dns bool, wanted ...int) bool {
 	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {
 		ports := nodes.Items(nodes.At(rule, "ports"))

@@ -10,18 +10,18 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// External are hosts outside the mesh that one ServiceEntry opens, under REGISTRY_ONLY
-// those alone.
+// External has hosts outside the mesh that one ServiceEntry opens. Under REGISTRY_ONLY only such hosts
+// are open.
 type External struct {
-	// Name is the ServiceEntry's.
+	// Name is the name of the ServiceEntry.
 	Name  string
 	Hosts []string
-	// Addresses are those by which Envoy tells the hosts of TCP.
+	// Addresses are the addresses by which Envoy recognizes TCP hosts.
 	Addresses []string
-	// Scheme is https, which passes by the name that clients ask TLS for, http or tcp.
+	// Scheme is http, tcp, or https, where TLS passes through by the name that clients ask for.
 	Scheme string
 	Port   int
-	// Private keeps other namespaces from the hosts.
+	// Private hides the hosts from other namespaces.
 	Private bool
 }
 
@@ -30,9 +30,8 @@ func (x External) ServiceEntry(namespace string) *yaml.Node {
 	return nodes.Mapping("apiVersion", istioGroup+"/v1", "kind", "ServiceEntry", "metadata", nodes.Mapping("name", x.Name, "namespace", namespace), "spec", istioNode(x.spec()))
 }
 
-// spec is that of the ServiceEntry. TLS with resolution NONE passes by SNI, which
-// wildcard hosts need:
-// https://istio.io/latest/docs/reference/config/networking/service-entry/.
+// spec returns the spec of the ServiceEntry. With resolution NONE, TLS passes by SNI, which wildcard
+// hosts need: https://istio.io/latest/docs/reference/config/networking/service-entry/.
 func (x External) spec() *networking.ServiceEntry {
 	protocols := map[string]string{"http": "HTTP", "https": "TLS", "tcp": "TCP"}
 	spec := &networking.ServiceEntry{
@@ -48,7 +47,7 @@ func (x External) spec() *networking.ServiceEntry {
 	return spec
 }
 
-// speedscaleHosts are what Speedscale's cloud needs, by the table of
+// speedscaleHosts are the hosts that Speedscale's cloud needs, from the table of
 // https://docs.speedscale.com/guides/istio/.
 var speedscaleHosts = []string{
 	"app.speedscale.com",
@@ -63,8 +62,8 @@ var speedscaleHosts = []string{
 	"gcr.io",
 }
 
-// openedHosts returns the hosts that ServiceEntries open: the configured ones, and the
-// collector's, if that is a name outside the cluster and a workload is in the mesh.
+// openedHosts returns the hosts that ServiceEntries open: the configured hosts, and the collector if
+// its name is outside the cluster and a workload is in the mesh.
 func (in *input) openedHosts() []External {
 	https := External{Name: externalHosts, Scheme: "https", Port: 443}
 	if in.cfg.ServiceEntry == PresetSpeedscaleCloud {
@@ -92,9 +91,9 @@ func (in *input) openedHosts() []External {
 	return out
 }
 
-// serviceEntries builds the ServiceEntries that open hosts under REGISTRY_ONLY, but for
-// those that the input has. They live in the collector's namespace, which every egress
-// list that is written allows.
+// serviceEntries builds the ServiceEntries that open hosts under REGISTRY_ONLY, except for those that
+// the input has. They are in the collector's namespace, because every rendered egress list allows
+// that.
 func (in *input) serviceEntries(w *workload) ([]*Object, Results) {
 	var created []*Object
 	var results Results

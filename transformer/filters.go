@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// checkCaptureConfig checks the ConfigMap that the annotation capture-config names,
-// if it is in the input, as the sidecar will. Each is checked once.
+// checkCaptureConfig checks the ConfigMap of the annotation capture-config, if it is in the input,
+// with the rules of the sidecar. It checks each once.
 func (in *input) checkCaptureConfig(w *workload) Results {
 	o := in.find("", "ConfigMap", w.namespace(), w.settings.CaptureConfig)
 	at := checked{o, "capture-config"}
@@ -42,8 +42,8 @@ func (in *input) checkCaptureConfig(w *workload) Results {
 	return results
 }
 
-// readAs names what a scalar is that the API server reads as something else than a
-// string; "" for a string. It reads YAML 1.1, in which on and off are booleans.
+// readAs returns the type that the API server reads from a scalar that is not a string; "" for a
+// string. The API server reads YAML 1.1, in which on and off are booleans.
 func readAs(n *yaml.Node) string {
 	quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 	switch tag := n.ShortTag(); {

@@ -13,13 +13,11 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A render builds Istio's objects from istio.io/api's types, so that the compiler
-// knows the fields. Fields are written under their names in JSON, in the order of
-// the API or in that of istioFields.
+// A render builds Istio objects from the types of istio.io/api, so that the compiler checks the
+// fields. It writes fields with their JSON names, in the order of the API or of istioFields.
 
-// istioFields lists the messages whose fields a render writes in an order of its
-// own, which people read more easily than the API's. It writes the enums in a list
-// at their zero value too.
+// istioFields lists the messages whose fields a render writes in another order, which is easier to
+// read than the API's. It writes the enums in a list even if they have the zero value.
 var istioFields = map[protoreflect.FullName][]protoreflect.Name{
 	fullName(&networking.ServiceEntry{}):          {"hosts", "location", "ports", "resolution"},
 	fullName(&networking.ServicePort{}):           {"name", "number", "protocol"},
@@ -31,7 +29,7 @@ func fullName(m proto.Message) protoreflect.FullName {
 	return m.ProtoReflect().Descriptor().FullName()
 }
 
-// istioNode turns a value of istio.io/api into nodes.
+// istioNode converts a value of istio.io/api into nodes.
 func istioNode(m proto.Message) *yaml.Node { return messageNode(m.ProtoReflect()) }
 
 func messageNode(m protoreflect.Message) *yaml.Node {
@@ -73,8 +71,7 @@ func fieldNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node 
 	return valueNode(f, v)
 }
 
-// valueNode turns a single value into a node. No render writes a kind of value that
-// it does not know.
+// valueNode converts a single value into a node. No render writes values of other kinds.
 func valueNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node {
 	switch v := v.Interface().(type) {
 	case string, bool:

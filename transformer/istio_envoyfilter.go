@@ -11,13 +11,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// An EnvoyFilter goes by what Istio generates, and some of that is another with
-// a sidecar. Which patch is to hold for what can't be known, so nothing follows;
-// what would no longer hold, or would undo the capture, is named:
+// An EnvoyFilter matches what Istio generates, and a sidecar changes some of that. The render can't
+// know which patches should follow, so it changes none. It reports patches that would no longer match,
+// or would break the capture:
 //
 //	inbound: sidecar   the virtual host inbound|http|80 is inbound|http|8080 under a Sidecar
 //	                   a patch of the cluster inbound|8080|| may send its calls elsewhere
-//	inbound: service   calls arrive at port 4143, and what matches 8080 does not match them
+//	inbound: service   calls arrive at port 4143, and a patch for 8080 does not match them
 //
 // Source: https://istio.io/latest/docs/reference/config/networking/envoy-filter/.
 

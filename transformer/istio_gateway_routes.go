@@ -9,13 +9,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// HTTPRoutes and GRPCRoutes hold for calls of a Service from inside where the
-// Service is among their parents.
+// HTTPRoutes and GRPCRoutes apply to calls of a Service from inside the mesh if the Service is one of
+// their parents.
 
 const gatewayGroup = "gateway.networking.k8s.io"
 
-// refersTo reads the kind and the name of a parentRef or backendRef, whose
-// group and kind may be left out.
+// refersTo returns the kind and the name in a parentRef or backendRef, which may omit its group and
+// kind.
 func refersTo(o *Object, ref *yaml.Node, kind string) (string, string) {
 	if k := nodes.StringAt(ref, "kind"); k != "" {
 		kind = k
@@ -67,8 +67,7 @@ func routeWhyNot(in *input, o *Object, s *service) string {
 	return onlyBackend(routeBackends(in, o), s)
 }
 
-// matchesAll tells whether a match of an HTTPRoute or a GRPCRoute excludes
-// nothing.
+// matchesAll tells whether a match of an HTTPRoute or a GRPCRoute excludes nothing.
 func matchesAll(m *yaml.Node) bool {
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		path := m.Content[i+1]

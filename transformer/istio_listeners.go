@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// An Istio Sidecar replaces all inbound listeners that Istio would generate
-// for a pod, so it lists every port that a Service leads to:
+// An Istio Sidecar replaces all inbound listeners that Istio would generate for a pod, so it lists
+// every port that a Service leads to:
 //
 //	Service port ──▶ Envoy 8080 ──defaultEndpoint──▶ 127.0.0.1:4143 sidecar ──▶ localhost:8080 application
 //	Service port ──▶ Envoy 9999 ──defaultEndpoint──▶ 127.0.0.1:4144 sidecar ──▶ localhost:9999 application

@@ -12,15 +12,14 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// istioVersions are the versions of networking.istio.io, the oldest first.
+// istioVersions are the versions of networking.istio.io, oldest first.
 var istioVersions = []string{"v1alpha3", "v1beta1", "v1"}
 
-// istioOldKinds have no v1 yet, so they say nothing about what a cluster serves.
+// istioOldKinds have no v1 yet, so their version does not show which versions a cluster serves.
 var istioOldKinds = []string{"EnvoyFilter", "ProxyConfig"}
 
-// istioVersion returns the version of networking.istio.io to write: what the
-// configuration says, or else the newest that the input uses, or else v1, which
-// Istio has had since 1.22.
+// istioVersion returns the version of networking.istio.io to write: the configured one, or else the
+// newest that the input uses, or else v1, which Istio has had since 1.22.
 func (in *input) istioVersion() string {
 	if in.cfg.IstioAPIVersion != "" {
 		return in.cfg.IstioAPIVersion
@@ -37,9 +36,9 @@ func (in *input) istioVersion() string {
 	return istioVersions[newest]
 }
 
-// label identifies the workload's rewritten pods. A label's value has 63
-// characters at most and ends in a letter or a digit, so one that is longer, or
-// is made of a generateName, ends in a hash of the whole.
+// label returns the label that identifies the workload's rewritten pods. A label's value has at most
+// 63 characters and ends in a letter or a digit. A longer value, and one made from a generateName,
+// ends in a hash of the whole value.
 func (w *workload) label() string {
 	const limit = 63
 	value := strings.ToLower(w.Object.kind()) + "." + w.name()
@@ -52,12 +51,12 @@ func (w *workload) label() string {
 	return trimName(value[:min(len(value), limit-len(suffix))]) + suffix
 }
 
-// trimName takes off a name's end what no name and no label may end in: a
-// generateName's dash, as a rule.
+// trimName removes characters from the end of a name that no name and no label may end in, usually the
+// dash of a generateName.
 func trimName(name string) string { return strings.TrimRight(name, "-._") }
 
-// The label and the names of created objects, by which they are known besides their
-// annotation.
+// These are the label and the names by which a render recognizes the objects that it creates, besides
+// their annotation.
 const (
 	managedBy   = "app.kubernetes.io/managed-by"
 	managedByUs = "tapedeck"
@@ -68,12 +67,11 @@ const (
 	collectorHost        = "tapedeck-external-svc-collector"
 )
 
-// create builds an object that a render adds beside a workload, under a name that
-// nothing else has. Workloads come in the order of renderOrder, so the same one gets the
-// plain name wherever it stands in the input.
+// create builds an object that a render adds for a workload, with a unique name. Workloads come in the
+// order of renderOrder, so the same one always gets the plain name, wherever it is in the input.
 func (in *input) create(w *workload, apiVersion, kind, name, namespace string, spec *yaml.Node) *Object {
 	group, _, _ := strings.Cut(apiVersion, "/")
-	taken := func() bool { // by a StatefulSet of the Deployment's name, or in the input
+	taken := func() bool { // by a StatefulSet with the Deployment's name, or by the input
 		return in.createdNames[kind+"/"+namespace+"/"+name] || in.find(group, kind, namespace, name) != nil
 	}
 	for taken() {
@@ -87,8 +85,8 @@ func (in *input) create(w *workload, apiVersion, kind, name, namespace string, s
 	return &Object{File: w.File, Node: newObject(apiVersion, kind, name, namespace, labels, nodes.Mapping(contract.AnnotationFor, w.id()), "spec", spec)}
 }
 
-// newObject builds an object that only a render writes: it has the label and an annotation
-// by which a later one knows it.
+// newObject builds an object that only a render writes. Its label and annotation let a later render
+// recognize it.
 func newObject(apiVersion, kind, name, namespace string, labels, annotations *yaml.Node, key string, body *yaml.Node) *yaml.Node {
 	all := nodes.Mapping(managedBy, managedByUs)
 	if labels != nil {

@@ -2,21 +2,20 @@ package transformer
 
 import "regexp"
 
-// kustomizeHash is what kustomize puts behind the names that its generators make. It
-// knows where Kubernetes has such names, and changes them there, but not in
-// annotations and in Tapedeck's options. A transformer of the kustomization runs
-// before that, and a pipe after it.
+// kustomizeHash matches the suffix that kustomize appends to the names from its generators. kustomize
+// also changes the references that Kubernetes defines, but not those in annotations and in Tapedeck's
+// options. A transformer of the kustomization runs before that change, and a pipe after it.
 var kustomizeHash = regexp.MustCompile(`-[2456789bcdfghkmt]{10}$`)
 
 // mountedObject is a ConfigMap or a Secret that the sidecar mounts.
 type mountedObject struct {
 	kind, name string
-	setting    string // that names it, as messages have it
-	path       string // where the workload has that; "" for an option
+	setting    string // the setting that names it, for messages
+	path       string // the field path of that setting; "" for an option
 }
 
-// mountedObjects returns what the sidecar of a workload mounts. All of it is optional to
-// Kubernetes, so a wrong name would go unnoticed.
+// mountedObjects returns the objects that the sidecar of a workload mounts. All are optional in
+// Kubernetes, so nobody would notice a wrong name.
 func (in *input) mountedObjects(w *workload) []mountedObject {
 	var out []mountedObject
 	s := &w.settings
@@ -48,7 +47,7 @@ func (in *input) mountedObjects(w *workload) []mountedObject {
 	return out
 }
 
-// checkMountedNames warns of names that kustomize has made others of.
+// checkMountedNames warns about names that kustomize has changed.
 func (in *input) checkMountedNames(w *workload) Results {
 	var results Results
 	for _, r := range in.mountedObjects(w) {

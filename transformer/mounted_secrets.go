@@ -10,19 +10,19 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// mountedSecret is a Secret that an option names, of which the sidecar reads one value.
+// mountedSecret is a Secret that an option names and from which the sidecar reads one value.
 type mountedSecret struct {
 	code              Code
 	option, name, key string
-	// allowed says what the value may be, and check what is wrong with one.
+	// allowed describes valid values, and check says what is wrong with a value.
 	allowed string
 	check   func(value []byte) error
-	// otherwise says what becomes of a pod whose Secret is wrong.
+	// otherwise says what happens to a pod whose Secret is wrong.
 	otherwise string
 }
 
-// checkRedactKey checks the Secret that the option redactKeySecret names, if it is in
-// the input, as the sidecar will.
+// checkRedactKey checks the Secret of the option redactKeySecret, if it is in the input, with the
+// rules of the sidecar.
 func (in *input) checkRedactKey(w *workload) Results {
 	return in.checkSecret(w, mountedSecret{
 		CodeRedactKey, "redactKeySecret", in.cfg.RedactKeySecret, contract.RedactKeyName, fmt.Sprintf("%d to %d bytes", contract.MinRedactKey, contract.MaxRedactKey),
@@ -31,8 +31,7 @@ func (in *input) checkRedactKey(w *workload) Results {
 	})
 }
 
-// checkSecret checks a Secret that is in the input. Each is checked once for an option,
-// and no result shows what it holds.
+// checkSecret checks a Secret in the input, once for each option. No result shows its content.
 func (in *input) checkSecret(w *workload, s mountedSecret) Results {
 	o := in.find("", "Secret", w.namespace(), s.name)
 	at := checked{o, s.option}
@@ -56,8 +55,8 @@ type checked struct {
 	setting string
 }
 
-// secretValue returns one value of a Secret, and where it stands: stringData wins over
-// data (https://kubernetes.io/docs/concepts/configuration/secret/).
+// secretValue returns one value of a Secret, and its field path. stringData wins over data
+// (https://kubernetes.io/docs/concepts/configuration/secret/).
 func secretValue(secret *yaml.Node, key, allowed string) (at string, value []byte, err error) {
 	if n := nodes.At(secret, "stringData", key); n != nil {
 		return pathKey("stringData", key), []byte(nodes.String(n)), nil

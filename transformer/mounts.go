@@ -10,14 +10,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A container runtime makes the place of a mount before it mounts there. Where that
-// place lies in another mount's volume, and this is read-only, the container does not
-// start:
+// A container runtime creates a mount point before it mounts there. If the mount point is in the
+// volume of another mount that is read-only, the container does not start:
 //
 //	/etc/ssl/certs                        ConfigMap, read-only
 //	/etc/ssl/certs/ca-certificates.crt    the trust volume's: can't be made
 
-// checkMounts reports mounts of one container that clash with those of a render.
+// checkMounts reports mounts of a container that conflict with those of a render.
 func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Results {
 	var results Results
 	ours := func(m *yaml.Node) bool { return sidecarVolumeNames[nodes.StringAt(m, "name")] != "" }
@@ -41,8 +40,7 @@ func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Resu
 	return results
 }
 
-// remedyOf names the setting that a mount of a render is due to, where there is one
-// to do without.
+// remedyOf names the setting behind a mount of a render, if the user can turn it off.
 func remedyOf(at string) string {
 	if slices.Contains(systemBundles, at) {
 		return ", or do without mount-known-ca"
@@ -50,7 +48,7 @@ func remedyOf(at string) string {
 	return ""
 }
 
-// readOnly tells whether nothing can be made in a mount: by itself, or by its volume.
+// readOnly tells whether nothing can be created in a mount, because of the mount or of its volume.
 func (in *input) readOnly(w *workload, mount *yaml.Node) bool {
 	volume := nodes.Named(nodes.At(w.podSpec(), "volumes"), nodes.StringAt(mount, "name"))
 	for _, kind := range []string{"configMap", "secret", "projected", "downwardAPI", "image"} {
@@ -61,8 +59,8 @@ func (in *input) readOnly(w *workload, mount *yaml.Node) bool {
 	return nodes.IsTrue(nodes.At(mount, "readOnly")) || nodes.IsTrue(nodes.At(volume, "persistentVolumeClaim", "readOnly")) || nodes.IsTrue(nodes.At(volume, "csi", "readOnly"))
 }
 
-// has tells whether the input shows that a volume has a file: a ConfigMap or Secret
-// with that key.
+// has tells whether the input shows that a volume contains a file: a ConfigMap or Secret with that
+// key.
 func (in *input) has(w *workload, mount *yaml.Node, file string) bool {
 	if nodes.At(mount, "subPath") != nil || nodes.At(mount, "subPathExpr") != nil {
 		return false

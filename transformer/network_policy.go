@@ -10,9 +10,9 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// followNetworkPolicy opens the sidecar's port where the application's is open:
-// to callers of the pods, and to pods that may call them. A NetworkPolicy sees
-// the port of the pod, after the Service.
+// followNetworkPolicy opens the sidecar's port wherever the application's port is open: for callers of
+// the pods, and in the egress of pods that may call them. A NetworkPolicy sees the port of the pod,
+// after the Service.
 // Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/.
 func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) Results {
 	spec := nodes.At(o.Node, "spec")

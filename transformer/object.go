@@ -9,45 +9,43 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Text tells how a document spells the nodes of its objects, so that an undo can
-// spell them so again.
+// Text says how a document spells the nodes of its objects, so that an undo can restore the spelling.
 type Text interface {
-	// Token returns how a value was spelled, for a mapping's key the pair; false
-	// for a node that it does not know.
+	// Token returns how a value is spelled; for a mapping's key, how the pair is. It returns false for
+	// a node that it does not know.
 	Token(*yaml.Node) (string, bool)
-	// Anchored tells whether the document has anchors at all.
+	// Anchored tells whether the document has any anchors.
 	Anchored() bool
-	// Anchor returns the name of the anchor that a node has, "" for none.
+	// Anchor returns the name of a node's anchor; "" if it has none.
 	Anchor(*yaml.Node) string
 }
 
-// Type is an object's type.
+// Type is an object's apiVersion and kind.
 type Type struct{ APIVersion, Kind string }
 
-// Object is one Kubernetes object of the input, and where it stands there.
+// Object is one Kubernetes object of the input, with its place in it.
 type Object struct {
 	// Node is the object's mapping, without aliases or merge keys. Render
 	// edits it in place.
 	Node *yaml.Node
-	// File is where the object was read from, for results; it may be empty.
+	// File is the file from which the object was read, for results; it may be empty.
 	File File
-	// Text is the document that the object stands in; it may be nil.
+	// Text is the document of the object; it may be nil.
 	Text Text
-	// ItemOf is the type of an item of a list of one kind, which need not say it itself.
+	// ItemOf is the type of the items of a list with one kind. Such an item need not state its type.
 	ItemOf Type
-	// Spelled holds, after a render, the spelling of values that an undo
-	// restored.
+	// Spelled has, after a render, the spelling of values that an undo restored.
 	Spelled map[*yaml.Node]string
-	// Held is the text of an object that a render keeps in a ConfigMap; nil for others.
+	// Held is set for an object that a render keeps in a ConfigMap; nil for others.
 	Held *Held
 
-	// outlived holds what an earlier render recorded of collections that
-	// others have filled since.
+	// outlived has the entries in the record of an earlier render for collections that others have
+	// filled since.
 	outlived map[string]*string
-	// image is the sidecar's, where it was changed since an earlier render, and
-	// written is what that render wrote.
+	// image is the sidecar's image if it was changed after an earlier render. written is the image
+	// that this render wrote.
 	image, written string
-	// merged is what Istio made of our scrape annotations, taken back.
+	// merged has the former entry that Istio made from Tapedeck's scrape annotations.
 	merged *mergedScrape
 }
 
@@ -63,10 +61,11 @@ func (o *Object) name() string {
 }
 func (o *Object) namespace() string { return nodes.StringAt(o.Node, "metadata", "namespace") }
 
-// id identifies the object within its namespace, in labels, annotations and messages.
+// id returns a text that identifies the object within its namespace, in labels, annotations and
+// messages.
 func (o *Object) id() string { return o.kind() + "/" + o.name() }
 
-// group returns the API group, "" for the core.
+// group returns the API group, "" for the core group.
 func (o *Object) group() string {
 	if group, _, ok := strings.Cut(o.apiVersion(), "/"); ok {
 		return group
@@ -74,7 +73,7 @@ func (o *Object) group() string {
 	return ""
 }
 
-// is tells whether the object is of a group and kind, whatever the version.
+// is tells whether the object has a group and kind, in any version.
 func (o *Object) is(group, kind string) bool { return o.kind() == kind && o.group() == group }
 
 func (o *Object) annotation(key string) string {
@@ -94,9 +93,9 @@ func (o *Object) spelling(n *yaml.Node) (string, bool) {
 	return o.Text.Token(n)
 }
 
-// token returns how a node is spelled: as the input spells it, if that can be read
-// by itself, or else as the encoder does. The line break that ends a block scalar is not its own there,
-// but of its value: it goes along where the value has it.
+// token returns how a node is spelled: with the input's spelling if that can be parsed alone, or else
+// with the encoder's. The line break after a block scalar is a part of its value there, so token adds
+// it if the value ends with one.
 func (o *Object) token(n *yaml.Node) string {
 	if s, ok := o.spelling(n); ok {
 		if n.Kind == yaml.ScalarNode && strings.HasSuffix(n.Value, "\n") {
@@ -109,8 +108,8 @@ func (o *Object) token(n *yaml.Node) string {
 	return printed(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
 }
 
-// pair returns how a pair is spelled: as the input does, if that can be read
-// by itself, or else as the encoder writes it inside brackets.
+// pair returns how a pair is spelled: with the input's spelling if that can be parsed alone, or else
+// as the encoder writes it inside brackets.
 func (o *Object) pair(key, value *yaml.Node) string {
 	if s, ok := o.spelling(key); ok {
 		if k, v, err := parsePair(s); err == nil && same(k, key) && same(v, value) {
@@ -122,8 +121,8 @@ func (o *Object) pair(key, value *yaml.Node) string {
 	return printed(pair)
 }
 
-// uncommented copies a tree without its anchors and comments, which swallow what follows
-// them inside brackets.
+// uncommented copies a tree without its anchors and comments. Inside brackets, a comment would swallow
+// the text after it.
 func uncommented(n *yaml.Node) *yaml.Node {
 	if n == nil {
 		return nil
@@ -143,7 +142,6 @@ func printed(n *yaml.Node) string {
 	return strings.TrimSuffix(text, "\n")
 }
 
-// LocalConfig is the annotation by which KRM functions mark objects that are
-// never applied:
+// LocalConfig is the annotation with which KRM functions mark objects that are never applied:
 // https://kpt.dev/reference/annotations/local-config/.
 const LocalConfig = "config.kubernetes.io/local-config"

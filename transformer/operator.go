@@ -8,10 +8,10 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// hideFromOperator has the ecosystem's operator leave a rendered workload alone,
-// which has the annotations that ask it for its own sidecar. Its word for that is
-// ours too, so an earlier render's is taken back, by its record, before a workload
-// is asked whether it wants to be ignored.
+// hideFromOperator makes the ecosystem's operator ignore a rendered workload, because the workload's
+// annotations would make it add its sidecar. Tapedeck uses the same annotation. So the render first
+// undoes, with the record, the annotation of an earlier render, and then checks whether the workload
+// wants to be ignored.
 func (in *input) hideFromOperator(e *editor, w *workload) Results {
 	if in.cfg.Operator != operatorIgnore {
 		return nil

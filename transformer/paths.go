@@ -10,8 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// lostItem returns the path of the first item on a path that is not there, "" if
-// all are.
+// lostItem returns the path of the first missing item on a path; "" if all exist.
 func lostItem(n *yaml.Node, path string) string {
 	at := ""
 	for _, step := range splitPath(path) {
@@ -31,7 +30,7 @@ func lostItem(n *yaml.Node, path string) string {
 	return ""
 }
 
-// lookup returns what stands at a path, or nil.
+// lookup returns the node at a path, or nil.
 func lookup(n *yaml.Node, path string) *yaml.Node { return walk(n, splitPath(path)) }
 
 func walk(n *yaml.Node, steps []string) *yaml.Node {
@@ -52,9 +51,8 @@ func walk(n *yaml.Node, steps []string) *yaml.Node {
 	return n
 }
 
-// childIndex returns the index of a sequence's item: of the last with that
-// identity, which is the one that counts for variables set twice. Items of no
-// identity are counted: #0 is the first.
+// childIndex returns the index of the last item of a sequence with an identity; for variables that are
+// set twice, the last one applies. Items without an identity are counted: #0 is the first.
 func childIndex(seq *yaml.Node, id string) int {
 	if digits, ok := strings.CutPrefix(id, "#"); ok {
 		if i, err := strconv.Atoi(digits); err == nil && i >= 0 && i < len(seq.Content) {

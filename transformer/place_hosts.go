@@ -6,9 +6,9 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// PlaceHosts returns the hosts that a client of a bucket calls: the store, and what hands
-// out credentials for it. They are private to the client's namespace. A region or an
-// account that the place does not name may be any. Sources:
+// PlaceHosts returns the hosts that a client of a bucket calls: the store, and the hosts that hand out
+// its credentials. They are private to the client's namespace. If the place names no region or account,
+// the hosts cover all of them. Sources:
 //   - https://docs.aws.amazon.com/general/latest/gr/s3.html and sts.html, and
 //     https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html;
 //   - https://cloud.google.com/storage/docs/request-endpoints,
@@ -51,18 +51,18 @@ func storeHosts(hosts ...string) External {
 	return External{Name: "store", Hosts: hosts, Scheme: "https", Port: schemePorts["https"], Private: true}
 }
 
-// identityEntry names the hosts that hand out credentials.
+// identityEntry names the ServiceEntry for the hosts that hand out credentials.
 const identityEntry = "identity"
 
-// metadataHost opens addresses of the node, on which a cloud hands out credentials. Envoy
-// tells TCP by addresses, so the name says only what they are.
+// metadataHost opens addresses of the node on which a cloud hands out credentials. Envoy recognizes
+// TCP hosts by addresses, so the name is only descriptive.
 func metadataHost(name string, addresses ...string) External {
 	return External{Name: identityEntry, Hosts: []string{name}, Addresses: addresses, Scheme: "tcp", Port: 80, Private: true}
 }
 
-// endpointHosts opens an endpoint that is not a Service: a name, and under it the buckets'
-// own, or an address. A name of two parts may be either. By SNI it may be opened all the
-// same; for HTTP it would be in the way of the Service.
+// endpointHosts opens an endpoint that is not a Service: an address, or a name and the buckets' names
+// below it. A name with two parts may be a Service or not. With SNI it may be opened anyway. For HTTP
+// the entry would conflict with the Service.
 func endpointHosts(d destination, endpoint string) []External {
 	scheme, _, _ := strings.Cut(strings.ToLower(endpoint), "://")
 	x := External{Name: "store", Hosts: []string{d.host}, Scheme: scheme, Port: d.port, Private: true}

@@ -9,10 +9,9 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// addSidecar adds the container and its volumes. A native sidecar comes after
-// the pod's init containers, or before them on request; a classic one comes
-// first, since containers start in order, and then kubectl is told which
-// container is meant where none is named.
+// addSidecar adds the container and its volumes. A native sidecar comes after the pod's init
+// containers, or before them on request. A classic sidecar comes first, because containers start in
+// order. An annotation then tells kubectl which container is the default.
 func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
 	sidecar, results := sidecarContainer(w, in.cfg, in.sink, upstream)
 	env := nodes.At(sidecar, "env")
@@ -21,7 +20,7 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 			env.Content = append(env.Content, former)
 		}
 	}
-	if edits := e.editsOf(w, sidecar); edits != "" && w.original == nil { // a copy is not taken back, but made anew
+	if edits := e.editsOf(w, sidecar); edits != "" && w.original == nil { // a copy is not undone, but built again
 		env.Content = append(env.Content, nodes.Mapping("name", contract.EnvEdits, "value", edits))
 	}
 	e.log.Image = in.cfg.Image
@@ -65,26 +64,26 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 	return results
 }
 
-// defaultContainers tell kubectl which container is meant, and which one's log.
-// Istio's injector names the first one where they are missing.
+// defaultContainers tell kubectl the default container, and the default for logs. If they are missing,
+// Istio's injector sets them to the first container.
 var defaultContainers = []string{"kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"}
 
-// Containers that Istio's injector adds. The webhook adds them after a render;
-// istioctl kube-inject may have added them before one, and then the sidecar
-// stands where the webhook would have it.
+// These containers are added by Istio's injector. The webhook adds them after a render. istioctl
+// kube-inject may have added them before it, and then the sidecar gets the same position that it has
+// with the webhook.
 const (
 	envoyContainer = "istio-proxy"
-	// istio-init redirects traffic to Envoy, so where Envoy is no init
-	// container itself nothing that needs the network may come after it.
+	// redirectContainer redirects traffic to Envoy. Unless Envoy is an init container, no init
+	// container that needs the network may come after it.
 	redirectContainer = "istio-init"
 	coreDumpContainer = "enable-core-dump"
-	// istio-validation takes the place of istio-init where Istio's CNI agent redirects.
+	// validationContainer replaces istio-init if Istio's CNI agent redirects.
 	validationContainer = "istio-validation"
 )
 
-// nativeIndex returns where among the init containers a native sidecar goes:
-// after the pod's own, or before them; never before Envoy, and never between
-// the redirection and an Envoy that is not there yet.
+// nativeIndex returns the position of a native sidecar among the init containers: after the pod's own,
+// or before them; never before Envoy, and never between the redirection and an Envoy that starts
+// later.
 func nativeIndex(list *yaml.Node, first bool) int {
 	own := len(list.Content)
 	for own > 0 && slices.Contains([]string{redirectContainer, coreDumpContainer}, nodes.StringAt(list.Content[own-1], "name")) {
@@ -103,8 +102,8 @@ func nativeIndex(list *yaml.Node, first bool) int {
 	}
 }
 
-// classicIndex returns where among the containers a classic sidecar goes: at
-// the front, or behind an Envoy that holds the others back.
+// classicIndex returns the position of a classic sidecar among the containers: first, or after an
+// Envoy that delays the others.
 func classicIndex(list *yaml.Node) int {
 	if containerIndex(list, envoyContainer) == 0 {
 		return 1

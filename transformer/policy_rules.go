@@ -6,11 +6,11 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// NetworkPolicies that a render writes are built of these. They select by expressions: a
-// kustomization that gives all objects a label adds it to matchLabels, and other pods would
-// not have it.
+// These functions build the NetworkPolicies that a render writes. Selectors use expressions, because a
+// kustomization that labels all objects adds its label to matchLabels, and the other pods would not
+// have it.
 
-// having builds a selector of what has labels; without any, of everything.
+// having builds a selector for objects with labels; without labels it selects everything.
 func having(labels map[string]string) *yaml.Node {
 	if len(labels) == 0 {
 		return nodes.Mapping()
@@ -22,7 +22,7 @@ func having(labels map[string]string) *yaml.Node {
 	return nodes.Mapping("matchExpressions", nodes.Sequence(expressions...))
 }
 
-// selected returns the labels of a selector that having built.
+// selected returns the labels in a selector that having built.
 func selected(selector *yaml.Node) map[string]string {
 	out := map[string]string{}
 	for _, e := range nodes.Items(nodes.At(selector, "matchExpressions")) {
@@ -33,8 +33,7 @@ func selected(selector *yaml.Node) map[string]string {
 	return out
 }
 
-// podPeer builds the peer that pods with labels are, in a namespace or, if that is "", in
-// the policy's own.
+// podPeer builds the peer for pods with labels, in a namespace; "" is the policy's namespace.
 func podPeer(labels map[string]string, namespace string) *yaml.Node {
 	if namespace == "" {
 		return nodes.Mapping("podSelector", having(labels))
@@ -42,7 +41,7 @@ func podPeer(labels map[string]string, namespace string) *yaml.Node {
 	return nodes.Mapping("namespaceSelector", having(map[string]string{namespaceName: namespace}), "podSelector", having(labels))
 }
 
-// tcpPorts builds the list of a rule's ports, by number or name.
+// tcpPorts builds the list of ports in a rule, by number or name.
 func tcpPorts(ports []string) *yaml.Node {
 	var open []*yaml.Node
 	for _, port := range ports {
@@ -55,8 +54,8 @@ func tcpPorts(ports []string) *yaml.Node {
 	return nodes.Sequence(open...)
 }
 
-// egressRule and ingressRule build a rule. Without peers it holds for all, and without ports
-// for every port.
+// egressRule and ingressRule build a rule. Without peers it applies to everyone, and without ports to
+// every port.
 func egressRule(to []*yaml.Node, ports ...string) *yaml.Node { return policyRule("to", to, ports) }
 func ingressRule(from []*yaml.Node, ports ...string) *yaml.Node {
 	return policyRule("from", from, ports)

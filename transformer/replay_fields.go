@@ -112,7 +112,7 @@ func (f *fields[T]) walk(n *yaml.Node, path, pattern string, at []int) {
 	}
 	switch {
 	case row >= 0 && f.rows[row].NoMeaning != "" && (n.Kind == yaml.ScalarNode && n.Value == f.rows[row].Default || n.Kind != yaml.ScalarNode && len(n.Content) == 0):
-		// as if it were not there
+		// as if it were absent
 	case row >= 0 && f.rows[row].NoMeaning != "":
 		f.found = append(f.found, foundField{row, at, path, nodes.String(n)})
 	case row >= 0 && n.Kind != yaml.ScalarNode:

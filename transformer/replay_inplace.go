@@ -4,12 +4,12 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// In place, the workload itself takes the place of a copy. Its pods get the labels of one,
-// and its sidecar goes through the responder, by edits that an undo takes back. Production
-// must not be replayed to so: whoever calls the workload is answered from mocks.
+// In place, the workload itself replaces the copy. Edits that an undo can invert give its pods the
+// labels of a copy, and make its sidecar send calls to the responder. Do not replay to production in
+// this way: mocks would answer everyone who calls the workload.
 
-// replayInPlace has a workload take the requests of a replay, and adds the Service that leads
-// to it.
+// replayInPlace makes a workload receive the requests of a replay, and adds the Service that leads to
+// it.
 func (in *input) replayInPlace(r *replay) Results {
 	w := r.w
 	if !w.injecting {

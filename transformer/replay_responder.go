@@ -9,9 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// responder builds the Deployment and the Service of the mock that stands in for the copy's
-// dependencies. One pod has all recorded answers: what a request gets may depend on those
-// before it.
+// responder builds the Deployment and the Service of the mock that replaces the copy's dependencies.
+// One pod has all recorded answers, because the answer to a request may depend on earlier requests.
 func (in *input) responder(r *replay) ([]*Object, Results) {
 	if !r.responds() {
 		return nil, nil
@@ -20,7 +19,7 @@ func (in *input) responder(r *replay) ([]*Object, Results) {
 	deployment := r.object(contract.PartResponder, "apps/v1", "Deployment", r.responderName(), nodes.Mapping(
 		"replicas", 1,
 		"selector", nodes.Mapping("matchLabels", r.selector(contract.PartResponder)),
-		"strategy", nodes.Mapping("type", "Recreate"), // two would share a sequence of answers
+		"strategy", nodes.Mapping("type", "Recreate"), // two pods would split a sequence of answers
 		"template", pod,
 	))
 	service := r.object(contract.PartResponder, "v1", "Service", r.responderName(), nodes.Mapping(
@@ -30,8 +29,8 @@ func (in *input) responder(r *replay) ([]*Object, Results) {
 	return []*Object{deployment, in.pastWaypoint(r, service)}, nil
 }
 
-// responderPorts builds the ports of a responder's Service. Recorded hosts are none of the
-// mesh's, so Envoy passes what comes as bytes.
+// responderPorts builds the ports of a responder's Service. The mesh doesn't know the recorded hosts,
+// so Envoy passes the traffic as plain TCP.
 func responderPorts() *yaml.Node {
 	port := func(name string, number int) *yaml.Node {
 		return nodes.Mapping("name", name, "port", number, "appProtocol", "tcp")
@@ -62,7 +61,7 @@ func (in *input) responderPod(r *replay) replayPod {
 			nodes.Mapping("name", "mock", "containerPort", contract.ResponderPort),
 			nodes.Mapping("name", "admin", "containerPort", contract.ResponderAdminPort),
 		),
-		// It is ready once it has read the snapshot, which may take its time.
+		// The container becomes ready after it has read the snapshot, which may take long.
 		probes: []any{
 			"startupProbe", nodes.Mapping("exec", healthy, "periodSeconds", 1, "timeoutSeconds", 5, "failureThreshold", 1200),
 			"readinessProbe", nodes.Mapping("exec", healthy, "periodSeconds", 10, "timeoutSeconds", 5),

@@ -10,17 +10,16 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// A copy may read what the original has on its volumes, and may not write there:
+// A copy may read the original's volumes, but must not write to shared ones:
 //
-//	emptyDir, ephemeral, configMap, …     each pod's own, or nobody's to write: kept
-//	others, read-only                     kept
-//	others, writable                      an error, or an emptyDir by the option replayVolumes
+// emptyDir, ephemeral, configMap, …     separate for each pod, or not writable: kept
+// others, read-only                     kept
+// others, writable                      an error, or an emptyDir with the option replayVolumes
 
-// ownVolumes are the kinds of volumes that each pod has for itself, or that no pod can
-// write to.
+// ownVolumes are the kinds of volumes that are separate for each pod, or that no pod can write to.
 var ownVolumes = []string{"emptyDir", "ephemeral", "configMap", "secret", "projected", "downwardAPI", "image", "gitRepo"}
 
-// copyVolumes keeps a copy from writing through its volumes into others' data.
+// copyVolumes keeps a copy from writing to shared data through its volumes.
 func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 	var results Results
 	var emptied []string
@@ -47,7 +46,7 @@ func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 	return results
 }
 
-// volumeKind returns the kind of a volume that others may write to, "" for one of ownVolumes.
+// volumeKind returns the kind of a volume that others may share; "" for one of ownVolumes.
 // A volume without a kind is an emptyDir.
 func volumeKind(v *yaml.Node) string {
 	for _, key := range sortedKeys(nodes.Strings(v)) {
@@ -58,8 +57,8 @@ func volumeKind(v *yaml.Node) string {
 	return ""
 }
 
-// volumeWriters names the containers that can write to a volume, and tells whether one has it
-// as a block device.
+// volumeWriters names the containers that can write to a volume, and tells whether one uses it as a
+// block device.
 func volumeWriters(spec *yaml.Node, volume string) (writers []string, device bool) {
 	for _, c := range containersOf(spec) {
 		writes := false

@@ -5,18 +5,18 @@ import (
 	"sort"
 )
 
-// Severity ranks a result, in the words of the KRM function specification.
+// Severity ranks a result. Its values come from the KRM function specification.
 type Severity string
 
-// Severities. An error fails the render and leaves the input as it was.
+// These are the severities. An error fails the render and leaves the input unchanged.
 const (
 	Error   Severity = "error"
 	Warning Severity = "warning"
 	Info    Severity = "info"
 )
 
-// Result says what happened to one object. Its fields are those of a result
-// in a ResourceList (the KRM functions specification of kustomize).
+// Result says what happened to one object. It has the fields of a result in a ResourceList (the KRM
+// functions specification of kustomize).
 type Result struct {
 	Message     string            `json:"message" yaml:"message"`
 	Severity    Severity          `json:"severity" yaml:"severity"`
@@ -43,21 +43,20 @@ func (r ResourceRef) String() string {
 	return s
 }
 
-// Field names a field, with what was found and what would do.
+// Field names a field, with the value that was found and a proposed one.
 type Field struct {
 	Path          string `json:"path" yaml:"path"`
 	CurrentValue  string `json:"currentValue,omitempty" yaml:"currentValue,omitempty"`
 	ProposedValue string `json:"proposedValue,omitempty" yaml:"proposedValue,omitempty"`
 }
 
-// File names where an object stands: a path, and the index of the document
-// in it.
+// File says where an object is: a path, and the index of the document in the file.
 type File struct {
 	Path  string `json:"path,omitempty" yaml:"path,omitempty"`
 	Index int    `json:"index,omitempty" yaml:"index,omitempty"`
 }
 
-// place says where an object stands, for people.
+// place describes the place of an object for messages.
 func (f File) place() string {
 	document := fmt.Sprintf("document %d", f.Index+1)
 	if f.Path == "" {
@@ -69,7 +68,7 @@ func (f File) place() string {
 // Code returns the result's reason code.
 func (r Result) Code() Code { return Code(r.Tags["code"]) }
 
-// Results are all that a render has to say.
+// Results has everything that a render reports.
 type Results []Result
 
 // Failed tells whether any result is an error.
@@ -82,8 +81,8 @@ func (rs Results) Failed() bool {
 	return false
 }
 
-// ease makes warnings of all errors, but for unknown annotations: where strict
-// makes errors of those, inject itself may be what is misspelt.
+// ease turns errors into warnings, except for unknown annotations. Strict mode makes those errors,
+// because the misspelt annotation may be inject itself.
 func (rs Results) ease() {
 	for i := range rs {
 		if rs[i].Severity == Error && rs[i].Code() != CodeUnknownAnnotation {
@@ -92,7 +91,7 @@ func (rs Results) ease() {
 	}
 }
 
-// Count returns how many results have a severity.
+// Count returns the number of results with a severity.
 func (rs Results) Count(s Severity) int {
 	n := 0
 	for _, r := range rs {
@@ -103,8 +102,8 @@ func (rs Results) Count(s Severity) int {
 	return n
 }
 
-// result builds a result from its reason: the severity comes from the table
-// of reasons, the message from the caller.
+// result builds a result for a reason. The table of reasons sets the severity, and the caller the
+// message.
 func result(code Code, obj *Object, message string, args ...any) Result {
 	reason := reasons[code]
 	r := Result{
@@ -123,8 +122,8 @@ func result(code Code, obj *Object, message string, args ...any) Result {
 	return r
 }
 
-// NewResult builds a result about a file rather than an object, for those who
-// read and write objects.
+// NewResult builds a result about a file rather than an object, for packages that read and write
+// objects.
 func NewResult(code Code, file File, message string, args ...any) Result {
 	r := result(code, nil, message, args...)
 	if file.Path != "" || file.Index != 0 {
@@ -133,14 +132,13 @@ func NewResult(code Code, file File, message string, args ...any) Result {
 	return r
 }
 
-// At adds the field that a result is about, what was found there and what
-// would do.
+// At adds the field that a result is about, its value and a proposed value.
 func (r Result) At(path, current, proposed string) Result {
 	r.Field = &Field{Path: path, CurrentValue: current, ProposedValue: proposed}
 	return r
 }
 
-// ifStrict makes an error of a result in strict mode.
+// ifStrict turns a result into an error in strict mode.
 func (r Result) ifStrict(cfg *Config) Result {
 	if cfg.Strict {
 		r.Severity = Error

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// gathered are the codes of what is said once where it holds for several objects. A
-// report of 200 workloads would say it 200 times.
+// gathered has the codes whose results are merged into one if they apply to several objects. A report
+// on 200 workloads would otherwise repeat each 200 times.
 var gathered = map[Code]gathering{
 	CodeCASecret:   {name: namedByObject},
 	CodeEgress:     {name: namedByObject},
@@ -44,21 +44,21 @@ var gathered = map[Code]gathering{
 	CodeReplayPassthrough: {namedByObject, true},
 }
 
-// gathering says how results of a code become one.
+// gathering says how to merge the results of a code.
 type gathering struct {
-	name func(Result) string // of what a result holds for
-	// byMessage gathers those with the same message, which does not name the
-	// object, and keeps it.
+	name func(Result) string // the object that a result applies to
+	// byMessage merges results with the same message, which does not name the object, and keeps the
+	// message.
 	byMessage bool
 }
 
 func namedByObject(r Result) string { return r.ResourceRef.String() }
 
-// shownNames is how many objects a gathered result names.
+// shownNames is the number of objects that a merged result names.
 const shownNames = 3
 
-// Gather makes one result of those that say the same of several objects, with a
-// count and the first names. It stands where the first of them stood.
+// Gather merges results that say the same about several objects into one, with a count and the first
+// names. The merged result takes the position of the first one.
 func (rs Results) Gather() Results {
 	type group struct {
 		code     Code
@@ -93,7 +93,7 @@ func (rs Results) Gather() Results {
 	return out
 }
 
-// one says once what holds for all objects of some results.
+// one merges results into one that applies to all their objects.
 func (rs Results) one() Result {
 	code := rs[0].Code()
 	names := []string{}
@@ -111,7 +111,7 @@ func (rs Results) one() Result {
 		message = strings.TrimSuffix(rs[0].Message, ".") + "."
 	}
 	r := result(code, nil, "%s This holds for %d objects: %s.", message, len(names), shown)
-	if len(names) == 1 { // for more than one reason
+	if len(names) == 1 { // the object had several reasons
 		r.Message, r.ResourceRef, r.File = message, rs[0].ResourceRef, rs[0].File
 	}
 	r.Severity = rs[0].Severity

@@ -1,27 +1,26 @@
 package transformer
 
-// Runtime is one row of the table of runtimes and clients, with how their outbound calls
-// reach the sidecar. The table in docs/outbound.md is made from it. A test compares Tested
-// with the end-to-end tests.
+// Runtime is one row of the table of runtimes and clients, and of the ways in which their outbound
+// calls reach the sidecar. docs/outbound.md shows the table. A test compares Tested with the
+// end-to-end tests.
 type Runtime struct {
-	// Name is the runtime or the client, with its version where that matters.
+	// Name is the runtime or the client, with its version if that matters.
 	Name string
-	// Variables tells that the rendered proxy variables are enough.
+	// Variables tells whether the rendered proxy variables are enough.
 	Variables bool
-	// Flags is an annotation, or a setting of the application, that makes it use the proxy;
-	// "" for none.
+	// Flags is an annotation, or a setting of the application, that makes it use the proxy; "" if
+	// there is none.
 	Flags string
-	// HostsFile tells that tapedeck.dev/capture-hosts captures it.
+	// HostsFile tells whether tapedeck.dev/capture-hosts captures it.
 	HostsFile bool
-	// Trust says what makes it trust the CA, with tls-out; "" if it speaks no TLS by
-	// default.
+	// Trust says what makes it trust the CA with tls-out; "" if it does not use TLS by default.
 	Trust string
-	// Tested lists, with commas, which of its programs the end-to-end tests run in a pod with
-	// Istio's iptables; "" for none.
+	// Tested lists, separated by commas, the programs that the end-to-end tests run in a pod with
+	// Istio's iptables; "" if there are none.
 	Tested string
 }
 
-// Runtimes returns the table, in the order in which the page shows it.
+// Runtimes returns the table, in the order of the page.
 func Runtimes() []Runtime { return runtimes }
 
 var runtimes = []Runtime{

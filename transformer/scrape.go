@@ -13,13 +13,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Prometheus finds the sidecar's metrics by annotations of the pod. Istio's
-// injector has its agent scrape what they say, and puts its own in their place:
+// Prometheus finds the sidecar's metrics by annotations of the pod. Istio's injector makes its agent
+// scrape them, and replaces the annotations with its own:
 //
-//	rendered   prometheus.io/port: "9102"
-//	injected   prometheus.io/port: "15020", and ISTIO_PROMETHEUS_ANNOTATIONS with the 9102 in the agent's environment
+// rendered   prometheus.io/port: "9102"
+// injected   prometheus.io/port: "15020", and ISTIO_PROMETHEUS_ANNOTATIONS with the 9102 in the agent's environment
 //
-// Rendering what was injected leaves it so.
+// Rendering an injected manifest leaves this unchanged.
 // Source: https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metrics-merging.
 
 const (
@@ -29,15 +29,14 @@ const (
 
 var scrapeKeys = []string{scrapePrefix + "scrape", scrapePrefix + "port", scrapePrefix + "path"}
 
-// mergedScrape is what Istio's injector noted of our annotations, and where.
+// mergedScrape is the variable in which Istio's injector kept Tapedeck's annotations, and its place.
 type mergedScrape struct {
 	env, item *yaml.Node
 	index     int
 }
 
-// takeScrape takes back our annotations where Istio has merged them: out of the
-// agent's environment. The annotations that stand in their place are Istio's,
-// which writes them without ours too.
+// takeScrape removes Tapedeck's annotations from the agent's environment if Istio has merged them. The
+// annotations that replaced them are Istio's, which it writes without Tapedeck's, too.
 func (t *taking) takeScrape() {
 	o, own, log := t.o, t.own, &t.log
 	w, port := own.w, own.value(contract.EnvPrometheusPort)
@@ -59,14 +58,14 @@ func (t *taking) takeScrape() {
 	}
 }
 
-// mergedByIstio tells whether a value is what Istio's injector made of our annotations.
+// mergedByIstio tells whether Istio's injector made a value from Tapedeck's annotations.
 func mergedByIstio(value, port string) bool {
 	var noted map[string]string
 	return json.Unmarshal([]byte(value), &noted) == nil && maps.Equal(noted, map[string]string{"scrape": "true", "path": "/metrics", "port": port})
 }
 
-// annotateScrape has Prometheus scrape the sidecar, where that was asked for. It does not
-// scrape a copy: see notAnnotated.
+// annotateScrape makes Prometheus scrape the sidecar if that was requested. Prometheus does not scrape
+// a copy: see notAnnotated.
 func annotateScrape(e *editor, w *workload) Results {
 	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation || w.original != nil {
 		return nil

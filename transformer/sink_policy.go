@@ -13,12 +13,12 @@ import (
 
 const networkingGroup = "networking.k8s.io"
 
-// hbonePort is where pods of an ambient mesh take calls from others of it.
+// hbonePort is the port on which pods of an ambient mesh accept calls from other pods of it.
 const hbonePort = "15008"
 
-// openCollector lets a workload's pods, whose egress policies restrict, reach the
-// collector: by a NetworkPolicy beside those, since policies add up, or by saying what
-// to allow where no policy can name the collector.
+// openCollector lets a workload's pods reach the collector if policies restrict their egress. It adds
+// a NetworkPolicy, since the rules of all policies add up. If no policy can name the collector, it
+// reports what to allow.
 func (in *input) openCollector(w *workload, isolating []string, rules []*yaml.Node) (*Object, Results) {
 	pods, ports := in.collectorPods(w)
 	reached := func(port string) bool { return in.allowsPods(rules, w, in.sink.namespace(w), pods, port) }
@@ -45,9 +45,8 @@ func labelText(labels map[string]string) string {
 	return strings.Join(out, ",")
 }
 
-// collectorPods returns the labels of the collector's pods and their ports, by number or
-// name: those of its Service, if that is in the input, or else those of
-// deploy/collector.
+// collectorPods returns the labels of the collector's pods and their ports, by number or name. They
+// are those of its Service if the input has that, or else those of deploy/collector.
 func (in *input) collectorPods(w *workload) (labels map[string]string, ports []string) {
 	labels, ports = in.servicePods(in.sink.destination, w.namespace())
 	if labels == nil {
@@ -56,7 +55,7 @@ func (in *input) collectorPods(w *workload) (labels map[string]string, ports []s
 		if in.sink.port != contract.CollectorPort {
 			ports = append(ports, strconv.Itoa(in.sink.port)) // the Service may lead to either
 		}
-	} else if len(ports) == 0 { // it has not the port that the sink names
+	} else if len(ports) == 0 { // its Service lacks the port that the sink names
 		ports = []string{strconv.Itoa(contract.CollectorPort)}
 	}
 	if in.ambient(w) != "" {
@@ -65,7 +64,7 @@ func (in *input) collectorPods(w *workload) (labels map[string]string, ports []s
 	return labels, ports
 }
 
-// allowsPods tells whether a rule allows a port of pods, by number or name, that have
+// allowsPods tells whether a rule allows traffic to a port, by number or name, of pods with the given
 // labels in a namespace.
 func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, labels map[string]string, port string) bool {
 	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {
@@ -73,7 +72,7 @@ func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, l
 		to := len(peers) == 0 || slices.ContainsFunc(peers, func(peer *yaml.Node) bool {
 			pods, namespaces := nodes.At(peer, "podSelector"), nodes.At(peer, "namespaceSelector")
 			switch {
-			case pods == nil && namespaces == nil: // addresses, which a pod's may be among or not
+			case pods == nil && namespaces == nil: // these are addresses, which may or may not include a pod's
 				return false
 			case namespaces == nil && namespace != w.namespace(), namespaces != nil && !labelSelects(namespaces, in.namespaceLabels(namespace)):
 				return false
@@ -87,8 +86,7 @@ func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, l
 	})
 }
 
-// collectorPolicy builds the spec of a NetworkPolicy by which rewritten pods may reach
-// the collector.
+// collectorPolicy builds the spec of a NetworkPolicy that lets rewritten pods reach the collector.
 func collectorPolicy(label, namespace string, pods map[string]string, ports []string) *yaml.Node {
 	return nodes.Mapping(
 		"podSelector", having(map[string]string{contract.LabelWorkload: label}),
@@ -97,7 +95,7 @@ func collectorPolicy(label, namespace string, pods map[string]string, ports []st
 	)
 }
 
-// ownNetworkPolicy tells whether a NetworkPolicy is one of collectorPolicy.
+// ownNetworkPolicy tells whether collectorPolicy built the spec of a NetworkPolicy.
 func ownNetworkPolicy(o *Object) bool {
 	spec := nodes.At(o.Node, "spec")
 	label := selected(nodes.At(spec, "podSelector"))[contract.LabelWorkload]

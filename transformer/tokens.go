@@ -8,7 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// parseToken parses a value's spelling.
+// parseToken parses the spelling of a value.
 func parseToken(token string) (*yaml.Node, error) {
 	if token == "" {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagNull}, nil
@@ -21,7 +21,7 @@ func parseToken(token string) (*yaml.Node, error) {
 	return n.YNode(), nil
 }
 
-// unplace takes away where nodes stand: it is not in the input that they do.
+// unplace removes the positions of nodes, which are not positions in the input.
 func unplace(n *yaml.Node) {
 	n.Line, n.Column = 0, 0
 	for _, c := range n.Content {
@@ -29,11 +29,11 @@ func unplace(n *yaml.Node) {
 	}
 }
 
-// secondLine matches the indicator that brings the value of a key behind `?`.
+// secondLine matches the indicator before the value of a key that follows `?`.
 var secondLine = regexp.MustCompile(`\n( *):\s`)
 
-// parsePair parses a pair's spelling: one of a block, or of brackets, or with
-// the brackets where it is the encoder's.
+// parsePair parses the spelling of a pair: from a block, from inside brackets, or, for the encoder's
+// spelling, with its brackets.
 func parsePair(token string) (key, value *yaml.Node, err error) {
 	indent := ""
 	if m := secondLine.FindStringSubmatch(token); m != nil && strings.HasPrefix(token, "?") {

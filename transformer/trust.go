@@ -11,18 +11,17 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// TrustVariable is one row of the table of variables by which a runtime is
-// told whom to trust: the source of what is rendered with tls-out, and of
-// docs/trust-variables.md.
+// TrustVariable is one row of the table of variables that tell a runtime which CAs to trust. A render
+// with tls-out and docs/trust-variables.md use it.
 type TrustVariable struct {
 	Name string
-	// Value is a path on the trust volume. Where the variable replaces the
-	// runtime's roots it names the bundle, which holds the public roots too,
-	// so that connections past the proxy verify as before.
+	// Value is a path on the trust volume. If the variable replaces the runtime's roots, it names the
+	// bundle. The bundle also has the public roots, so connections that bypass the proxy verify as
+	// before.
 	Value string
-	// Runtimes that read the variable.
+	// Runtimes lists the runtimes that read the variable.
 	Runtimes string
-	// Adds tells that the variable adds to the runtime's roots.
+	// Adds tells whether the variable adds to the runtime's roots.
 	Adds bool
 }
 
@@ -41,9 +40,8 @@ var trustVariables = []TrustVariable{
 	{"DENO_CERT", contract.CACert, "Deno", true},
 }
 
-// javaTruststore are the flags that make a JVM trust the CA. They go into a
-// variable of their own, which start scripts can use, and into
-// JAVA_TOOL_OPTIONS, which every JVM reads, on request.
+// javaTruststore has the flags that make a JVM trust the CA. They go into a separate variable, which
+// start scripts can use, and, on request, into JAVA_TOOL_OPTIONS, which every JVM reads.
 const (
 	trustStoreFlag = "-Djavax.net.ssl.trustStore="
 	javaTruststore = trustStoreFlag + contract.TrustStore +
@@ -52,19 +50,18 @@ const (
 	javaToolOptions = "JAVA_TOOL_OPTIONS"
 )
 
-// systemBundles are where distributions keep the public roots:
-// Debian, Ubuntu and Alpine; Fedora and RHEL.
+// systemBundles are the files in which distributions keep the public roots: Debian, Ubuntu and Alpine;
+// Fedora and RHEL.
 var systemBundles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"}
 
-// trust makes a container trust the CA. The sidecar writes the files before
-// the application starts.
+// trust makes a container trust the CA. The sidecar writes the files before the application starts.
 func (a *appEnv) trust() {
 	for _, row := range trustVariables {
 		v, exists := a.in.findVariable(a.w, a.c, row.Name)
 		switch {
 		case !exists:
 			a.add(row.Name, row.Value)
-		case a.w.original != nil: // all that a copy calls is the responder
+		case a.w.original != nil: // a copy calls only the responder
 			a.set(row.Name, v, exists, row.Value)
 		case v.from != nil || v.value != row.Value:
 			a.say(CodeTrustKept, row.Name, v.value, "variable %s is already set, so the render did not change it: %s will not trust the CA unless that file has it", row.Name, row.Runtimes)
@@ -76,8 +73,7 @@ func (a *appEnv) trust() {
 	a.mountTrust()
 }
 
-// mountTrust mounts the trust volume, and on request the bundle over the
-// system's own.
+// mountTrust mounts the trust volume, and, on request, the bundle over that of the system.
 func (a *appEnv) mountTrust() {
 	for _, m := range nodes.Items(nodes.At(a.c.Node, "volumeMounts")) {
 		if at := path.Clean(nodes.StringAt(m, "mountPath")); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {

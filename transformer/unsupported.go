@@ -134,8 +134,8 @@ func (in *input) unsupported(objects []*Object) Results {
 	return results
 }
 
-// requestsOfWorkloads returns the annotations that stand on workloads. A kustomization
-// with commonAnnotations puts the same on all else.
+// requestsOfWorkloads returns the annotations of workloads. A kustomization with commonAnnotations
+// puts the same ones on all other objects.
 func (in *input) requestsOfWorkloads() map[request]bool {
 	out := map[request]bool{}
 	for _, w := range in.workloads {
