@@ -95,7 +95,7 @@ a
 	}
 }
 
-// A hostile name begins no line, steers no terminal and fills no screen, in any form.
+// A hostile name begins no line, controls no terminal and fills no screen, in any form.
 func TestHostileText(t *testing.T) {
 	hostile := "x\n  ✓ ok\r\x1b[2J\u202e\u2028\xff" + strings.Repeat("y", 1<<20)
 	r := check.Report{Findings: []check.Finding{{Subject: hostile, Area: hostile, State: check.Problem, Found: hostile, Fix: hostile}}}
@@ -118,7 +118,7 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
-// Input that can't be read was not checked, whatever else was found.
+// Input that can't be read sets the exit code, whatever else was found.
 func TestExitCodeOfInput(t *testing.T) {
 	r := check.Report{Findings: []check.Finding{{Area: check.Input, State: check.Problem}, {Area: check.TLS, State: check.Problem}}}
 	if got := r.ExitCode(); got != check.CantCheck {

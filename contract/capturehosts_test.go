@@ -21,8 +21,7 @@ func ExampleParseCaptureHosts() {
 	// 127.0.1.3 api.stripe.com [443]
 }
 
-// A host keeps the place at which it stands first, so that its address does not depend
-// on its further ports.
+// A host keeps its first position in the list, so that its address does not depend on later ports.
 func TestCaptureHosts(t *testing.T) {
 	for text, want := range map[string][]CaptureHost{
 		"":                              nil,
@@ -100,7 +99,7 @@ func TestCaptureHostsThatNoHostsFileCanHave(t *testing.T) {
 	}
 }
 
-// Somebody may put a DSN into the list. What is said of it has its host at most.
+// Somebody may put a DSN into the list. An error about it contains at most its host.
 func TestNoErrorHasAPasswordOfAnEntry(t *testing.T) {
 	for text, want := range map[string]string{
 		"postgres://shop:hunter2@db:5432/shop":  `"postgres://…" is a URL or a path`,
@@ -135,8 +134,8 @@ func TestLowestCapturePort(t *testing.T) {
 	}
 }
 
-// FuzzCaptureHosts: both sides give hosts their addresses by what they read, so what is
-// read is written again as the same, and a name that is read can stand in a hosts file.
+// FuzzCaptureHosts: both sides give hosts their addresses by the list. So a list that was read is
+// written as the same again, and its names are valid in a hosts file.
 func FuzzCaptureHosts(f *testing.F) {
 	f.Add("postgres.db:5432, redis:6379, api.stripe.com:443")
 	f.Add("a:1,A:2\n[::1]:3,*.b:4,localhost:5,1.2:6,a.:7,:8")

@@ -6,7 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Tokens are in Secrets of clusters, so what they are must never change.
+// Secrets in clusters contain tokens, so their computation must never change.
 func TestATokenStaysWhatItIs(t *testing.T) {
 	const want = "tdc1_yK4mq8SWIHKHWDF0fdQ_7oSw_gLIDTLIwx0GRWGmAU0"
 	got := contract.CollectorToken([]byte("0123456789abcdef0123456789abcdef"), "c1", "shop")

@@ -15,8 +15,7 @@ var versionOne = []string{
 	"LOG_LEVEL", "PROMETHEUS_PORT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
 }
 
-// A variable that is missing in Since would be written for images that do not
-// know it.
+// A render would write a variable that is missing in Since for images that don't know it.
 func TestEveryVariableSaysSinceWhenImagesKnowIt(t *testing.T) {
 	for _, e := range Envs() {
 		if since, first := Since(e.Name), slices.Contains(versionOne, e.Name); first != (since == 1) || since > Version {

@@ -32,8 +32,8 @@ func TestInRoutes(t *testing.T) {
 	}
 }
 
-// FuzzInRoutes: undo records are judged by what a manifest says here, so whatever is
-// read is written again the same.
+// FuzzInRoutes: a manifest's routes decide about undo records, so routes that were read are
+// written as the same again.
 func FuzzInRoutes(f *testing.F) {
 	f.Add("4143=8080,4144=9090")
 	f.Add("4143=8080,,")

@@ -37,7 +37,7 @@ func TestRedactKeys(t *testing.T) {
 	}
 }
 
-// An ID can be computed without Tapedeck: these come from sha256sum.
+// An ID can be computed without Tapedeck: these were computed with sha256sum.
 func TestRedactKeyIDs(t *testing.T) {
 	for key, want := range map[string]string{
 		"0123456789abcdef":                  "89ed020fc6c66633",
@@ -49,8 +49,8 @@ func TestRedactKeyIDs(t *testing.T) {
 	}
 }
 
-// FuzzParseRedactKey: whatever was taken has an allowed length and is the beginning of the
-// text, of which a newline at most is left.
+// FuzzParseRedactKey: an accepted key has an allowed length and is the beginning of the text,
+// after which comes at most a newline.
 func FuzzParseRedactKey(f *testing.F) {
 	f.Add([]byte("0123456789abcdef\r\n"))
 	f.Add([]byte("0123456789abcde\n"))

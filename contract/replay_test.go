@@ -29,7 +29,7 @@ func TestReplayIDs(t *testing.T) {
 	}
 }
 
-// Decoders compare names of headers in this form alone.
+// Decoders compare names of headers only in this form.
 func TestReplayHeaderIsCanonical(t *testing.T) {
 	if got := http.CanonicalHeaderKey(HeaderReplay); got != HeaderReplay {
 		t.Errorf("%s, want %s", HeaderReplay, got)

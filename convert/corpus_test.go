@@ -19,7 +19,7 @@ type collection struct {
 	want map[string]content
 }
 
-// content is what a folder of a collection has.
+// content describes a folder of a collection.
 type content struct {
 	records  int
 	findings map[read.Kind]uint64
@@ -44,7 +44,8 @@ var collections = map[string]collection{
 	}},
 }
 
-// inEach runs a test for each collection that is there. The own one always is.
+// inEach runs a test for each collection that exists on this machine. Tapedeck's own one always
+// does.
 func inEach(t *testing.T, test func(t *testing.T, c collection)) {
 	t.Helper()
 	for name, c := range collections {
@@ -113,8 +114,8 @@ func TestFilesOfOtherTools(t *testing.T) {
 	})
 }
 
-// trip writes exchanges in a format, reads them, and returns them by their identity; lossy
-// names what was said to be lost.
+// trip writes exchanges in a format, reads them, and returns them by their identity. lossy names
+// the losses that were reported.
 func trip(t *testing.T, format string, all []*recording.Exchange) (got map[recording.UUID]*recording.Exchange, lossy map[recording.UUID]recording.LossList) {
 	t.Helper()
 	f, err := convert.Find(format)

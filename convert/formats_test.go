@@ -39,7 +39,7 @@ func TestFormatsPage(t *testing.T) {
 	docpage.Tables(t, "../docs/convert.md", *update, map[string]string{"formats": formats.String(), "losses": losses.String()})
 }
 
-// A file is known by its content; its name counts where that tells nothing.
+// The content of a file decides its format. The name decides if the content doesn't.
 func TestDetect(t *testing.T) {
 	request := "1 aa 1 0\nGET / HTTP/1.1\r\n\r\n"
 	for _, c := range []struct{ name, text, want string }{
@@ -104,7 +104,7 @@ func TestByName(t *testing.T) {
 	}
 }
 
-// Whatever a file is, it is told apart, and its reader ends.
+// The format of any file can be decided, and its reader ends.
 func FuzzDetect(f *testing.F) {
 	f.Add("a.har", []byte(`{"x":{"log":{"entries":[{}]}}}`))
 	f.Add("a.md", []byte("### REQUEST ###\n```\nGET / HTTP/1.1\n```\n"))

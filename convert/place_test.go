@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store/storetest"
 )
 
-// TestFilesOfAPlace reads what lies in a place without partitions: files of any tool that
-// have exchanges, and no others.
+// TestFilesOfAPlace reads a place without partitions: it finds files of any tool that have
+// exchanges, and no others.
 func TestFilesOfAPlace(t *testing.T) {
 	line := `{"msgType":"rrpair","ts":"2026-11-22T20:15:00Z","location":"/line"}` + "\n"
 	m := &storetest.Memory{Objects: map[string][]byte{

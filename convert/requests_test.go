@@ -27,7 +27,7 @@ func post(host, target, body string, headers ...recording.Header) *recording.Exc
 	}}}
 }
 
-// create writes exchanges in a format, and returns the file and what was left out.
+// create writes exchanges in a format, and returns the file and the reported losses.
 func create(t *testing.T, format string, all ...*recording.Exchange) (string, []string) {
 	t.Helper()
 	f, err := convert.Find(format)
@@ -49,8 +49,7 @@ func create(t *testing.T, format string, all ...*recording.Exchange) (string, []
 	return b.String(), said
 }
 
-// A real shell and a real curl send what was recorded, and nothing else happens, whatever it
-// is.
+// A real shell and a real curl send any recorded request as it was, and nothing else happens.
 func TestScriptSendsWhatWasRecorded(t *testing.T) {
 	for _, program := range []string{"sh", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -109,7 +108,7 @@ func TestScriptSendsWhatWasRecorded(t *testing.T) {
 	}
 }
 
-// A script leaves out what it can't show, and shows nothing that hides what it does.
+// A script leaves out what it can't show. Nothing in it hides what it does.
 func TestScriptLeavesOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		e    *recording.Exchange
@@ -152,7 +151,7 @@ func TestTargetsLeaveOutTheConnection(t *testing.T) {
 	}
 }
 
-// A target has what vegeta sends, with the body.
+// A target has the request as vegeta sends it, with the body.
 func TestTargets(t *testing.T) {
 	text, said := create(t, "vegeta", post("shop", "/a?b", "a\x00b", recording.Header{Name: "X-A", Value: "1"}, recording.Header{Name: "X-A", Value: "2"}, recording.Header{Name: "Transfer-Encoding", Value: "chunked"}), &recording.Exchange{})
 	var got struct {
@@ -168,7 +167,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// vegeta parses URLs as Go does, and counts a request as failed whose URL it can't parse.
+// vegeta parses URLs as Go does, and counts a request whose URL it can't parse as failed.
 func TestTargetsHaveURLsThatVegetaParses(t *testing.T) {
 	file, said := create(t, "vegeta", post("shop", "/a?b=%zz", ""), post("shop", "/%zz", ""), post("{}", "/", ""))
 	if strings.Count(file, "\n") != 1 || !strings.Contains(file, `"url":"http://shop/a?b=%zz"`) {

@@ -44,8 +44,8 @@ var apart = []struct {
 	{except: []string{"cmd"}, links: []string{"cmd", "github.com/spf13"}},
 }
 
-// mayImport is the promise that package comments make of direct imports beside the standard
-// library, for the packages on which many others stand.
+// mayImport is the promise that package comments make about direct imports beside the standard
+// library. It covers the packages that many others depend on.
 var mayImport = map[string][]string{
 	"contract":                   {},
 	"contract/filter":            {},
@@ -108,7 +108,7 @@ var mayImport = map[string][]string{
 	"transformer/endpoints": {"contract"},
 }
 
-// listed is what `go list` says of a package.
+// listed is the output of `go list` about a package.
 type listed struct {
 	ImportPath    string
 	Standard      bool

@@ -70,8 +70,8 @@ func size[N int | int64](n N) string {
 	return fmt.Sprintf("%dKi", n>>10)
 }
 
-// drops writes the reasons for which records are lost. A reason of the code that has no text
-// here fails the test.
+// drops writes the reasons for which records are lost. A reason in the code that has no text here
+// fails the test.
 func drops(b *strings.Builder) {
 	const exchanges, chunks, flows = "tapedeck_exchanges_dropped_total", "tapedeck_tap_dropped_bytes_total", "tapedeck_undecoded_bytes_total"
 	docs := map[string]string{

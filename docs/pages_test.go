@@ -73,8 +73,8 @@ func linkWorks(p *markdown.Page, link string, anchors map[string]map[string]bool
 	return nil
 }
 
-// TestDocsYAML parses every yaml block. What is ours has its own parser read it, and a workload
-// that asks for the sidecar is rendered.
+// TestDocsYAML parses every yaml block. Tapedeck's own kinds go through their own parsers, and a
+// workload that asks for the sidecar is rendered.
 func TestDocsYAML(t *testing.T) {
 	seen := map[string]int{}
 	for _, p := range pages(t) {
@@ -96,7 +96,7 @@ func TestDocsYAML(t *testing.T) {
 	}
 }
 
-// checkYAML returns what the block is, and what is wrong with it.
+// checkYAML returns the kind of the block, and its error.
 func checkYAML(text string) (kind string, err error) {
 	nodes, err := kio.FromBytes([]byte(text))
 	if err != nil {

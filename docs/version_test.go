@@ -11,11 +11,11 @@ import (
 	"github.com/tapedeck/tapedeck/internal/docpage"
 )
 
-// describes stands below the title of every page: which version it is about.
+// describes is the line below the title of every page that names the version.
 const describes = "*This page describes Tapedeck " + contract.Release + ".*\n"
 
-// named says where files name the release of the tree: what matches has the version in its
-// first group, without the v.
+// named lists where files name the release of the tree: the first group of a match has the
+// version, without the v.
 var named = []struct{ files, pattern string }{
 	{"../plugin/plugin.yaml", `(?m)^version: (\S+)$`},
 	{"../README.md", `This describes Tapedeck v(\S+)\.\n`},
@@ -33,8 +33,8 @@ var named = []struct{ files, pattern string }{
 	{"kustomize.md", `(?:\?ref=|` + contract.Repository + `:)v(\S+)`},
 }
 
-// TestFilesNameTheReleaseOfTheTree keeps what names the version equal to the one
-// definition, contract.Release. With -update it writes the version there.
+// TestFilesNameTheReleaseOfTheTree compares the versions in files with the one definition,
+// contract.Release. With -update it writes the version there.
 func TestFilesNameTheReleaseOfTheTree(t *testing.T) {
 	for _, n := range named {
 		files, err := filepath.Glob(n.files)
@@ -92,8 +92,8 @@ func describing(page string) string {
 	return page[:title[1]] + "\n" + describes + page[title[1]:]
 }
 
-// A release has a section in the list of changes, and it is the first one, but for what no
-// release has yet.
+// A release has a section in the list of changes. It is the first one, except for the section of
+// unreleased changes.
 func TestTheChangesOfTheReleaseAreListed(t *testing.T) {
 	first := ""
 	for line := range strings.Lines(read(t, "../CHANGELOG.md")) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// app is an application to render, and what must come of it.
+// app is an application to render, and the expected result.
 type app struct {
 	name string
 	// kustomization returns a directory that `kustomize build` reads, with

@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// source is what a caller renders: the same application in each form.
+// source is the input of a caller: the same application in each form.
 type source struct {
 	kustomization string
 	manifests     []byte
 	chart         chart
 }
 
-// rendering is what came of it.
+// rendering is the output of a caller.
 type rendering struct {
 	// before and after are what the caller gives without and with Tapedeck.
 	before, after []byte
@@ -24,7 +24,7 @@ type rendering struct {
 	report []byte
 }
 
-// caller is one way in.
+// caller is one way to run Tapedeck.
 type caller struct {
 	name string
 	// need skips the test where the machine lacks something.

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestDemo runs what the README opens with, and looks for each part of the
-// story: the diff, the report, the answers, every exchange in both directions, and
-// what a replay finds in the same build and in a changed one.
+// TestDemo runs the commands at the top of the README, and looks for each part of the story: the
+// diff, the report, the answers, every exchange in both directions, and what a replay finds in the
+// same build and in a changed one.
 func TestDemo(t *testing.T) {
 	out := string(run(t, repo, nil, needPath(t, "go"), "run", "./examples/shop/demo").ok(t))
 	for _, want := range []string{

@@ -49,9 +49,9 @@ func TestHelmPublishedHooks(t *testing.T) {
 	}
 }
 
-// TestHelm4KeepsSources: Helm 4 marks each document with its file before a
-// post-renderer runs, and takes a document without the mark for a new one. So
-// every original is still under its own name, and only a created object isn't.
+// TestHelm4KeepsSources: Helm 4 marks each document with its file before a post-renderer runs, and
+// treats a document without the mark as new. So every original is still under its own name, and
+// only a created object isn't.
 func TestHelm4KeepsSources(t *testing.T) {
 	from := source{chart: asChart(t, read(t, "testdata/shop.yaml"))}
 	got := helm4(t, from)
@@ -68,9 +68,9 @@ func TestHelm4KeepsSources(t *testing.T) {
 	}
 }
 
-// TestHelmStandardError shows what docs/helm.md says of standard error and of
-// arguments: Helm 3 shows the one only on failure, Helm 4 never does, and the
-// command's name is an argument that Helm 3 alone passes well.
+// TestHelmStandardError checks docs/helm.md about standard error and arguments. Helm 3 shows
+// standard error only on failure, and Helm 4 never does. Only Helm 3 passes the command's name as
+// an argument correctly.
 func TestHelmStandardError(t *testing.T) {
 	shop := asChart(t, append(read(t, "testdata/shop.yaml"), "\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: misspelt\n  annotations:\n    sidecar.speedscale.com/injekt: \"true\"\n"...))
 	home := t.TempDir()

@@ -14,9 +14,8 @@ import (
 	"testing"
 )
 
-// TestImageRunsAsAnyUser renders in a container under every user that a
-// caller may choose, with no network, no capability and nothing to write to:
-// what comes out is what the binary gives outside.
+// TestImageRunsAsAnyUser renders in a container under every user that a caller may choose, with no
+// network, no capability and no writable path. The output equals that of the binary outside.
 func TestImageRunsAsAnyUser(t *testing.T) {
 	needDocker(t)
 	manifests := read(t, "testdata/shop.yaml")

@@ -10,9 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// TestRenderAgainAfterEdits has a user edit what was rendered. Rendering that
-// again gives what rendering the original with the same edit would have, and
-// taking it back gives the original with the edit.
+// TestRenderAgainAfterEdits edits rendered text as a user would. A second render gives the same as
+// a render of the original with that edit, and an undo gives the original with the edit.
 func TestRenderAgainAfterEdits(t *testing.T) {
 	const original = `apiVersion: apps/v1
 kind: Deployment
@@ -72,8 +71,8 @@ spec:
 	}
 }
 
-// TestRenamedContainer has a container renamed in what was rendered: its record
-// leads nowhere, and both a render and an uninject say so.
+// TestRenamedContainer renames a container in rendered text. Its record then has no container, and
+// both a render and an uninject say so.
 func TestRenamedContainer(t *testing.T) {
 	renamed := strings.Replace(rendered(t, annotated), "- name: app\n", "- name: web\n", 1)
 	for name, run := range map[string]func([]fn.Source) ([]byte, transformer.Results, error){

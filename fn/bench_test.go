@@ -68,8 +68,8 @@ spec:
 	return []byte(b.String())
 }
 
-// BenchmarkRender sets rendering beside what kyaml needs to read and write the
-// same bytes. `make bench` prints the ratio.
+// BenchmarkRender compares rendering with the time that kyaml needs to read and write the same
+// bytes. `make bench` prints the ratio.
 func BenchmarkRender(b *testing.B) {
 	for _, n := range []int{100, 1000} {
 		input := manyWorkloads(n)

@@ -85,8 +85,8 @@ func quoteJSON(text string) string {
 	return string(quoted)
 }
 
-// With auto, a host is captured that means a Service of the input, under whatever name, or
-// that has a public name, and whose port is certain.
+// With auto, a host is captured if it means a Service of the input, under any of its names, or has
+// a public name, and if its port is certain.
 func TestHostsOfTheEnvironment(t *testing.T) {
 	for _, test := range []struct {
 		name, want string
@@ -157,9 +157,8 @@ var secretForms = []string{
 	"postgres:6379,password=S1,S2", "http://$(S1)@a.example.com", "S1", "-----BEGIN S1-----\nS2\n", "//S1:S2@S3", "://S1:443", "S1://S2:443", "http://S1:S2", "tcp://S1:99999", "S1:1,S2:2",
 }
 
-// Nothing of a Secret's value is in the results or the workload, but hosts and ports that
-// are captured: not the user, the password, the path, or anything of a value that is read
-// wrongly.
+// The results and the workload contain nothing of a Secret's value except hosts and ports that are
+// captured: no user, password or path, and nothing of a value that is parsed wrongly.
 func TestSecretsAreNotShown(t *testing.T) {
 	word := regexp.MustCompile(`S[0-9]`)
 	for i, form := range secretForms {
@@ -190,7 +189,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	}
 }
 
-// A Secret's value is a password also where only its key in the Secret says so.
+// A Secret's value is a password even if only its key in the Secret says so.
 func TestKeysOfPasswordsAreNotRead(t *testing.T) {
 	for key, taken := range map[string]bool{"password": false, "db-password": false, "api.key": false, "TOKEN_2": false, "creds": false, "address": true, "auth": true} {
 		input := shop + `        - {name: SETTING, valueFrom: {secretKeyRef: {name: s, key: KEY}}}
@@ -226,8 +225,8 @@ stringData: {other: hunter2}
 	}
 }
 
-// Errors about annotations in which a password may stand do not repeat it: a DSN is no
-// list of hosts, and a password may stand beside a line that is no variable.
+// Errors about annotations that may contain a password don't quote it: somebody may write a DSN in
+// the list of hosts, or a password next to a line that is no variable.
 func TestErrorsAboutAnnotationsHaveNoPassword(t *testing.T) {
 	for _, annotation := range []string{
 		"tapedeck.dev/capture-hosts: postgres://shop:hunter2@postgres:5432/shop",
@@ -242,9 +241,9 @@ func TestErrorsAboutAnnotationsHaveNoPassword(t *testing.T) {
 	}
 }
 
-// An object may stand in envFrom any number of times, under other prefixes, so a small
-// input asks for an environment that no program could be started with. Its variables are
-// read up to that size.
+// An object may appear in envFrom any number of times, with different prefixes. So a small input
+// can describe an environment that is too large for any program. Its variables are read up to that
+// size.
 func TestHugeEnvironmentsAreReadInPart(t *testing.T) {
 	var from, data strings.Builder
 	for i := range 300 {
@@ -261,7 +260,7 @@ func TestHugeEnvironmentsAreReadInPart(t *testing.T) {
 	}
 }
 
-// Whatever the order of the environment, hosts have the same addresses.
+// Hosts have the same addresses, whatever the order of the environment.
 func TestInferredHostsAreTheSameInAnyOrder(t *testing.T) {
 	env := []string{"A=https://z.example.com", "B=https://a.example.com", "C=postgres:5432", "D=kafka-1.kafka.streams:9092,kafka-0.kafka.streams:9092"}
 	first, _ := render(t, shop+environment(env...))
@@ -273,8 +272,8 @@ func TestInferredHostsAreTheSameInAnyOrder(t *testing.T) {
 	}
 }
 
-// A pod has room for so many hosts. More of them in a list are an error, and of those that
-// were inferred the rest is left out.
+// A pod has room for a limited number of hosts. More hosts in a list are an error. Of inferred
+// hosts, those beyond the limit are left out.
 func TestMoreHostsThanAPodHasRoomFor(t *testing.T) {
 	var all []string
 	for i := range contract.MaxCaptureHosts + 2 {
@@ -294,7 +293,7 @@ func TestMoreHostsThanAPodHasRoomFor(t *testing.T) {
 	}
 }
 
-// The collector is reached by the sidecar's own way, and never captured, whatever its name.
+// The sidecar reaches the collector directly. It is never captured, whatever its name.
 func TestTheCollectorIsNotCaptured(t *testing.T) {
 	for _, test := range []struct {
 		sink, host string
@@ -323,8 +322,8 @@ func TestTheCollectorIsNotCaptured(t *testing.T) {
 	}
 }
 
-// Whatever shape a pod has where the hosts file has a render edit, the edit is refused as
-// malformed or can be taken back.
+// A pod may have any shape in the places that a render edits for the hosts file. The render either
+// refuses it as malformed, or can take its edit back.
 func TestPodsOfOddShape(t *testing.T) {
 	const sysctl = "net.ipv4.ip_unprivileged_port_start"
 	for spec, refused := range map[string]bool{

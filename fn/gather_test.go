@@ -117,7 +117,7 @@ spec: {template: {metadata: {labels: {app: %s}}, spec: {containers: [{name: app,
 	}
 }
 
-// Of one object that has a fault in two places, no number of objects is given.
+// A result about one object with a fault in two places has no number of objects.
 func TestWhatHoldsForOneObjectNamesIt(t *testing.T) {
 	input := `
 apiVersion: speedscale.com/v1

@@ -157,7 +157,7 @@ func joinNames(lines []string) (out []string) {
 	return out
 }
 
-// item returns an item of a list and the lines below that belong to it.
+// item returns an item of a list, with the lines below it that belong to it.
 func item(lines []string) []string {
 	indent, end := indentation(lines[0]), 1
 	for end < len(lines) && indentation(lines[end]) > indent {
@@ -166,7 +166,7 @@ func item(lines []string) []string {
 	return lines[:end]
 }
 
-// outdent takes the indentation of the first line away from all.
+// outdent removes the first line's indentation from all lines.
 func outdent(lines []string) []string {
 	prefix := strings.Repeat(" ", indentation(lines[0]))
 	out := make([]string, len(lines))

@@ -27,7 +27,7 @@ spec:
     customURL: http://shop.example
 `
 
-// replayConfig is a configuration by which TrafficReplays can be rendered.
+// replayConfig returns a configuration that can render TrafficReplays.
 func replayConfig(t testing.TB) transformer.Config {
 	t.Helper()
 	cfg := transformer.DefaultConfig()
@@ -48,7 +48,7 @@ func renderedReplay(t *testing.T, input string) string {
 	return string(out)
 }
 
-// trafficReplayForms are inputs that have TrafficReplays in the ways that these are written.
+// trafficReplayForms are inputs with TrafficReplays, in the forms in which they are written.
 func trafficReplayForms(t testing.TB) map[string]string {
 	t.Helper()
 	one := `{"apiVersion":"speedscale.com/v1","kind":"TrafficReplay","metadata":{"name":"nightly"},"spec":{"snapshotID":"2c1f8a5e-3b0d-4f57-9d0e-6f3f2f1f0c11","testConfigID":"standard","mode":"generator-only","customURL":"http://shop.example"}}`
@@ -112,8 +112,8 @@ func trafficReplayForms(t testing.TB) map[string]string {
 	}
 }
 
-// TestTrafficReplayInEveryForm: whatever a TrafficReplay is written like, rendering twice
-// equals rendering once, and uninject gives the input back.
+// TestTrafficReplayInEveryForm: rendering twice equals rendering once, and uninject gives the
+// input back, in whatever form a TrafficReplay is written.
 func TestTrafficReplayInEveryForm(t *testing.T) {
 	for name, input := range trafficReplayForms(t) {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestTrafficReplayInEveryForm(t *testing.T) {
 	}
 }
 
-// heldConfigMap is what a render makes of trafficReplay, with other data.
+// heldConfigMap returns the ConfigMap that a render makes of trafficReplay, with other data.
 func heldConfigMap(data string) string {
 	return `apiVersion: v1
 kind: ConfigMap
@@ -149,7 +149,7 @@ metadata:
 ` + data
 }
 
-// heldText is data that holds a text.
+// heldText returns data that holds a text.
 func heldText(text string) string {
 	value, err := json.Marshal(text) // a JSON string is a YAML one
 	if err != nil {
@@ -285,8 +285,8 @@ func TestHolderKeepsWhatOthersPutThere(t *testing.T) {
 	}
 }
 
-// TestHolderAfterAnOverlay has kustomize's namePrefix applied behind the render: the next
-// one says so, and gives the ConfigMap its name again.
+// TestHolderAfterAnOverlay applies kustomize's namePrefix after the render: the next render says
+// so, and gives the ConfigMap its name again.
 func TestHolderAfterAnOverlay(t *testing.T) {
 	once := renderedReplay(t, trafficReplay)
 	renamed := strings.Replace(once, "name: nightly-trafficreplay", "name: eu-nightly-trafficreplay", 1)
@@ -306,7 +306,7 @@ func TestHolderAfterAnOverlay(t *testing.T) {
 	}
 }
 
-// TestTrafficReplaysAside: one that is to be ignored, or is never applied, stays as it is.
+// TestTrafficReplaysAside: a TrafficReplay that is ignored, or never applied, stays as it is.
 func TestTrafficReplaysAside(t *testing.T) {
 	for _, annotation := range []string{`operator.speedscale.com/ignore: "true"`, `config.kubernetes.io/local-config: "true"`} {
 		input := strings.Replace(trafficReplay, "argocd.argoproj.io/hook: PostSync", annotation, 1)
@@ -360,9 +360,9 @@ func TestTrafficReplayInResourceList(t *testing.T) {
 	}
 }
 
-// FuzzHeldText has ConfigMaps hold texts that no render wrote. Whatever they say, there is
-// no panic, no error that the user can't mend, and nothing comes out of them but one
-// TrafficReplay of the recorded name and the ConfigMap's own namespace.
+// FuzzHeldText has ConfigMaps that hold texts which no render wrote. Any text causes no panic, and
+// no error that the user can't fix. It yields at most one TrafficReplay, of the recorded name and
+// in the ConfigMap's own namespace.
 func FuzzHeldText(f *testing.F) {
 	f.Add(trafficReplay)
 	for _, text := range trafficReplayForms(f) {

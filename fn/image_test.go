@@ -70,7 +70,7 @@ func TestAnOldImageGetsWhatItUnderstands(t *testing.T) {
 	}
 }
 
-// A setting that the image would pass over in silence is an error.
+// A setting that the image would silently ignore is an error.
 func TestSettingsThatAnOldImageDoesNotKnowAreErrors(t *testing.T) {
 	for name, value := range map[string]string{
 		"capture": "off", "capture-exclude": "path=/healthz", "capture-include": "host=a.example", "capture-sample": "0.1", "capture-config": "filters", "opaqueBytes": "true", "redact": "grpc", "redactKeySecret": "keys",
@@ -93,7 +93,7 @@ func TestSettingsThatAnOldImageDoesNotKnowAreErrors(t *testing.T) {
 	}
 }
 
-// plainDeployment asks for the sidecar; its configuration says which.
+// plainDeployment asks for the sidecar. Its configuration says which kind.
 const plainDeployment = `apiVersion: apps/v1
 kind: Deployment
 metadata:

@@ -254,7 +254,7 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// deletedLines returns the lines of before that are no subsequence of after.
+// deletedLines returns the lines of before that are not in after, in that order.
 func deletedLines(before, after []byte) []string {
 	var missing []string
 	rest := bytes.SplitAfter(after, []byte("\n"))
@@ -272,8 +272,8 @@ func deletedLines(before, after []byte) []string {
 	return missing
 }
 
-// FuzzRender feeds the whole renderer arbitrary bytes: it must not panic, and
-// what it writes must render to itself and be taken back to the input.
+// FuzzRender renders arbitrary bytes. It must not panic. A render of its output must change
+// nothing, and an undo must give the input.
 func FuzzRender(f *testing.F) {
 	cases, err := filepath.Glob("testdata/render/*.txtar")
 	if err != nil || len(cases) == 0 {
@@ -322,8 +322,8 @@ func FuzzRender(f *testing.F) {
 	})
 }
 
-// FuzzUndoRecord has records taken back that no render wrote: whatever they
-// say, there is no panic, and no error that the user can't mend.
+// FuzzUndoRecord undoes records that no render wrote. Any record causes no panic, and no error
+// that the user can't fix.
 func FuzzUndoRecord(f *testing.F) {
 	for _, record := range []string{
 		`{}`, `null`, `{"was":{"":null}}`, `{"was":{"[":null}}`, `{"was":{"metadata.name":"*nowhere"}}`,

@@ -29,8 +29,8 @@ public class Asks {
 	}
 }`
 
-// A JVM goes by the rendered JAVA_TOOL_OPTIONS: to the sidecar but for the hosts of
-// NO_PROXY, with what the application had there, quotes included.
+// A JVM follows the rendered JAVA_TOOL_OPTIONS: it uses the sidecar except for the hosts of
+// NO_PROXY, and keeps the application's own options, including their quotes.
 func TestJavaReadsWhatIsRendered(t *testing.T) {
 	java, err := exec.LookPath("java")
 	if err != nil {
@@ -80,8 +80,8 @@ quoted=a b
 	}
 }
 
-// A proxy that JAVA_TOOL_OPTIONS has already is left as it is, and that is said, unless it
-// is the sidecar's for both protocols.
+// A proxy that is already in JAVA_TOOL_OPTIONS stays as it is, and a result says so, unless it is
+// the sidecar for both protocols.
 func TestOtherProxiesOfJavaAreSaid(t *testing.T) {
 	const sidecar = "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140 -Dhttps.proxyHost=localhost -Dhttps.proxyPort=4140"
 	for options, said := range map[string]bool{

@@ -30,8 +30,8 @@ func indent(t testing.TB, text, by string) string {
 	return out.String()
 }
 
-// TestJSON renders JSON in the ways that it is written. kubectl must take what comes
-// out, which is JSON on as many lines as before, and Uninject gives the input back.
+// TestJSON renders JSON in the forms in which it is written. kubectl must accept the output, which
+// is JSON on as many lines as before, and Uninject gives the input back.
 func TestJSON(t *testing.T) {
 	a, b, c, d := deployment("a", `"x"`), deployment("b", `"x"`), deployment("c", `"x"`), deployment("d", `"x"`)
 	list := func(kind, a, b string) string {

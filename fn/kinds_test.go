@@ -33,8 +33,8 @@ func TestKindsWithATemplateAreInjected(t *testing.T) {
 	}
 }
 
-// A workload's kind in another group is a slip, or a kind of somebody else's. It is
-// not taken for an object that a kustomization's commonAnnotations annotated.
+// A workload's kind in another group is a typing error, or a kind of another project. It is not
+// taken for an object that a kustomization's commonAnnotations annotated.
 func TestKindsInOtherGroupsAreReported(t *testing.T) {
 	beside := forwarding("", "image: registry.example/app:1", "")
 	for object, want := range map[string]string{

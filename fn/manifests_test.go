@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// TestDirectories shows which files of a directory are manifests. One that is, and has
-// an error, stays an error.
+// TestDirectories shows which files of a directory are manifests. A manifest with an error stays
+// an error.
 func TestDirectories(t *testing.T) {
 	const template = "apiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Release.Name }}\n{{- if .Values.x }}\n  labels:\n    {{- include \"labels\" . | nindent 4 }}\n{{- end }}\n"
 	tests := map[string]struct {
@@ -62,7 +62,7 @@ func TestDirectories(t *testing.T) {
 				t.Errorf("the output is %q", out)
 			}
 
-			// Named, it is an error.
+			// If the file is named, it is an error.
 			src.Found = false
 			_, results, err = fn.Render([]fn.Source{src}, transformer.DefaultConfig())
 			if err != nil {
@@ -75,8 +75,7 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
-// TestDirectoryOfAChart leaves a chart's templates out, whatever they look like, and
-// says so once.
+// TestDirectoryOfAChart leaves a chart's templates out, whatever they contain, and says so once.
 func TestDirectoryOfAChart(t *testing.T) {
 	found := func(name, text string) fn.Source { return fn.Source{Name: name, Text: []byte(text), Found: true} }
 	chart := []fn.Source{

@@ -11,8 +11,8 @@ import (
 
 const ignoreAnnotation = `operator.speedscale.com/ignore: "true"`
 
-// A render keeps the operator away from what it rendered, and a later render is not
-// kept away by that.
+// A render keeps the operator away from rendered workloads, and this does not keep a later render
+// away.
 func TestTheOperatorIsToldToIgnoreRenderedWorkloads(t *testing.T) {
 	cfg := transformer.DefaultConfig()
 	for name, value := range map[string]string{"operator": "ignore", "proxy-type": "forward"} {
@@ -66,7 +66,7 @@ spec:
 	}
 }
 
-// A wish to be ignored that no render wrote stays, whatever a record says.
+// A user's annotation to ignore a workload stays, whatever a record says.
 func TestTheUsersWishToBeIgnoredStays(t *testing.T) {
 	wish := strings.Replace(plainDeployment, "  annotations:\n", "  annotations:\n    "+ignoreAnnotation+"\n", 1)
 	forged := strings.Replace(wish, "  annotations:\n", "  annotations:\n    tapedeck.dev/undo: '{\"add\":{\"metadata.annotations\":[\"operator.speedscale.com/ignore\"]}}'\n", 1)

@@ -143,7 +143,7 @@ func TestPorts(t *testing.T) {
 	}
 }
 
-// captured says what the sidecar's variables say: type, protocol and pairs of ports.
+// captured returns the values of the sidecar's variables: type, protocol and pairs of ports.
 func captured(manifest string) string {
 	value := func(name string) string {
 		m := regexp.MustCompile(`- name: ` + name + `\n +value: "?([^"\n]*)`).FindStringSubmatch(manifest)

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A record holds no flags of Java and no passwords. It keeps how they were quoted
-// and escaped, so that they come back as they were.
+// A record holds no flags of Java and no passwords. It keeps how they were quoted and escaped, so
+// that they come back unchanged.
 func TestQuotedValuesComeBack(t *testing.T) {
 	const manifest = `apiVersion: apps/v1
 kind: Deployment

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A Secret in the input is read as the sidecar will read it. Whatever is wrong with it is
-// said without what it holds.
+// A Secret in the input is read as the sidecar will read it. An error about it does not quote its
+// content.
 func TestTheSecretOfTheRedactionKeyIsChecked(t *testing.T) {
 	const key = "correct-horse-battery-staple"
 	encoded := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
@@ -82,7 +82,7 @@ func TestTheSecretOfTheRedactionKeyHasTheNameOfASecret(t *testing.T) {
 	}
 }
 
-// The volume's name is the sidecar's, whether or not this render needs it.
+// The volume's name belongs to the sidecar, whether or not this render needs it.
 func TestTheVolumeOfTheRedactionKeyIsTheSidecars(t *testing.T) {
 	input := forwarding("", "volumeMounts: [{name: tapedeck-redact-key, mountPath: /k}]\n      volumes: [{name: tapedeck-redact-key, emptyDir: {}}]", "")
 	_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())

@@ -89,7 +89,7 @@ func compareSection(t *testing.T, name string, want, got []byte) {
 	}
 }
 
-// checkPromises asserts what holds for every render of a stream.
+// checkPromises checks what holds for every render of a stream.
 func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	t.Helper()
 	again, results, err := fn.Render([]fn.Source{{Text: out}}, cfg)

@@ -9,9 +9,9 @@ import (
 	"github.com/tapedeck/tapedeck/fn"
 )
 
-// TestReplaysComeAndGo edits what was rendered, as git sees it. Rendering that again gives
-// what rendering the edited source would: a new build replaces the objects of the former
-// one, and a replay that nothing asks for any more leaves nothing behind.
+// TestReplaysComeAndGo edits rendered manifests, as they are in git. A second render gives the
+// same as a render of the edited source: a new build replaces the objects of the former one, and a
+// replay that nothing asks for any more leaves nothing behind.
 func TestReplaysComeAndGo(t *testing.T) {
 	cfg := copyConfig(t)
 	render := func(t *testing.T, input []byte) []byte {

@@ -73,8 +73,8 @@ func renderReplay(t *testing.T, input []byte, cfg transformer.Config) ([]byte, t
 	return out, results
 }
 
-// Whatever an application has of its own, a replay is taken back byte for byte, and rendering
-// again changes nothing.
+// A replay is undone byte for byte, whatever its application has, and a second render changes
+// nothing.
 func TestReplaysAreTakenBack(t *testing.T) {
 	const proxies = `env:
 - name: HTTP_PROXY
@@ -134,7 +134,8 @@ func undoRecords(out []byte) (records []byte) {
 	return records
 }
 
-// The original of a copy is what it is without a replay, but for the annotations that ask.
+// The original of a copy stays as it is without a replay, except for the annotations that ask for
+// it.
 func TestTheOriginalOfACopyStaysAsItIs(t *testing.T) {
 	input := replayInput("", "", "")
 	with, _ := renderReplay(t, input, copyConfig(t))
@@ -147,7 +148,7 @@ func TestTheOriginalOfACopyStaysAsItIs(t *testing.T) {
 	}
 }
 
-// A forged record can't have an undo write a proxy that the sidecar does not have.
+// A forged record can't make an undo write a proxy that the sidecar does not have.
 func TestARecordOfAReplayInPlaceIsNotTrusted(t *testing.T) {
 	input := replayInput("tapedeck.dev/replay: in-place", "env:\n- {name: HTTP_PROXY, value: 'http://proxy.corp:3128'}\n- {name: HOME, value: /home}", "")
 	out, results := renderReplay(t, input, copyConfig(t))
@@ -177,7 +178,7 @@ func TestARecordOfAReplayInPlaceIsNotTrusted(t *testing.T) {
 
 var regexpSnapshot = regexp.MustCompile(`    replay\.speedscale\.com/snapshot-id: .*\n`)
 
-// Manifests come in many forms, and a replay is taken back in all of them.
+// A replay is undone in every form in which manifests are written.
 func TestReplaysInEveryForm(t *testing.T) {
 	plain := string(replayInput("", "env: [{name: DB, value: 'postgres://db.data:5432/shop'}]\nports: [{containerPort: 8080}]", "initContainers:\n- {name: seed, image: shop:1}"))
 	const asJSON = `{
@@ -270,8 +271,8 @@ func TestWhatStandsAroundAReplayInPlaceIsTakenBack(t *testing.T) {
 	}
 }
 
-// An undo finds one proxy in the sidecar, so a replay in place can't replace several. A copy
-// can: nobody takes it back.
+// An undo finds one proxy in the sidecar, so a replay in place can't replace several. A copy can,
+// since no undo reads it.
 func TestReplaysReplaceProxies(t *testing.T) {
 	two := "env: [{name: HTTP_PROXY, value: 'http://one.corp:3128'}]\n"
 	other := "containers:\n      - {name: other, image: x, env: [{name: http_proxy, value: 'http://two.corp:3128'}]}\n"
@@ -292,7 +293,7 @@ func TestReplaysReplaceProxies(t *testing.T) {
 	}
 }
 
-// An image that others gave all sidecars since a render stays in the copy, too.
+// An image that others set for all sidecars after a render stays in the copy, too.
 func TestACopyKeepsAnImageThatOthersChanged(t *testing.T) {
 	cfg := copyConfig(t)
 	cfg.Image = "registry.example/tapedeck:1"
@@ -310,7 +311,7 @@ func TestACopyKeepsAnImageThatOthersChanged(t *testing.T) {
 	}
 }
 
-// One that others gave all containers stays in the generator and the responder as well.
+// An image that others set for all containers stays in the generator and the responder as well.
 func TestAReplayKeepsAnImageThatOthersChanged(t *testing.T) {
 	cfg := copyConfig(t)
 	cfg.Image = "registry.example/tapedeck:1"
@@ -325,7 +326,8 @@ func TestAReplayKeepsAnImageThatOthersChanged(t *testing.T) {
 	}
 }
 
-// A label of a replay in place that others changed since is theirs: it stays, and that is said.
+// If others changed a label of a replay in place after the render, the label is theirs: it stays,
+// and a result says so.
 func TestALabelThatOthersChangedStays(t *testing.T) {
 	out, results := renderReplay(t, replayInput("tapedeck.dev/replay: in-place", "", ""), copyConfig(t))
 	if results.Failed() {

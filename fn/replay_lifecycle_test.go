@@ -56,8 +56,8 @@ func partNames(rendered string) map[string]bool {
 	return names
 }
 
-// A rendered manifest that is edited and rendered again has the replay of the edit, and
-// nothing of the former one: what applies it with pruning runs the new one alone.
+// A rendered manifest that is edited and rendered again has the replay of the edit, and nothing of
+// the former one. If it is applied with pruning, only the new replay runs.
 func TestReplayOfARenderedManifestThatChanged(t *testing.T) {
 	rendered := renderReplayed(t, replayedShop)
 	was := partNames(rendered)
@@ -112,7 +112,7 @@ func TestReplayOfARenderedManifestThatChanged(t *testing.T) {
 	}
 }
 
-// sameObjects tells whether two streams have the same documents, in any order.
+// sameObjects reports whether two streams have the same documents, in any order.
 func sameObjects(a, b string) bool {
 	sorted := func(text string) []string {
 		docs := strings.Split(strings.TrimSuffix(strings.TrimPrefix(text, "---\n"), "\n"), "\n---\n")
@@ -122,8 +122,8 @@ func sameObjects(a, b string) bool {
 	return slices.Equal(sorted(a), sorted(b))
 }
 
-// TestReplayAfterANamespaceOverlay has kustomize's namespace applied behind the render: URLs
-// name the former one, and the next render and uninject say so.
+// TestReplayAfterANamespaceOverlay applies kustomize's namespace after the render: URLs have the
+// former namespace, and the next render and uninject say so.
 func TestReplayAfterANamespaceOverlay(t *testing.T) {
 	once := renderReplayed(t, replayedShop)
 	moved := strings.ReplaceAll(once, "namespace: store", "namespace: other")

@@ -36,8 +36,8 @@ func said(results transformer.Results, code transformer.Code) (out transformer.R
 	return out
 }
 
-// Bodies and the token travel in clear by plain HTTP, unless a mesh encrypts it. The input
-// has to say that the pod's calls pass through one.
+// Over plain HTTP, bodies and the token travel in the clear, unless a mesh encrypts them. The
+// input has to show that the pod's calls pass through a mesh.
 func TestPlainHTTPToACollectorNeedsAMesh(t *testing.T) {
 	const (
 		sidecar   = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: shop}\nspec: {egress: [{hosts: ['*/*']}]}\n"
@@ -106,8 +106,8 @@ func TestPlainHTTPToACollectorNeedsAMesh(t *testing.T) {
 	}
 }
 
-// A Secret in the input is read as the sidecar will read it. Whatever is wrong with it is
-// said without what it holds.
+// A Secret in the input is read as the sidecar will read it. An error about it does not quote its
+// content.
 func TestTheSecretOfTheCollectorsTokenIsChecked(t *testing.T) {
 	token := contract.CollectorToken([]byte("a key of sixteen bytes, or more"), "c1", "shop")
 	secret := func(fields string) string {
@@ -155,7 +155,7 @@ func TestTheSecretOfTheCollectorsTokenIsChecked(t *testing.T) {
 	})
 }
 
-// A sink that is none says what is allowed, and never a password.
+// An error about an invalid sink says what is allowed, and never shows a password.
 func TestSinksThatAreRefused(t *testing.T) {
 	for value, want := range map[string]string{
 		"s3://bucket/recordings":              "a pod can't write to a bucket, because its service account would need rights to it",
@@ -181,8 +181,8 @@ func TestSinksThatAreRefused(t *testing.T) {
 	}
 }
 
-// A NetworkPolicy is added where those of the input keep the pods from the collector, and
-// where they may: it takes nothing away.
+// A render adds a NetworkPolicy where those of the input keep the pods from the collector, and
+// where they might. It allows more, and forbids nothing.
 func TestAPolicyForTheCollectorIsAddedWhereOneIsNeeded(t *testing.T) {
 	const collectorsNamespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: speedscale, labels: {team: tools}}\n---\n"
 	egress := func(rule string) string {
@@ -227,7 +227,7 @@ func TestAPolicyForTheCollectorIsAddedWhereOneIsNeeded(t *testing.T) {
 	}
 }
 
-// The sidecar looks the collector up even where the application looks up nothing.
+// The sidecar looks up the collector's name even if the application looks up no names.
 func TestTheCollectorsNameNeedsDNS(t *testing.T) {
 	deny := "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: shop}\nspec: {podSelector: {}, policyTypes: [Egress]}\n"
 	input := strings.Replace(forwarding("", "", deny), "proxy-type: forward", "proxy-type: reverse\n    sidecar.speedscale.com/proxy-port: '8080'", 1)

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// Spellings of what a render edits. `\t` stands for the indentation of the key, and
-// what follows a key begins right behind its colon.
+// Spellings of the places that a render edits. `\t` is the indentation of the key, and the text
+// after a key begins right after its colon.
 var (
 	emptyMaps = []string{
 		" {}", "  {}  ", "", " ", " ~", " null", "   null # c", " # c", " # c\n\t  # d", " {} # c", " {}# c", "\n\t  {}", "\n\t  {} # c", "\n\t  {}# c", " # c\n\t  {}",
@@ -102,8 +102,8 @@ spec:
 	return text
 }
 
-// TestSpellings renders workloads that are spelled in every way that a generator finds:
-// taking the render back gives every byte back, and what is not edited says the same.
+// TestSpellings renders workloads in every spelling that a generator finds. An undo gives every
+// byte back, and everything that is not edited keeps its meaning.
 func TestSpellings(t *testing.T) {
 	for seed := range uint64(100) {
 		input := spell(rand.New(rand.NewPCG(seed, 0)))

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A render says what the rest of the input makes of a pod with the sidecar: what
-// refuses it, changes it or keeps it from starting.
+// A render reports how the rest of the input affects a pod with the sidecar: what refuses it,
+// changes it or keeps it from starting.
 func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 	const (
 		quota      = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q, namespace: shop}\nspec: "

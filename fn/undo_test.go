@@ -29,7 +29,7 @@ type undoCase struct {
 	said     map[string]bool        // both by object, also as they read without our own ports
 }
 
-// says tells apart the objects of facts in said.
+// says joins an object and one of its facts for the set said.
 func says(id, line string) string { return id + "\n" + line }
 
 // undoCases returns the cases of testdata/render that render.
@@ -59,8 +59,8 @@ func undoCases(t testing.TB) []undoCase {
 	return cases
 }
 
-// facts returns what the objects of a stream say, one line for every value: its path,
-// in which items have their names, and itself. What is empty says nothing.
+// facts returns the facts about the objects of a stream, one line for every value: its path, in
+// which items have their names, and the value. Empty values have no line.
 func facts(t testing.TB, stream []byte) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
@@ -123,10 +123,9 @@ func free(line string) bool {
 		strings.Contains(line, "[NO_PROXY") || strings.Contains(line, "[no_proxy")
 }
 
-// checkFacts asserts that an undo has taken edits back, or left them, and done
-// nothing else: what the input and the render both say is still said, and nothing
-// is said that neither says.
-// Rendered again, a workload may get variables that it did not have to get before.
+// checkFacts checks that an undo reverted edits, or left them, and did nothing else: facts of both
+// the input and the render are still there, and there are no others. With again, a second render
+// may have added variables to a workload.
 func (c *undoCase) checkFacts(t *testing.T, out []byte, what string, again bool) {
 	t.Helper()
 	after := facts(t, out)
@@ -150,8 +149,8 @@ func (c *undoCase) checkFacts(t *testing.T, out []byte, what string, again bool)
 	}
 }
 
-// ownPort is a port of the sidecar's for what comes in. A record that leaves a
-// listener out keeps the next render from using its port again.
+// ownPort matches a port of the sidecar for inbound calls. A record without a listener keeps the
+// next render from using its port again.
 var ownPort = regexp.MustCompile(`\b41(4[3-9]|[5-9][0-9])\b`)
 
 func anyPort(line string) string {
@@ -170,7 +169,7 @@ type record struct {
 	Image   string              `json:"image,omitempty"`
 }
 
-// forger changes the records of a rendered stream as someone would who knows it.
+// forger changes the records of a rendered stream as an attacker would who knows the format.
 type forger struct {
 	*rand.Rand
 	docs    []*yaml.Node
@@ -223,7 +222,7 @@ func child(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// change gives an object a changed record: its own, another's or none to begin with.
+// change gives an object a changed record: its own, another object's, or an invented one.
 func (f *forger) change(o *yaml.Node) {
 	var rec record
 	from := o
@@ -357,7 +356,7 @@ func (f *forger) item(n *yaml.Node, id string) *yaml.Node {
 	return nil
 }
 
-// token is a value's spelling, of an object or of the forger's choice.
+// token returns the spelling of a value, of an object or invented by the forger.
 func (f *forger) token(n *yaml.Node) string {
 	if f.IntN(3) == 0 && n.Kind == yaml.ScalarNode {
 		return n.Value
@@ -369,7 +368,7 @@ func (f *forger) token(n *yaml.Node) string {
 	})
 }
 
-// forged runs one forgery, and tells whether it was accepted.
+// forged runs one forgery, and reports whether it was accepted.
 func (c *undoCase) forged(t *testing.T, seed uint64) (accepted bool) {
 	t.Helper()
 	f := &forger{Rand: rand.New(rand.NewPCG(seed, 2))}
@@ -406,8 +405,8 @@ func namesTheAnnotation(t *testing.T, what string, results transformer.Results) 
 	}
 }
 
-// TestForgedRecords has records changed at random: what is accepted takes edits of
-// the render back, and changes nothing else.
+// TestForgedRecords changes records at random. An accepted record reverts edits of the render, and
+// changes nothing else.
 func TestForgedRecords(t *testing.T) {
 	accepted, refused := 0, 0
 	for i, c := range undoCases(t) {
@@ -428,8 +427,8 @@ func TestForgedRecords(t *testing.T) {
 	}
 }
 
-// FuzzForgedUndo does the same for as long as it is let, from a case and a seed
-// that it changes itself: one of its own is enough to begin with.
+// FuzzForgedUndo does the same without an end, from a case and a seed that the fuzzer changes. One
+// seed is enough to begin with.
 func FuzzForgedUndo(f *testing.F) {
 	cases := undoCases(f)
 	f.Add(uint(0), uint64(7))

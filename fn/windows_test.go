@@ -7,8 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A pod says in many ways that it runs on Windows; some that look like it do not
-// say so.
+// A pod can say in many ways that it runs on Windows. Some settings look like it and don't mean
+// it.
 func TestWindowsPodsAreKnownHoweverTheySaySo(t *testing.T) {
 	const affinity = "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: "
 	for name, test := range map[string]struct {

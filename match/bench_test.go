@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// shop is a recording of n requests: half of them read one of many products, half of them
-// order something with an identifier and a time of their own.
+// shop is a recording of n requests. Half of them read one of many products, and half of them
+// order something, each with a different identifier and time.
 func shop(n int, yield func(*recording.Exchange)) {
 	for i := range n {
 		at := captured.Add(time.Duration(i) * time.Millisecond)
@@ -109,8 +109,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// cpu is the CPU time that the process has used: what other processes take makes no
-// difference.
+// cpu returns the CPU time of this process, so that other processes make no difference.
 func cpu(b *testing.B) time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

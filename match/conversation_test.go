@@ -116,7 +116,7 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// TestDescriptors compares messages that the wire format alone can't tell to be equal.
+// TestDescriptors compares messages whose equality the wire format alone can't show.
 func TestDescriptors(t *testing.T) {
 	str, i32, msg := descriptorpb.FieldDescriptorProto_TYPE_STRING, descriptorpb.FieldDescriptorProto_TYPE_INT32, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE
 	one, many := descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL, descriptorpb.FieldDescriptorProto_LABEL_REPEATED

@@ -172,7 +172,7 @@ func TestLongValuesAreCut(t *testing.T) {
 	}
 }
 
-// A moment in a response may be of any time between the request and the end of the response.
+// A time in a response may be any between the request and the end of the response.
 func TestMomentsOfSlowResponses(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -240,7 +240,7 @@ func TestDiffsOfTimestamps(t *testing.T) {
 	}
 }
 
-// A long list does not hide what else differs, and neither hides that there is more.
+// A long list does not hide other differences, and neither hides that there are more.
 func TestDifferencesOfAllPatternsAreListed(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -261,7 +261,7 @@ func TestDifferencesOfAllPatternsAreListed(t *testing.T) {
 	}
 }
 
-// A token that was made under another key stands for any value, also within a text.
+// A token that was made with another key matches any value, also within a text.
 func TestForeignTokensStandForAnyValue(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -280,7 +280,7 @@ func TestForeignTokensStandForAnyValue(t *testing.T) {
 	}
 }
 
-// Lines and messages are no places of rules.
+// Rules can't name lines and messages.
 func TestPatternOfLinesAndMessages(t *testing.T) {
 	for place, want := range map[string]string{
 		"body:line 12":         "body:line *",

@@ -35,8 +35,8 @@ func post(uri string, at time.Time, body string) *recording.Exchange {
 	return e
 }
 
-// TestRepeatedRequestsKeepTheirOrder: sequences never mix across endpoints (Hoverfly's
-// do), whatever the order in which exchanges are added.
+// TestRepeatedRequestsKeepTheirOrder: sequences never mix across endpoints, as they do in
+// Hoverfly, in whatever order exchanges are added.
 func TestRepeatedRequestsKeepTheirOrder(t *testing.T) {
 	for range 5 {
 		m, err := match.New(match.Options{})
@@ -78,8 +78,8 @@ func TestRepeatedRequestsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// TestSecretsAreComparedByToken: with the key, a redacted place is equal to the secret
-// that it stands for, and to no other. Explanations don't show secrets.
+// TestSecretsAreComparedByToken: with the key, a redacted place equals the secret that was
+// replaced there, and no other. Explanations don't show secrets.
 func TestSecretsAreComparedByToken(t *testing.T) {
 	with := func(key string) func(*recording.Exchange) {
 		s := redact.New(recording.Discard{}, redact.Options{Key: []byte(key)})
@@ -142,8 +142,8 @@ func TestSecretsAreComparedByToken(t *testing.T) {
 	}
 }
 
-// TestTheNearestIsFoundAmongMany changes one value of one of 5,000 requests: the
-// explanation names that one and the value, having looked at no more than 50.
+// TestTheNearestIsFoundAmongMany changes one value of one of 5,000 requests: the explanation names
+// that request and the value, and is found by comparing at most 50.
 func TestTheNearestIsFoundAmongMany(t *testing.T) {
 	var recorded []*recording.Exchange
 	body := func(i int, note string) string {
@@ -170,8 +170,8 @@ func TestTheNearestIsFoundAmongMany(t *testing.T) {
 	}
 }
 
-// TestARareValueDoesNotHideTheNearest: five recorded requests share only one rare value with
-// the live request; twenty others differ in that value alone.
+// TestARareValueDoesNotHideTheNearest has five recorded requests that share only one rare value
+// with the live request, and twenty others that differ in that value alone.
 func TestARareValueDoesNotHideTheNearest(t *testing.T) {
 	body := func(common, note string) string {
 		text := `{"note":"` + note + `"`
@@ -195,7 +195,7 @@ func TestARareValueDoesNotHideTheNearest(t *testing.T) {
 	}
 }
 
-// TestBodiesThatWereCut are found by their beginning and their size.
+// TestBodiesThatWereCut finds bodies by their beginning and their size.
 func TestBodiesThatWereCut(t *testing.T) {
 	long := strings.Repeat("0123456789", 100)
 	e := post("/upload", captured, long[:300])
@@ -269,8 +269,7 @@ func TestBind(t *testing.T) {
 	}
 }
 
-// FuzzRequest holds that nothing in an exchange stops a lookup, and that each request
-// finds itself.
+// FuzzRequest checks that no exchange makes a lookup fail, and that each request finds itself.
 func FuzzRequest(f *testing.F) {
 	f.Add("POST", "h:80", "/a/6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e?x=1", "application/json", []byte(`{"a":[1,{"b":"2026-06-12T15:04:05Z"}]}`), int64(0))
 	f.Add("GET", "", "http://h/%zz?%=&{", "text/xml", []byte(`<a b="1">x</a>`), int64(1))
@@ -305,7 +304,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// TestInboundIdentifiersRefer: what a client was asked about is not its own, so another
+// TestInboundIdentifiersRefer: a client did not make the identifier that it asks about, so another
 // value means another thing.
 func TestInboundIdentifiersRefer(t *testing.T) {
 	const id, other = "6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e", "00000000-1c9d-4b49-b5ab-7ac4db2f4a0e"

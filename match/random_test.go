@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// request is one that a made-up client makes: words and numbers that say what it wants,
-// and values that it makes anew each time.
+// request is a request of an invented client. It has words and numbers that say what the client
+// wants, and values that are new in each request.
 type request struct {
 	path  string
 	query map[string]string
@@ -49,14 +49,14 @@ func randomRequest(r *rand.Rand) request {
 	return q
 }
 
-// key is what a request says beside what is new each time.
+// key returns a request without the values that are new each time.
 func (q request) key() string {
 	text, _ := json.Marshal([]any{q.path, q.query, q.body})
 	return string(text)
 }
 
-// TestRandomRequests records random requests and sends them again, months later and with
-// new values. Each finds those that say the same, and no other.
+// TestRandomRequests records random requests and sends them again, months later and with new
+// values. Each finds those that want the same, and no other.
 func TestRandomRequests(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// recorded writes the segments of a process but for some, each with two exchanges.
+// recorded writes the segments of a process except for some. Each has two exchanges.
 func recorded(t *testing.T, s store.Store, pod string, started time.Time, segments int, end bool, lost ...int) {
 	t.Helper()
 	var process recording.UUID
@@ -46,8 +46,8 @@ func recorded(t *testing.T, s store.Store, pod string, started time.Time, segmen
 	}
 }
 
-// A snapshot names the segments that are missing, with the number of exchanges in them, and
-// the pods of which no end is known.
+// A snapshot names the missing segments, with the number of exchanges in them, and the pods whose
+// end is unknown.
 func TestASnapshotSaysWhatIsMissing(t *testing.T) {
 	s := store.Dir(t.TempDir())
 	start := began.Truncate(time.Hour)
@@ -113,7 +113,7 @@ func TestASnapshotSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// Thousands of pods leave the manifest short, and the sums right.
+// A snapshot of thousands of pods has a short manifest, and correct sums.
 func TestManyPodsWithoutAnEnd(t *testing.T) {
 	var all []read.Process
 	for i := range 5000 {
@@ -126,7 +126,7 @@ func TestManyPodsWithoutAnEnd(t *testing.T) {
 	}
 }
 
-// A snapshot of a version that did not say so opens, and says what it can.
+// A snapshot of a version that did not note gaps opens, and reports what it knows.
 func TestAnOlderSnapshotOpens(t *testing.T) {
 	m := Manifest{From: From{Findings: map[string]uint64{"missing_segment": 2}}}
 	if got := m.Warnings(); len(got) != 1 || got[0] != "the recording had 2 missing segments" {

@@ -182,7 +182,7 @@ func (m memory) List(_ context.Context, prefix string) iter.Seq2[store.Object, e
 	}
 }
 
-// Many workloads, and files that end by size, don't change the order within one.
+// The order within a workload stays the same with many workloads, and with files that end by size.
 func TestFilesEndBySizeAndAreFew(t *testing.T) {
 	s := memory{objects: map[string]string{}}
 	const workloads = maxOpen + 100
@@ -389,8 +389,8 @@ func TestAnErrorLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// dying is a store whose process is killed before, or within, its nth change: that and
-// all that follows has no effect, or, of the nth, nobody knows.
+// dying is a store whose process is killed before its nth change, or within it. Later changes have
+// no effect. If it is killed within the nth, nobody knows whether that has.
 type dying struct {
 	store.Store
 	left  *atomic.Int64
@@ -420,8 +420,8 @@ func (d dying) Delete(ctx context.Context, key string) error {
 	return d.change(func() error { return d.Store.Delete(ctx, key) })
 }
 
-// Whenever its maker is killed, a snapshot is there as a whole or not at all. What is
-// left is named and can be removed. The same goes for its deletion.
+// A snapshot exists as a whole or not at all, whenever its maker is killed. The rest is named and
+// can be removed. The same holds for its deletion.
 func TestAMakerThatIsKilledLeavesNoHalfSnapshot(t *testing.T) {
 	other := t.TempDir()
 	_, m := create(t, store.Dir(other), some(10), Options{FileBytes: 1})
@@ -474,7 +474,7 @@ func TestAMakerThatIsKilledLeavesNoHalfSnapshot(t *testing.T) {
 	}
 }
 
-// A maker that is killed while it writes a file leaves a hidden one, which has exchanges, too.
+// A maker that is killed while it writes a file leaves a hidden file, which has exchanges, too.
 func TestWhatIsLeftOfAFileIsNamedAndDeleted(t *testing.T) {
 	for _, stored := range []int{0, 1} {
 		dir := store.Dir(t.TempDir())
@@ -503,8 +503,8 @@ func TestWhatIsLeftOfAFileIsNamedAndDeleted(t *testing.T) {
 	}
 }
 
-// A recording that is written as a whole has two marks, so that nobody takes what is left
-// of one for all of it, or writes another one beside it.
+// A recording that is written as a whole has two marks. So nobody takes a part of one for the
+// whole, or writes another one beside it.
 func TestAWriterThatIsKilledLeavesARecordingThatSaysSo(t *testing.T) {
 	o := Options{FileBytes: 1, Everything: true, Recording: true}
 	_, m := create(t, store.Dir(t.TempDir()), some(10), o)
@@ -549,7 +549,7 @@ func idOf(t *testing.T, s store.Store) (id string) {
 	return id
 }
 
-// Every byte of a snapshot is under its pin.
+// The pin covers every byte of a snapshot.
 func TestEveryChangeIsFound(t *testing.T) {
 	dir := t.TempDir()
 	s := store.Dir(dir)
@@ -610,7 +610,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 	}
 }
 
-// Whoever changes a file and its hash in the manifest changes the pin.
+// A change of a file and of its hash in the manifest changes the pin.
 func TestAChangedManifestHasAnotherPin(t *testing.T) {
 	dir := t.TempDir()
 	s := store.Dir(dir)
@@ -638,7 +638,7 @@ func TestAChangedManifestHasAnotherPin(t *testing.T) {
 	if _, err := Open(t.Context(), s, ref.ID, ref.Digest); !errors.Is(err, ErrTampered) || !strings.Contains(err.Error(), ref.Digest) {
 		t.Errorf("with its pin: %v", err)
 	}
-	// Nor can another snapshot take its place.
+	// Another snapshot can't take its place, either.
 	other, _ := create(t, s, some(3), Options{})
 	text, err = os.ReadFile(filepath.Join(dir, contract.SnapshotsDir, other.ID, ManifestName))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// istioModule is where the version of istio.io/api in go.mod is.
+// istioModule returns the directory of the version of istio.io/api in go.mod.
 func istioModule(t *testing.T) (dir, version string) {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}} {{.Version}}", "istio.io/api").Output()
@@ -37,8 +37,8 @@ type schema struct {
 	PreserveUnknown      bool `json:"x-kubernetes-preserve-unknown-fields"`
 }
 
-// TestIstioFields compares what we take for a field with what Kubernetes does, by
-// Istio's CustomResourceDefinitions: every kind, in every version.
+// TestIstioFields compares the fields that the renderer knows with those that Kubernetes knows
+// from Istio's CustomResourceDefinitions: of every kind, in every version.
 func TestIstioFields(t *testing.T) {
 	dir, _ := istioModule(t)
 	text, err := os.ReadFile(filepath.Join(dir, "kubernetes/customresourcedefinitions.gen.yaml"))

@@ -83,8 +83,8 @@ type replaying struct {
 	results  Results
 }
 
-// startReplay renders manifests with a replay of their first workload, up to what package fn
-// does with the outcome.
+// startReplay renders manifests with a replay of their first workload, up to the point where
+// package fn uses the outcome.
 func startReplay(t *testing.T, manifests string, cfg Config, change func(*replay)) *replaying {
 	t.Helper()
 	var objects []*Object
@@ -127,7 +127,7 @@ func startReplay(t *testing.T, manifests string, cfg Config, change func(*replay
 	return run
 }
 
-// says tells what was said under a code.
+// says returns the messages of the results with a code.
 func (run *replaying) says(code Code) (messages []string) {
 	for _, r := range run.results {
 		if r.Code() == code {
@@ -447,7 +447,7 @@ func TestTheCopyHasItsOwnServiceAccount(t *testing.T) {
 	}
 }
 
-// Of a copy nothing is said that holds of its original, too.
+// A result that holds for the original is not repeated for its copy.
 func TestNothingIsSaidTwice(t *testing.T) {
 	for inbound, parts := range map[string]map[string]string{
 		inboundSidecar: {"annotations": "sidecar.speedscale.com/tls-out: \"true\"\nsidecar.speedscale.com/memory-limit: 16Mi", "container": "envFrom:\n- secretRef: {name: unseen}"},
@@ -478,8 +478,8 @@ func TestPoliciesOfTheOriginalAreNotEditedForTheCopy(t *testing.T) {
 	}
 }
 
-// In production somebody arranged what passes Envoy and policies by, and what is scraped; nobody
-// did for the copy.
+// In production somebody arranged which calls bypass Envoy and policies, and what is scraped.
+// Nobody did so for the copy.
 func TestTheCopyGoesThroughEnvoyAndPolicies(t *testing.T) {
 	text := strings.Replace(store(map[string]string{"annotations": "sidecar.speedscale.com/prometheus-port: '9102'\nsidecar.speedscale.com/prometheus-enable-scrape-annotations: 'true'"}), "    metadata:\n      labels:",
 		"    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', k8s.v1.cni.cncf.io/networks: storage, cni.projectcalico.org/ipAddrs: '[\"10.0.0.1\"]', ovn.kubernetes.io/ip_address: 10.0.0.1, prometheus.io/scrape: 'true', team: web}\n      labels:", 1)
@@ -511,8 +511,8 @@ func TestQuotasCountTheCopies(t *testing.T) {
 	}
 }
 
-// An Istio Sidecar that selects all pods is the original's and the copy's, and is the same to
-// both.
+// An Istio Sidecar that selects all pods applies to the original and to the copy, and is the same
+// for both.
 func TestOneSidecarMayHoldForOriginalAndCopy(t *testing.T) {
 	run := startReplay(t, store(map[string]string{"more": "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: all, namespace: store}\nspec: {workloadSelector: {labels: {sidecar.istio.io/inject: 'true'}}, egress: [{hosts: [istio-system/*]}]}"}), DefaultConfig(), nil)
 	if run.results.Failed() || run.created["Deployment/BASE"] == nil {
@@ -537,7 +537,8 @@ func TestTheCopysSidecarOfIstioReachesTheResponder(t *testing.T) {
 	}
 }
 
-// Where an Envoy redirects a pod's calls, an init container in front of it would wait for ever.
+// If an Envoy redirects a pod's calls, an init container that runs before Envoy would wait for
+// ever.
 func TestACopyWithoutASidecarWaitsForTheResponderWhereItCan(t *testing.T) {
 	for label, waits := range map[string]bool{`"true"`: false, `"false"`: true} {
 		manifest := strings.Replace(store(map[string]string{"inject": "false", "pod": "initContainers:\n- {name: seed, image: shop:1}"}), `sidecar.istio.io/inject: "true"`, "sidecar.istio.io/inject: "+label, 1)
@@ -571,7 +572,7 @@ func TestWhatReachesTheNodeIsSaid(t *testing.T) {
 	}
 }
 
-// Every value of a manifest may be of any shape. There is an error then or a copy, and no panic.
+// Every value of a manifest may have any shape. The result is an error or a copy, and no panic.
 func TestACopyOfAnything(t *testing.T) {
 	parts := map[string]string{
 		"annotations": "sidecar.speedscale.com/capture-hosts: auto",
@@ -649,7 +650,7 @@ func TestInitContainersOfACopy(t *testing.T) {
 	}
 }
 
-// A policy that opened a port at every address would open the real dependencies.
+// A policy that opened a port for every address would make the real dependencies reachable.
 func TestAReplayedWorkloadRecordsWhereAPolicyCanKeepIt(t *testing.T) {
 	for _, c := range []struct {
 		name, sink string

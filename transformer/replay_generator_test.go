@@ -139,7 +139,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// A Service of the input is known by every name that the cluster's DNS has of it.
+// A Service of the input is recognised by every name that the cluster's DNS has for it.
 func TestRequestsToProductionAreReported(t *testing.T) {
 	const services = "\n---\n{apiVersion: v1, kind: Service, metadata: {name: front, namespace: store}, spec: {selector: {app: shop}, ports: [{port: 80, targetPort: 8080}]}}" +
 		"\n---\n{apiVersion: v1, kind: Service, metadata: {name: other, namespace: else}, spec: {ports: [{port: 80}]}}"
@@ -177,7 +177,7 @@ func TestRequestsToProductionAreReported(t *testing.T) {
 	}
 }
 
-// The copy's Service has the ports at which the workload takes requests, and no others.
+// The copy's Service has only the ports at which the workload accepts requests.
 func TestAPortThatNothingListensAtIsAnError(t *testing.T) {
 	cfg := DefaultConfig()
 	in := newInput([]*Object{parsed(t, shop)}, &cfg)
@@ -200,7 +200,7 @@ func codesOf(results Results) string {
 	return strings.Join(codes, " ")
 }
 
-// A certificate of the sidecar makes TLS of what the Service does not say anything about.
+// With a certificate of the sidecar, a port is TLS if the Service says nothing about it.
 func TestTargetOfASidecarWithTLS(t *testing.T) {
 	p := play(t, captured("tls-in-secret: cert"), map[string]string{"upstreamCASecret": "roots"}, nil)
 	args, job, _ := p.args(t, contract.PartGenerator)
@@ -212,7 +212,7 @@ func TestTargetOfASidecarWithTLS(t *testing.T) {
 	}
 }
 
-// captured is the shop with a sidecar, and perhaps a further setting.
+// captured returns the shop with a sidecar, and with a further setting unless it is empty.
 func captured(setting string) string {
 	annotations := `sidecar.speedscale.com/inject: "true"`
 	if setting != "" {
@@ -243,7 +243,7 @@ func TestTargetsGoByTheApplicationsPorts(t *testing.T) {
 	}
 }
 
-// Values are as they stand: Kubernetes expands only what is ours.
+// A user's values stay as they are: Kubernetes expands only references that the renderer wrote.
 func TestNothingOfTheUsersIsExpanded(t *testing.T) {
 	const hostile = "$(KUBERNETES_SERVICE_HOST) $$(A)"
 	p := play(t, shop, nil, func(r *replay) {
@@ -276,7 +276,7 @@ func TestNothingOfTheUsersIsExpanded(t *testing.T) {
 	}
 }
 
-// expanded is what Kubernetes makes of an argument
+// expanded returns an argument as Kubernetes expands it
 // (third_party/forked/golang/expansion/expand.go): a reference becomes a value, and $$ a $.
 func expanded(text string) string {
 	var out strings.Builder
@@ -341,7 +341,8 @@ func TestPartsByMode(t *testing.T) {
 	}
 }
 
-// Kubernetes refuses an update of a Job's template, so whatever changes it is another Job.
+// Kubernetes refuses an update of a Job's template, so every change of it needs a Job with another
+// name.
 func TestJobIsAnotherOneForEveryChange(t *testing.T) {
 	name := func(options map[string]string, change func(*replay)) string {
 		_, job, _ := play(t, shop, options, change).args(t, contract.PartGenerator)
@@ -361,7 +362,7 @@ func TestJobIsAnotherOneForEveryChange(t *testing.T) {
 	}
 }
 
-// Everything that is built passes the check by which the next render knows it again.
+// Every object of a replay passes the check by which the next render recognises it.
 func TestWhatIsBuiltIsKnownAgain(t *testing.T) {
 	for _, in := range []played{
 		play(t, shop, nil, nil),
@@ -400,7 +401,8 @@ func TestGeneratorWaitsForEnvoyWhereItIsSureToBe(t *testing.T) {
 	}
 }
 
-// Pods of a replay may run where those of the workload do, and pull from where they do.
+// Pods of a replay may run on the same nodes as those of the workload, and pull from the same
+// registries.
 func TestPodsOfAReplayAreWhereTheWorkloadIs(t *testing.T) {
 	placed := strings.Replace(shop, "    spec:\n", "    spec:\n      nodeSelector: {pool: shop}\n      tolerations: [{key: shop, operator: Exists}]\n      imagePullSecrets: [{name: registry}]\n", 1)
 	windows := strings.Replace(placed, "pool: shop", "kubernetes.io/os: windows", 1)
@@ -434,7 +436,7 @@ func TestPodsOfAReplayAreWhereTheWorkloadIs(t *testing.T) {
 	}
 }
 
-// The responder holds recorded data, and neither writes to the place nor knows a credential.
+// The responder holds recorded data. It doesn't write to the place, and has no credentials.
 func TestResponderHasNoMoreThanItNeeds(t *testing.T) {
 	p := play(t, shop, map[string]string{"replayPlace": "/var/lib/place", "replayClaim": "place", "redactKeySecret": "redaction"}, func(r *replay) { r.Secrets = []string{"login", "b.c"} })
 	_, o, _ := p.args(t, contract.PartResponder)
@@ -507,7 +509,7 @@ stringData: {other: ""}
 	}
 }
 
-// A quota has room for the pods and the Job of a replay, or a result says that it has not.
+// A quota has room for the pods and the Job of a replay, or a result says that it doesn't.
 func TestQuotasCountGeneratorAndResponder(t *testing.T) {
 	for hard, want := range map[string]string{
 		"requests.cpu: 2100m":            "quota",

@@ -34,7 +34,7 @@ func meshObjects(t testing.TB, in *input, r *replay) (map[string]string, Results
 
 const istioNamespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: store, labels: {LABEL}}"
 
-// setLabel gives the pods of a workload a label, as a replay's copy takes it over.
+// setLabel gives the pods of a workload a label, as a replay's copy inherits it.
 func setLabel(w *workload, key, value string) {
 	labels := nodes.At(w.template, "metadata", "labels")
 	if i := nodes.KeyIndex(labels, key); i >= 0 {
@@ -44,7 +44,7 @@ func setLabel(w *workload, key, value string) {
 	labels.Content = append(labels.Content, nodes.New(key), nodes.New(value))
 }
 
-// unlabelled takes the request for Istio's injector off the pods of a replay.
+// unlabelled removes the label for Istio's injector from the pods of a replay.
 func unlabelled(r *replay) {
 	for _, w := range []*workload{r.w, r.copied} {
 		setLabel(w, "sidecar.istio.io/inject", "")
@@ -194,7 +194,8 @@ func TestAWidePlaceIsAWarning(t *testing.T) {
 	}
 }
 
-// A forged annotation must not have a render delete what protects or opens something else.
+// A forged annotation must not make a render delete an object that protects or opens something
+// else.
 func TestReplayMeshObjectsAreNotAnothers(t *testing.T) {
 	objects := map[string]string{
 		"AuthorizationPolicy": "apiVersion: security.istio.io/v1\nspec: {selector: {matchLabels: {SELECTOR}}, action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/store/sa/default]}}], to: [{operation: {ports: ['4140']}}]}]}",
@@ -237,7 +238,7 @@ metadata:
 	}
 }
 
-// Without a namespace the mesh's objects can't name one, and that is said.
+// Without a namespace the mesh's objects can't name one, and a result says so.
 func TestWhatAMeshOpensWithoutANamespace(t *testing.T) {
 	for _, namespace := range []string{"store", ""} {
 		in, r := playing(t, nil, nil)
@@ -252,7 +253,7 @@ func TestWhatAMeshOpensWithoutANamespace(t *testing.T) {
 	}
 }
 
-// A VirtualService with a wildcard and routes of bytes leads requests away from the replay.
+// A VirtualService with a wildcard and TCP or TLS routes leads requests away from the replay.
 func TestRoutesOfBytesByAWildcard(t *testing.T) {
 	for spec, want := range map[string]bool{
 		"{hosts: ['*.store.svc.cluster.local'], tcp: [{route: [{destination: {host: shop}}]}]}":        true,

@@ -58,7 +58,7 @@ func nameOf(r *replay, change ...func(*Config)) string {
 	return r.name
 }
 
-// Applying the same manifest again must change nothing, also with the next release.
+// Applying the same manifest again must change nothing, even with the next release.
 func TestReplayNameIsStable(t *testing.T) {
 	if name := nameOf(replayOf(t, shop)); name != "shop-replay-0acnxl57" {
 		t.Errorf("the replay of the same input has another name than in earlier releases: %s", name)
@@ -103,7 +103,7 @@ func TestAnchorsDoNotChangeAReplayName(t *testing.T) {
 	}
 }
 
-// Every setting makes another replay of it, but for the hooks that say when the Job runs.
+// A change of any setting makes another replay, except for the hooks that say when the Job runs.
 func TestReplayNameGoesByEverySetting(t *testing.T) {
 	was := nameOf(replayOf(t, shop))
 	var visit func(v func(*replay) reflect.Value, path string)
@@ -126,7 +126,7 @@ func TestReplayNameGoesByEverySetting(t *testing.T) {
 	visit(func(r *replay) reflect.Value { return reflect.ValueOf(&r.replaySpec).Elem() }, "")
 }
 
-// another returns a value that a setting does not have.
+// another returns a value that differs from that of a setting.
 func another(t *testing.T, v reflect.Value, path string) reflect.Value {
 	t.Helper()
 	if v.Type() == reflect.TypeOf(contract.Place{}) {
@@ -201,7 +201,7 @@ func TestReplayNamesAreThoseOfServices(t *testing.T) {
 	}
 }
 
-// Names that are cut, or that a Service can't have, differ by the hash.
+// Names that are cut, or that a Service can't have, differ in their hash.
 func TestReplaysOfDifferentWorkloadsHaveDifferentNames(t *testing.T) {
 	names := map[string]string{}
 	for _, change := range []string{
@@ -252,8 +252,8 @@ func TestReplayNameThatIsTaken(t *testing.T) {
 	}
 }
 
-// Nothing of production selects the pods of a replay: of the original's labels they have
-// those alone by which a mesh and a cloud know them.
+// No selector of production selects the pods of a replay. They have only those labels of the
+// original by which a mesh and a cloud recognise it.
 func TestPodsOfAReplayHaveNoLabelsOfTheApplication(t *testing.T) {
 	r := replayOf(t, shop)
 	name := nameOf(r)
@@ -352,8 +352,8 @@ spec:
 	}
 }
 
-// A Deployment that looks like a copy, with no workload of which it is one, is deleted only if
-// its pods are those of a copy.
+// A Deployment that looks like a copy, and whose original does not exist, is deleted only if its
+// pods are those of a copy.
 func TestACopyWithoutItsWorkload(t *testing.T) {
 	const copied = `
 apiVersion: apps/v1

@@ -19,7 +19,7 @@ const (
 	snapshotPin = snapshotID + "@sha256:5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e"
 )
 
-// asked returns what a manifest asks for, with a place for its snapshots.
+// asked returns the replays that a manifest asks for, with a place for their snapshots.
 func asked(t testing.TB, manifest string, options ...string) ([]*replay, Results) {
 	t.Helper()
 	var objects []*Object
@@ -67,7 +67,7 @@ metadata: {name: front, namespace: shop}
 spec: {selector: {app: checkout}}`
 }
 
-// findings are the codes and messages of results, those that inform left out.
+// findings returns the codes and messages of results, without those that only inform.
 func findings(results Results) (out []string) {
 	for _, r := range results {
 		if r.Severity != Info {
@@ -77,7 +77,7 @@ func findings(results Results) (out []string) {
 	return out
 }
 
-// usual is what a replay is unless something else is said.
+// usual returns the replay without settings, changed by change.
 func usual(change func(*replaySpec)) replaySpec {
 	ref, _ := contract.ParseSnapshotRef(snapshotPin)
 	s := replaySpec{Snapshot: ref, Mode: fullReplay, Timeout: "20m", Shards: 1, Replicas: 1}
@@ -561,8 +561,8 @@ func TestReplaysComeInOneOrder(t *testing.T) {
 	}
 }
 
-// Foreign input has any shape. Nothing panics, and no replay has what a shell, YAML or a flag
-// could take for something else.
+// Foreign input may have any shape. Nothing panics, and no replay has a value that a shell, YAML
+// or a flag could read as something else.
 func FuzzReplays(f *testing.F) {
 	f.Add(trafficReplayOf("snapshotID: "+snapshotPin+"\nworkloads: [{ref: {name: checkout}, tests: [a], mocks: ['*']}]"), "standard", "{}")
 	f.Add(annotated("replay.speedscale.com/snapshot-id: "+snapshotPin, `tapedeck.dev/replay-fail-if: "latency.p95 > 1"`), "x", `{"generator":{"stages":[{"virtualUsers":{"virtualUsers":"3"}}]}}`)

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// playing is an input with a replay of the shop and its copy, and with further objects, as
-// they are when policies are built.
+// playing returns an input with a replay of the shop and its copy, and with further objects, in
+// the state in which policies are built.
 func playing(t testing.TB, settings map[string]string, change func(*replay), more ...string) (*input, *replay) {
 	t.Helper()
 	cfg := DefaultConfig()
@@ -133,7 +133,7 @@ policyTypes:
 	}
 }
 
-// rules writes the rules of a policy in one line each, without those that all have.
+// rules writes the rules of a policy in one line each, without those that all policies have.
 func rules(list []*yaml.Node) string {
 	var lines []string
 	for _, rule := range list {
@@ -262,7 +262,7 @@ spec: {selector: {app: payments}, ports: [{name: http, port: 80, targetPort: htt
 	}
 }
 
-// Policies add up: another one of the input may open what a replay's keeps closed.
+// Policies add up: another policy of the input may open what a replay's policy keeps closed.
 func TestReplayPoliciesThatOpenMore(t *testing.T) {
 	policy := func(spec string) string {
 		return "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: theirs, namespace: store}\nspec: " + spec
@@ -347,7 +347,7 @@ func TestReplayPolicyResults(t *testing.T) {
 	}
 }
 
-// A forged annotation must not have a render delete a policy that protects somebody.
+// A forged annotation must not make a render delete a policy that protects something else.
 func TestReplayPolicyIsNotAnothers(t *testing.T) {
 	const ours = `
 apiVersion: networking.k8s.io/v1

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// configured is a replay with a test config that is called load, beside what defines it.
+// configured returns a replay with a test config called load, and the object that defines it.
 func configured(definition string) string {
 	return annotated("replay.speedscale.com/snapshot-id: "+snapshotPin, "replay.speedscale.com/testconfig-id: load") + "\n---\n" + definition
 }
@@ -17,7 +17,7 @@ func ownConfigOf(spec string) string {
 	return "apiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: load, namespace: shop}\nspec:\n  " + strings.ReplaceAll(strings.TrimSpace(spec), "\n", "\n  ")
 }
 
-// foreignConfigOf is a ConfigMap with the ecosystem's JSON.
+// foreignConfigOf returns a ConfigMap with the JSON of Speedscale's tools.
 func foreignConfigOf(name, key, text string) string {
 	return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: shop}\ndata:\n  " + key + ": " + strconv.Quote(text)
 }
@@ -163,8 +163,8 @@ func TestNothingIsJudgedThatIsNotCompared(t *testing.T) {
 	}
 }
 
-// A test config as the ecosystem's tools write it has much that nothing here has a use for. It
-// is said, and is no error.
+// A test config of Speedscale's tools has many settings that Tapedeck doesn't use. A result names
+// them, and they are no error.
 func TestAForeignTestConfigIsUsedAsFarAsItHasMeaning(t *testing.T) {
 	replays, results := asked(t, configured(foreignConfigOf("load", "load", `{"id": "load", "version": 3,
  "cluster": {"cleanup": "inventory", "logLevel": "info", "logsCollected": true, "replayMode": "full-replay", "sidecarTlsOut": true},
@@ -190,8 +190,7 @@ func TestNoTestConfigHasTheNameOfOneThatIsThere(t *testing.T) {
 	}
 }
 
-// A test config that several replays name has its results once, and none of them gets it if it
-// has errors.
+// A test config that several replays name is reported once. If it has errors, no replay uses it.
 func TestATestConfigIsReadOnce(t *testing.T) {
 	two := func(spec string) string {
 		one := configured(ownConfigOf(spec))
@@ -207,7 +206,7 @@ func TestATestConfigIsReadOnce(t *testing.T) {
 	}
 }
 
-// TestReplayTables asserts what every row must have.
+// TestReplayTables checks what every row must have.
 func TestReplayTables(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range ReplayAnnotations() {

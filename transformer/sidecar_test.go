@@ -6,8 +6,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// A drain ends before the pod's grace period, and never takes no time, since 0 s would cut
-// every connection.
+// A drain ends before the pod's grace period. It never has 0 s, which would cut every connection.
 func TestDrainTime(t *testing.T) {
 	for grace, want := range map[string]string{
 		"30": "", "30.0": "", "null": "", `"a"`: "", ".nan": "",

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// TestAnnotationsTable asserts what every row must have.
+// TestAnnotationsTable checks what every row must have.
 func TestAnnotationsTable(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range Annotations() {
@@ -87,7 +87,7 @@ func TestOptionsTable(t *testing.T) {
 	}
 }
 
-// TestReasonsTable asserts that each reason is a sentence and says what to do.
+// TestReasonsTable checks that each reason is a sentence and says what to do.
 func TestReasonsTable(t *testing.T) {
 	for code, r := range Reasons() {
 		if !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(string(code)) {

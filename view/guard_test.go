@@ -67,8 +67,8 @@ func ask(t *testing.T, address string, lines ...string) (*http.Response, string)
 	return res, string(body)
 }
 
-// TestGuard asks for the first page in ways in which people do, and in ways in which pages
-// of other sites can have a browser do it.
+// TestGuard requests the first page as people do, and in ways in which pages of other sites can
+// make a browser do it.
 func TestGuard(t *testing.T) {
 	address := serve(t, view.Item{Name: "a", Receipt: &mock.Receipt{}}, view.Item{Name: "b", Receipt: &mock.Receipt{}})
 	_, port, _ := net.SplitHostPort(address)
@@ -187,7 +187,7 @@ func checkHeaders(t *testing.T, res *http.Response) {
 	}
 }
 
-// TestServeOnLoopbackOnly refuses a listener that other computers reach.
+// TestServeOnLoopbackOnly checks that a listener that other computers can reach is refused.
 func TestServeOnLoopbackOnly(t *testing.T) {
 	s, err := view.New(view.Options{Items: []view.Item{{Name: "a", Receipt: &mock.Receipt{}}}})
 	if err != nil {

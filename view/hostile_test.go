@@ -18,12 +18,12 @@ import (
 	"github.com/tapedeck/tapedeck/view/viewtest"
 )
 
-// elements are all that pages have, beside those of the report, which has a test of its own.
+// elements are the only elements of pages, except for those of the report, which has its own test.
 var elements = strings.Fields(`html head meta title link script body a header div span nav ul ol li main footer h1 h2 h3 p img
 	form label input select option button details summary dl dt dd table caption thead tbody tr th td time b kbd code pre
 	section article figure figcaption svg g rect line text path textarea progress`)
 
-// attributes are all that elements have; a value of a recording may be in some of them.
+// attributes are the only attributes of elements. A value of a recording may be in some of them.
 var attributes = strings.Fields(`lang charset name content rel href type src defer class id tabindex title alt width height method action role
 	for value placeholder maxlength autocomplete autocapitalize spellcheck checked selected open scope aria-label aria-current aria-sort aria-hidden
 	aria-labelledby aria-describedby aria-invalid aria-live datetime data-rows data-copies download readonly rows wrap hidden start max

@@ -50,7 +50,8 @@ func recordedAt(t *testing.T, file, name string, exchanges []*recording.Exchange
 	}}
 }
 
-// A file that is deleted while it is viewed leaves a table whose rows lead to a page that says so.
+// If a file is deleted while it is viewed, the table stays, and its rows lead to a page that says
+// so.
 func TestADeletedFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "recording.jsonl")
 	address := serve(t, recordedAt(t, file, "a", visits(1)))
@@ -82,7 +83,7 @@ func ready(t *testing.T, address, path string) {
 // document is a page that was parsed.
 type document struct{ *html.Node }
 
-// open gets a page that there must be.
+// open gets a page that must exist.
 func open(t *testing.T, address, path string) document {
 	t.Helper()
 	res, body := fetch(t, address, path)
@@ -96,7 +97,7 @@ func open(t *testing.T, address, path string) document {
 	return document{root}
 }
 
-// all are the elements for which is holds.
+// all returns the elements for which is returns true.
 func (d document) all(is func(*html.Node) bool) (all []*html.Node) {
 	for n := range d.Descendants() {
 		if n.Type == html.ElementNode && is(n) {
@@ -119,7 +120,7 @@ func hasClass(name string) func(*html.Node) bool {
 	return func(n *html.Node) bool { return slices.Contains(strings.Fields(attribute(n, "class")), name) }
 }
 
-// words are the text of an element, with single blanks.
+// words returns the text of an element, with single blanks.
 func words(n *html.Node) string {
 	var b strings.Builder
 	for d := range n.Descendants() {
@@ -130,7 +131,7 @@ func words(n *html.Node) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// texts are those of all elements of a class.
+// texts returns the texts of all elements of a class.
 func (d document) texts(class string) (all []string) {
 	for _, n := range d.all(hasClass(class)) {
 		all = append(all, words(n))
@@ -146,7 +147,7 @@ func (d document) link(name, value string) string {
 	return ""
 }
 
-// status is what the page says about what was found.
+// status returns the page's text about what was found.
 func (d document) status() string {
 	for _, n := range d.all(func(n *html.Node) bool { return attribute(n, "role") == "status" }) {
 		return words(n)

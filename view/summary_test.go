@@ -65,7 +65,7 @@ func table(t *testing.T, address, path string) string {
 	return b.String()
 }
 
-// shown is the text of a cell as it is seen, without what only screen readers get.
+// shown returns the text of a cell as it is visible, without the part for screen readers.
 func shown(n *html.Node) string {
 	if n.Type == html.TextNode {
 		return n.Data
@@ -122,7 +122,7 @@ func TestPagesThatSumUp(t *testing.T) {
 	}
 }
 
-// TestASumLeadsToItsExchanges follows the link of each row of a page that sums up.
+// TestASumLeadsToItsExchanges follows the link of each row of a summary page.
 func TestASumLeadsToItsExchanges(t *testing.T) {
 	address := serve(t, recorded(t, "a", viewtest.Shop(30)), recorded(t, "b", visits(2)))
 	link := regexp.MustCompile(`<a (?:class="row" )?href="(/[12]/\?[^"]*)">([0-9,]+)<span class="hidden"> exchanges`)

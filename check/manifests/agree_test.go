@@ -135,7 +135,7 @@ func portsIn(report check.Report) (ports []string) {
 	return ports
 }
 
-// toBe matches a port for which the sidecar listens, and no call arrives.
+// toBe matches a port at which the sidecar listens, and at which no call arrives.
 var toBe = regexp.MustCompile(`^port (\d+).*? is to be captured`)
 
 func ExampleCheck() {

@@ -69,8 +69,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// renderedTheSame wants of rendered manifests the findings of the original ones, but for the
-// one that says which of the two they are.
+// renderedTheSame checks that rendered manifests have the findings of the original ones, except
+// for the one that says which of the two they are.
 func renderedTheSame(t *testing.T, archive *txtar.Archive, cfg transformer.Config, want check.Report) {
 	t.Helper()
 	out, results, err := fn.Render(sources(t, archive), cfg)
@@ -133,7 +133,7 @@ func sources(t *testing.T, archive *txtar.Archive) (all []fn.Source) {
 	return all
 }
 
-// only leaves the areas that a case is about.
+// only keeps the areas that a case is about.
 func only(archive *txtar.Archive, r check.Report) (kept check.Report) {
 	_, list, found := strings.Cut(string(archive.Comment), "\nonly: ")
 	list, _, _ = strings.Cut(list, "\n")

@@ -17,16 +17,16 @@ import (
 	"github.com/tapedeck/tapedeck/fn"
 )
 
-// fixOfPort is a fix that an annotation alone makes: its key, its value, and perhaps an
-// annotation in whose place it comes.
+// fixOfPort matches a fix that consists of one annotation: its key, its value, and possibly the
+// annotation that it replaces.
 var fixOfPort = regexp.MustCompile(`^set ([a-z.]+/proxy-ports|[a-z.]+/proxy-type): "?([a-z0-9,]+)"?(?: in place of ([a-z./-]+))?$`)
 
-// portOf is what a finding about inbound calls begins with.
+// portOf matches the beginning of a finding about inbound calls.
 var portOf = regexp.MustCompile(`^port \d+`)
 
-// TestFixesOfPortsWork obeys each fix that sets an annotation for a port, in the inputs of all
-// cases of package fn, and wants the port captured by it: it would be of no use to read of the
-// next problem then.
+// TestFixesOfPortsWork follows each fix that sets an annotation for a port, in the inputs of all
+// cases of package fn. The port must then be captured: a fix that only leads to the next problem
+// would be of no use.
 func TestFixesOfPortsWork(t *testing.T) {
 	files, err := filepath.Glob("../../fn/testdata/render/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -80,8 +80,7 @@ func globs(t *testing.T, pattern string) []string {
 	return files
 }
 
-// annotate sets an annotation of the one object that a finding is about, and takes another one
-// away.
+// annotate sets an annotation of the one object that a finding is about, and removes another one.
 func annotate(input, subject, key, value, inPlaceOf string) (text []byte, ok bool) {
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// FuzzCheck checks what need be no manifest: it fails on nothing, and whatever isn't fine has
-// a fix.
+// FuzzCheck checks input that need not be a manifest. The check never fails, and every finding
+// that isn't fine has a fix.
 func FuzzCheck(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// Every warning and every reason to skip has a row, so that somebody has decided what it is
-// to a check; or other findings say it.
+// Every warning and every reason to skip has a row, which says what it means to a check, or is
+// covered by other findings.
 func TestEveryReasonHasARow(t *testing.T) {
 	for code, reason := range transformer.Reasons() {
 		_, known := results[code]
@@ -22,7 +22,8 @@ func TestEveryReasonHasARow(t *testing.T) {
 	}
 }
 
-// A check shows no results, so no fix refers to one, and what replaces the reference is a sentence.
+// A check shows no results, so no fix refers to one, and the text in place of the reference is a
+// sentence.
 func TestNoFixNamesResults(t *testing.T) {
 	sends := regexp.MustCompile(`(?i)the result (says|names|gives|lists|advises)|in the result|(^|[;.,] )(is|are) (named|given|listed|advised) here|those that is`)
 	small := regexp.MustCompile(`(^|: )(` + strings.ToLower(strings.Join(names, "|")) + `)('s)? `)

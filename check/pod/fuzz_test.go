@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/check"
 )
 
-// Whatever a port answers, a check ends, every finding that isn't OK has a fix, and no finding says more
-// than a line can show.
+// A check of a port that answers anything ends, every finding that isn't OK has a fix, and every
+// finding fits a line.
 func FuzzAnswers(f *testing.F) {
 	seed := func(name string) []byte {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
@@ -57,7 +57,7 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// A port that never answers, or never ends to answer, is given up.
+// A check gives up on a port that never answers, or whose answer never ends.
 func TestPatience(t *testing.T) {
 	over := make(chan struct{})
 	defer close(over)

@@ -66,8 +66,8 @@ type lines map[string]string
 
 var metricLine = regexp.MustCompile(`^([a-z_]+(?:\{[^}]*\})?) (\S+)$`)
 
-// change adds samples, or takes the place of those that are there. A line that begins with - takes away
-// all samples of a metric.
+// change adds samples, or replaces those that are there. A line that begins with - removes all
+// samples of a metric.
 func (l lines) change(t *testing.T, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -91,7 +91,7 @@ func (l lines) change(t *testing.T, text string) {
 	}
 }
 
-// sidecar answers as one did that was recorded, but for what a case changes.
+// sidecar answers with the recorded answers of a sidecar, except for the changes of a case.
 type sidecar struct {
 	metrics lines
 	status  *status.Status // nil: it has none
@@ -151,8 +151,9 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// The cases change what a recorded sidecar says, and have the report's areas that they are about:
-// testdata/sidecar.* is what a sidecar of today says, testdata/older.metrics one of before /status.
+// Each case changes the answers of a recorded sidecar, and has the areas of the report that it is
+// about. testdata/sidecar.* is from a current sidecar, and testdata/older.metrics from one before
+// /status.
 func TestFindings(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 30 {
@@ -198,7 +199,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// report writes the findings of areas, as somebody sees them.
+// report writes the findings of areas as a user sees them.
 func report(t *testing.T, at string, o pod.Options, areas string) string {
 	t.Helper()
 	u, err := url.Parse(at)
@@ -229,14 +230,14 @@ func report(t *testing.T, at string, o pod.Options, areas string) string {
 	return strings.ReplaceAll(b.String(), at, "http://localhost:4100")
 }
 
-// The page on checks shows what a check says.
+// The page on checks shows what a check prints.
 func TestDocs(t *testing.T) {
 	_, example, _ := strings.Cut(read(t, "example.txtar"), "-- report --\n")
 	example, _, _ = strings.Cut(example, "\n\n") // the sum
 	docpage.Tables(t, "../../docs/check.md", *update, map[string]string{"pod": "```\n" + example + "\n```\n"})
 }
 
-// A fix names nothing that isn't there: annotations, options and pages.
+// A fix names only annotations, options and pages that exist.
 func TestFixesNameWhatThereIs(t *testing.T) {
 	there := map[string]bool{}
 	for _, a := range transformer.Annotations() {
@@ -379,7 +380,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// A check asks once, or twice if it watches; it follows nothing and brings no credentials.
+// A check sends one request to each page, or two if it watches. It follows no redirects and sends
+// no credentials.
 func TestWhatIsAsked(t *testing.T) {
 	s := newSidecar(t, "sidecar")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

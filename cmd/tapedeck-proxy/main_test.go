@@ -71,8 +71,8 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// The init container of a classic sidecar puts a file where the application mounts one:
-// the pod's own, since nobody listens for captured hosts yet.
+// The init container of a classic sidecar writes the pod's own hosts file to where the application
+// mounts one, since nothing listens for captured hosts yet.
 func TestHostsAreThePodsOwnAtFirst(t *testing.T) {
 	own, err := os.ReadFile(contract.SystemHosts)
 	if err != nil {
@@ -98,7 +98,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// The program exports the directory that the sidecar beside it writes to.
+// The program exports the directory to which the sidecar in the same pod writes.
 func TestExportWritesTheSinkOfTheEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	r, err := spool.Open(dir, spool.Options{})
@@ -139,8 +139,8 @@ func TestExportWritesTheSinkOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// Every pod pays for what the sidecar links: the collector of garbage reads all of its variables, so
-// that each table of a package is resident, used or not.
+// Every pod pays for the packages that the sidecar links. The garbage collector reads all of their
+// variables, so each table of a package is resident, used or not.
 func TestTheSidecarLinksNothingThatOnlyCommandsNeed(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command to list the packages with")

@@ -93,7 +93,7 @@ func TestTheCommandsPageIsWhatTheCommandsAre(t *testing.T) {
 	docpage.Tables(t, "../../docs/commands.md", *update, map[string]string{"list": list.String(), "commands": all.String()})
 }
 
-// bounds are the flags that bound a command.
+// bounds are the flags that limit a command.
 var bounds = map[string][]string{
 	"collect": {"concurrency", "wait", "drain", "temp-size", "keep", "keep-bytes"},
 	"mock":    {"temp-size"},
@@ -143,8 +143,8 @@ func writeCommand(b *strings.Builder, c *cobra.Command) {
 
 var pageName = regexp.MustCompile(`docs/([a-z-]+\.md)`)
 
-// writeProse writes the text of a help: paragraphs as such, and indented lines as a block.
-// The table of exit codes stands in for a paragraph about them.
+// writeProse writes the text of a help: it keeps paragraphs, and writes indented lines as a block.
+// The table of exit codes replaces a paragraph about them.
 func writeProse(b *strings.Builder, text string) {
 	for part := range strings.SplitSeq(strings.TrimSpace(exitParagraph.ReplaceAllString(text, "\n\n")), "\n\n") {
 		indented, between := false, ""

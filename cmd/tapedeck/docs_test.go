@@ -112,8 +112,8 @@ var (
 	plainCommand = regexp.MustCompile(`^(\$ |tapedeck [a-z]+ |(kubectl|helm|kustomize|kpt|make|go|curl|docker) [a-z-]+)`)
 )
 
-// calls returns the arguments of each call of tapedeck in a shell text: also those that another
-// program passes on.
+// calls returns the arguments of each call of tapedeck in a shell text, including those that
+// another program passes on.
 func calls(text string) (all [][]string) {
 	for _, words := range markdown.Commands(text) {
 		for i, w := range words {
@@ -137,7 +137,7 @@ func calls(text string) (all [][]string) {
 	return all
 }
 
-// parses parses a command line as run does, up to what the command itself does.
+// parses parses a command line as run does, up to the command's own work.
 func parses(args []string) error {
 	root := newRoot()
 	root.InitDefaultHelpCmd()

@@ -60,7 +60,7 @@ func record() {
 	}
 }
 
-// kubectl is one of a cluster with one pod, whose recordings are in $POD.
+// kubectl acts for a cluster with one pod, whose recordings are in $POD.
 func kubectl() {
 	args := strings.Join(os.Args[1:], " ")
 	const want = "exec pod/cart-0 --container=tapedeck-proxy --namespace=shop --context=prod -- /tapedeck-proxy export"
@@ -74,8 +74,8 @@ func kubectl() {
 	}
 }
 
-// slowApp listens on the first port that it is given and never answers. Once
-// it was asked for something, through the second port, it says so.
+// slowApp listens on the first of its ports and never answers. Once it got a request, it says so
+// through the second port.
 func slowApp() {
 	app, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
 	if err != nil {
@@ -99,14 +99,13 @@ func slowApp() {
 	c.Read(make([]byte, 1))
 }
 
-// ownNetwork reports whether a script can have a network to itself: the admin
-// port is the same for every sidecar.
+// ownNetwork reports whether a script can have a separate network: the admin port is the same for
+// every sidecar.
 var ownNetwork = sync.OnceValue(func() bool {
 	return exec.Command("unshare", "--net", "--map-root-user", "ip", "link", "set", "lo", "up").Run() == nil
 })
 
-// TestScripts runs the command lines of testdata/script, each with the files
-// that it holds.
+// TestScripts runs the command lines of testdata/script, each with the files in it.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
@@ -121,7 +120,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exits wants a program to end with an exit code: exits CODE PROGRAM ARGUMENT...
+// exits checks that a program ends with an exit code: exits CODE PROGRAM ARGUMENT...
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	var ended *exec.ExitError
 	if err := ts.Exec(args[1], args[2:]...); !errors.As(err, &ended) || strconv.Itoa(ended.ExitCode()) != args[0] {
@@ -129,8 +128,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// TestShop renders the example application as `make demo` does, and compares
-// with what its README shows.
+// TestShop renders the example application as `make demo` does, and compares the result with its
+// README.
 func TestShop(t *testing.T) {
 	const shop = "../../examples/shop/"
 	var stdout, stderr bytes.Buffer

@@ -14,15 +14,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// full is a store that takes no more.
+// full is a store without room.
 type full struct{ store.Store }
 
 var errFull = errors.New("no room")
 
 func (full) Put(context.Context, string, io.ReadSeeker) error { return errFull }
 
-// A bucket gets what a command recorded when the command has ended, and no temporary
-// directory stays.
+// A bucket gets the recording of a command when the command has ended, and no temporary directory
+// stays.
 func TestWhatGoesIntoABucketWaitsForTheEnd(t *testing.T) {
 	bucket := store.Dir(t.TempDir())
 	out := recorded(t, bucket)

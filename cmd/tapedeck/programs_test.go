@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// greeter serves HTTP on an address until its standard input ends. It writes the
-// address, on any free port, into a file, under a name of its own.
+// greeter serves HTTP on an address until its standard input ends. It writes the address, with the
+// port that the system chose, into a file, which it first writes under another name.
 func greeter() {
 	l, err := net.Listen("tcp", os.Args[1])
 	if err != nil {
@@ -33,8 +33,7 @@ func greeter() {
 	}))
 }
 
-// fetch gets URLs through HTTP_PROXY, those of loopback too, which Go's own rules leave
-// out.
+// fetch gets URLs through HTTP_PROXY, including those of loopback, which Go's own rules leave out.
 func fetch() {
 	client := new(http.Client)
 	if proxy, err := url.Parse(os.Getenv("HTTP_PROXY")); err != nil {
@@ -72,7 +71,7 @@ func send() {
 	io.Copy(os.Stdout, res.Body)
 }
 
-// waiter says that it runs, and which signal ends it.
+// waiter prints that it runs, and which signal ends it.
 func waiter() {
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, syscall.SIGTERM, syscall.SIGHUP)

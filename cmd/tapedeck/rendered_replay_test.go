@@ -38,8 +38,8 @@ type podOfReplay struct {
 
 type execProbe struct{ Exec struct{ Command []string } }
 
-// The commands take the arguments and the probes that the renderer's own cases write, and
-// every file that an argument names is one that the pod mounts.
+// The commands accept the arguments and the probes that the renderer's own cases write. The pod
+// mounts every file that an argument names.
 func TestCommandsTakeWhatIsRendered(t *testing.T) {
 	seen := map[string]int{}
 	for name, objects := range renderedCases(t) {
@@ -155,7 +155,7 @@ func checkPodOfReplay(t *testing.T, part string, o *yaml.RNode) {
 	checkFiles(t, pod, args)
 }
 
-// checkVerdicts asserts that a Job tries none of the verdicts again.
+// checkVerdicts checks that a Job retries no verdict.
 func checkVerdicts(t *testing.T, o *yaml.RNode) {
 	t.Helper()
 	var policy struct {
@@ -207,7 +207,7 @@ func checkSnapshotOf(t *testing.T, cmd *cobra.Command) {
 	}
 }
 
-// checkFiles asserts that what flags name is mounted, and that a Secret brings the file.
+// checkFiles checks that the files that flags name are mounted, and that a Secret has them.
 func checkFiles(t *testing.T, pod podOfReplay, args []string) {
 	t.Helper()
 	brought := map[string]bool{"/dev": true}

@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// TestTheSidecarTakesWhatIsRendered asserts that the sidecar accepts every environment that
-// the renderer writes in its own cases.
+// TestTheSidecarTakesWhatIsRendered checks that the sidecar accepts every environment that the
+// renderer writes in its own cases.
 func TestTheSidecarTakesWhatIsRendered(t *testing.T) {
 	cases := renderedCases(t)
 	sidecars := 0
@@ -69,12 +69,12 @@ func renderedCases(t *testing.T) map[string][]*yaml.RNode {
 	return cases
 }
 
-// reference is what Kubernetes expands in the value of a variable: $(NAME), and $$
+// reference matches the text that Kubernetes expands in the value of a variable: $(NAME), and $$
 // to a single $.
 var reference = regexp.MustCompile(`\$\$|\$\([-._a-zA-Z0-9]+\)`)
 
-// sidecarsOf returns the environments of the sidecars in a node. What Kubernetes
-// would fill in is an address.
+// sidecarsOf returns the environments of the sidecars in a node. An address replaces every value
+// that Kubernetes would fill in.
 func sidecarsOf(n *yaml.Node) (envs []map[string]string) {
 	if n.Kind == yaml.MappingNode {
 		var c struct {

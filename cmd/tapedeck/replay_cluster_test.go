@@ -32,8 +32,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// visits writes a recording of sessions that carry a token, a few milliseconds apart. Each
-// third session was captured at port 9090.
+// visits writes a recording of sessions that carry a token, a few milliseconds apart. Every third
+// session was captured at port 9090.
 func visits(t *testing.T, sessions int) (file string, requests int) {
 	t.Helper()
 	var lines []byte
@@ -76,7 +76,7 @@ func visits(t *testing.T, sessions int) (file string, requests int) {
 	return file, requests
 }
 
-// cart is the target: it wants its tokens, and knows who asked for what.
+// cart is the target. It accepts only its own tokens, and notes who asked for what.
 type cart struct {
 	mu    sync.Mutex
 	n     int
@@ -115,8 +115,8 @@ func (c *cart) count(what string) (n int) {
 	return n
 }
 
-// admin is that of a responder, which missed something before the first reset and serves a
-// request for each healthy question.
+// admin is a responder's admin server. It missed something before the first reset, and serves one
+// request for each question about its health.
 type admin struct {
 	mu     sync.Mutex
 	resets int64
@@ -141,8 +141,8 @@ func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// shards runs the command once for each shard, as pods of a Job, and returns their exit codes
-// and what they said.
+// shards runs the command once for each shard, as the pods of a Job do, and returns their exit
+// codes and output.
 func shards(of int, args ...string) (codes []int, stdout, stderr []string) {
 	codes, stdout, stderr = make([]int, of), make([]string, of), make([]string, of)
 	var running sync.WaitGroup
@@ -160,7 +160,7 @@ func shards(of int, args ...string) (codes []int, stdout, stderr []string) {
 
 const uid = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
-// Three pods together report what one does, and the report and its forms are in the place.
+// Three pods together report the same as one, and the report and its forms are in the place.
 func TestPodsOfAJobReplay(t *testing.T) {
 	t.Parallel()
 	file, requests := visits(t, 20)
@@ -351,7 +351,7 @@ func TestSomebodyElseResetsTheResponder(t *testing.T) {
 	}
 }
 
-// A process that takes the place of the one that reset the responder knows how often it was.
+// A process that replaces the one that reset the responder knows the number of resets.
 func TestTheResetOfAnotherProcessCounts(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 3)
@@ -377,7 +377,7 @@ func TestTheResetOfAnotherProcessCounts(t *testing.T) {
 	}
 }
 
-// Nothing is sent unless the responder is one, and answers from the snapshot that is replayed.
+// Nothing is sent unless the responder is one, and answers from the snapshot of the replay.
 func TestWhatIsNoResponder(t *testing.T) {
 	t.Parallel()
 	place := t.TempDir()
@@ -429,7 +429,7 @@ func TestWhatIsNoResponder(t *testing.T) {
 	}
 }
 
-// Neither a responder nor Envoy leads to another host.
+// A redirect of a responder or of Envoy to another host is not followed.
 func TestNoRedirectIsFollowed(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Int64
@@ -459,7 +459,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 	}
 }
 
-// An answer of a responder that never comes is waited for no longer than the run may be without progress.
+// The run waits for a responder's answer no longer than it may be without progress.
 func TestAResponderThatHangs(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 1)
@@ -491,7 +491,7 @@ func TestAResponderThatHangs(t *testing.T) {
 	}
 }
 
-// A pod that is told to end stores what it has, and the one after it goes on from there.
+// A pod that is evicted stores what it has, and the next one continues from there.
 func TestAPodThatIsEvicted(t *testing.T) {
 	t.Parallel()
 	file, requests := visits(t, 150)
@@ -543,7 +543,7 @@ func TestAPodThatIsEvicted(t *testing.T) {
 	}
 }
 
-// A shard that fails ends with a code that lets the others go on, and shard 0 reports it.
+// A shard that fails ends with a code that lets the others continue, and shard 0 reports it.
 func TestAPodThatFails(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 20)
@@ -582,7 +582,7 @@ func TestAPodThatFails(t *testing.T) {
 	}
 }
 
-// A run takes neither a result nor the report of another run for its own.
+// A run does not use the result or the report of another run.
 func TestObjectsOfAnotherRun(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 5)
@@ -618,7 +618,7 @@ func TestObjectsOfAnotherRun(t *testing.T) {
 	}
 }
 
-// Shards of a run have the same settings, but for those that are a process's own.
+// Shards of a run have the same settings, except for those that belong to one process.
 func TestShardsWithDifferentSettings(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 5)
@@ -661,7 +661,7 @@ func TestShardsWithDifferentSettings(t *testing.T) {
 	}
 }
 
-// The termination log of a process that finds its part done says so.
+// A process that finds its part done says so in its termination log.
 func TestTheTerminationLogOfAProcessThatSendsNothing(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 5)
@@ -705,7 +705,7 @@ func TestTheIDOfARun(t *testing.T) {
 	}
 }
 
-// The termination log has what failed, whatever it was.
+// The termination log has any error that ended the command.
 func TestTheTerminationLogOfAnError(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	codes, _, _ := shards(1, filepath.Join(t.TempDir(), "nowhere"), "--target", "http://127.0.0.1:1", "--termination-log", log)
@@ -720,7 +720,7 @@ func TestTheTerminationLogOfAnError(t *testing.T) {
 	}
 }
 
-// agent answers as Istio's agent does. It is ready when it was asked three times.
+// agent answers as Istio's agent does. It is ready at the third question.
 type agent struct{ ready, quits atomic.Int32 }
 
 func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -773,7 +773,8 @@ func TestEnvoyIsAwaitedAndEnded(t *testing.T) {
 		if err := e.end(ctx, c.mode); err != nil || (a.quits.Load() > 0) != c.seen {
 			t.Errorf("%s, there: %v: ended %d times, %v", c.mode, c.there, a.quits.Load(), err)
 		}
-		// A flag that is wrong fails before Envoy is waited for, and the pod must end all the same.
+		// A wrong flag fails before the command waits for Envoy, and the pod must end all the
+		// same.
 		hasty := &envoy{ready: e.ready, quit: e.quit, client: e.client}
 		if err := hasty.end(ctx, c.mode); err != nil || a.quits.Load() != map[bool]int32{true: 1}[c.seen]+map[bool]int32{true: 1}[c.mode != envoyNone] {
 			t.Errorf("%s: ended %d times, %v", c.mode, a.quits.Load(), err)
@@ -837,7 +838,7 @@ func TestTheTargetIsAwaited(t *testing.T) {
 	}
 }
 
-// A run is part of a place, and no part of the recording that is there.
+// Runs are stored in a place, and do not belong to the recording there.
 func TestRunsAreNoRecording(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 2)

@@ -78,7 +78,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 	}
 }
 
-// An error about a file of credentials names the line, and shows nothing of it.
+// An error about a file of credentials names the line, and does not quote it.
 func TestReplayNamesTheLineOfCredentials(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "credentials")
 	if err := os.WriteFile(file, []byte("# of staging\n\nbody.password=TOP-SECRET\nTOP-SECRET\n"), 0o600); err != nil {

@@ -34,8 +34,8 @@ func holds(t *testing.T, pipe *os.File) (n int) {
 	return n
 }
 
-// A command ends at once by a signal: while it waits for what it is to read, and
-// while nobody reads what it writes.
+// A signal ends a command at once, even while it waits for input, and while nobody reads its
+// output.
 func TestCommandsEndAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	large := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: large\ndata:\n" + strings.Repeat("  # "+strings.Repeat("x", 60)+"\n", 4<<10) + "  a: b\n"

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// request is an inbound request of a probe, unless changed.
+// request returns an inbound request of a probe, changed by change.
 func request(change func(*Exchange)) *Exchange {
 	x := &Exchange{In: true, Host: "Cart.Shop.internal:8080", Path: "/healthz", Method: "GET", Header: headers("User-Agent", "kube-probe/1.33", "X-Env", "a", "X-Env", "b c")}
 	if change != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// request is an exchange with a request that a client of HTTP/1.1 sent. Headers are a text, a
-// field a line.
+// request returns an exchange with a request of an HTTP/1.1 client. headers is a text with one
+// field in each line.
 func request(line, host, headers, body string) *recording.Exchange {
 	e := &recording.Exchange{UUID: recording.UUID{1}, HTTP: new(recording.HTTP)}
 	q := &e.HTTP.Req
@@ -36,14 +36,14 @@ func request(line, host, headers, body string) *recording.Exchange {
 	return e
 }
 
-// heard is a request as it came on the wire.
+// heard is a request as it came over the network.
 type heard struct {
 	Line, Host, Body string
 	Headers          []string
 }
 
-// listen returns the address of a server that hears one request on each connection, bytes for
-// bytes, and what it hears.
+// listen returns the address of a server that reads one request on each connection, byte for byte,
+// and a channel of these requests.
 func listen(t *testing.T) (string, <-chan heard) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,7 +93,7 @@ func hear(c net.Conn) (h heard) {
 	return h
 }
 
-// home is a directory with what curl must not read.
+// home returns a directory with files that curl must not read.
 func home(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -105,7 +105,7 @@ func home(t *testing.T) string {
 	return dir
 }
 
-// run has a shell run a command.
+// run runs a command in a shell.
 func run(t *testing.T, shell, dir, command string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -138,13 +138,13 @@ func shells(t *testing.T) (all []string) {
 	return all
 }
 
-// hostile are texts of which a shell or curl might make something else.
+// hostile are texts that a shell or curl might interpret.
 var hostile = []string{
 	"@secret", "@-", "<secret", "-", "--next", "-K secret", "--config=secret", "-o made", "a{1,2}[1-3]", "[", "]", "{}", "it's", `"q"`, "$(touch made)", "`touch made`", "${HOME}", "$HOME", "~", "!!", "!1",
 	"%s%n%b", "%HOME%", "%41", `\`, `\\n`, `\c`, `a\`, "a;touch made", "a|touch made", "a&touch made", "a>made", "# no comment", "*", "?", "=a", "héllo 🐵", "❤\ufe0f 👩\u200d🚀", "\u202eturned", " spaces ", "'", "''", "'; touch made; '",
 }
 
-// Each hostile text arrives as it was recorded, wherever in a request it is, and nothing else
+// Each hostile text arrives as it was recorded, in any part of a request, and nothing else
 // happens.
 func TestRealCurlSendsWhatWasRecorded(t *testing.T) {
 	address, all := listen(t)
@@ -214,7 +214,7 @@ func TestRealCurlSendsWhatWasRecorded(t *testing.T) {
 	}
 }
 
-// curl speaks HTTP/2 where the recorded client did, without TLS too.
+// curl uses HTTP/2 where the recorded client did, even without TLS.
 func TestHTTP2(t *testing.T) {
 	var got []string
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -290,7 +290,7 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
-// A real shell reads the words of a command as they are, whatever the exchange has.
+// A real shell reads the words of any command unchanged.
 func FuzzWords(f *testing.F) {
 	for _, text := range hostile {
 		f.Add(text, text, text, text, []byte(text))

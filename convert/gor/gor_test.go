@@ -22,7 +22,7 @@ func record(head, message string) string {
 	return head + "\n" + strings.ReplaceAll(message, "\n", "\r\n") + "\n" + gor.Separator + "\n"
 }
 
-// read returns the exchanges, and in words what was wrong.
+// read returns the exchanges, and the losses and errors as texts.
 func read(text string) (all []*recording.Exchange, said []string) {
 	return formattest.Read(gor.NewReader(strings.NewReader(text)))
 }
@@ -127,7 +127,7 @@ func TestATripGivesTheSameFile(t *testing.T) {
 	}
 }
 
-// A message that is built anew has a framing that fits its body.
+// A message that is written anew has framing that fits its body.
 func TestWhatIsWrittenIsHTTP(t *testing.T) {
 	make := func(change func(h *recording.HTTP, e *recording.Exchange)) *recording.Exchange {
 		e := &recording.Exchange{UUID: recording.UUID{1}, TS: time.Unix(1, 0), HTTP: &recording.HTTP{
@@ -214,7 +214,7 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("the end was read") }
 
-// Whatever a file has, what is read can be written and read, with the same bodies.
+// Exchanges that were read from any file can be written and read again, with the same bodies.
 func FuzzRead(f *testing.F) {
 	f.Add(record("1 "+id+" 1 0", "POST /a HTTP/1.1\nTransfer-Encoding: chunked\n\n3\nabc\n0\n\n") + record("2 "+id+" 2 1", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi"))
 	f.Add(record("1 aa 1", "GET http://a/ HTTP/1.0\n\n") + record("3 aa 2 1", "HTTP/1.1 304 \n\n"))
@@ -240,7 +240,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// The speed beside that of encoding/json, which reads the same exchanges as RRPairs.
+// The benchmark compares the speed with that of encoding/json, which reads the same exchanges as
+// RRPairs.
 func BenchmarkRead(b *testing.B) {
 	var file strings.Builder
 	body := strings.Repeat(`{"id":1,"name":"a name","tags":["x","y"]},`, 100)

@@ -97,7 +97,7 @@ func firefoxImports(text []byte) error {
 	return nil
 }
 
-// The rules find each fault that has Firefox refuse a log.
+// The rules find each fault for which Firefox refuses a log.
 func TestFirefoxRefuses(t *testing.T) {
 	const sound = `{"log":{"pages":[],"entries":[{"startedDateTime":"2026-11-22T20:15:00Z","cache":{},"timings":{"send":1,"wait":2,"receive":3},` +
 		`"request":{"method":"GET","url":"http://a/","httpVersion":"HTTP/1.1","headers":[{"name":"A","value":"b"}],"cookies":[],"headersSize":-1},` +
@@ -118,7 +118,7 @@ func TestFirefoxRefuses(t *testing.T) {
 	}
 }
 
-// Firefox imports whatever was recorded, and whatever an exchange kept of another log.
+// Firefox imports a log of any recording, including exchanges that kept parts of another log.
 func TestFirefoxImportsEveryLog(t *testing.T) {
 	var all []*recording.Exchange
 	add := func(change func(e *recording.Exchange)) {

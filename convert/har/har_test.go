@@ -19,7 +19,7 @@ import (
 
 var begin = time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC)
 
-// exchange is one with everything that an entry shows.
+// exchange returns an exchange with everything that an entry shows.
 func exchange() *recording.Exchange {
 	e := &recording.Exchange{
 		MsgType: recording.MsgType, UUID: recording.UUID{1, 2}, TS: begin, Duration: 51, Direction: recording.Out, IsTLS: true, L7Protocol: recording.HTTPS,
@@ -51,12 +51,12 @@ func write(t testing.TB, all ...*recording.Exchange) []byte {
 	return b.Bytes()
 }
 
-// read returns the exchanges, and in words what was wrong.
+// read returns the exchanges, and the losses and errors as texts.
 func read(text []byte) (all []*recording.Exchange, said []string) {
 	return formattest.Read(har.NewReader(bytes.NewReader(text)))
 }
 
-// Every field that HAR 1.2 demands is there, and is what it demands.
+// Every field that HAR 1.2 demands is there, with the type that it demands.
 func TestAWrittenLogIsStrict(t *testing.T) {
 	unanswered := exchange()
 	unanswered.HTTP.Res = recording.HTTPResponse{}
@@ -130,7 +130,7 @@ func TestAWrittenLogIsStrict(t *testing.T) {
 	}
 }
 
-// A trip gives the same exchange, whatever its bodies are.
+// An exchange is the same after it is written and read, whatever its bodies are.
 func TestATripGivesTheSame(t *testing.T) {
 	zipped, _ := coding.Append(nil, []string{"gzip"}, []byte("héllo"))
 	bomb, _ := coding.Append(nil, []string{"gzip"}, make([]byte, 40<<20))
@@ -255,7 +255,7 @@ func TestAChangedEntryHolds(t *testing.T) {
 	}
 }
 
-// entryOf is a log with an entry, whose members are added.
+// entryOf returns a log with one entry, to which members are added.
 func entryOf(members string) string {
 	return `{"log":{"entries":[{"startedDateTime":"2026-11-22T20:15:00.000+01:00","time":2.5,"request":{"method":"GET","url":"https://a.example:8443/p?x=1#f","headers":[]},` +
 		`"response":{"status":200,"headers":[],"content":{}}` + members + `}]}}`
@@ -352,7 +352,7 @@ func TestEntriesOfOtherTools(t *testing.T) {
 	}
 }
 
-// again reads what is written as a recording.
+// again reads the output as a recording.
 type again struct{ d recording.Decoder }
 
 func (a *again) read(text string) (*recording.Exchange, error) {
@@ -361,7 +361,7 @@ func (a *again) read(text string) (*recording.Exchange, error) {
 	return &e, err
 }
 
-// A file that can't be read is no damage of the log.
+// A file that can't be read does not count as damage of the log.
 func TestAFileThatFails(t *testing.T) {
 	for _, n := range []int{3, 60, 200} {
 		failed := errors.New("the disk is gone")
@@ -372,7 +372,7 @@ func TestAFileThatFails(t *testing.T) {
 	}
 }
 
-// It makes no difference in which pieces a file comes.
+// The pieces in which a file is read make no difference.
 func TestPieces(t *testing.T) {
 	all, said := formattest.Read(har.NewReader(iotest.OneByteReader(strings.NewReader("\ufeff" + entryOf("")))))
 	if len(all) != 1 || len(said) > 0 {
@@ -380,7 +380,7 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// A value without an end is given up at a bound.
+// The reader gives up a value without an end at a limit.
 func TestAnEntryWithoutAnEnd(t *testing.T) {
 	endless := io.MultiReader(strings.NewReader(`{"log":{"entries":[{"_x":"`), io.LimitReader(spaces{}, 1<<40))
 	_, err := har.NewReader(endless).Next(new(recording.Exchange))
@@ -398,7 +398,7 @@ func (spaces) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Whatever a file has, what is read is a record that can be written and read.
+// A record that was read from any file can be written and read again.
 func FuzzRead(f *testing.F) {
 	f.Add(write(f, exchange()))
 	f.Add([]byte(entryOf(`,"_webSocketMessages":[{"type":"send","time":1,"opcode":1,"data":"hi"}],"timings":{"send":1,"wait":2,"receive":-1}`)))
@@ -436,7 +436,8 @@ func log(b *testing.B) []byte {
 	return write(b, all...)
 }
 
-// The speed beside that of encoding/json, which makes values of the same bytes.
+// The benchmark compares the speed with that of encoding/json, which makes values of the same
+// bytes.
 func BenchmarkRead(b *testing.B) {
 	text := log(b)
 	b.Run("har", func(b *testing.B) {

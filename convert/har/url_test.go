@@ -2,7 +2,7 @@ package har
 
 import "testing"
 
-// Chromium parses the URLs of the hosts that are taken, and none of those that can't be; see
+// Chromium can parse the URLs of all hosts that are accepted, and of none that are refused; see
 // TestBrowsersParseURLs in e2e/browser.
 func TestIsHost(t *testing.T) {
 	for host, want := range map[string]bool{

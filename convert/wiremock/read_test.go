@@ -18,12 +18,12 @@ var files = fstest.MapFS{"__files/a/b.bin": {Data: []byte{0, 255}}, "secret": {D
 
 func open(name string) (io.ReadCloser, error) { return files.Open(name) }
 
-// read returns the exchanges, and in words what was wrong.
+// read returns the exchanges, and the losses and errors as texts.
 func read(text string) (all []*recording.Exchange, said []string) {
 	return formattest.Read(wiremock.NewReader(strings.NewReader(text), open))
 }
 
-// mapping is one, exact but for what is added to its request and its response.
+// mapping returns an exact mapping, to whose request and response members are added.
 func mapping(request, response string) string {
 	return `{"request":{"method":"GET","host":{"equalTo":"shop"}` + request + `},"response":{"status":200` + response + `}}`
 }
@@ -109,7 +109,7 @@ func TestPriorities(t *testing.T) {
 	}
 }
 
-// Whatever a file has, what is read is a record that can be written and read.
+// A record that was read from any file can be written and read again.
 func FuzzRead(f *testing.F) {
 	f.Add(mapping(`,"url":"/a"`, `,"jsonBody":{"a":1},"bodyFileName":"a/b.bin"`))
 	f.Add(`{"mappings":[` + mapping(`,"urlPattern":"/a.*","bodyPatterns":[{"contains":"x"}]`, `,"headers":{"A":["1"]}`) + `]}`)

@@ -50,7 +50,7 @@ func browser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Cont
 	return ctx
 }
 
-// watched is what a page did.
+// watched notes what a page did.
 type watched struct {
 	mu       sync.Mutex
 	requests []string // that the browser made
@@ -64,7 +64,7 @@ func (w *watched) add(to *[]string, text string) {
 	*to = append(*to, text)
 }
 
-// open opens a page from a server of its own, and watches it.
+// open opens a page from a separate server, and watches it.
 func open(t *testing.T, ctx context.Context, page []byte) *watched {
 	t.Helper()
 	w := new(watched)
@@ -79,7 +79,7 @@ func open(t *testing.T, ctx context.Context, page []byte) *watched {
 	return w
 }
 
-// watch has w note what the page of a tab does from now on.
+// watch makes w note what the page of a tab does from now on.
 func watch(t *testing.T, ctx context.Context, w *watched) {
 	t.Helper()
 	must(t, chromedp.Listen(ctx, func(event any) {
@@ -115,7 +115,7 @@ func call[P, R any](t *testing.T, ctx context.Context, command cdp.Command[P, R]
 	must(t, err)
 }
 
-// eval evaluates an expression in the page; its policy does not bind a debugger.
+// eval evaluates an expression in the page. The page's policy does not apply to a debugger.
 func eval[T any](t *testing.T, ctx context.Context, expression string) T {
 	t.Helper()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
@@ -244,8 +244,8 @@ func look(t *testing.T, ctx context.Context, scheme string, width int64) {
 	}
 }
 
-// TestPolicyHolds puts into the page what would act if an escape were missing: the page's
-// own policy keeps all of it from acting.
+// TestPolicyHolds puts code into the page that would run if an escape were missing. The page's own
+// policy keeps all of it from running.
 func TestPolicyHolds(t *testing.T) {
 	page := html(t, func(f report.Form, b *bytes.Buffer) error { return f.Write(b, run(10)) })
 	attack := `<script>document.title = "script ran"</script><script src="/script.js"></script><img src="/img" onerror="document.title = 'handler ran'">

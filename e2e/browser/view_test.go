@@ -56,8 +56,8 @@ var tapedeck = sync.OnceValues(func() (string, error) {
 	return name, err
 })
 
-// viewed runs `tapedeck view` until the test ends, when an interrupt must end it well. It
-// returns the URL once what is named is read.
+// viewed runs `tapedeck view` until the test ends. An interrupt must then end it with success. It
+// returns the URL once all the named files are read.
 func viewed(t *testing.T, names ...string) (url string) {
 	t.Helper()
 	program, err := tapedeck()
@@ -101,8 +101,8 @@ func file(t *testing.T, exchanges []*recording.Exchange) string {
 	return name
 }
 
-// tab opens a tab that is watched: what it asks for elsewhere and what it says on its console
-// are errors.
+// tab opens a tab that is watched: requests to other servers and messages on its console are
+// errors.
 func tab(t *testing.T, ctx context.Context, url string) context.Context {
 	t.Helper()
 	tab, cancel := chromedp.NewContext(ctx)
@@ -125,7 +125,7 @@ func tab(t *testing.T, ctx context.Context, url string) context.Context {
 	return tab
 }
 
-// until waits until an expression holds in the page that a tab has by then.
+// until waits until an expression holds in the current page of a tab.
 func until(t *testing.T, ctx context.Context, expression string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -147,7 +147,7 @@ func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Voi
 	must(t, chromedp.Do(ctx, steps...))
 }
 
-// press types as a keyboard does: a key whose event the page takes writes nothing.
+// press types as a keyboard does: a key whose event the page handles writes nothing.
 func press(t *testing.T, ctx context.Context, keys string) {
 	t.Helper()
 	for _, r := range keys {
@@ -199,7 +199,7 @@ func TestViewByMouse(t *testing.T) {
 	until(t, page, `document.querySelector("th[aria-sort]").innerText.startsWith("Duration")`)
 }
 
-// TestViewCopiesCurl compares what is in the clipboard with the command.
+// TestViewCopiesCurl compares the clipboard with the command.
 func TestViewCopiesCurl(t *testing.T) {
 	ctx := browser(t)
 	url := viewed(t, file(t, viewtest.Shop(2)))
@@ -236,7 +236,7 @@ func TestViewByKeyboard(t *testing.T) {
 	press(kb.Tab)
 	until(t, page, focused+`.id == "f-q"`)
 
-	// Letters that somebody types are no commands.
+	// Letters that a user types into a field are no commands.
 	press("jk/u")
 	until(t, page, focused+`.value == "jk/u" && location.search == ""`)
 	do(t, page, chromedp.Evaluate[chromedp.Void](focused+`.value = ""; `+focused+`.blur()`))
@@ -262,7 +262,7 @@ func TestViewByKeyboard(t *testing.T) {
 	press("u")
 	until(t, page, `location.pathname == "/1/"`)
 
-	// Behind the last row comes the next page, and every control can be reached by Tab.
+	// The next page follows the last row, and every control can be reached by Tab.
 	do(t, page, chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("a.row")].at(-1).focus()`))
 	press("j")
 	until(t, page, `location.search.includes("cursor=")`)
@@ -325,7 +325,7 @@ func TestViewLooks(t *testing.T) {
 	}
 }
 
-// node is what a screen reader gets of an element.
+// node is an element as a screen reader gets it.
 type node struct{ role, name string }
 
 // tree is the accessibility tree of a page.
@@ -393,7 +393,7 @@ func TestViewSpeaks(t *testing.T) {
 	}
 }
 
-// TestViewOfHostileRecording opens every page of a recording whose every text attacks it.
+// TestViewOfHostileRecording opens every page of a recording in which every text is an attack.
 func TestViewOfHostileRecording(t *testing.T) {
 	ctx := browser(t)
 	url := viewed(t, file(t, viewtest.Hostile()))
@@ -411,8 +411,8 @@ func TestViewOfHostileRecording(t *testing.T) {
 	}
 }
 
-// TestViewKeepsOtherSitesOut visits the server by a name of another site that leads to
-// loopback, and asks it from a page of another origin.
+// TestViewKeepsOtherSitesOut visits the server by a name of another site that leads to loopback,
+// and sends requests to it from a page of another origin.
 func TestViewKeepsOtherSitesOut(t *testing.T) {
 	ctx := browser(t, chromedp.Flag("host-resolver-rules", "MAP *.example 127.0.0.1"))
 	url := viewed(t, file(t, viewtest.Shop(5)))

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// DuckDB reads a compacted recording as it reads the one that it was made of, and takes each
-// exchange once while both are there if it is told to.
+// DuckDB reads a compacted recording as it reads the original. While both are there, it can be
+// told to read each exchange once.
 func TestACompactedRecording(t *testing.T) {
 	t.Chdir(t.TempDir())
 	recorded := record(t, "recordings")
@@ -35,7 +35,7 @@ func TestACompactedRecording(t *testing.T) {
 			t.Errorf("%s\nbefore\n%s\nafter\n%s", query, strings.Join(before, "\n"), strings.Join(after, "\n"))
 		}
 	}
-	// The moment between writing and deleting.
+	// This is the moment between writing and deleting.
 	err = fs.WalkDir(os.DirFS("compacted"), ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || !strings.Contains(name, "-merged-") {
 			return err

@@ -65,7 +65,7 @@ func TestDocumentedQueries(t *testing.T) {
 	t.Run("what a partition leaves is all that is read", func(t *testing.T) { prune(t, db) })
 }
 
-// prune checks what the page says of conditions on a partition.
+// prune checks the page's claims about conditions on a partition.
 func prune(t *testing.T, db session) {
 	files, err := filepath.Glob("recordings/*/*/workload=cart/date=2026-11-22/hour=08/*.jsonl.zst")
 	if err != nil || len(files) == 0 {
@@ -107,7 +107,7 @@ func queries(t *testing.T, page string) (all []query) {
 	return all
 }
 
-// answers computes, by heading, what each query of the pages answers.
+// answers computes, by heading, the answer to each query of the pages.
 var answers = map[string][]func(*written) []string{
 	"DuckDB": {
 		func(w *written) []string {

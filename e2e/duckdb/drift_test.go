@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/columns"
 )
 
-// TestFilesThatDiffer has files that DuckDB would infer other columns from, each in a
-// place of its own. A file is JSON lines; files are read in the order of their names.
+// TestFilesThatDiffer has files of which DuckDB would infer different columns, each case in a
+// separate place. A file is JSON lines; files are read in the order of their names.
 func TestFilesThatDiffer(t *testing.T) {
 	const whole = `{"msgType":"rrpair","ts":"2026-11-22T08:15:00.123456789Z","duration":12,"uuid":"Xu0AAAAAQACAAAAAAAAABw==","direction":"IN","status":"200",` +
 		`"tags":{"sequence":"1"},"http":{"req":{"headers":{"Accept":["*/*"]}},"res":{"statusCode":200}},"grpc":{"part":1,"clientBytes":"9007199254740993"}}`
@@ -114,8 +114,8 @@ func TestAllFramesAreRead(t *testing.T) {
 	}
 }
 
-// Several places, as two recordings to be compared, go into one query; and the current
-// directory is a place.
+// One query can read several places, such as two recordings to compare. The current directory is a
+// place, too.
 func TestSeveralPlaces(t *testing.T) {
 	t.Chdir(t.TempDir())
 	put(t, "one", compress(t, `{"msgType":"rrpair","location":"/a"}`))

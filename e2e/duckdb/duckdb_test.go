@@ -14,7 +14,7 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2"
 )
 
-// session is a DuckDB of its own, as the shell is.
+// session is a separate DuckDB, like the shell.
 type session struct {
 	*sql.Conn
 }
@@ -34,8 +34,8 @@ func open(t *testing.T) session {
 	return session{conn}
 }
 
-// run runs statements, and returns what the last one answers, each value as text.
-// A line `.read FILE` is the shell's.
+// run runs statements, and returns the answer of the last one, each value as text. A line `.read
+// FILE` is a command of the shell.
 func (s session) run(ctx context.Context, statements string) (rows []string, err error) {
 	var text strings.Builder
 	for line := range strings.Lines(statements) {

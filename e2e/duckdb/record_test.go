@@ -34,14 +34,14 @@ type row struct {
 	frames             []recording.Message
 }
 
-// left is what a process's counters say.
+// left is what a process's counters report.
 type left struct{ recorded, dropped, filtered, sampledOut uint64 }
 
 func (l left) plus(o left) left {
 	return left{l.recorded + o.recorded, l.dropped + o.dropped, l.filtered + o.filtered, l.sampledOut + o.sampledOut}
 }
 
-// written is everything that the recording has.
+// written is the content of the recording.
 type written struct {
 	rows      []row
 	processes []*process
@@ -219,7 +219,7 @@ func (p *process) exchange(n int) {
 	}
 }
 
-// begin makes what all exchanges have.
+// begin returns an exchange with the members that all have.
 func (p *process) begin(direction, protocol string) *recording.Exchange {
 	p.sequence++
 	e := &recording.Exchange{
@@ -271,7 +271,7 @@ func (p *process) write(e *recording.Exchange) {
 	p.all.rows = append(p.all.rows, r)
 }
 
-// odd are headers that an engine which infers types trips over.
+// odd returns headers that mislead an engine that infers types.
 func (p *process) odd() (h recording.Headers) {
 	add := func(name, value string) { h = append(h, recording.Header{Name: name, Value: value}) }
 	add("Accept", "*/*")

@@ -13,9 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// TestAdviceIsValid follows the advice of every virtualservice-host result, here
-// and among the renderer's own cases, as a reader would: Istio takes what comes
-// of it.
+// TestAdviceIsValid follows the advice of every virtualservice-host result, here and among the
+// renderer's own cases, as a reader would. Istio accepts the result.
 func TestAdviceIsValid(t *testing.T) {
 	added, written := 0, 0
 	for _, r := range everything(t, "native") {
@@ -54,7 +53,7 @@ func TestAdviceIsValid(t *testing.T) {
 	}
 }
 
-// advice is what a result says to add, or to write instead.
+// advice matches what a result says to add, or to write instead.
 var advice = regexp.MustCompile(`(?:; add (?:the host (\S+))?(?: and )?(?:the gateway (mesh))?|write a second VirtualService.*, with the host (\S+), without gateways).*$`)
 
 // virtualService reads one of a stream.

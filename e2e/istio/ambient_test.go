@@ -37,8 +37,8 @@ var ambientLabels = []cni.EnablementSelector{
 	},
 }
 
-// enroll takes pods into the ambient mesh as Istio's CNI agent does, and has
-// the control plane be one of an ambient mesh if there are any.
+// enroll puts pods into the ambient mesh as Istio's CNI agent does, and makes the control plane
+// one of an ambient mesh if there are any.
 func (c *cluster) enroll(t *testing.T) {
 	t.Helper()
 	selectors, err := cni.NewCompiledEnablementSelectors(ambientLabels)
@@ -70,10 +70,10 @@ func (c *cluster) enroll(t *testing.T) {
 	}
 }
 
-// ambient tells whether ztunnel passes the pod's traffic.
+// ambient reports whether ztunnel passes the pod's traffic.
 func (p *pod) ambient() bool { return cni.PodFullyEnrolled(p.Pod) }
 
-// ztunnel is what istiod tells ztunnel.
+// ztunnel is the configuration that istiod sends to ztunnel.
 type ztunnel struct {
 	services  []*workloadapi.Service
 	workloads []*workloadapi.Workload
@@ -111,7 +111,7 @@ func (z *ztunnel) workload(ip string) *workloadapi.Workload {
 	return nil
 }
 
-// land says to which workloads a call of an address and port goes.
+// land returns the workloads that a call of an address and port reaches.
 func (z *ztunnel) land(c *control, ip string, port int) []Landing {
 	var out []Landing
 	for _, s := range z.services {
@@ -146,8 +146,8 @@ func (z *ztunnel) landing(c *control, to string, w *workloadapi.Workload, port i
 	return Landing{Cluster: "ztunnel " + how + " to " + to, Address: ip, Port: port, name: c.names[ip]}
 }
 
-// enforces says which authorizations ztunnel asks about a port of a pod, in the
-// words that are used of Envoy.
+// enforces returns the authorizations that ztunnel checks for a port of a pod, in the same words
+// as for Envoy.
 func (z *ztunnel) enforces(ip string, port int) string {
 	w := z.workload(ip)
 	var names []string
@@ -161,8 +161,8 @@ func (z *ztunnel) enforces(ip string, port int) string {
 	return strings.Join(append([]string{"ztunnel"}, names...), ", ")
 }
 
-// concerns tells whether an authorization can match a call of a port: one of
-// its groups does, all of a group's rules do, and one of a rule's matches does.
+// concerns reports whether an authorization can match a call of a port: one of its groups does,
+// all of a group's rules do, and one of a rule's matches does.
 func concerns(p *security.Authorization, port uint32) bool {
 	return slices.ContainsFunc(p.Groups, func(g *security.Group) bool {
 		return !slices.ContainsFunc(g.Rules, func(r *security.Rules) bool {
@@ -173,8 +173,8 @@ func concerns(p *security.Authorization, port uint32) bool {
 	})
 }
 
-// TestAmbientIgnoresSidecars asserts that a Sidecar changes nothing of where
-// istiod tells ztunnel that the Service leads.
+// TestAmbientIgnoresSidecars checks that a Sidecar does not change where the Service leads, in
+// what istiod sends to ztunnel.
 func TestAmbientIgnoresSidecars(t *testing.T) {
 	_, with := readCase(t, "testdata/cannot-ambient-unseen.txtar").judge(t)
 	if !strings.Contains(with.istio, "kind: Sidecar") {
@@ -187,9 +187,8 @@ func TestAmbientIgnoresSidecars(t *testing.T) {
 	}
 }
 
-// TestWaypoint asserts that the Envoy of a waypoint sends calls of the Service
-// to the sidecar where the Service leads there, and to the application where
-// there is a Sidecar alone.
+// TestWaypoint checks that the Envoy of a waypoint sends calls of the Service to the sidecar where
+// the Service leads there, and to the application where there is only a Sidecar.
 func TestWaypoint(t *testing.T) {
 	for file, want := range map[string]int{"service-route-ambient-waypoint": 4143, "cannot-ambient-waypoint-unseen": application} {
 		t.Run(file, func(t *testing.T) {

@@ -154,8 +154,8 @@ func live(t *testing.T, c *cluster, manifests string) map[string]bool {
 	return findings
 }
 
-// finding writes a finding down, without what it quotes of an object that a
-// render may change: a VirtualService's hosts, and a Service's targetPort.
+// finding writes a finding down, without the parts that it quotes of an object that a render may
+// change: a VirtualService's hosts, and a Service's targetPort.
 func finding(level, code, origin, message string) string {
 	return fmt.Sprintf("%s [%s] %s: %s", level, code, origin, quotedFields.ReplaceAllString(message, "…"))
 }

@@ -35,7 +35,7 @@ func TestWhatASidecarChanges(t *testing.T) {
 	}
 }
 
-// TestOrder holds the table of docs/istio.md.
+// TestOrder checks the table of docs/istio.md.
 func TestOrder(t *testing.T) {
 	const manifest = `apiVersion: v1
 kind: Pod

@@ -53,7 +53,7 @@ func (c *control) in(t *testing.T, p *pod, k call, port int) string {
 	return strings.Join(describe(c.land(e, r, p.ip, port), Landing.String), ", ")
 }
 
-// binds tells whether Envoy itself opens a port of the pod.
+// binds reports whether Envoy itself opens a port of the pod.
 func (e *envoy) binds(port int) bool {
 	for _, l := range e.Listeners {
 		if int(l.GetAddress().GetSocketAddress().GetPortValue()) == port && l.TrafficDirection.String() == "INBOUND" {

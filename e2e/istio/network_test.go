@@ -67,8 +67,8 @@ func (n *network) reaches(t *testing.T, from peer, to *pod, port int) bool {
 		(from.pod == nil || n.allows(t, networkingv1.PolicyTypeEgress, from, peer{to, netip.MustParseAddr(to.ip)}, to, port))
 }
 
-// allows tells whether the policies of one end let the other end pass: all do
-// where none selects it for that direction.
+// allows reports whether the policies of one end let the other end pass. All do if no policy
+// selects that end for the direction.
 func (n *network) allows(t *testing.T, direction networkingv1.PolicyType, of, other peer, to *pod, port int) bool {
 	t.Helper()
 	isolated := false
@@ -283,7 +283,7 @@ func TestNetworkPoliciesHold(t *testing.T) {
 
 func isNetworkPolicy(o runtime.Object) bool { _, ok := o.(*networkingv1.NetworkPolicy); return ok }
 
-// TestNetwork holds the evaluator to the rules that Kubernetes documents.
+// TestNetwork checks the evaluator against the rules that Kubernetes documents.
 func TestNetwork(t *testing.T) {
 	in := newInjector(t, true)
 	const pods = `apiVersion: v1

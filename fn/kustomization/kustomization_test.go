@@ -83,8 +83,7 @@ func extract(t *testing.T, address string) string {
 	return dir
 }
 
-// TestBuild shows what a kustomization may do, and what the error says where it may
-// not.
+// TestBuild shows what a kustomization may do, and the errors for what it may not do.
 func TestBuild(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "from afar") }))
 	defer server.Close()

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A kustomization over rendered manifests may give everything a label, selectors included.
-// The policy that allows the collector still selects its pods, which have not that label.
+// A kustomization over rendered manifests may add a label to everything, including selectors. The
+// policy that allows the collector still selects its pods, which don't have that label.
 func TestAPolicyForTheCollectorOutlastsLabels(t *testing.T) {
 	input := `apiVersion: apps/v1
 kind: Deployment

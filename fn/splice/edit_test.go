@@ -100,7 +100,7 @@ func at(n *yaml.Node, part string) *yaml.Node {
 	return n.Content[i]
 }
 
-// index is where an entry stands in Content, -1 if nowhere.
+// index returns the place of an entry in Content, or -1 if there is none.
 func index(n *yaml.Node, part string) int {
 	if n.Kind == yaml.SequenceNode {
 		i, err := strconv.Atoi(part)
@@ -135,7 +135,7 @@ func plainStyle(n *yaml.Node) {
 	}
 }
 
-// spellings hands in how text spells the nodes of its tree.
+// spellings returns how text spells the nodes of its tree.
 func spellings(text []byte, have, tree *yaml.Node) ([]splice.Spelling, error) {
 	token, err := splice.Tokens(text, have)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// FuzzApply makes random edits to arbitrary documents. Whatever they are, the
-// result must mean what was wanted; and the undo must give the bytes back,
-// but for the exceptions that Apply's documentation names.
+// FuzzApply makes random edits to arbitrary documents. The result must mean what was wanted,
+// whatever the edits are. The undo must give the bytes back, except for the cases that Apply's
+// documentation names.
 func FuzzApply(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {
@@ -50,19 +50,19 @@ func FuzzApply(f *testing.F) {
 		for range edits {
 			e.edit(want)
 		}
-		// A block scalar that began below its indicator and gave way may not fit
-		// behind it.
+		// A block scalar that began below its indicator, and that was replaced, may not fit after
+		// the indicator.
 		e.deleted = e.deleted || e.reshaped && bytes.ContainsAny(text, "|>")
-		// Blanks on a line behind a block scalar may become part of another.
+		// Blanks on a line after a block scalar may become part of another.
 		e.deleted = e.deleted || bytes.ContainsAny(text, "|>") && blankLine.Match(text)
-		// The parser doesn't tell of the tag `!` alone.
+		// The parser does not report a tag `!` without a name.
 		e.deleted = e.deleted || loneTag.Match(text)
-		// A key without a colon keeps the one it got.
+		// A key without a colon keeps the colon that it got.
 		e.deleted = e.deleted || e.filled && bytes.ContainsAny(text, "?{[")
-		// A comment gets the space that was missing before it.
+		// A comment gets the missing space before it.
 		e.reshaped = e.reshaped || glued.Match(text)
-		// Of items without an identity, several changed or new: which is which
-		// is a guess, and the undo may guess otherwise.
+		// If several items without an identity are changed or new, Apply guesses which is which,
+		// and the undo may guess differently.
 		e.deleted = e.deleted || e.inserted && edits > 1
 		out, reformatted, err := splice.Apply(text, have, want)
 		if err != nil {
@@ -178,7 +178,7 @@ func (e *editor) delete(n *yaml.Node, i, size int) bool {
 
 var values = []string{"", "x", "a b", "1", "true", "null", "~", "yes", "it's", `"`, "a: b", "a #b", "- x", "#", "a\nb", "a\nb\n", "\n", " ", "é", "{}", "[", "? a", "\t", "a\u2028b", "<<", "a,b", "http://x", "trailing ", "- "}
 
-// value is a random one, nested up to three levels.
+// value returns a random value, nested up to three levels.
 func (e *editor) value(depth int) *yaml.Node {
 	switch k := e.rand.IntN(6); {
 	case k == 0 && depth < 3:
@@ -202,9 +202,8 @@ func (e *editor) value(depth int) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: values[e.rand.IntN(len(values))]}
 }
 
-// comparable leaves out white space, and order, where a value gave way to a
-// block or to nothing: on which line it stood, and on which side of a comment,
-// is not restored.
+// comparable leaves out white space. It leaves out order, too, if a value was replaced by a block
+// or removed: an undo does not restore on which line it was, and on which side of a comment.
 func (e *editor) comparable(text []byte) []byte {
 	if !e.reshaped {
 		return text

@@ -88,8 +88,8 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// inject annotates an object, adds a variable to its containers and a
-// container of its own. It returns how many containers there were.
+// inject annotates an object, adds a variable to its containers and adds a container. It returns
+// how many containers there were.
 func inject(root *yaml.Node) int {
 	set(root, "metadata", "annotations", "example.com/injected", "true")
 	list := lookup(root, "spec", "template", "spec", "containers")

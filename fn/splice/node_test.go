@@ -189,8 +189,8 @@ func TestApplyScalars(t *testing.T) {
 	}
 }
 
-// TestApplySpelling writes a value as prescribed, and anew if that means
-// something else.
+// TestApplySpelling writes a value in the given spelling, and in another one if the given spelling
+// means something else.
 func TestApplySpelling(t *testing.T) {
 	tests := []struct{ token, want string }{
 		{`"\u0076"`, "a: \"\\u0076\"\nb: &b v\n"},

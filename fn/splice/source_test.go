@@ -65,8 +65,8 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestSourcesOfOthers: braces stand as they are; what has an anchor, or is an alias, has
-// no text of its own.
+// TestSourcesOfOthers: braces stay as they are. A value with an anchor, or an alias, has no
+// separate text.
 func TestSourcesOfOthers(t *testing.T) {
 	if got := sourceOf(t, "items: [ {a: 1,\n  b: 2} , c]\n"); got != "{a: 1,\n  b: 2}" {
 		t.Errorf("the source is %q", got)

@@ -93,7 +93,7 @@ type result struct {
 	undone []byte
 }
 
-// form is what a txtar section can't hold.
+// form holds the properties that a txtar section can't express.
 type form struct{ crlf, bom, open bool }
 
 func (f form) text(section []byte) []byte {
@@ -153,7 +153,7 @@ func write(t *testing.T, file string, a *txtar.Archive, c testCase, got result) 
 	}
 }
 
-// lost are the lines of before that after lacks, in order.
+// lost returns the lines of before that after lacks, in order.
 func lost(before, after []byte) string {
 	a, b := strings.Split(string(before), "\n"), strings.Split(string(after), "\n")
 	// rows[i][j] is how many lines a[i:] and b[j:] have in common.

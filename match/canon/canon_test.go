@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// leaves is the visitor that keeps every value with the way to it.
+// leaves is the visitor that keeps every value with its path.
 type leaves struct {
 	path []string
 	all  []string
@@ -29,7 +29,8 @@ func (l *leaves) Leaf(k canon.Kind, value []byte) {
 	l.all = append(l.all, fmt.Sprintf("%s %c%q", strings.Join(l.path, ""), k, value))
 }
 
-// tree reads a body and returns its values; as bytes if it doesn't keep to the format.
+// tree reads a body and returns its values. A body that doesn't keep to the format is returned as
+// bytes.
 func tree(f canon.Format, p canon.Params, body string) []string {
 	var l leaves
 	if f.Walk([]byte(body), p, &l) != nil {
@@ -145,8 +146,8 @@ func TestWhatIsTheSame(t *testing.T) {
 	}
 }
 
-// TestHostileBodiesTakeLinearTime reads bodies that make naive readers quadratic, at
-// some length and at sixteen times that.
+// TestHostileBodiesTakeLinearTime reads bodies that take naive readers quadratic time, at one
+// length and at sixteen times that length.
 func TestHostileBodiesTakeLinearTime(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -188,7 +189,7 @@ func TestHostileBodiesTakeLinearTime(t *testing.T) {
 	}
 }
 
-// cpuTime is what this thread has used of a CPU: other processes make no difference.
+// cpuTime returns the CPU time of this thread, so that other processes make no difference.
 func cpuTime() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
@@ -197,7 +198,7 @@ func cpuTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// messages are messages within messages, and at the bottom n bytes that are none.
+// messages returns nested messages, with n bytes at the innermost level that are no message.
 func messages(n int) string {
 	b := append(bytes.Repeat([]byte{8, 1}, n), 7)
 	for range 100 {

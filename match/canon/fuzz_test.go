@@ -14,9 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// check reads a body as a format says and holds it to what every format promises: the
-// canonical form is a body of the same format, with the same tree, and is its own
-// canonical form.
+// check reads a body in a format and checks what every format promises: the canonical form is a
+// body of the same format, with the same tree, and is its own canonical form.
 func check(t *testing.T, f canon.Format, p canon.Params, body []byte) (canonical []byte) {
 	var n nesting
 	err := f.Walk(body, p, &n)
@@ -47,16 +46,15 @@ func check(t *testing.T, f canon.Format, p canon.Params, body []byte) (canonical
 	return one
 }
 
-// pick draws a number below n, the same one each time for a body.
+// pick returns a number below n, which is the same each time for a body.
 func pick(body []byte, n int) int {
 	h := fnv.New64a()
 	h.Write(body)
 	return int(h.Sum64() % uint64(n))
 }
 
-// checkTypo holds a format to it that different values stay different: a letter more
-// somewhere behind from in the canonical form makes another body, or one that does not keep
-// to the format.
+// checkTypo checks that different values stay different: another letter somewhere after from in
+// the canonical form makes another body, or one that does not keep to the format.
 func checkTypo(t *testing.T, f canon.Format, one []byte, from int) {
 	var letters []int
 	for i, c := range one[from:] {
@@ -74,7 +72,7 @@ func checkTypo(t *testing.T, f canon.Format, one []byte, from int) {
 	}
 }
 
-// checkSame holds a format to it that another spelling makes no difference.
+// checkSame checks that another spelling makes no difference.
 func checkSame(t *testing.T, f canon.Format, p canon.Params, one, other []byte) {
 	if two, err := f.Append(nil, other, p); err != nil || !bytes.Equal(one, two) {
 		t.Fatalf("%q in another order, %q, is\n%q, %v", one, other, two, err)
@@ -96,13 +94,13 @@ func FuzzJSON(f *testing.F) {
 		if one == nil {
 			return
 		}
-		// Shuffled and spaced out, it is the same.
+		// The value stays the same if it is shuffled and spaced out.
 		v := parse(body)
 		other := v.print(nil, rand.New(rand.NewPCG(seed, 1)))
 		if two, err := canon.JSON.Append(nil, other, canon.Params{}); err != nil || !bytes.Equal(one, two) {
 			t.Fatalf("%q\n%q, shuffled %q\n%q, %v", body, one, other, two, err)
 		}
-		// With one value changed, it is another.
+		// The value is another one if one part of it changes.
 		if changed := v.change(seed); changed != nil {
 			if two, err := canon.JSON.Append(nil, changed, canon.Params{}); err != nil || bytes.Equal(one, two) {
 				t.Fatalf("%q and the changed %q are both %q, %v", body, changed, two, err)
@@ -271,8 +269,8 @@ type wireField struct {
 	bytes  []byte
 }
 
-// wireFields takes a message apart. Numbers that are written longer than they need be are
-// the canonical form's business, so a message with such a tag has no fields here.
+// wireFields splits a message into its fields. The canonical form shortens numbers that are longer
+// than they need to be, so a message with such a tag has no fields here.
 func wireFields(b []byte) (all []wireField) {
 	for len(b) > 0 {
 		number, kind, n := protowire.ConsumeField(b)

@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// value is a JSON value that can be written in many ways. It is what the reader told,
-// and is written by rules of its own.
+// value is a JSON value that can be written in many ways. It is built from what the reader found,
+// and has its own printer.
 type value struct {
 	kind    canon.Kind
 	text    []byte
@@ -87,7 +87,7 @@ func (v *value) print(dst []byte, r *rand.Rand) []byte {
 	return append(dst, v.text...)
 }
 
-// shuffled is an order of the members in which those of one name keep theirs.
+// shuffled returns an order of the members in which members with the same name keep theirs.
 func shuffled(all []member, r *rand.Rand) []int {
 	order := r.Perm(len(all))
 	at := map[string][]int{}
@@ -127,7 +127,7 @@ func quote(dst, s []byte, escape bool) []byte {
 	return append(dst, '"')
 }
 
-// change writes the value with another scalar in one place, nil if it has none.
+// change returns the value with another scalar in one place, or nil if it has none.
 func (v *value) change(seed uint64) []byte {
 	all := v.scalars(nil)
 	if len(all) == 0 {

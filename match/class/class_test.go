@@ -75,8 +75,8 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// TestExamples holds the table to what it says: each example is of its class, at the
-// time that it tells.
+// TestExamples checks the table: each example belongs to its class, and has the time that the
+// table says.
 func TestExamples(t *testing.T) {
 	made := map[Class]time.Time{
 		UUIDv1:    time.Date(2022, 2, 22, 19, 22, 22, 0, time.UTC),

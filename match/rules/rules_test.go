@@ -10,7 +10,7 @@ import (
 
 const head = "apiVersion: tapedeck.dev/v1alpha1\nkind: MatchRules\n"
 
-// TestMalformedFiles holds errors to naming the line, what was found and what is allowed.
+// TestMalformedFiles checks that errors name the line, what was found and what is allowed.
 func TestMalformedFiles(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
 		{"empty", "", "empty; want apiVersion"},
@@ -42,7 +42,7 @@ func TestMalformedFiles(t *testing.T) {
 	}
 }
 
-// TestPlaces says which values of a body each place decides of.
+// TestPlaces shows which values of a body each place covers.
 func TestPlaces(t *testing.T) {
 	const body = `{"a":{"id":1,"b.c":2},"items":[{"id":3},{"id":4,"x":{"id":5}}]}`
 	const doc = `<e:Envelope xmlns:e="urn:e"><Body id="1"><Item>2</Item><Item id="3">4</Item></Body></e:Envelope>`
@@ -163,7 +163,7 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// TestTables holds every example of the tables to being read as its row says.
+// TestTables checks that every example of the tables is read as its row says.
 func TestTables(t *testing.T) {
 	for _, d := range Places() {
 		if p, err := ParsePlace(d.Example); err != nil || p.Kind != d.Kind {

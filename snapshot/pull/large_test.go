@@ -59,7 +59,7 @@ func TestACopyOfWhatWasCompacted(t *testing.T) {
 	}
 }
 
-// A pod could hide what others recorded by listing it.
+// A pod could hide other pods' records by listing their segments as sources.
 func TestAnArchiveBringsNoLargeSegment(t *testing.T) {
 	key, text := largeOf(t, 0, first)
 	to := store.Dir(t.TempDir())

@@ -80,7 +80,7 @@ func exported(t *testing.T, in files) *bytes.Buffer {
 
 var columnsFile = string(columns.File())
 
-// A pod is pulled from again and again while it records.
+// A pod may be pulled from several times while it records.
 func TestArchivesAreAddedUp(t *testing.T) {
 	dir := store.Dir(filepath.Join(t.TempDir(), "new"))
 	for i, step := range []struct {
@@ -108,7 +108,7 @@ func TestArchivesAreAddedUp(t *testing.T) {
 	}
 }
 
-// Two pods never have a segment of one name, unless one of them lies.
+// Two pods never have segments with the same name, unless one of them lies.
 func TestNoArchiveReplacesASegment(t *testing.T) {
 	dir := store.Dir(t.TempDir())
 	if _, err := Archive(t.Context(), exported(t, files{first: "one"}), To{Store: dir}); err != nil {
@@ -183,7 +183,7 @@ func TestAPlaceIsCopiedWithItsSnapshots(t *testing.T) {
 		t.Errorf("again: %+v, %v", sum, err)
 	}
 
-	// The segment that was being written has grown, and then it was completed.
+	// The segment that was being written has grown, and was then completed.
 	files{third + part: "three"}.write(t, string(from))
 	if sum, err = Place(t.Context(), from, To{Store: dir}, nil); err != nil || sum.Segments != 1 || filesOf(t, dir)[third+part] != "three" {
 		t.Errorf("%+v, %v", sum, err)
@@ -201,7 +201,7 @@ func TestAPlaceThatIsMissingIsAnError(t *testing.T) {
 	}
 }
 
-// flaky fails a Get or a Put after so many.
+// flaky fails a Get or a Put after a number of them.
 type flaky struct {
 	store.Store
 	left *atomic.Int64
@@ -223,7 +223,7 @@ func (f flaky) Put(ctx context.Context, key string, body io.ReadSeeker) error {
 	return f.Store.Put(ctx, key, body)
 }
 
-// An interrupted copy is no snapshot, and the next attempt goes on.
+// An interrupted copy is no snapshot, and the next attempt continues it.
 func TestACopyThatWasInterruptedGoesOn(t *testing.T) {
 	from := store.Dir(t.TempDir())
 	ref := snap(t, from, 10)

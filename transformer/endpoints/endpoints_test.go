@@ -10,11 +10,11 @@ import (
 	"github.com/tapedeck/tapedeck/transformer/endpoints"
 )
 
-// word stands for a password in the values below. No reading may have it.
+// word is the password in the values below. No reading may contain it.
 const word = "hunter2"
 
-// values are forms in which programs are told where to connect to, and what they say: the
-// hosts, and after a bar why others are left out.
+// values are forms in which programs are told what to connect to, with the expected hosts, and
+// after a bar why others are left out.
 var values = map[string]string{
 	// A host and a port, as Kubernetes' own examples have them.
 	"postgres:5432":                          "postgres:5432",
@@ -182,7 +182,7 @@ func describe(r endpoints.Reading) string {
 	return strings.Join(words, " ")
 }
 
-// A password stands where its form has it, and never where a host is.
+// A password is found where its form puts it, and never taken for a host.
 func TestNoPasswordIsTakenForAHost(t *testing.T) {
 	for value := range values {
 		if got := describe(endpoints.Read(value)); strings.Contains(got, word) {
@@ -216,8 +216,7 @@ func ExampleRead() {
 	// Output: [{pg-0 5432} {pg-1 5433}]
 }
 
-// Whatever a value is, a host that it names could be captured, and a reason has nothing
-// of the value.
+// A host that is read from any value can be captured, and a reason contains nothing of the value.
 func FuzzRead(f *testing.F) {
 	for value := range values {
 		f.Add(value)

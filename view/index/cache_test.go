@@ -165,8 +165,8 @@ func TestAFileThatIsNotAsItWasWrittenIsMadeAnew(t *testing.T) {
 	}
 }
 
-// An index with any one wrong byte says so, or answers as before; and once it has said so, it is
-// made anew.
+// An index with any one wrong byte is refused, or answers as before. A refused index is made
+// again.
 func TestAWrongByteIsNeverBelieved(t *testing.T) {
 	ctx := context.Background()
 	src := place(t, randomExchanges(200)...)
@@ -236,7 +236,7 @@ func TestAnIndexThatWasNotFinishedIsNotThere(t *testing.T) {
 	}
 }
 
-// TestProgressGoesOnWithinAFile has one file, of which nothing can come before all is sorted.
+// TestProgressGoesOnWithinAFile has one file. No row of it can be shown before all are sorted.
 func TestProgressGoesOnWithinAFile(t *testing.T) {
 	var all []*recording.Exchange
 	for i := range 10_000 {
@@ -281,7 +281,7 @@ func TestWhatNobodyNeedsIsRemoved(t *testing.T) {
 	}
 }
 
-// Others that make the same index, or another one, are not disturbed.
+// Processes that make the same index, or another one, at the same time don't disturb each other.
 func TestSeveralMakeAnIndexAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	src := place(t, randomExchanges(300)...)
@@ -292,7 +292,7 @@ func TestSeveralMakeAnIndexAtOnce(t *testing.T) {
 			x, err := index.Open(context.Background(), index.Options{Dir: dir, Progress: func(index.Progress) {
 				names, _ := filepath.Glob(filepath.Join(dir, "making-*"))
 				for _, name := range names {
-					// As if it took long. A file that is empty is not locked yet.
+					// The index seems to take long. A file that is empty is not locked yet.
 					if info, err := os.Stat(name); err == nil && info.Size() > 0 {
 						os.Chtimes(name, old, old)
 					}
@@ -313,7 +313,7 @@ func TestSeveralMakeAnIndexAtOnce(t *testing.T) {
 	one(t, dir)
 }
 
-// The test runs itself anew, where no file may be larger than a few kilobytes.
+// The test runs itself again in a process that can't write files larger than a few kilobytes.
 func TestADiskThatIsFullIsAnErrorAndLeavesNothing(t *testing.T) {
 	if dir := os.Getenv("FULL_DISK"); dir != "" {
 		_, err := index.Open(context.Background(), index.Options{Dir: filepath.Join(dir, "cache")}, read.Query{}, source(t, filepath.Join(dir, "recording")))
@@ -338,7 +338,7 @@ func TestADiskThatIsFullIsAnErrorAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// failing fails to open files as long as it is told to.
+// failing fails to open files as long as a test wants it to.
 type failing struct {
 	read.Store
 	fails atomic.Bool
@@ -351,7 +351,7 @@ func (f *failing) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	return f.Store.Get(ctx, key)
 }
 
-// TestWhatCouldNotBeReadIsReadTheNextTime has a connection that broke while the index was made.
+// TestWhatCouldNotBeReadIsReadTheNextTime has a connection that breaks while the index is made.
 func TestWhatCouldNotBeReadIsReadTheNextTime(t *testing.T) {
 	src, dir := place(t, exchange(1, "GET", "/a", 200)), t.TempDir()
 	store := &failing{Store: src.Store}

@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// side makes one side of a call, which began so many milliseconds after the others and took so
-// long. trace is a number; 0: none.
+// side makes one side of a call, with its start and duration in milliseconds. trace is a number; 0
+// means none.
 func side(n int, direction, workload, host, peer, path string, trace, at, took int) *recording.Exchange {
 	e := exchange(0, "GET", path, 200)
 	e.UUID, e.TS, e.Duration = uuid(n), begin.Add(time.Duration(at)*time.Millisecond), int64(took)
@@ -153,8 +153,8 @@ func TestTheOtherSideIsTheOneInTheMiddle(t *testing.T) {
 	}
 }
 
-// One trace with the same request again and again takes no longer than other exchanges, and each
-// callee has its caller.
+// Many equal requests in one trace take no longer than other exchanges, and each callee has its
+// caller.
 func TestManyCallsOfOneTrace(t *testing.T) {
 	const n = 20_000
 	var all []*recording.Exchange
@@ -170,7 +170,7 @@ func TestManyCallsOfOneTrace(t *testing.T) {
 	}
 }
 
-// A filter that selects one side of a call alone has the call counted by that side.
+// If a filter selects only one side of a call, the call counts by that side.
 func TestACallCountsByTheSideThatIsSelected(t *testing.T) {
 	const in, out = recording.In, recording.Out
 	secret := side(5, out, "web", "cart.shop.svc", "", "/b", 2, 50, 20)

@@ -122,7 +122,7 @@ func TestAConversationInPartsIsOneRow(t *testing.T) {
 	}
 }
 
-// measured counts the bytes that are read of files.
+// measured counts the bytes that are read from files.
 type measured struct {
 	read.Store
 	bytes atomic.Int64
@@ -147,8 +147,8 @@ func (f measuredFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestAnExchangeFarIntoAFileIsReadWhereItIs has a single file that is not compressed: nobody reads
-// what stands before.
+// TestAnExchangeFarIntoAFileIsReadWhereItIs has a single file that is not compressed: the bytes
+// before the exchange are not read.
 func TestAnExchangeFarIntoAFileIsReadWhereItIs(t *testing.T) {
 	first, last := exchange(1, "GET", "/a", 200), exchange(2, "GET", "/b", 200)
 	first.HTTP.Res.Body = bytes.Repeat([]byte("x"), 8<<20)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A text that somebody searches is data, whatever is in it.
+// Any text that somebody searches for is data.
 func FuzzText(f *testing.F) {
 	for _, text := range []string{`order "connection refused"`, `"`, `*`, `NEAR(a b)`, `col:a`, "a\x00b", "\xff", "東京", "a-b-", strings.Repeat(`"a `, 100)} {
 		f.Add(text)
@@ -31,7 +31,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// A cursor comes back as it was made, and any other text is an error.
+// A cursor reads back as it was made, and any other text is an error.
 func FuzzCursor(f *testing.F) {
 	f.Add(makeCursor(pageAfter, 7, 42), 100)
 	f.Add("", 0)
@@ -48,7 +48,7 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// Parts have checksums, but those tell nothing of who wrote them.
+// Parts have checksums, but these don't show who wrote them.
 func FuzzParts(f *testing.F) {
 	f.Add(appendValues(nil, []int64{3, 1, 2}), 3)
 	f.Add(appendTexts(nil, []string{"a", ""}), 2)

@@ -34,7 +34,7 @@ var (
 
 func pick[T any](r *rand.Rand, all []T) T { return all[r.Intn(len(all))] }
 
-// randomRecording makes exchanges with what is hard about recordings.
+// randomRecording makes exchanges with the difficulties of real recordings.
 func randomRecording(r *rand.Rand, n int) []*recording.Exchange {
 	all := make([]*recording.Exchange, n)
 	for i := range all {
@@ -81,8 +81,8 @@ func words(text string) (all []string) {
 
 func unplaced(word string) bool { return len(word) >= 5 && strings.ContainsAny(word, "0123456789") }
 
-// contains tells whether texts have what is asked for: words beside each other, the last of which
-// may go on. Those that may stand anywhere divide the rest.
+// contains reports whether texts have the asked words beside each other. The last word may be only
+// the beginning of one. Words that may be anywhere divide the rest.
 func contains(texts []string, asked []string, goesOn bool) bool {
 	if len(asked) == 0 {
 		return false
@@ -105,7 +105,7 @@ func contains(texts []string, asked []string, goesOn bool) bool {
 		}) {
 			return false
 		}
-		// Two whole words beside each other must be so somewhere.
+		// Two whole words beside each other must be so somewhere in a text.
 		if i == 0 || last && goesOn || unplaced(word) || unplaced(asked[i-1]) {
 			continue
 		}
@@ -172,8 +172,8 @@ func (o *oracle) list(f index.Filter, s index.Sort) []index.Row {
 	return rows
 }
 
-// newOracle takes rows from the index, since what is in them is tested by itself, and texts from
-// the recording.
+// newOracle takes rows from the index, since another test checks their content, and texts from the
+// recording.
 func newOracle(t *testing.T, x *index.Index, all []*recording.Exchange) *oracle {
 	t.Helper()
 	byID := map[recording.UUID]*recording.Exchange{}
@@ -408,7 +408,7 @@ func figures(rows, all []index.Row) (f index.Figures) {
 	return f
 }
 
-// A column of so many rows has several parts.
+// A column of that many rows has several parts.
 func TestMoreRowsThanAPartHas(t *testing.T) {
 	ctx := context.Background()
 	const n = 66_000

@@ -31,7 +31,7 @@ func row(id byte, text string, parent byte) index.Row {
 	return r
 }
 
-// calls says which records are the two sides of a call: ID of the caller's and of the callee's.
+// calls pairs records as the two sides of a call: the ID of the caller's and of the callee's.
 func calls(rows []index.Row, pairs ...[2]int64) []index.Row {
 	for _, p := range pairs {
 		rows[p[0]-1].Other, rows[p[1]-1].Other = p[1], p[0]
@@ -126,7 +126,7 @@ b calls GET /y at a 2 ms
 	}
 }
 
-// TestEveryRowIsInTheTreeOnce builds trees of rows that say anything of each other.
+// TestEveryRowIsInTheTreeOnce builds trees of rows with any relations to each other.
 func TestEveryRowIsInTheTreeOnce(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// asProcess, when set, makes the test binary a process that ends as it says.
+// asProcess, when set, makes the test binary a process that ends in the way that it names.
 const asProcess = "TAPEDECK_TEST_SIGNALS"
 
 func TestMain(m *testing.M) {

@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
 )
 
-// atTerminal, when set, makes the test binary a program that runs a script, as our commands
-// do: "detached" as tapedeck replay does.
+// atTerminal, when set, makes the test binary a program that runs a script, as Tapedeck's commands
+// do. With "detached" it does so as tapedeck replay does.
 const atTerminal = "TAPEDECK_TEST_TERMINAL"
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// At a terminal the command is in the foreground: it can read, and Ctrl-C reaches it and us. A command that needs no terminal gets Ctrl-C from us.
+// At a terminal the command is in the foreground: it can read, and Ctrl-C reaches it and this
+// process. A command that needs no terminal gets Ctrl-C from this process.
 func TestAtATerminal(t *testing.T) {
 	for as, script := range map[string]string{
 		"attached": `read line; echo "read $line"; trap "echo interrupted; exit 7" INT; echo ready; while :; do sleep 0.01; done`,

@@ -55,7 +55,7 @@ func TestSignalsArePassedOn(t *testing.T) {
 	}
 }
 
-// How the command ended is said in the words of a shell.
+// The exit status of the command is reported as a shell does.
 func TestStatus(t *testing.T) {
 	for script, want := range map[string]string{"exit 0": "exit code 0", "exit 3": "exit code 3", "kill -9 $$": "was ended by a signal: killed"} {
 		var out bytes.Buffer
