@@ -118,7 +118,8 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
-// Input that can't be read sets the exit code, whatever else was found.
+// Input that can't be read gives the exit code of a check that could not run, whatever else was
+// found.
 func TestExitCodeOfInput(t *testing.T) {
 	r := check.Report{Findings: []check.Finding{{Area: check.Input, State: check.Problem}, {Area: check.TLS, State: check.Problem}}}
 	if got := r.ExitCode(); got != check.CantCheck {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestIstioAccepts asks Istio itself: what it says of every rendered
-// application is what it said of the input.
+// TestIstioAccepts runs istioctl on every rendered application: its findings are those of the
+// input.
 func TestIstioAccepts(t *testing.T) {
 	for _, app := range apps() {
 		t.Run(app.name, func(t *testing.T) {

@@ -51,8 +51,7 @@ func build() (err error) {
 	return nil
 }
 
-// The image under test has a name of its own, so that one that somebody built
-// to use stays.
+// The image under test has a separate name, so that an image which somebody built for use stays.
 const (
 	testImage   = "localhost/tapedeck-e2e"
 	testVersion = "test"
@@ -114,7 +113,7 @@ func tool(t *testing.T, name string) string {
 	return file
 }
 
-// result is what a program left behind.
+// result is the output of a program.
 type result struct {
 	stdout, stderr []byte
 	err            error
@@ -129,7 +128,8 @@ func run(t *testing.T, dir string, stdin []byte, name string, args ...string) re
 func runEnv(t *testing.T, dir string, env []string, stdin []byte, name string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	// The test's own context ends before its clean-ups; a container outlives neither.
+	// The test's own context ends before its clean-ups, which run programs, too, and remove the
+	// containers.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr

@@ -332,8 +332,8 @@ func checkComponent(t *testing.T) {
 	checkInjected(t, kustomizeBuild(t, filepath.Join(dir, "plain")).ok(t), kustomizeBuild(t, filepath.Join(dir, "shop")).ok(t), []workload{{"Deployment", "checkout", 8080}})
 }
 
-// checkKptPackage runs the example of the kpt function, with the program in the place of its
-// image, and compares with what the package says that it gives.
+// checkKptPackage runs the example of the kpt function, with the program instead of its image, and
+// compares the result with the package's documentation.
 func checkKptPackage(t *testing.T) {
 	needKpt(t)
 	dir := t.TempDir()

@@ -10,10 +10,10 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// TestEveryWayIn renders every application through every caller: the right
-// workloads are injected and nothing else changes, the user is told, the text
-// or at least the comments stay, a second run gives the same bytes, rendering
-// what was rendered changes nothing, and uninject takes all of it away.
+// TestEveryWayIn renders every application through every caller. The right workloads are injected
+// and nothing else changes, the user is told, and the text, or at least the comments, stay. A
+// second run gives the same bytes, rendering the output changes nothing, and uninject takes all of
+// it back.
 func TestEveryWayIn(t *testing.T) {
 	for _, app := range apps() {
 		t.Run(app.name, func(t *testing.T) {
@@ -45,8 +45,7 @@ func TestEveryWayIn(t *testing.T) {
 	}
 }
 
-// checkText fails the test where the caller keeps text and a line is lost, or
-// where a comment is.
+// checkText fails the test if a line is lost and the caller keeps text, or if a comment is lost.
 func checkText(t *testing.T, c caller, got rendering) {
 	t.Helper()
 	keep := comment
@@ -144,10 +143,9 @@ func TestBareBinary(t *testing.T) {
 	}
 }
 
-// TestMistakesStop: where a workload asks for what can't be, every caller
-// fails, nothing is half-written, and the user can read why: on the caller's
-// standard error, or in the report, since Helm 4 shows nobody what a
-// post-renderer says.
+// TestMistakesStop: if a workload asks for something impossible, every caller fails and nothing is
+// half-written. The user can read why: on the caller's standard error, or in the report, since
+// Helm 4 never shows a post-renderer's messages.
 func TestMistakesStop(t *testing.T) {
 	bad := strings.Replace(string(read(t, "testdata/shop.yaml")), `proxy-port: "8080"`, `proxy-port: "eighty"`, 1)
 	home := t.TempDir()
@@ -200,7 +198,7 @@ func TestMistakesStop(t *testing.T) {
 	}
 }
 
-// firstDifference shows where two texts part.
+// firstDifference shows where two texts begin to differ.
 func firstDifference(want, got []byte) string {
 	a, b := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
 	for i := range min(len(a), len(b)) {

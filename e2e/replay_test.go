@@ -20,13 +20,13 @@ const (
 	replayObject = "TrafficReplay/" + replayName
 )
 
-// replayManifests are the shop with a TrafficReplay.
+// replayManifests returns the shop with a TrafficReplay.
 func replayManifests(t *testing.T) []byte {
 	t.Helper()
 	return slices.Concat(read(t, "testdata/shop.yaml"), []byte("---\n"), read(t, "testdata/replay.yaml"))
 }
 
-// sourceOf gives manifests the form that each caller wants.
+// sourceOf converts manifests to the form that each caller wants.
 func sourceOf(t *testing.T, manifests []byte) source {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,10 +34,10 @@ func sourceOf(t *testing.T, manifests []byte) source {
 	return source{kustomization: dir, manifests: manifests, chart: asChart(t, manifests)}
 }
 
-// TestReplayEveryWayIn renders a TrafficReplay through every caller. The replay stands
-// beside the shop, and rendering what came out changes nothing. A new build is a new
-// replay, and the old one is gone; a TrafficReplay that was removed takes its replay
-// along; and uninject gives the input back.
+// TestReplayEveryWayIn renders a TrafficReplay through every caller. The replay is in the output
+// next to the shop, and rendering the output changes nothing. A new build is a new replay, which
+// replaces the old one. A TrafficReplay that is removed takes its replay with it, and uninject
+// gives the input back.
 func TestReplayEveryWayIn(t *testing.T) {
 	for _, caller := range callers() {
 		t.Run(caller.name, func(t *testing.T) {
@@ -75,8 +75,8 @@ func TestReplayEveryWayIn(t *testing.T) {
 	}
 }
 
-// same fails the test unless two streams are the same bytes where the caller keeps those
-// in order, and else the same objects, however they are written.
+// same fails the test unless two streams are equal: as bytes where the caller keeps order and
+// text, and otherwise as objects, however they are written.
 func same(t *testing.T, c caller, what string, want, got []byte) {
 	t.Helper()
 	if c.keepsOrder {
@@ -114,7 +114,8 @@ func meanings(t *testing.T, stream []byte) map[string]string {
 	return out
 }
 
-// helmComment says where an object came from: with Helm 4, of every object.
+// helmComment matches the comment that names the source of an object. Helm 4 writes it for every
+// object.
 var helmComment = regexp.MustCompile(`(?m)^# Source: .*\n`)
 
 // objects returns the texts of a stream's objects, by their names.
@@ -139,7 +140,7 @@ func replayParts(t *testing.T, stream []byte) map[string]*yaml.RNode {
 	return parts
 }
 
-// without returns a stream less one object. Documents are told apart by their separators.
+// without returns a stream without one object. Separators divide the documents.
 func without(t *testing.T, stream []byte, name string) []byte {
 	t.Helper()
 	kind, object, _ := strings.Cut(name, "/")
@@ -185,10 +186,10 @@ func checkReplay(t *testing.T, stream []byte) {
 	}
 }
 
-// TestReplayBehindAnOverlay has an overlay of kustomize change what was rendered. The
-// parts of the replay do not find each other then, so what comes next says so; uninject
-// takes the replay away all the same where that can harm nothing else: it takes no
-// TrafficReplay of another namespace, and deletes nothing that selects other pods.
+// TestReplayBehindAnOverlay applies a kustomize overlay to rendered manifests. The parts of the
+// replay don't find each other then, so the next render says so. uninject removes the replay all
+// the same where this can harm nothing else: it takes no TrafficReplay of another namespace, and
+// deletes nothing that selects other pods.
 func TestReplayBehindAnOverlay(t *testing.T) {
 	rendered := pipe(t, source{manifests: replayManifests(t)}).after
 	for name, tt := range map[string]struct {
@@ -220,9 +221,9 @@ func TestReplayBehindAnOverlay(t *testing.T) {
 	}
 }
 
-// TestReplayBelowAnOverlay has the overlay first. As a transformer Tapedeck comes after
-// namespaces, labels and images. kustomize corrects references to names that it changes at
-// the very end, so with a prefix Tapedeck is given what kustomize has built.
+// TestReplayBelowAnOverlay applies the overlay first. As a transformer, Tapedeck runs after
+// namespaces, labels and images. kustomize corrects references to names that it changes only at
+// the very end, so with a prefix Tapedeck gets kustomize's output.
 func TestReplayBelowAnOverlay(t *testing.T) {
 	const overlay = "resources: [app.yaml]\nnamespace: staging\nlabels:\n- pairs: {team: checkout}\n  includeSelectors: true\nimages:\n- {name: example.com/checkout, newTag: 1.5.0}\n"
 	for name, tt := range map[string]struct {
@@ -283,8 +284,8 @@ func TestReplayHelmHooks(t *testing.T) {
 	}
 }
 
-// TestReplayInAKptPackage renders a package in place, as kpt does, again and again: the
-// files of objects that are gone go too, and the ConfigMap stays in the TrafficReplay's.
+// TestReplayInAKptPackage renders a package in place, as kpt does, several times. The files of
+// objects that are gone are removed, too, and the ConfigMap stays in the TrafficReplay's file.
 func TestReplayInAKptPackage(t *testing.T) {
 	needKpt(t)
 	dir := kptPackage(t, read(t, "testdata/shop.yaml"), pipeline(execFunction))

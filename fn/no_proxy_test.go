@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// The application's NO_PROXY stays if the application has no proxy. It moves to the sidecar if it
-// belongs to a proxy that the sidecar then uses.
+// With auto, the application's NO_PROXY stays where it is, unless it belongs to a proxy that the
+// sidecar then uses: then it moves to the sidecar.
 func TestNoProxyIsCapturedWhereItIsAboutAProxy(t *testing.T) {
 	const corporate, byHand = "http://corp.example:3128", "http://127.0.0.1:4140"
 	const direct = "localhost,127.0.0.1,169.254.169.254,$(KUBERNETES_SERVICE_HOST),kubernetes.default.svc"

@@ -115,8 +115,7 @@ func (c *cart) count(what string) (n int) {
 	return n
 }
 
-// admin is a responder's admin server. It missed something before the first reset, and serves one
-// request for each question about its health.
+// admin is the admin server of a responder that missed something before the first reset.
 type admin struct {
 	mu     sync.Mutex
 	resets int64

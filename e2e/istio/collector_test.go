@@ -29,9 +29,9 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// around is what stands around the collector: a captured workload with an egress list and
-// NetworkPolicies that keep it to its namespace, another namespace of the mesh, and one
-// outside. Mutual TLS is STRICT for all.
+// around has what surrounds the collector: a captured workload with an egress list and
+// NetworkPolicies that keep it to its namespace, another namespace of the mesh, and one outside.
+// Mutual TLS is STRICT for all.
 const around = `apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {istio-injection: enabled}}
@@ -125,8 +125,8 @@ patches:
 	return string(out)
 }
 
-// renderedAround renders what stands around the collector, with that as the sink and a host
-// beside that others may reach.
+// renderedAround renders what surrounds the collector, with the collector as the sink, and with
+// another host that others may reach.
 func renderedAround(t *testing.T, sidecar string) string {
 	t.Helper()
 	cfg := transformer.DefaultConfig()
@@ -179,7 +179,7 @@ func TestCollector(t *testing.T) {
 	}
 }
 
-// checkWriters asserts that captured pods reach the port for segments, as themselves, and
+// checkWriters checks that captured pods reach the port for segments, with their own identity, and
 // that nobody reaches anything else.
 func (c *control) checkWriters(t *testing.T) {
 	t.Helper()
@@ -228,8 +228,8 @@ func (c *control) checkWriters(t *testing.T) {
 	c.checkIdentity(t, collector)
 }
 
-// checkIdentity asserts that Envoy tells the collector who the client is: it appends the
-// identity to x-forwarded-client-cert.
+// checkIdentity checks that Envoy tells the collector who the client is: it appends the identity
+// to x-forwarded-client-cert.
 func (c *control) checkIdentity(t *testing.T, collector *pod) {
 	t.Helper()
 	for _, fc := range c.envoy(t, collector).inboundChains(contract.CollectorPort) {
@@ -247,8 +247,8 @@ func (c *control) checkIdentity(t *testing.T, collector *pod) {
 	}
 }
 
-// checkStore asserts that a pod reaches the hosts and addresses of its store, none of the
-// others, and no workload of the mesh; and that a captured pod reaches none of the store's.
+// checkStore checks that a pod reaches the hosts and addresses of its store, none of other stores,
+// and no workload of the mesh. A captured pod reaches none of the store's.
 func (c *control) checkStore(t *testing.T, name string, open, all, openAddresses, allAddresses []string) {
 	t.Helper()
 	p, app := c.pod(t, name), c.pod(t, "app")
@@ -335,7 +335,8 @@ func (e *envoy) admits(t *testing.T, port int, principal, method, path string) (
 	return passed, len(chains)
 }
 
-// request is what RBAC goes by: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/rbac/v3/rbac.proto.
+// request has the properties that RBAC evaluates:
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/rbac/v3/rbac.proto.
 type request struct {
 	t                       *testing.T
 	port                    int

@@ -46,7 +46,7 @@ func TestHostsFile(t *testing.T) {
 	}
 }
 
-// capturedHosts are those of a pod's sidecar.
+// capturedHosts returns the hosts that a pod's sidecar captures.
 func capturedHosts(t *testing.T, p *corev1.Pod) []contract.CaptureHost {
 	t.Helper()
 	ours := container(p, contract.Container)
@@ -60,7 +60,7 @@ func capturedHosts(t *testing.T, p *corev1.Pod) []contract.CaptureHost {
 	return hosts
 }
 
-// portStart is the lowest port that the pod's sysctls open.
+// portStart returns the lowest port that the pod's sysctls open to unprivileged users.
 func portStart(t *testing.T, p *corev1.Pod) int {
 	t.Helper()
 	if p.Spec.SecurityContext != nil {
@@ -73,7 +73,7 @@ func portStart(t *testing.T, p *corev1.Pod) int {
 	return contract.UnprivilegedPorts
 }
 
-// checkHosts checks who mounts a pod's hosts file, and when, and returns how many do.
+// checkHosts checks which containers mount a pod's hosts file, and when, and returns their number.
 func checkHosts(t *testing.T, where, sidecar string, p admission) (mounting int) {
 	t.Helper()
 	order := starts(p.admitted)

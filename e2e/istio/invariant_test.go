@@ -160,8 +160,8 @@ func endpoints(e *envoy, cluster string) []string {
 	return out
 }
 
-// TestIPv6 asserts what Istio makes of 127.0.0.1 where pods have IPv6 alone:
-// the sidecar has to listen on both loopbacks.
+// TestIPv6 checks how Istio changes 127.0.0.1 if pods have only IPv6: the sidecar has to listen on
+// both loopbacks.
 func TestIPv6(t *testing.T) {
 	_, with := readCase(t, "testdata/ports-one.txtar").judge(t)
 	app := with.pod(t, "app")

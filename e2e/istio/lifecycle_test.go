@@ -55,21 +55,19 @@ type rendered struct {
 	results       transformer.Results
 }
 
-// says tells whether the report has a result with a code.
+// says reports whether the report has a result with a code.
 func (r rendered) says(code transformer.Code) bool {
 	return slices.ContainsFunc(r.results, func(r transformer.Result) bool { return r.Code() == code })
 }
 
-// injected returns what was rendered with our container, in a form that the
-// injector reads.
+// injected returns the renders with Tapedeck's container, in a form that the injector reads.
 func injected(t *testing.T, sidecar string) []rendered {
 	return slices.DeleteFunc(everything(t, sidecar), func(r rendered) bool {
 		return strings.Contains(r.input, "kind: ResourceList") || !strings.Contains(r.output, "name: "+contract.Container)
 	})
 }
 
-// everything returns all that can be rendered, here and among the renderer's
-// own cases.
+// everything returns all inputs that can be rendered, here and among the renderer's own cases.
 func everything(t *testing.T, sidecar string) []rendered {
 	t.Helper()
 	var out []rendered
@@ -179,7 +177,7 @@ type handler struct {
 	grpc *corev1.GRPCAction
 }
 
-// agent tells whether Istio's agent answers: it alone listens on its ports.
+// agent reports whether Istio's agent answers: only the agent listens on its ports.
 func (h handler) agent() bool {
 	port := intstr.IntOrString{}
 	switch {
@@ -266,8 +264,8 @@ func checkStart(t *testing.T, where string, m mode, p admission) {
 	}
 }
 
-// checkUntouched asserts that the injector did nothing to the sidecar, and to
-// the application's probes what it does without us.
+// checkUntouched checks that the injector left the sidecar alone, and did to the application's
+// probes what it does without Tapedeck.
 func checkUntouched(t *testing.T, where string, p, before admission) {
 	t.Helper()
 	if diff := cmp.Diff(container(p.sent, contract.Container), container(p.admitted, contract.Container)); diff != "" {
@@ -414,7 +412,7 @@ func TestInjectedManifestsRenderTheSame(t *testing.T) {
 	}
 }
 
-// withoutOurs drops the sidecar from every pod.
+// withoutOurs removes the sidecar from every pod.
 func withoutOurs(t *testing.T, manifests string) string {
 	t.Helper()
 	var docs []string
@@ -470,7 +468,7 @@ func list(m map[string]any, path ...string) []any {
 	return out
 }
 
-// withoutEmpty drops what says nothing: a typed printer writes some of it.
+// withoutEmpty removes empty values, some of which a typed printer writes.
 func withoutEmpty(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

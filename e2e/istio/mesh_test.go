@@ -31,7 +31,7 @@ func (k call) toIstio(address string, port int, mode simulation.CallMode) simula
 	return out
 }
 
-// in says where a call to a port of a pod lands.
+// in returns where a call to a port of a pod lands.
 func (c *control) in(t *testing.T, p *pod, k call, port int) string {
 	t.Helper()
 	dialed := fmt.Sprintf("%s:%d", c.names[p.ip], port)

@@ -60,7 +60,7 @@ func (p peer) String() string {
 	return p.address.String()
 }
 
-// reaches tells whether one peer may open a connection to a pod's port.
+// reaches reports whether one peer may open a connection to a pod's port.
 func (n *network) reaches(t *testing.T, from peer, to *pod, port int) bool {
 	t.Helper()
 	return n.allows(t, networkingv1.PolicyTypeIngress, peer{to, netip.MustParseAddr(to.ip)}, from, to, port) &&
@@ -120,8 +120,8 @@ func (n *network) amongPeers(t *testing.T, policy *networkingv1.NetworkPolicy, p
 	})
 }
 
-// amongPorts tells whether a rule has a port of the pod that is called, by
-// number, in a range, or by the name that a container gives it.
+// amongPorts reports whether a rule has the called port of the pod: by number, in a range, or by
+// its name in a container.
 func amongPorts(ports []networkingv1.NetworkPolicyPort, to *pod, port int) bool {
 	return len(ports) == 0 || slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool {
 		switch {

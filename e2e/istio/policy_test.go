@@ -101,7 +101,7 @@ func strip(v any, keys ...string) {
 	}
 }
 
-// policies says in words what a port's filter chains enforce.
+// policies describes what a port's filter chains enforce.
 func (e *envoy) policies(t *testing.T, port int) []string {
 	t.Helper()
 	var out []string

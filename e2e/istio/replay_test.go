@@ -103,8 +103,8 @@ metadata: {name: app, namespace: shop}
 spec: {host: app, subsets: [{name: v1, labels: {version: v1}}]}
 `
 
-// closed keeps everything from everything: the mesh knows what it has alone, the namespace
-// allows no egress but to Istio, no call, and no connection but for names.
+// closed forbids everything: the mesh knows only its own hosts, and the namespace allows no egress
+// except to Istio, no call, and no connection except for names.
 const closed = `---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -135,7 +135,7 @@ spec: {podSelector: {}, policyTypes: [Ingress, Egress], egress: [{ports: [{proto
 
 const registryOnly = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
 
-// store is a store of the cluster, and inCluster are the options for it.
+// store is a store in the cluster, and inCluster has the options for it.
 const store = `---
 apiVersion: v1
 kind: Namespace
@@ -281,7 +281,7 @@ type way struct {
 	connected, admitted bool
 }
 
-// arrived tells whether the connection was taken.
+// arrived reports whether the connection was accepted.
 func (w way) arrived() bool { return w.connected && w.admitted }
 
 // call follows a connection of a pod to a host, with a request for another host in it.
@@ -310,7 +310,7 @@ func (p *replayed) call(from *pod, host string, port int, requested string) way 
 	}
 }
 
-// landings are where the caller's mesh has a connection end.
+// landings returns where the caller's mesh ends a connection.
 func (p *replayed) landings(from *pod, host string, port int, requested string) []Landing {
 	p.t.Helper()
 	address := p.resolve(host)
@@ -336,7 +336,7 @@ func (p *replayed) landings(from *pod, host string, port int, requested string) 
 	return p.land(e, r, address, port)
 }
 
-// admits tells whether the mesh of a pod takes a connection.
+// admits reports whether the mesh of a pod accepts a connection.
 func (p *replayed) admits(from, to *pod, l Landing) bool {
 	p.t.Helper()
 	domain := p.server.Env().Mesh().GetTrustDomain()
@@ -399,9 +399,9 @@ func matchesCall(m *security.Match, port int, principal string) bool {
 		(len(m.Namespaces) == 0 || among(m.Namespaces, namespace)) && !among(m.NotNamespaces, namespace)
 }
 
-// TestReplay shows who reaches whom while the shop is replayed: the generator the copy, the
-// copy its responder, both their place, and nobody else any of them; and the copy nothing
-// of what it called when it was recorded.
+// TestReplay shows who reaches whom during a replay of the shop. The generator reaches the copy,
+// the copy its responder, and both reach their place. Nobody else reaches any of them, and the
+// copy reaches nothing that it called when it was recorded.
 func TestReplay(t *testing.T) {
 	for _, s := range settings {
 		t.Run(s.name, func(t *testing.T) {
@@ -414,7 +414,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// checkReached asserts that the parts of a replay reach each other and their place.
+// checkReached checks that the parts of a replay reach each other and their place.
 func (p *replayed) checkReached() {
 	p.t.Helper()
 	copied, responder, generator := p.part(contract.PartCopy), p.part(contract.PartResponder), p.part(contract.PartGenerator)
@@ -454,8 +454,8 @@ func (p *replayed) checkReached() {
 	}
 }
 
-// checkKept asserts that the copy reaches nothing of what is mocked, and nobody the copy or
-// what was recorded.
+// checkKept checks that the copy reaches nothing that is mocked, and that nobody reaches the copy
+// or the recording.
 func (p *replayed) checkKept() {
 	p.t.Helper()
 	copied, responder, generator := p.part(contract.PartCopy), p.part(contract.PartResponder), p.part(contract.PartGenerator)
@@ -512,7 +512,7 @@ func (p *replayed) checkKept() {
 	}
 }
 
-// target is the port of the pods behind a Service, or the port itself.
+// target returns the port of the pods behind a Service, or the port itself.
 func (c *control) target(host string, port int) int32 {
 	for _, l := range c.translate(c.resolve(host), port) {
 		return int32(l.Port)
@@ -520,12 +520,12 @@ func (c *control) target(host string, port int) int32 {
 	return int32(port)
 }
 
-// blocked tells that Envoy passes a connection on to nobody.
+// blocked reports whether Envoy passes a connection on to nobody.
 func blocked(landing string) bool {
 	return strings.HasPrefix(landing, "BlackHoleCluster") || strings.HasPrefix(landing, "block_all") || strings.HasPrefix(landing, "Envoy answers 502")
 }
 
-// checkProduction asserts that calls of what is not replayed go where they went.
+// checkProduction checks that calls outside the replay go where they went before.
 func (p *replayed) checkProduction() {
 	p.t.Helper()
 	plain := p.setting.play(p.t, "Deployment", "Service", "Job", "NetworkPolicy", "AuthorizationPolicy", "ServiceEntry")
@@ -540,7 +540,7 @@ func (p *replayed) checkProduction() {
 	}
 }
 
-// checkFindings asserts that istioctl finds nothing in a replay.
+// checkFindings checks that istioctl finds nothing in a replay.
 func (p *replayed) checkFindings() {
 	p.t.Helper()
 	before := newCluster(p.t, newInjector(p.t, true), p.input, "", nil)
@@ -572,9 +572,9 @@ func settingNamed(t *testing.T, name string) setting {
 	return s
 }
 
-// TestReplayAccounts shows what service accounts are for: with that of the original, the
-// mesh takes the original for the copy, and with that of the namespace everybody for the
-// generator. NetworkPolicies tell them apart all the same.
+// TestReplayAccounts shows why a replay has service accounts. With the original's account, the
+// mesh takes the original for the copy, and with the namespace's account, everybody for the
+// generator. NetworkPolicies distinguish them in both cases.
 func TestReplayAccounts(t *testing.T) {
 	for _, c := range []struct {
 		option, caller, host string
@@ -601,8 +601,8 @@ func TestReplayAccounts(t *testing.T) {
 	}
 }
 
-// TestReplayInPlace shows that a workload that is replayed to in place reaches its
-// responder and nothing else, and is called by whoever called it.
+// TestReplayInPlace shows that a workload that is replayed in place reaches only its responder,
+// and that its callers still reach it.
 func TestReplayInPlace(t *testing.T) {
 	s := settingNamed(t, "sidecars")
 	s.annotations = "tapedeck.dev/replay: in-place"
@@ -635,8 +635,8 @@ func TestReplayInPlace(t *testing.T) {
 	}
 }
 
-// TestTwoReplaysInOneNamespace shows that two replays with the same place, each of which
-// opens its hosts, are in each other's way nowhere.
+// TestTwoReplaysInOneNamespace shows that two replays with the same place, each of which opens its
+// hosts, don't disturb each other.
 func TestTwoReplaysInOneNamespace(t *testing.T) {
 	s := settingNamed(t, "sidecars with all closed")
 	second := shop[strings.Index(shop, "apiVersion: apps/v1"):strings.Index(shop, "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: db")]
@@ -662,8 +662,8 @@ func TestTwoReplaysInOneNamespace(t *testing.T) {
 	}
 }
 
-// TestReplayPassesHostsOn shows that the responder reaches what it passes calls on to, by
-// what the mesh opens for the original, and the copy does not.
+// TestReplayPassesHostsOn shows that the responder reaches the hosts that it passes calls on to,
+// by what the mesh opens for the original. The copy does not reach them.
 func TestReplayPassesHostsOn(t *testing.T) {
 	s := settingNamed(t, "sidecars with all closed")
 	s.options["replayPassthrough"] = "pay.till,api.example.com"
@@ -730,9 +730,9 @@ func TestReplayPastAWaypoint(t *testing.T) {
 	}
 }
 
-// TestEachObjectOfAReplayIsNeeded takes away one kind of the objects at a time. Where all is
-// closed, the replay does not work without it, and where all is open, somebody reaches
-// what he must not.
+// TestEachObjectOfAReplayIsNeeded removes one kind of the objects at a time. In a closed mesh, the
+// replay does not work without it. In an open one, somebody then reaches something that must stay
+// closed.
 func TestEachObjectOfAReplayIsNeeded(t *testing.T) {
 	for _, c := range []struct {
 		kind string

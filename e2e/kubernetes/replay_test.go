@@ -28,7 +28,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// kinds are those that a replay consists of, but for Istio's.
+// kinds are the kinds of objects in a replay, except for Istio's.
 var kinds = map[string]func() metav1.Object{
 	"apps/v1 Deployment":                 func() metav1.Object { return &appsv1.Deployment{} },
 	"batch/v1 Job":                       func() metav1.Object { return &batchv1.Job{} },
@@ -49,7 +49,7 @@ func build(t *testing.T) string {
 	return tapedeck
 }
 
-// render returns what the input becomes, nothing if the render fails.
+// render returns the rendered input, or nothing if the render fails.
 func render(t *testing.T, tapedeck string, config, input []byte) []byte {
 	t.Helper()
 	args := []string{"render"}
@@ -147,7 +147,7 @@ func checkMeta(t *testing.T, o metav1.Object) {
 	}
 }
 
-// checkObject checks what Kubernetes does of an object of each kind.
+// checkObject makes Kubernetes' checks of an object of each kind.
 func checkObject(t *testing.T, o metav1.Object, restricted func(corev1.PodTemplateSpec)) {
 	t.Helper()
 	selects := func(selector *metav1.LabelSelector, labels map[string]string) {
@@ -183,7 +183,7 @@ func checkObject(t *testing.T, o metav1.Object, restricted func(corev1.PodTempla
 	}
 }
 
-// checkJob has the rules for Indexed Jobs (pkg/apis/batch/validation of Kubernetes).
+// checkJob makes the checks of Indexed Jobs (pkg/apis/batch/validation of Kubernetes).
 func checkJob(t *testing.T, o *batchv1.Job) {
 	t.Helper()
 	s := o.Spec

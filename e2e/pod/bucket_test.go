@@ -124,14 +124,14 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.gateway.ServeHTTP(w, r)
 }
 
-// doing has the door do something else with a PUT.
+// doing makes the door call trouble for a PUT.
 func (b *bucket) doing(trouble func(w http.ResponseWriter, r *http.Request) bool) {
 	b.trouble.Store(&trouble)
 }
 
 func (b *bucket) healed() { b.trouble.Store(nil) }
 
-// fill leaves no room in the bucket, and returns what makes room again.
+// fill leaves no room in the bucket, and returns a function that makes room again.
 func (b *bucket) fill() (empty func()) {
 	b.t.Helper()
 	name := filepath.Join(b.dir, "filler")
@@ -153,7 +153,7 @@ func (b *bucket) fill() (empty func()) {
 	}
 }
 
-// place opens the bucket past its door, as a program beside the mesh does.
+// place opens the bucket without its door, as a program outside the mesh does.
 func (b *bucket) place() store.Store {
 	b.t.Helper()
 	return openPlace(b.t, "s3://"+bucketName+"?region="+bucketRegion+"&endpoint=http://"+b.forward(b.t, gatewayAt))
@@ -168,8 +168,8 @@ func openPlace(t *testing.T, text string) store.Store {
 	return s
 }
 
-// forward listens here for an address within the namespace, as `kubectl port-forward`
-// does, and returns where.
+// forward listens here for an address within the namespace, as `kubectl port-forward` does, and
+// returns the local address.
 func (n namespace) forward(t *testing.T, address string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -78,22 +78,21 @@ func (c *collecting) tapedeck(args ...string) string {
 	return run(c.t, filepath.Join(bin, "image", "tapedeck"), args...)
 }
 
-// token is what the Secret of a namespace holds.
+// token returns the token in the Secret of a namespace.
 func (c *collecting) token(namespace string) string {
 	c.t.Helper()
 	return c.tapedeck("collect", "token", "--namespace", namespace, "--key-file", c.keyFile)
 }
 
-// reachingBucket gives a container the credentials that EKS gives, and the CA of the bucket,
-// which is among the public roots. They are all that is not deployed.
+// reachingBucket gives a container the credentials that EKS gives, and the CA of the bucket, which
+// in reality is among the public roots. Nothing else differs from what is deployed.
 func (c *collecting) reachingBucket(s spec) spec {
 	s.Env = append(s.Env, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "AWS_EC2_METADATA_DISABLED=true", "SSL_CERT_FILE="+upstreamCA+"/site.crt")
 	s.Mounts = append(s.Mounts, mount{c.site.file, upstreamCA + "/site.crt", true})
 	return s
 }
 
-// startCollector runs the collector's pod, as Istio's injector let it in, behind its
-// Service.
+// startCollector runs the collector's pod behind its Service, as Istio's injector changed it.
 func (c *collecting) startCollector() {
 	c.t.Helper()
 	c.collector = c.network.join(c.t, "collector", collectorIP)
@@ -110,14 +109,14 @@ func (c *collecting) startCollector() {
 	c.listening(c.collector, fmt.Sprintf("127.0.0.1:%d", contract.CollectorPort))
 }
 
-// readPort opens what the collector serves to readers, as with `kubectl port-forward`.
+// readPort opens the collector's port for readers, as through `kubectl port-forward`.
 func (c *collecting) readPort() store.Store {
 	c.t.Helper()
 	return openPlace(c.t, "http://"+c.collector.forward(c.t, fmt.Sprintf("127.0.0.1:%d", contract.CollectorReadPort)))
 }
 
-// shipping is how far the sidecar is: what its metrics say, and how many complete
-// segments are in the pod.
+// shipping is the sidecar's progress: the values of its metrics, and the number of complete
+// segments in the pod.
 type shipping struct {
 	shipped, said int // stored, and waiting, by the metrics
 	waiting       int
@@ -145,7 +144,7 @@ func (p *pod) shipping() shipping {
 	return s
 }
 
-// until waits until the sidecar is so far. After failures it pauses.
+// until waits until the sidecar's progress meets a condition. The sidecar pauses after failures.
 func (p *pod) until(what string, ok func(s shipping) bool) (s shipping) {
 	p.t.Helper()
 	within(p.t, 2*time.Minute, what, func() bool { s = p.shipping(); return ok(s) })
@@ -167,10 +166,10 @@ func TestCollector(t *testing.T) {
 	t.Run("others cannot write", func(t *testing.T) { c.in(t).othersCannotWrite() })
 }
 
-// storedOnce has a pod send its recordings through both Envoys to a collector, and
-// the collector store them in a bucket. The pod begins without a token; then the bucket
-// is slow, fails, is gone and is full, all under load. No request of the application's
-// fails or waits for it, and in the end each exchange is in the bucket exactly once.
+// storedOnce lets a pod send its recordings through both Envoys to a collector, which stores them
+// in a bucket. The pod begins without a token. Then the bucket is slow, fails, is gone and is
+// full, all under load. No request of the application fails or waits because of that, and in the
+// end each exchange is in the bucket exactly once.
 func (c *collecting) storedOnce() {
 	t := c.t
 	defer c.bucket.healed()
@@ -348,7 +347,7 @@ func uuids(t *testing.T, s store.Store) map[recording.UUID]int {
 	return found
 }
 
-// trouble is something that befalls a bucket.
+// trouble is a failure of a bucket.
 type trouble struct {
 	name  string
 	begin func() (end func())
@@ -432,8 +431,8 @@ func (c *collecting) othersCannotWrite() {
 	}
 }
 
-// upload sends a segment of a namespace as somebody in the mesh, who also says to be
-// the application, and returns the code of the refusal, "" if there is none.
+// upload sends a segment of a namespace with an identity in the mesh, claims the application's
+// identity, too, and returns the code of the refusal, or "" if there is none.
 func (c *collecting) upload(identity, token, namespace, pod string) (code string) {
 	t := c.t
 	t.Helper()

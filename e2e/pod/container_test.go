@@ -32,7 +32,7 @@ type mount struct {
 	ReadOnly bool
 }
 
-// with returns the container as it is, with another command.
+// with returns the container with another command.
 func (s spec) with(args ...string) spec {
 	s.Args = args
 	return s
@@ -83,7 +83,7 @@ func (n namespace) run(t *testing.T, name string, s spec) (string, error) {
 	return p.out.String(), p.err
 }
 
-// ended tells whether a process is no more.
+// ended reports whether a process has ended.
 func (p *process) ended() bool {
 	select {
 	case <-p.done:
@@ -138,7 +138,7 @@ func newVolumes(t *testing.T, of corev1.PodSpec, secret map[string]string) volum
 		if volume.Secret == nil {
 			continue
 		}
-		// Of a Secret, the volume has what it lists, and all of it without a list.
+		// The volume of a Secret has the keys that it lists, or all keys if it lists none.
 		paths := map[string]string{}
 		for _, item := range volume.Secret.Items {
 			paths[item.Key] = item.Path
@@ -156,8 +156,8 @@ func newVolumes(t *testing.T, of corev1.PodSpec, secret map[string]string) volum
 	return v
 }
 
-// spec is how a runtime starts a rendered container in a pod with such facts.
-// The image gives its root, its command and PATH.
+// spec returns how a runtime starts a rendered container in a pod with these facts. The image
+// gives its root, its command and PATH.
 func (v volumes) spec(c corev1.Container, pod facts, root string, entrypoint ...string) spec {
 	env, expand := environment(c, pod)
 	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, env...)}
@@ -220,7 +220,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	within(t, 30*time.Second, what, ok)
 }
 
-// within is eventually for what takes its time.
+// within waits as eventually does, but up to limit.
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(limit); !ok(); {

@@ -49,7 +49,7 @@ func all[T any](t *testing.T, r *rendered, kinds ...string) (found []T) {
 	return found
 }
 
-// part returns the workload that is a part of the rendered replay, nil where there is none.
+// part returns the workload of a part of the rendered replay, or nil if there is none.
 func (r *rendered) part(t *testing.T, part string) (found *workload) {
 	t.Helper()
 	for _, w := range all[workload](t, r, "Deployment", "Job") {
@@ -118,7 +118,7 @@ func (p *replaying) deploy(r *rendered) *deployment {
 	return d
 }
 
-// replicas are all pods of the replay.
+// replicas returns all pods of the replay.
 func (d *deployment) replicas() (pods []*replica) {
 	for _, r := range append([]*replica{d.copied, d.responder}, d.shards...) {
 		if r != nil {
@@ -194,7 +194,7 @@ func (d *deployment) enforce(r *rendered) {
 	d.network.enforce(d.t, all[networkingv1.NetworkPolicy](d.t, r, "NetworkPolicy"), pods, nil)
 }
 
-// replica is one pod of a workload, in a network of its own.
+// replica is one pod of a workload, in a separate network.
 type replica struct {
 	*replaying
 	*workload
@@ -230,8 +230,8 @@ func (p *replaying) newReplica(mesh *world, w *workload, pod, name string, at ad
 	return r
 }
 
-// mountClaims has the pod's volume claims lead to the one that there is. The kubelet gives
-// it to the pod's group.
+// mountClaims mounts the only volume for all of the pod's volume claims. The kubelet gives it to
+// the pod's group.
 func (r *replica) mountClaims() {
 	t := r.t
 	t.Helper()
@@ -270,8 +270,7 @@ func (p *replaying) newShards(mesh *world, w *workload, uid string) (shards []*r
 	return shards
 }
 
-// replacement is another pod in the place of one that is gone, where the Envoy of the former
-// still runs.
+// replacement returns another pod in the place of one that has ended, and whose Envoy still runs.
 func (r *replica) replacement() *replica {
 	r.t.Helper()
 	next := *r
@@ -298,7 +297,7 @@ func (r *replica) startEnvoy() {
 	r.envoy = r.mesh.envoy(r.namespace, r.Name, "spiffe://cluster.local/ns/"+r.Namespace+"/sa/"+r.account())
 }
 
-// container is how a rendered container is started.
+// container returns how a rendered container is started.
 func (r *replica) container(c corev1.Container) spec {
 	r.t.Helper()
 	root, program := "/", filepath.Join(bin, "app")
@@ -330,7 +329,7 @@ const (
 	classicEnvoy envoyKind = "classic" // beside the application, first or last
 )
 
-// held tells whether the pod asks that its containers start behind a classic Envoy.
+// held reports whether the pod wants its containers to start after a classic Envoy.
 func (r *replica) held() bool {
 	var config struct{ HoldApplicationUntilProxyStarts bool }
 	decode(r.t, r.Spec.Template.Annotations["proxy.istio.io/config"], &config)
@@ -371,7 +370,7 @@ func (r *replica) startInit() {
 	}
 }
 
-// startContainers starts the others, each behind the postStart hook of the one before.
+// startContainers starts the other containers, each after the postStart hook of the one before.
 func (r *replica) startContainers() {
 	t := r.t
 	t.Helper()
@@ -391,7 +390,7 @@ func (r *replica) run(c corev1.Container, s spec) {
 	r.running[c.Name] = r.namespace.start(r.t, r.pod+" "+c.Name, s)
 }
 
-// passes waits until a probe says yes, where there is one.
+// passes waits until a probe succeeds, if there is one.
 func (r *replica) passes(what string, s spec, probe *corev1.Probe) {
 	r.t.Helper()
 	if probe == nil {

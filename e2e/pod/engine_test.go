@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// engine is a container engine with what a test made in it.
+// engine is a container engine, and what a test made in it.
 type engine struct {
 	t    *testing.T
 	name string // of the test's own network, and what its containers begin with
@@ -69,7 +69,7 @@ func (e *engine) start(name string, args ...string) string {
 	return name
 }
 
-// flags say to the engine what a rendered container says to the kubelet.
+// flags returns the engine's flags for what the kubelet reads from a rendered container.
 func (s spec) flags() (out []string) {
 	for _, e := range s.Env {
 		if !strings.HasPrefix(e, "PATH=") { // that is the image's

@@ -15,16 +15,16 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// hostsApp is the application whose programs know of no proxy. Its annotation is auto,
-// in whose place hostsList is what its environment names.
+// hostsApp is the application whose programs support no proxy. Its annotation is auto; hostsList
+// lists the hosts that its environment names.
 const (
 	hostsApp  = "hosts.yaml"
 	hostsAuto = "tapedeck.dev/capture-hosts: auto"
 	hostsList = `tapedeck.dev/capture-hosts: "postgres.db:5432, redis.db:6379, web.db:8081, external.test:443"`
 )
 
-// hostsServices are those of the namespace db, by their names there; the manifest says
-// the same.
+// hostsServices are the Services of the namespace db, by their names there. The manifest has the
+// same.
 var hostsServices = map[string]string{"postgres": "10.96.0.20", "redis": "10.96.0.21", "web": "10.96.0.22"}
 
 // hostsClient is a program that the proxy variables don't capture.
@@ -59,8 +59,8 @@ func hostsClients(scripts string) []hostsClient {
 	}
 }
 
-// renderHosts renders the application with another annotation in the place of its own,
-// "" for none.
+// renderHosts renders the application with another annotation instead of its own, or with none if
+// it is "".
 func renderHosts(t *testing.T, annotation string, options ...string) *rendered {
 	t.Helper()
 	input := strings.Replace(readFile(t, filepath.Join("testdata", hostsApp)), hostsAuto, annotation, 1)
@@ -96,7 +96,7 @@ func newHostsWorld(t *testing.T, r *rendered) *world {
 	return w
 }
 
-// startPostgres starts a PostgreSQL server beside the dependency, which it trusts.
+// startPostgres starts a PostgreSQL server at the dependency's address, which it trusts.
 func (w *world) startPostgres() {
 	w.t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
@@ -120,7 +120,7 @@ func (w *world) startPostgres() {
 	eventually(w.t, "PostgreSQL", func() bool { return strings.Contains(server.out.String(), "ready to accept connections") })
 }
 
-// look finds a program, without which a test can't be run.
+// look finds a program, and skips the test without it.
 func look(t *testing.T, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -133,8 +133,8 @@ func look(t *testing.T, program string) string {
 // portStart is the sysctl that opens ports below 1024 to users without privileges.
 const portStart = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
-// running starts a pod of what was rendered, in the network of the world's. The network has
-// the pod's sysctls, and the kernel's where the pod says nothing: not every container
+// running starts a pod of a render in the network of the world's pod. The network has the pod's
+// sysctls, and the kernel's defaults for those that the pod does not set: not every container
 // runtime opens ports below 1024 by itself.
 func (w *world) running(r *rendered) *pod {
 	w.t.Helper()
@@ -165,10 +165,10 @@ func (p *pod) ask(c hostsClient) (string, error) {
 	return p.network.pod.run(p.t, c.name, p.appSpec().with(append([]string{look(p.t, c.program)}, c.args...)...))
 }
 
-// TestHosts runs programs that know of no proxy in the application's container, with the
-// hosts file mounted as it is rendered. Each reaches its server through the sidecar and
-// Envoy, in a mesh that lets nothing out which it doesn't know, and is recorded with the
-// host that it asked for. Without the annotation each reaches it too, unrecorded.
+// TestHosts runs programs that support no proxy in the application's container, with the hosts
+// file mounted as it is rendered. Each reaches its server through the sidecar and Envoy, in a mesh
+// that lets only known traffic out, and is recorded with the host that it asked for. Without the
+// annotation each reaches its server, too, unrecorded.
 func TestHosts(t *testing.T) {
 	list := renderHosts(t, hostsList)
 	w := newHostsWorld(t, list)

@@ -20,9 +20,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestOrder starts the pod as the kubelet does: the startup probe says yes when
-// the ports are open and the trust files written, and not before, so that the
-// application finds both.
+// TestOrder starts the pod as the kubelet does. The startup probe succeeds only when the ports are
+// open and the trust files written, so that the application finds both.
 func TestOrder(t *testing.T) {
 	w := newWorld(t, render(t, shop))
 	p := w.newPod()
@@ -59,8 +58,8 @@ func TestOrder(t *testing.T) {
 	p.stop()
 }
 
-// TestJob ends a Job's application: the kubelet then ends the native sidecar,
-// which goes at once and keeps all it has seen.
+// TestJob ends a Job's application. The kubelet then ends the native sidecar, which exits at once
+// and keeps all that it recorded.
 func TestJob(t *testing.T) {
 	w := newWorld(t, render(t, shop, "kind: Deployment", "kind: Job", "apiVersion: apps/v1", "apiVersion: batch/v1"))
 	p := w.startPod()
@@ -75,7 +74,7 @@ func TestJob(t *testing.T) {
 	}
 }
 
-// request is one of a load: when it was made, when it ended, and how.
+// request is one request of a load, with its start, its end and its result.
 type request struct {
 	path       string
 	start, end time.Time
@@ -94,7 +93,7 @@ type load struct {
 	all     []request
 }
 
-// startLoad has so many callers make requests, each with a number of its own.
+// startLoad starts callers that make requests, each request with a different number.
 func startLoad(callers, limit int, do func(id int) request) *load {
 	l := &load{max: limit}
 	for range callers {
@@ -111,12 +110,12 @@ func startLoad(callers, limit int, do func(id int) request) *load {
 	return l
 }
 
-// asking asks for a path to which each request adds its number.
+// asking returns a function that requests a path, to which each request adds its number.
 func asking(c *http.Client, path string) func(id int) request {
 	return func(id int) request { return ask(c, fmt.Sprintf("%s%d", path, id)) }
 }
 
-// begin returns the number of the next request, 0 where there is none.
+// begin returns the number of the next request, or 0 if there is none.
 func (l *load) begin() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,7 +126,7 @@ func (l *load) begin() int {
 	return l.begun
 }
 
-// stop lets no request begin any more, and returns how many did.
+// stop begins no more requests, and returns how many began.
 func (l *load) stop() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,20 +144,20 @@ func ask(c *http.Client, path string) request {
 	return r
 }
 
-// reach waits until so many requests have ended.
+// reach waits until n requests have ended.
 func (l *load) reach(t *testing.T, n int64) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d requests", n), func() bool { return l.done.Load() >= n })
 }
 
-// finish lets what is in flight end and returns all requests.
+// finish waits for requests in flight and returns all requests.
 func (l *load) finish() []request {
 	l.wg.Wait()
 	return l.all
 }
 
-// TestSIGTERM ends the pod under load. The endpoint goes, so no new requests
-// come; those in flight are answered, and every one is in the recording.
+// TestSIGTERM ends the pod under load. The endpoint is removed, so no new requests come. Requests
+// in flight are answered, and every one is in the recording.
 func TestSIGTERM(t *testing.T) {
 	for _, c := range []struct {
 		name, sidecar string
@@ -213,9 +212,9 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
-// TestKilled kills the sidecar under load, as an out-of-memory kill does, and
-// restarts it, as the kubelet does: what fails is what was in flight, or came
-// before the sidecar was back. What was written by then is in the recording.
+// TestKilled kills the sidecar under load, as an out-of-memory kill does, and restarts it, as the
+// kubelet does. Only requests that were in flight fail, and those that came before the sidecar was
+// back. Everything that was written by then is in the recording.
 func TestKilled(t *testing.T) {
 	w := newWorld(t, render(t, shop))
 	p := w.startPod()

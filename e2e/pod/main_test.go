@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// missing says what pods can't do without here, "" if all is there.
+// missing says what pods lack on this machine, or "" if nothing is missing.
 func missing() string {
 	if os.Getuid() != 0 {
 		return "network namespaces need root"
@@ -76,8 +76,8 @@ func build() error {
 	)
 }
 
-// image is under test, by a name of its own: one that somebody built to use
-// stays.
+// image is the image under test. Its name is separate, so that an image which somebody built for
+// use stays.
 const image = "localhost/tapedeck-pod"
 
 // noEngine says why there is no container engine, "" if there is one.

@@ -16,8 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// address is one of each family. The network exists in namespaces alone, so
-// none of them can be in anybody's way.
+// address is one address of each family. The network exists only within namespaces, so none of
+// them conflicts with other networks.
 type address struct{ v4, v6 string }
 
 var (
@@ -35,13 +35,13 @@ var (
 
 const apiService = "10.96.0.1"
 
-// family is the one that DNS answers in.
+// family is the address family in which DNS answers.
 type family func(address) string
 
 func ipv4(a address) string { return a.v4 }
 func ipv6(a address) string { return a.v6 }
 
-// names are what the cluster's DNS, and the world's, would answer.
+// names returns the names that DNS answers, inside and outside the cluster.
 func (of family) names() map[string]string {
 	return map[string]string{
 		"app": of(appService), "app.shop.svc.cluster.local": of(appService),
@@ -97,7 +97,7 @@ func namespaceOf(name string) namespace { return namespace(fmt.Sprintf("td%d-%s"
 
 func (of family) isIPv6() bool { return isIPv6(of(podIP)) }
 
-// isIPv6 tells whether an address, or a block, is one of IPv6.
+// isIPv6 reports whether an address, or a block, is one of IPv6.
 func isIPv6(address string) bool { return strings.Contains(address, ":") }
 
 // join makes a namespace that the node routes to.
@@ -148,7 +148,7 @@ func (n namespace) add(t *testing.T, names map[string]string) {
 		_ = os.Remove(filepath.Dir(etc)) // if nobody else has files there
 	})
 	run(t, "ip", "-n", string(n), "link", "set", "lo", "up")
-	// `ip netns exec` shows these as /etc/hosts and /etc/resolv.conf.
+	// `ip netns exec` mounts these as /etc/hosts and /etc/resolv.conf.
 	hosts := "127.0.0.1 localhost\n"
 	for name, ip := range names {
 		hosts += ip + " " + name + "\n"
@@ -169,8 +169,8 @@ func (n namespace) exec(t *testing.T, args ...string) string {
 	return run(t, "ip", append([]string{"netns", "exec", string(n)}, args...)...)
 }
 
-// intercept writes Istio's rules: it runs the container istio-init, which
-// Istio's injector gave the pod, and returns what is there then.
+// intercept writes Istio's rules: it runs the container istio-init, which Istio's injector gave
+// the pod, and returns the resulting rules.
 func (n namespace) intercept(t *testing.T, p *corev1.Pod) (rules string) {
 	t.Helper()
 	i := slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "istio-init" })
@@ -209,8 +209,7 @@ func (n namespace) listen(ctx context.Context, address string) (l net.Listener, 
 	return l, err
 }
 
-// enter does something within the namespace: a socket belongs to the one in
-// which it was made.
+// enter calls do within the namespace: a socket belongs to the namespace in which it was made.
 func (n namespace) enter(do func() error) error {
 	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

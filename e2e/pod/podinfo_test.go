@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// podinfoPort is a port on which podinfo is called.
+// podinfoPort is a port at which podinfo is called.
 type podinfoPort struct {
 	number int
 	call   func(t *testing.T, c *client)
@@ -62,7 +62,7 @@ var podinfoGRPC = podinfoPort{9999, func(t *testing.T, c *client) {
 	return e
 }}
 
-// podinfoMetrics is not captured, and answers all the same.
+// podinfoMetrics is not captured, and still answers.
 var podinfoMetrics = podinfoPort{9797, func(t *testing.T, c *client) {
 	if status, body, err := get(t.Context(), c.http1, "/metrics"); err != nil || status != http.StatusOK || !strings.Contains(body, "go_goroutines") {
 		t.Errorf("%d %v %.80q, want metrics", status, err, body)

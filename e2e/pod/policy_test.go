@@ -80,8 +80,8 @@ func (f *firewall) chain() string {
 	return name
 }
 
-// isolate lets through, in one direction, what policies that select the pod allow; all
-// passes where none does.
+// isolate lets through, in one direction, what policies that select the pod allow. If none selects
+// it, everything passes.
 func (f *firewall) isolate(direction networkingv1.PolicyType, pod endpoint, policies []networkingv1.NetworkPolicy) {
 	own, other := "-s", "-d"
 	if direction == networkingv1.PolicyTypeIngress {
@@ -124,7 +124,7 @@ func typesOf(p networkingv1.NetworkPolicy) []networkingv1.PolicyType {
 	return types
 }
 
-// allow marks what one rule lets through. Ports are those of to, nil for those of each peer.
+// allow marks what one rule lets through. Ports are those of to, or of each peer if it is nil.
 func (f *firewall) allow(chain, side, namespace string, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort, to *endpoint) {
 	if len(peers) == 0 {
 		f.mark(chain, "", ports, cmp.Or(to, &endpoint{}))
@@ -154,7 +154,7 @@ func (f *firewall) allow(chain, side, namespace string, peers []networkingv1.Net
 	}
 }
 
-// mark marks the ports of a pod, all without a list.
+// mark marks the ports of a pod, or all of them without a list.
 func (f *firewall) mark(chain, match string, ports []networkingv1.NetworkPolicyPort, of *endpoint) {
 	if len(ports) == 0 {
 		f.rule("%s %s -j MARK --set-mark 1", chain, match)

@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// rendered is what `tapedeck render` wrote.
+// rendered is the output of `tapedeck render`.
 type rendered struct {
 	pod     corev1.PodTemplateSpec
 	objects []object
@@ -29,15 +29,14 @@ type object struct {
 	text string
 }
 
-// render renders a file of testdata, with edits to the text before.
+// render renders a file of testdata, after edits to its text.
 func render(t *testing.T, file string, edits ...string) *rendered {
 	t.Helper()
 	input := strings.NewReplacer(edits...).Replace(readFile(t, filepath.Join("testdata", file)))
 	return renderText(t, input, "--config", "testdata/tapedeck.yaml")
 }
 
-// renderText renders manifests from standard input or from files, and takes
-// apart what came out.
+// renderText renders manifests from standard input or from files, and parses the output.
 func renderText(t *testing.T, input string, args ...string) *rendered {
 	t.Helper()
 	if why := missing(); why != "" {
@@ -75,7 +74,7 @@ func decode(t *testing.T, text string, into any) {
 	}
 }
 
-// without leaves out the objects of a kind that were created by the render.
+// without leaves out the objects of a kind that the render created.
 func (r *rendered) without(kind string) *rendered {
 	out := *r
 	out.objects = slices.DeleteFunc(slices.Clone(r.objects), func(o object) bool {
@@ -93,7 +92,7 @@ func (r *rendered) manifests() string {
 	return strings.Join(texts, "\n---\n")
 }
 
-// container returns one of the pod's by name.
+// container returns a container of the pod by name.
 func (r *rendered) container(t *testing.T, name string) corev1.Container {
 	t.Helper()
 	all := append(slices.Clone(r.pod.Spec.InitContainers), r.pod.Spec.Containers...)
@@ -106,10 +105,10 @@ func (r *rendered) container(t *testing.T, name string) corev1.Container {
 
 var reference = regexp.MustCompile(`\$\$|\$\(([^)]+)\)`)
 
-// facts are what the downward API says of a pod, by the path of a field.
+// facts are the values of the downward API for a pod, by the path of a field.
 type facts map[string]string
 
-// factsOf are those of the application's pod, at an address.
+// factsOf returns the facts of the application's pod, at an address.
 func factsOf(ip string) facts {
 	return facts{
 		"metadata.name": "app-0", "metadata.namespace": "shop", "spec.nodeName": "node", "spec.serviceAccountName": "default",
@@ -117,8 +116,8 @@ func factsOf(ip string) facts {
 	}
 }
 
-// environment is what the kubelet makes of a container's env, in a pod with such facts.
-// expand is what it makes of the references in a text.
+// environment returns a container's environment as the kubelet makes it, in a pod with these
+// facts. expand expands the references in a text as the kubelet does.
 func environment(c corev1.Container, pod facts) (out []string, expand func(string) string) {
 	known := map[string]string{"KUBERNETES_SERVICE_HOST": apiService}
 	expand = func(text string) string {

@@ -27,10 +27,10 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// shopImage is that of the application; all others are Tapedeck's.
+// shopImage is the image of the application; all other images are Tapedeck's.
 const shopImage = "registry.example/shop/app:1.0"
 
-// customers is how many log in while the shop is recorded; each orders this.
+// customers is how many customers log in while the shop is recorded; each orders this.
 const customers = 30
 
 var items = []string{"tea", "coffee"}
@@ -38,7 +38,7 @@ var items = []string{"tea", "coffee"}
 // steps is how many requests a customer makes.
 const steps = 1 + 2*2
 
-// more is how many customers the original has during a replay.
+// more is how many customers use the original during a replay.
 const more = 3
 
 // replaying is a world whose bucket has a snapshot of the shop.
@@ -65,8 +65,8 @@ func newReplaying(t *testing.T) *replaying {
 	return p
 }
 
-// newSnapshot makes a snapshot of what customers sent to the shop, as the bucket has it, or as
-// a part of it does.
+// newSnapshot makes a snapshot of the customers' requests to the shop, from the bucket or from a
+// part of it.
 func (p *replaying) newSnapshot(part string, flags ...string) (pin string) {
 	p.t.Helper()
 	said := p.tapedeck(append([]string{"snapshot", "create", "--namespace", "shop", "--workload", "app",
@@ -93,8 +93,8 @@ func (p *replaying) in(t *testing.T) *replaying {
 	return &sub
 }
 
-// shop has customers log in, order, and look at their orders. The requests come at a rate at
-// which a small machine can also send them again: a generator that is late measures itself.
+// shop lets customers log in, order, and look at their orders. The rate of their requests is one
+// at which a small machine can also send them again: a generator that is late measures itself.
 func (p *replaying) shop(customers int) {
 	t := p.t
 	t.Helper()
@@ -196,14 +196,14 @@ type outcome struct {
 	results []*report.Report // of the shards
 }
 
-// start starts all of the pods, in the order that is worst: whoever waits comes first.
+// start starts all of the pods in the worst order: those that wait for others come first.
 func (d *deployment) start() {
 	for _, r := range slices.Concat(d.shards, []*replica{d.copied, d.responder}) {
 		r.start(nativeEnvoy)
 	}
 }
 
-// finish waits until the Job is done, and reads what it left in the bucket.
+// finish waits until the Job is done, and reads its results in the bucket.
 func (d *deployment) finish() (o outcome) {
 	t := d.t
 	t.Helper()
@@ -241,7 +241,7 @@ func (d *deployment) finish() (o outcome) {
 	return o
 }
 
-// failsForGood fails unless the Job ends with this exit code of its generator: one that is
+// failsForGood fails unless the Job ends with this exit code of its generator: a generator that is
 // tried again sends everything a second time.
 func (d *deployment) failsForGood(code int) {
 	d.t.Helper()
@@ -298,8 +298,8 @@ func (p *replaying) dependenciesAsked() (n int) {
 	return n
 }
 
-// samePasses replays to the build that was recorded, beside the original, which goes on
-// serving its customers from its dependencies.
+// samePasses replays to the build that was recorded, next to the original, which still serves its
+// customers from its dependencies.
 func (p *replaying) samePasses() outcome {
 	t := p.t
 	r := p.render("")
@@ -325,9 +325,8 @@ func (p *replaying) samePasses() outcome {
 	return o
 }
 
-// want fails unless a run ended with an exit code and found exactly these differences.
-// Whatever it found, it sent everything that was recorded, and all of it was answered by
-// the responder.
+// want fails unless a run ended with an exit code and found exactly these differences. In every
+// case, it sent everything that was recorded, and the responder answered all of it.
 func (o outcome) want(t *testing.T, code int, differences ...string) {
 	t.Helper()
 	if o.code != code || o.report.ExitCode != code {
@@ -359,8 +358,8 @@ func (o outcome) want(t *testing.T, code int, differences ...string) {
 	}
 }
 
-// alone calls, from within the copy's application and past its proxy, whom the original
-// calls. Nobody is reached. Nor does anybody else reach the responder and the copy.
+// alone calls, from within the copy's application and without its proxy, the hosts that the
+// original calls, and reaches none. Nobody else reaches the responder and the copy, either.
 func (d *deployment) alone(original *pod) {
 	t := d.t
 	t.Helper()
@@ -388,8 +387,9 @@ func (d *deployment) alone(original *pod) {
 	}
 }
 
-// recordedApart fails unless the bucket has what the copy recorded, told apart by the run,
-// and nothing else of it: neither a snapshot nor another replay takes it for customers'.
+// recordedApart fails unless the bucket has what the copy recorded, marked with the run, and
+// nothing else of it: neither a snapshot nor another replay takes these records for the
+// customers'.
 func (d *deployment) recordedApart() {
 	t := d.t
 	t.Helper()
@@ -414,8 +414,8 @@ func (p *replaying) changeIsFound() {
 	d.finish().want(p.t, 3, "POST /orders body:$.currency field_removed")
 }
 
-// shardsAgree replays in three pods at once. What they find together is what one finds, and
-// the times in the merged report are those of the three, each counted once.
+// shardsAgree replays in three pods at once. Together they find the same as a single one. The
+// merged report has the times of all three, each counted once.
 func (p *replaying) shardsAgree(single outcome) {
 	t := p.t
 	if single.report == nil {
@@ -449,8 +449,7 @@ func (p *replaying) shardsAgree(single outcome) {
 	}
 }
 
-// found lists what a report says of endpoints, differences, values that were carried, and
-// the responder; times aside.
+// found lists a report's endpoints, differences, carried values and responder, without times.
 func found(r *report.Report) (all []string) {
 	for _, e := range r.Results.Endpoints {
 		c := e.Counts
@@ -483,8 +482,8 @@ func buckets(reports ...*report.Report) map[string]int64 {
 }
 
 // withoutSite cuts off the site outside, and starts the generator alone, before its Envoy, as
-// Kubernetes may without native sidecars. It waits for all that it needs, one after the other,
-// sends nothing before, and ends its Envoy when it is done.
+// Kubernetes may without native sidecars. It waits for everything that it needs, one after the
+// other, sends nothing before, and ends its Envoy when it is done.
 func (p *replaying) withoutSite() {
 	t := p.t
 	run(t, "ip", "-n", string(p.external), "link", "set", "eth0", "down")
@@ -518,8 +517,8 @@ func (p *replaying) goalIsMissed() {
 	d.finish().want(p.t, 1)
 }
 
-// shardsAreLost kills two of three pods once the run has begun. One is replaced, as by
-// Kubernetes where a node is drained; it does not send again what may have been sent.
+// shardsAreLost kills two of three pods once the run has begun. One is replaced, as Kubernetes
+// does when a node is drained. The new one does not send requests again that may have been sent.
 func (p *replaying) shardsAreLost() {
 	t := p.t
 	d := p.deploy(p.render("tapedeck.dev/replay-shards: \"3\"\nreplay.speedscale.com/timeout: 10s"))
@@ -551,8 +550,8 @@ func (p *replaying) shardsAreLost() {
 	}
 }
 
-// withoutMesh replays to an application that has no sidecar, in pods that have no Envoy: its
-// variables lead it to the responder.
+// withoutMesh replays to an application without a sidecar, in pods without an Envoy: its variables
+// lead it to the responder.
 func (p *replaying) withoutMesh() {
 	t := p.t
 	d := p.deploy(p.render("", `    sidecar.speedscale.com/inject: "true"`+"\n"+`    sidecar.speedscale.com/tls-out: "true"`+"\n", "",
@@ -567,7 +566,7 @@ func (p *replaying) withoutMesh() {
 	}
 	d.start()
 	d.finish().want(t, 0)
-	// No mesh keeps the copy from anything: the policies alone do.
+	// There is no mesh to restrict the copy: only the policies do.
 	before := p.dependenciesAsked()
 	app := d.copied.container(d.copied.Spec.Template.Spec.Containers[0])
 	past := app.with("/usr/bin/curl", "-sS", "--fail", "--max-time", "10", "--noproxy", "*", "http://dependency:8081/prices/tea")
@@ -582,7 +581,7 @@ func (p *replaying) withoutMesh() {
 	}
 }
 
-// inPlace replays to the workload itself, as in a cluster that is for tests.
+// inPlace replays to the workload itself, as in a cluster for tests.
 func (p *replaying) inPlace() {
 	d := p.deploy(p.render("tapedeck.dev/replay: in-place"))
 	if d.copied.Name != "app" {
@@ -604,7 +603,7 @@ func (p *replaying) onVolume() {
 }
 
 // byHostsFile replays to a build that reads no proxy variable, as an object for the operator
-// asks for it: the hosts file leads it to the sidecar.
+// requests it: the hosts file leads the build to the sidecar.
 func (p *replaying) byHostsFile() {
 	const object = `---
 apiVersion: speedscale.com/v1

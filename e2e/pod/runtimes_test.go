@@ -22,8 +22,8 @@ type proxyClient struct {
 // proxyClients are the programs, with their scripts in a folder.
 func proxyClients(scripts string) []proxyClient {
 	script := func(name string) string { return filepath.Join(scripts, name) }
-	// Node's own roots and the CA alone are what it trusts: the second site's
-	// root, which no public list has, it refuses with us and without.
+	// Node trusts its own roots and the CA alone. The second site's root is on no public list, so
+	// Node refuses it with Tapedeck and without.
 	const stranger = "unable to verify the first certificate"
 	return []proxyClient{
 		{"Go", filepath.Join(bin, "app"), nil, []string{"fetch", "https://HOST/hello?by=go"}, "HOST from", "HOST from"},
@@ -46,10 +46,9 @@ func runtimeScripts(t *testing.T) string {
 	return dir
 }
 
-// TestRuntimes runs what applications are made of in the application's
-// container, with the rendered variables alone. HTTPS to a site goes through
-// the sidecar, is trusted and recorded in the clear; TLS to one that NO_PROXY
-// names goes past it, and verifies against the bundle as before.
+// TestRuntimes runs common runtimes in the application's container, with the rendered variables
+// alone. HTTPS to a site goes through the sidecar, is trusted and recorded in the clear. TLS to a
+// site in NO_PROXY bypasses the sidecar, and verifies against the bundle as before.
 func TestRuntimes(t *testing.T) {
 	w := newWorld(t, render(t, shop))
 	p := w.startPod()

@@ -22,10 +22,9 @@ import (
 // TAPEDECK_SOAK_REQUESTS makes it longer or shorter.
 const soakRequests = 100_000
 
-// TestSoak sends all kinds of traffic for long enough that what leaks shows:
-// from the second quarter to the last, memory, goroutines and descriptors stay
-// as they are. No request fails, and none is missing from the recording that
-// no counter tells of.
+// TestSoak sends all kinds of traffic for long enough to show leaks: from the second quarter to
+// the last, memory, goroutines and descriptors stay the same. No request fails, and the counters
+// account for every one that is missing from the recording.
 func TestSoak(t *testing.T) {
 	total := soakRequests
 	if n, err := strconv.Atoi(os.Getenv("TAPEDECK_SOAK_REQUESTS")); err == nil {
@@ -81,8 +80,8 @@ func TestSoak(t *testing.T) {
 		name              string
 		early, late, more int
 	}{
-		// More is what may come and go with connections and the collector's
-		// cycles; a leak by request is thousands of them.
+		// The limits allow for what comes and goes with connections and the garbage collector's
+		// cycles. A leak in each request would be thousands of times as large.
 		{"live heap", early.heap, late.heap, early.heap/4 + 4<<20},
 		{"resident memory", early.resident, late.resident, early.resident/4 + 8<<20},
 		{"goroutines", early.goroutines, late.goroutines, 64},
@@ -117,8 +116,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// TestDrops gives the sidecar less memory than the traffic wants: no request
-// waits or fails for it, what is not recorded whole is counted.
+// TestDrops gives the sidecar less memory than the traffic needs. No request waits or fails
+// because of it, and exchanges that are not recorded completely are counted.
 func TestDrops(t *testing.T) {
 	w := newWorld(t, render(t, shop))
 	p := w.newPod()
@@ -174,8 +173,8 @@ func post(c *http.Client, path string, body []byte) request {
 	return r
 }
 
-// usage is what a process has taken: the most of what was seen, and of the
-// heap the least, which is what lives.
+// usage is what a process has taken: the highest values seen, and the lowest of the heap, which is
+// what lives.
 type usage struct{ samples, heap, resident, goroutines, files int }
 
 func (u usage) and(v usage) usage {
@@ -208,8 +207,7 @@ func (p *pod) usage() usage {
 	return usage{1, int(m["go_memstats_heap_alloc_bytes"]), resident << 10, int(m["go_goroutines"]), len(files)}
 }
 
-// metrics are what the sidecar's admin port tells, with labels and summed over
-// them.
+// metrics returns the metrics of the sidecar's admin port, with labels and summed over them.
 func (p *pod) metrics() map[string]float64 {
 	p.t.Helper()
 	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
@@ -245,8 +243,8 @@ func (p *pod) metrics() map[string]float64 {
 	return out
 }
 
-// settled waits until nothing waits to be recorded, and returns how often the
-// sidecar counted that something was not, or not whole.
+// settled waits until nothing waits to be recorded, and returns how many exchanges the sidecar
+// counted as not recorded, or not completely.
 func (p *pod) settled() (counted int) {
 	p.t.Helper()
 	eventually(p.t, "the recording to catch up", func() bool {

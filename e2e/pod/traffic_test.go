@@ -19,16 +19,16 @@ import (
 // shop is the application whose pod runs.
 const shop = "shop.yaml"
 
-// trace returns the header that makes a request the n-th trace.
+// trace returns the header that puts a request into the n-th trace.
 func trace(n int) []string {
 	return []string{"Traceparent", fmt.Sprintf("00-%032x-%016x-01", n, n)}
 }
 
 func fetch(target string) string { return "/fetch?url=" + url.QueryEscape(target) }
 
-// TestTraffic sends every kind of traffic through both proxies, in and out, and
-// finds each exchange recorded once: by direction, by peer, and the outbound
-// ones beside the inbound one that caused them.
+// TestTraffic sends every kind of traffic through both proxies, in and out, and finds each
+// exchange recorded once: by direction and by peer, and each outbound one with the inbound one
+// that caused it.
 func TestTraffic(t *testing.T) {
 	w := newWorld(t, render(t, shop))
 	for _, rule := range []string{"-p tcp -j REDIRECT --to-ports 15001", "-p tcp -j REDIRECT --to-ports 15006", "--uid-owner 1337 -j RETURN", "--gid-owner 1337 -j RETURN"} {
@@ -50,7 +50,7 @@ func TestTraffic(t *testing.T) {
 		t.Errorf("gRPC: %v", err)
 	}
 
-	// Outbound, each caused by an inbound call of its own.
+	// Each outbound call is caused by a separate inbound call.
 	if got := mustGet(t, c.http1, fetch("http://dependency:8081/hello?by=plain"), append(trace(3), contract.HeaderReplay, "run-1")...); !strings.Contains(got, "URI="+appIdentity) {
 		t.Errorf("plain HTTP did not reach the dependency through the mesh: it saw %q", got)
 	}
@@ -60,8 +60,8 @@ func TestTraffic(t *testing.T) {
 	if got := mustGet(t, c.http1, "/check?target=dependency:8081", trace(5)...); got != "SERVING" {
 		t.Errorf("gRPC out: %q", got)
 	}
-	// Where Istio's own configuration has it go: inbound by our Sidecar to us,
-	// outbound by the registry into the mesh.
+	// Istio's own configuration decides the destinations: inbound calls go to the sidecar because
+	// of our Sidecar, and outbound ones into the mesh because of the registry.
 	for _, d := range decisions(t, p.envoy, "inbound", "app", 1) {
 		if d.Cluster != "inbound|8080||" || d.To != fmt.Sprintf("127.0.0.1:%d", contract.InPort) || d.TLS != "mtls" {
 			t.Errorf("Envoy decided %+v, want the cluster inbound|8080|| to lead to the sidecar", d)
@@ -129,7 +129,7 @@ func TestTraffic(t *testing.T) {
 			t.Errorf("%s %s: tagged with replay %q, want %q", e.Direction, uri(e), e.Replay(), replay)
 		}
 	}
-	// Whoever has the key can compute the token of a secret.
+	// The token of a secret can be computed with the key.
 	login := recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Headers: recording.Headers{{Name: "Authorization", Value: "Bearer hush"}}}}}
 	redact.New(recording.Discard{}, redact.Options{Key: []byte(redactKey)}).Write(&login)
 	e := inbound["1"]
@@ -198,8 +198,8 @@ func TestTLSUntouched(t *testing.T) {
 	}
 }
 
-// TestWithoutSidecarObject shows that it is the Istio Sidecar that brings
-// inbound traffic to us: without it the same call goes past us.
+// TestWithoutSidecarObject shows that the Istio Sidecar leads inbound traffic to Tapedeck's
+// sidecar: without it the same call bypasses it.
 func TestWithoutSidecarObject(t *testing.T) {
 	w := newWorld(t, render(t, shop).without("Sidecar"))
 	p := w.startPod()
@@ -215,8 +215,8 @@ func TestWithoutSidecarObject(t *testing.T) {
 	}
 }
 
-// TestEnvoysUser shows why the sidecar never runs as 1337: its calls would
-// leave the pod past Envoy, without mTLS. As it is rendered they don't.
+// TestEnvoysUser shows why the sidecar never runs as 1337: its calls would leave the pod without
+// Envoy, and without mTLS. As it is rendered they don't.
 func TestEnvoysUser(t *testing.T) {
 	w := newWorld(t, render(t, shop))
 	for _, c := range []struct {
@@ -286,8 +286,8 @@ func TestRegistryOnly(t *testing.T) {
 	}
 }
 
-// TestSOCKS renders the pod with a SOCKS proxy, and asks with the variables
-// that it then has: all of the traffic, whatever its scheme, comes by SOCKS.
+// TestSOCKS renders the pod with a SOCKS proxy, and sends requests with the resulting variables:
+// all of the traffic, whatever its scheme, comes by SOCKS.
 func TestSOCKS(t *testing.T) {
 	w := newWorld(t, render(t, shop, "tcp:http", "tcp:socks"))
 	p := w.startPod()
@@ -306,8 +306,8 @@ func TestSOCKS(t *testing.T) {
 	}
 }
 
-// TestIPv6 asks for a pod by IPv6, whose own calls go by IPv6 too: in a cluster
-// that has nothing else, and in one that has both.
+// TestIPv6 calls a pod over IPv6, whose own calls use IPv6, too: in a cluster with IPv6 alone, and
+// in one with both.
 func TestIPv6(t *testing.T) {
 	if why := noIPv6(); why != "" {
 		t.Skip(why)

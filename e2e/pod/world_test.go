@@ -37,19 +37,19 @@ const (
 	clientIdentity     = "spiffe://cluster.local/ns/shop/sa/client"
 )
 
-// upstreamCA is where the sidecar finds the CA of the sites outside. A real
-// site's is among the public roots that the sidecar has; one that the test can
-// have is not, so this variable and mount are the only ones not rendered.
+// upstreamCA is where the sidecar finds the CA of the sites outside. A real site's CA is among the
+// public roots that the sidecar has. A test can't have such a CA, so only this variable and this
+// mount are not rendered.
 const upstreamCA = "/etc/tapedeck/upstream"
 
-// The configuration of the mesh: what its registry has not is not reached, and
-// pods may have addresses of both families.
+// The configuration of the mesh: hosts that its registry lacks can't be reached, and pods may have
+// addresses of both families.
 const (
 	registryOnly = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
 	dualStack    = "defaultConfig: {proxyMetadata: {ISTIO_DUAL_STACK: \"true\"}}\n"
 )
 
-// world is the mesh and what is around it, all but the pod itself.
+// world is the mesh and its surroundings, without the pod.
 type world struct {
 	*network
 	*rendered
@@ -118,8 +118,8 @@ func (c *control) Land(call istio.Call, l *istio.Landing) (err error) {
 	return err
 }
 
-// serveControl has the control plane answer at a socket, which is no matter of
-// networks and so of namespaces.
+// serveControl makes the control plane answer at a socket, which does not depend on networks, and
+// so not on namespaces.
 func (w *world) serveControl() (socket string) {
 	w.t.Helper()
 	socket = filepath.Join(w.dir, "control")
@@ -144,7 +144,7 @@ func (w *world) serveControl() (socket string) {
 	return socket
 }
 
-// program is cmd/app with an environment of its own, outside the pod.
+// program is cmd/app with its own environment, outside the pod.
 func (w *world) program(env ...string) spec {
 	return spec{Root: "/", User: 1001, Group: 1001, Env: env, Args: []string{filepath.Join(bin, "app")}}
 }
@@ -162,10 +162,10 @@ func (w *world) envoy(n namespace, pod, identity string, mounts ...mount) *proce
 	return p
 }
 
-// redactKey is what the Secret of the option redactKeySecret holds.
+// redactKey is the content of the Secret of the option redactKeySecret.
 const redactKey = "c2l4dGVlbiBieXRlcyBhdCBsZWFzdA=="
 
-// newSecret makes the Secret of the CA, as docs say to, with the key for redaction.
+// newSecret makes the Secret of the CA, as the documentation says, with the key for redaction.
 func newSecret(t *testing.T) map[string]string {
 	t.Helper()
 	var secret struct {
@@ -212,7 +212,7 @@ func (w *world) newPod() *pod {
 	}
 }
 
-// startPod starts all of a pod, in the kubelet's order.
+// startPod starts all containers of a pod, in the kubelet's order.
 func (w *world) startPod() *pod {
 	w.t.Helper()
 	p := w.newPod()
@@ -221,7 +221,7 @@ func (w *world) startPod() *pod {
 	return p
 }
 
-// sidecarSpec is the sidecar's container, on a root of its own.
+// sidecarSpec returns the sidecar's container, on a separate root.
 func (p *pod) sidecarSpec() spec {
 	p.t.Helper()
 	c := p.container(p.t, contract.Container)
@@ -231,7 +231,7 @@ func (p *pod) sidecarSpec() spec {
 	return s
 }
 
-// appSpec is the application's container, whose image is this machine.
+// appSpec returns the application's container. Its image is this machine.
 func (p *pod) appSpec() spec {
 	return p.volumes.spec(p.container(p.t, "app"), factsOf(p.of(podIP)), "/", p.application)
 }
@@ -244,8 +244,8 @@ func (p *pod) startSidecar() {
 	p.started(s)
 }
 
-// started waits for the rendered startup probe. Beside a classic sidecar the
-// kubelet does not, and starts the application behind its postStart hook.
+// started waits for the rendered startup probe. The kubelet doesn't wait next to a classic
+// sidecar, and starts the application after the sidecar's postStart hook.
 func (p *pod) started(s spec) {
 	p.t.Helper()
 	c := p.container(p.t, contract.Container)
@@ -281,7 +281,7 @@ func (p *pod) stop() {
 	_ = p.envoy.stop(p.t)
 }
 
-// stopContainers is stop, and leaves Envoy to those that are started next.
+// stopContainers does the same as stop, and keeps Envoy for the containers that start next.
 func (p *pod) stopContainers() {
 	p.t.Helper()
 	for _, c := range []*process{p.app, p.sidecar} {
@@ -327,7 +327,7 @@ func (p *pod) redactKeys() (ids []string) {
 	return slices.Compact(ids)
 }
 
-// client is a caller in the mesh: what it sends, its Envoy puts into mTLS.
+// client is a caller in the mesh. Its Envoy wraps its requests in mTLS.
 type client struct {
 	http1, http2 *http.Client
 	grpc         *grpc.ClientConn
@@ -338,7 +338,7 @@ func (w *world) newClient() *client {
 	return w.clientOf(w.port)
 }
 
-// clientOf is a caller of one port of the application.
+// clientOf returns a caller of one port of the application.
 func (w *world) clientOf(port int) *client {
 	w.t.Helper()
 	dial := w.dialerOf(clientIdentity, net.JoinHostPort(w.of(appService), strconv.Itoa(port)))
@@ -359,8 +359,8 @@ func (w *world) clientOf(port int) *client {
 	return &client{web(false, "istio-http/1.1"), web(true, "istio-h2"), conn}
 }
 
-// dialerOf returns what calls an address in the mesh as somebody: what it sends
-// is in mTLS, as if by an Envoy of its own.
+// dialerOf returns a dialer for an address in the mesh, with an identity: its connections use
+// mTLS, as if through an Envoy.
 func (w *world) dialerOf(identity, address string) func(ctx context.Context, protocol string) (net.Conn, error) {
 	w.t.Helper()
 	cert, key := w.mesh.issue(w.t, openDir(w.t), "client", identity, "mesh")
@@ -398,7 +398,7 @@ func get(ctx context.Context, c *http.Client, path string, headers ...string) (i
 	return res.StatusCode, string(body), err
 }
 
-// mustGet is get where all must be well.
+// mustGet is get, and fails the test on any error.
 func mustGet(t *testing.T, c *http.Client, path string, headers ...string) string {
 	t.Helper()
 	status, body, err := get(t.Context(), c, path, headers...)
@@ -414,8 +414,8 @@ type decision struct {
 	MTLS                                                        bool
 }
 
-// decisions are what an Envoy decided about a name: n times at least, or it has
-// not said so yet.
+// decisions returns an Envoy's decisions about a name. It waits until there are at least n in the
+// log.
 func decisions(t *testing.T, p *process, direction, name string, n int) (out []decision) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("Envoy to decide %d times on %s calls of %s", n, direction, name), func() bool {

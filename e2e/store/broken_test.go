@@ -43,7 +43,7 @@ func behind(t *testing.T, server string) *httputil.ReverseProxy {
 	}
 }
 
-// The store has the object, but its answer is lost: the library tries again, and is told
+// The store has the object, but its answer is lost. The library tries again, and gets the answer
 // that the key is in use.
 func TestAPutWhoseAnswerIsLost(t *testing.T) {
 	for name, server := range servers {
@@ -81,7 +81,7 @@ func TestAPutWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
-// discard is an answer that nobody gets.
+// discard is an answer that nobody reads.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
@@ -123,7 +123,7 @@ func TestAReadThatBreaksOffGoesOn(t *testing.T) {
 			}
 			mu.Unlock()
 
-			// Another object under the same key is not its second half.
+			// The rest of another object under the same key is not used.
 			r, err := s.Get(t.Context(), "key")
 			if err != nil {
 				t.Fatal(err)
@@ -225,7 +225,7 @@ func message(err error) string {
 	return err.Error()
 }
 
-// Or else the first part of the object would be in the place of its rest.
+// Otherwise the first part of the object would replace its rest.
 func TestAStoreThatIgnoresRanges(t *testing.T) {
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// writeFile writes a file of the test's own, and returns its name.
+// writeFile writes a temporary file, and returns its name.
 func writeFile(t *testing.T, name, text string) string {
 	t.Helper()
 	if !filepath.IsAbs(name) {
@@ -35,7 +35,7 @@ func writeFile(t *testing.T, name, text string) string {
 	return name
 }
 
-// The place names no credentials, at most a profile. The rest is the platform's.
+// A place names no credentials, and at most a profile. The rest comes from the platform.
 func TestS3CredentialsOfPodsAndLaptops(t *testing.T) {
 	endpoint := startS3(t, "recordings")
 	expires := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)

@@ -38,8 +38,8 @@ var operations = map[string]func(t *testing.T, s store.Store) error{
 	"delete": func(t *testing.T, s store.Store) error { return s.Delete(t.Context(), "hour=20/x y") },
 }
 
-// expect opens the place and checks what the operations say: "" for success. No secret
-// may show.
+// expect opens the place and checks the errors of the operations: "" means success. No secret may
+// appear.
 func expect(t *testing.T, text string, kind error, want map[string]string) {
 	t.Helper()
 	s, err := openText(t, text)
@@ -121,7 +121,7 @@ func TestS3AccessIsRefused(t *testing.T) {
 			"list": "access denied: grant s3:ListBucket (AccessDenied",
 			"get":  "access denied: grant s3:GetObject; without s3:ListBucket, S3 gives this answer for a missing object, too (AccessDenied",
 		})
-		// It is told when the key is in use, but cannot compare.
+		// The store learns that the key is in use, but can't compare the objects.
 		s := open(t, text)
 		err := store.PutOnce(t.Context(), s, "hour=20/x y", strings.NewReader("body"))
 		if !errors.Is(err, fs.ErrExist) || !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "to find out whether it has the same bytes: get s3://") {

@@ -38,11 +38,11 @@ func TestMain(m *testing.M) {
 	storetest.Main(m, place.OpenText)
 }
 
-// envGateway tells this program that versitygw is built, and where.
+// envGateway tells this program that versitygw is built, and where it is.
 const envGateway = "STORETEST_GATEWAY"
 
-// enclosed builds versitygw, and runs this program again with an environment that has
-// nothing of the machine's. The processes that race for a key inherit it.
+// enclosed builds versitygw, and runs this program again with an environment that contains nothing
+// of the machine's. The processes that race for a key inherit it.
 func enclosed() int {
 	dir, err := os.MkdirTemp("", "tapedeck-store-")
 	if err != nil {
@@ -133,13 +133,13 @@ func startGateway(t *testing.T, options ...string) (endpoint, dir string) {
 	}
 }
 
-// makePlace returns the place of another prefix each time, with a blank in it.
+// makePlace returns a place with another prefix each time, which contains a blank.
 func makePlace(form string, n *int) string {
 	*n++
 	return fmt.Sprintf(form, fmt.Sprintf("tests/no %d", *n))
 }
 
-// frontDoor is an HTTP server in front of a store that may change what it sees.
+// frontDoor starts an HTTP server in front of a store that may change requests and answers.
 func frontDoor(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(h)

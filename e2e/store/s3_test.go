@@ -55,8 +55,7 @@ func TestS3WithoutAPrefixKeepsThePromisesOfAStore(t *testing.T) {
 	}})
 }
 
-// versitygw with --nometa takes a key twice, as Google's store behind its S3 protocol
-// does.
+// versitygw with --nometa accepts a key twice, as Google's store does over its S3 protocol.
 func TestAStoreThatOverwritesIsFoundOut(t *testing.T) {
 	endpoint := startS3(t, "recordings", "--nometa")
 	s := open(t, "s3://recordings/p?endpoint="+endpoint)

@@ -17,8 +17,8 @@ import (
 	"github.com/tapedeck/tapedeck/snapshot/pull"
 )
 
-// A recording in a bucket becomes a snapshot there, which is brought to a laptop and
-// verified, and found out if an object changes.
+// A recording in a bucket becomes a snapshot there. It is copied to a laptop and verified, and a
+// change of an object is found.
 func TestASnapshotInABucket(t *testing.T) {
 	text := "s3://recordings/prod?endpoint=" + startS3(t, "recordings")
 	root, err := contract.ParsePlace(text)

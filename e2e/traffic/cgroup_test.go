@@ -22,8 +22,8 @@ type container struct {
 	limit int64
 }
 
-// contained makes a container that may hold limit bytes, and skips the test
-// where it can't be made.
+// contained makes a container with a limit of limit bytes, and skips the test if that isn't
+// possible.
 func contained(t *testing.T, limit int64) *container {
 	t.Helper()
 	c, err := newContainer(limit)
@@ -72,13 +72,13 @@ func newContainer(limit int64) (*container, error) {
 	return c, nil
 }
 
-// enter has a command run in the container.
+// enter runs a command in the container.
 func (c *container) enter(cmd *exec.Cmd) {
 	args := append([]string{"sh", "-c", `echo $$ > "$0" && exec "$@"`, filepath.Join(c.dir, "cgroup.procs")}, cmd.Args...)
 	cmd.Path, cmd.Args = "/bin/sh", args
 }
 
-// killed returns how many processes the kernel has killed for want of memory.
+// killed returns how many processes the kernel killed because memory ran out.
 func (c *container) killed() int64 {
 	if c.v2 {
 		return c.stat("memory.events", "oom_kill")
@@ -86,8 +86,8 @@ func (c *container) killed() int64 {
 	return c.stat("memory.oom_control", "oom_kill")
 }
 
-// used is what the container holds that can't be taken away from it: neither the
-// page cache nor programs' text.
+// used returns the memory of the container that the kernel can't reclaim: neither the page cache
+// nor programs' text.
 func (c *container) used() int64 {
 	if c.v2 {
 		s := c.stat
@@ -96,7 +96,7 @@ func (c *container) used() int64 {
 	return c.stat("memory.stat", "rss") + c.stat("memory.stat", "shmem") + c.number("memory.kmem.usage_in_bytes") + c.number("memory.kmem.tcp.usage_in_bytes")
 }
 
-// parts says what used is made of.
+// parts describes what used consists of.
 func (c *container) parts() string {
 	anon, kernel, sockets := c.stat("memory.stat", "anon"), c.stat("memory.stat", "kernel"), c.stat("memory.stat", "sock")
 	if !c.v2 {
@@ -124,8 +124,8 @@ func (c *container) stat(file, name string) int64 {
 	return 0
 }
 
-// watch looks at what the container holds until stop is called, which returns the
-// most that was seen, and what it was made of.
+// watch measures the container's memory until stop is called, which returns the highest value and
+// its parts.
 func (c *container) watch() (stop func() (most int64, parts string)) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	var most int64

@@ -33,8 +33,8 @@ func tinyproxy(t *testing.T) (url string, log *logbuffer.Buffer) {
 	return "http://shop:secret@" + address, log
 }
 
-// Where the way out leads through a corporate proxy, the sidecar takes it too,
-// for every kind of client, and records where they wanted to go.
+// If a corporate proxy is the only way out, the sidecar uses it, too, for every kind of client,
+// and records the hosts that they asked for.
 func TestChain(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	corporate, log := tinyproxy(t)

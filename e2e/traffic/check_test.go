@@ -160,7 +160,7 @@ func serveAt(t *testing.T, at *net.TCPAddr, text string) {
 	t.Cleanup(server.Close)
 }
 
-// findings are a report of the sidecar that runs.
+// findings are the findings of a report about the running sidecar.
 type findings []check.Finding
 
 func checked(t *testing.T, o pod.Options) findings {
@@ -179,7 +179,7 @@ func checked(t *testing.T, o pod.Options) findings {
 	return r.Findings
 }
 
-// want wants a finding that contains both texts.
+// want fails unless there is a finding that contains both texts.
 func (all findings) want(t *testing.T, area string, state check.State, found, fix string) {
 	t.Helper()
 	for _, f := range all {
@@ -190,7 +190,7 @@ func (all findings) want(t *testing.T, area string, state check.State, found, fi
 	t.Errorf("%s: nothing is %s with %q and the fix %q in %+v", area, state, found, fix, all)
 }
 
-// none wants no finding of a state.
+// none fails if there is a finding of a state.
 func (all findings) none(t *testing.T, area string, state check.State) {
 	t.Helper()
 	for _, f := range all {

@@ -95,8 +95,8 @@ func TestMetadataServer(t *testing.T) {
 	})
 }
 
-// axios is what axios before 1.7 sends a proxy for an https URL: no CONNECT, but the
-// URL. Debian's node-axios does so itself, where it is installed.
+// axios sends the request of axios before 1.7 to a proxy for an https URL: the URL, without
+// CONNECT. Debian's node-axios does so itself, if it is installed.
 const axios = `
 let axios; try { axios = require('axios') } catch (e) {}
 const url = process.argv[1]
@@ -136,7 +136,7 @@ func TestHTTPSInARequestLine(t *testing.T) {
 	}
 }
 
-// Heads of any length pass, in every way.
+// Heads of any length pass on every way.
 func TestLongHeads(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Big", r.Header.Get("X-Big"))

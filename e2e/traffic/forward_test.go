@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// asked is a request in absolute-form to a host, without the URL's beginning and
-// the number that tells it from others; and what its answer's body is.
+// asked is a request in absolute-form, without the URL's beginning and the number that
+// distinguishes it, and the body of its answer.
 type asked struct {
 	name   string
 	method string
@@ -34,7 +34,7 @@ func (a asked) write(host string, number int) string {
 var (
 	ordinary = asked{name: "ordinary", method: "GET", path: "/echo"}
 	chunked  = "Transfer-Encoding: chunked\r\n"
-	// unusual are what not every proxy, and no event loop, takes as it comes.
+	// unusual are requests that not every proxy, and no event loop, passes unchanged.
 	unusual = []asked{
 		{name: "a head in pieces", method: "GET", path: "/echo", cut: true},
 		{name: "a body", method: "POST", path: "/echo", fields: "Content-Length: 4\r\n", body: "body", answer: "body"},
@@ -51,11 +51,10 @@ var (
 	much = strings.Repeat("much ", 2<<20)
 )
 
-// enough ordinary exchanges are moved by an event loop at the end, see
-// proxy/plainhttp.
+// After this many ordinary exchanges an event loop moves the bytes, see proxy/plainhttp.
 const enough = 40
 
-// mirror answers as web does, and with what it is sent while it is sent it.
+// mirror answers as web does, and sends a request's body back while it still arrives.
 func mirror(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/mirror" {
 		web(w, r)
@@ -114,7 +113,7 @@ func (c *asker) answered(a asked) {
 	}
 }
 
-// exchange asks and is answered, meanwhile.
+// exchange sends a request, and reads its answer at the same time.
 func (c *asker) exchange(a asked, host string) {
 	c.t.Helper()
 	done := make(chan struct{})
@@ -123,7 +122,7 @@ func (c *asker) exchange(a asked, host string) {
 	<-done
 }
 
-// exchanges is as many ordinary ones.
+// exchanges makes n ordinary exchanges.
 func (c *asker) exchanges(n int, hosts ...string) {
 	c.t.Helper()
 	for i := range n {
@@ -131,7 +130,7 @@ func (c *asker) exchanges(n int, hosts ...string) {
 	}
 }
 
-// ends checks that nothing follows the last answer, but the end.
+// ends checks that only the end follows the last answer.
 func (c *asker) ends() {
 	c.t.Helper()
 	if rest, err := io.ReadAll(c.in); len(rest) > 0 || err != nil {
@@ -140,8 +139,8 @@ func (c *asker) ends() {
 	c.conn.Close()
 }
 
-// sameRequests checks that one connection in front was one behind, with the same
-// bytes, but that requests name no host.
+// sameRequests checks that one connection in front was one behind, with the same bytes, except
+// that requests name no host.
 func sameRequests(t *testing.T, s *sidecar, host string) {
 	t.Helper()
 	front, behind := s.out.conns, s.beyond[0].conns
@@ -176,8 +175,8 @@ func allRecorded(t *testing.T, exchanges []*recording.Exchange, c *asker, incomp
 	}
 }
 
-// Ordinary and unusual exchanges follow one another on one connection, and pass
-// as they are but for the targets; all are recorded.
+// Ordinary and unusual exchanges follow each other on one connection. They pass unchanged except
+// for the targets, and all are recorded.
 func TestForwardPort(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(mirror))
 	defer app.Close()
@@ -209,7 +208,7 @@ func TestForwardPort(t *testing.T) {
 	}
 }
 
-// However a connection of ordinary exchanges ends, both ends get to see it.
+// Both ends see how a connection of ordinary exchanges ends.
 func TestForwardPortEnds(t *testing.T) {
 	for name, end := range map[string]struct {
 		last       string // request, of which the head is
@@ -258,7 +257,7 @@ func TestForwardPortEnds(t *testing.T) {
 	}
 }
 
-// One connection may ask one host after the other.
+// One connection may send requests to several hosts, one after the other.
 func TestForwardPortToSeveralHosts(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(web))
 	defer app.Close()

@@ -30,9 +30,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// calls are what a client does, each named in its metadata. They check that the
-// traffic works; what they say and hear is noted by the ear, and compared with
-// the recording.
+// calls are what a client does, each named in its metadata. They check that the traffic works. The
+// ear notes what they send and receive, which is compared with the recording.
 var calls = []struct {
 	name    string
 	do      func(context.Context, pb.TestServiceClient) error
@@ -134,7 +133,7 @@ func ask(sizes ...int) *pb.StreamingOutputCallRequest {
 	return r
 }
 
-// hear takes one answer of a stream.
+// hear reads one answer of a stream.
 func hear(s interface {
 	Recv() (*pb.StreamingOutputCallResponse, error)
 }, size int) error {
@@ -152,7 +151,7 @@ func want(want, got string) error {
 	return nil
 }
 
-// service is gRPC's own test service: it repeats what it is told.
+// service is gRPC's own test service: it echoes requests.
 type service struct {
 	pb.UnimplementedTestServiceServer
 	unary func(context.Context, *pb.SimpleRequest) // runs in UnaryCall
@@ -229,7 +228,7 @@ func serveGRPC(t *testing.T, s *service, tls *tls.Config) (address string) {
 	return ln.Addr().String()
 }
 
-// ear notes, as grpc-go tells it, what the client says and hears in each call.
+// ear notes what the client sends and receives in each call, as grpc-go reports it.
 type ear struct {
 	mu    sync.Mutex
 	calls map[string]*heard
@@ -368,8 +367,7 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// Without interception TLS passes untouched: what was said stays unknown, how
-// much it was does not.
+// Without interception TLS passes untouched: the content stays unknown, and its size is known.
 func TestGRPCInsideTLS(t *testing.T) {
 	a := newAuthority(t)
 	s := start(t, "")
@@ -396,8 +394,8 @@ func TestGRPCInsideTLS(t *testing.T) {
 	}
 }
 
-// A call that the application makes names the call by which it was caused, by
-// the trace that the application hands on.
+// A call of the application names the call that caused it, by the trace that the application
+// passes on.
 func TestGRPCLink(t *testing.T) {
 	const (
 		parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -458,8 +456,8 @@ func sameMetadata(t *testing.T, recorded recording.Headers, md metadata.MD) {
 	}
 }
 
-// sameMessages checks that the recording has the messages of one side, whole
-// or, past the body limit, as far as that.
+// sameMessages checks that the recording has the messages of one side, completely or up to the
+// body limit.
 func sameMessages(t *testing.T, r *conversation, from string, want []proto.Message) {
 	t.Helper()
 	var got []recording.Message

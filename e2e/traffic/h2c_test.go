@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// curl and a Go server speak HTTP/2 without TLS, agreed on beforehand or by
-// HTTP/1.1's Upgrade, and it is recorded as HTTP/2.
+// curl and a Go server use HTTP/2 without TLS, with prior knowledge or after HTTP/1.1's Upgrade.
+// It is recorded as HTTP/2.
 func TestH2C(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	app := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -14,8 +14,7 @@ import (
 	"testing"
 )
 
-// h2spec runs HTTP/2's conformance tests against a server, and returns what
-// came of each.
+// h2spec runs HTTP/2's conformance tests against a server, and returns the result of each.
 func h2spec(t *testing.T, address string) map[string]string {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(address)
@@ -58,10 +57,9 @@ func h2spec(t *testing.T, address string) map[string]string {
 	return results
 }
 
-// Whatever HTTP/2 allows and forbids gets through: what a server passes of its
-// conformance tests it passes behind the sidecar too. In a few the server closes
-// the connection while the test still writes, and who is first is luck, with
-// the sidecar and without: those have three tries.
+// Everything that HTTP/2 allows and forbids passes through: a server passes the same conformance
+// tests behind the sidecar. In a few of them the server closes the connection while the test still
+// writes, and it is luck which comes first, with the sidecar and without. Those have three tries.
 func TestH2Spec(t *testing.T) {
 	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) }))
 	app.Config.ErrorLog = log.New(io.Discard, "", 0) // it is wronged all the time

@@ -34,7 +34,7 @@ func withEtc(t *testing.T, cmd *exec.Cmd, hosts string) {
 	cmd.Path = unshare
 }
 
-// javaClient is a program for Java's launcher of single files; no flag tells it of a proxy.
+// javaClient is a program for Java's launcher of single files. It gets no flag for a proxy.
 const javaClient = `
 public class Client {
 	public static void main(String[] args) throws Exception {
@@ -42,8 +42,8 @@ public class Client {
 	}
 }`
 
-// A hosts file captures clients that know of no proxy, or use none, under every name of
-// the host. Without that file they are not captured.
+// A hosts file captures clients that support no proxy, or use none, under every name of the host.
+// Without that file they are not captured.
 func TestHostsFile(t *testing.T) {
 	a := newAuthority(t)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "answered") })
@@ -135,8 +135,8 @@ func TestHostsFile(t *testing.T) {
 	}
 }
 
-// In a pod with IPv6 alone, resolvers pass over IPv4 addresses, and the one that the
-// hosts file gives in IPv6 leads to the sidecar all the same. The host is reached in IPv6.
+// In a pod with only IPv6, resolvers skip IPv4 addresses. The IPv6 address in the hosts file leads
+// to the sidecar all the same. The host is reached in IPv6.
 func TestHostsFileInAPodWithIPv6Alone(t *testing.T) {
 	for _, name := range []string{"unshare", "ip", "node", "curl"} {
 		program(t, name, "util-linux, iproute2, nodejs and curl")
@@ -196,8 +196,8 @@ kill $sidecar; wait $sidecar
 	}
 }
 
-// A port below 1024 takes a sysctl. Without it the sidecar says so, does everything else,
-// and leaves the host out of the file, so that the application reaches it.
+// A port below 1024 needs a sysctl. Without it the sidecar says so, does everything else, and
+// leaves the host out of the file, so that the application reaches it.
 func TestHostsFileWithAPortBelow1024(t *testing.T) {
 	const sysctl = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 	before, err := os.ReadFile(sysctl)

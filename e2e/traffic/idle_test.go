@@ -18,8 +18,8 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// serveEcho is the process of a server that repeats each byte. It says its
-// port, and ends with its standard input.
+// serveEcho runs a server that echoes each byte. It prints its port, and ends with its standard
+// input.
 func serveEcho() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,8 +49,8 @@ func serveEcho() {
 	os.Exit(0)
 }
 
-// descriptors raises the limit on open files for this process and those that
-// it starts, to n if it may, and returns what it is.
+// descriptors raises the limit on open files for this process and its children, to n if that is
+// allowed, and returns the limit.
 func descriptors(t *testing.T, n uint64) uint64 {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -124,15 +124,14 @@ func echo(t *testing.T, conns []net.Conn, what byte) {
 	})
 }
 
-// dialed is a dialer for somebody who is to use a connection that there is.
+// dialed is a dialer that returns an existing connection.
 type dialed struct{ net.Conn }
 
 func (d dialed) Dial(string, string) (net.Conn, error) { return d.Conn, nil }
 
-// Ten thousand connections that are idle stay open, each at a small price, and
-// leave nothing behind. Most have spoken to the application. Those for which the
-// sidecar has no second descriptor are of clients of the forward half that have
-// connected ahead of need.
+// Ten thousand idle connections stay open, each at a small cost, and leave nothing behind. Most
+// have sent bytes to the application. The sidecar has no second descriptor for some: these are of
+// clients of the forward half that connect in advance.
 func TestIdleConnections(t *testing.T) {
 	const n, others = 10_000, 100 // others: descriptors that are not connections'
 	limit := int(descriptors(t, 1<<16))

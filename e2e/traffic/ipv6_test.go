@@ -13,8 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Where there is IPv6 alone, both halves are reached on ::1 and reach what
-// listens there.
+// On a machine with only IPv6, both halves listen on ::1 and reach servers there.
 func TestIPv6(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	ln, err := net.Listen("tcp", "[::1]:0")

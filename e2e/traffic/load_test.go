@@ -29,8 +29,8 @@ import (
 	pb "google.golang.org/grpc/interop/grpc_testing"
 )
 
-// envGateway makes this process an application that answers HTTP by calls of gRPC: where it
-// listens, and the servers without and with TLS.
+// envGateway makes this process an application that answers HTTP by calling gRPC. Its value has
+// the address to listen on, and the servers without and with TLS.
 const envGateway = "TRAFFIC_GATEWAY"
 
 // serveGateway answers /unary?say=X by one message, and /stream?say=X by three.
@@ -75,7 +75,7 @@ func serveGateway() {
 	panic(http.ListenAndServe(addresses[0], nil))
 }
 
-// serveProgram starts a program, and stops it when it is told to, or with the test.
+// serveProgram starts a program, and stops it by stop, or at the end of the test.
 func serveProgram(t *testing.T, env []string, name string, args ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(os.Getenv(envPrograms), name), args...)
@@ -88,7 +88,7 @@ func serveProgram(t *testing.T, env []string, name string, args ...string) (stop
 	return stop
 }
 
-// freeAddresses are n of a host where nothing listens, no two of them the same.
+// freeAddresses returns n different addresses of a host at which nothing listens.
 func freeAddresses(t *testing.T, host string, n int) (all []string) {
 	t.Helper()
 	for range n {
@@ -102,8 +102,8 @@ func freeAddresses(t *testing.T, host string, n int) (all []string) {
 	return all
 }
 
-// world is applications and what they depend on: the price service of the example and
-// podinfo, each as it is and behind TLS, and a server of gRPC.
+// world has applications and their dependencies: the price service of the example and podinfo,
+// each without and with TLS, and a server of gRPC.
 type world struct {
 	t       *testing.T
 	env     []string
@@ -172,8 +172,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// kinds are what the applications are asked, each of which makes them call one dependency:
-// n tells the requests of a kind apart.
+// kinds are the kinds of requests to the applications. Each makes them call one dependency, and n
+// distinguishes the requests of a kind.
 var kinds = []func(target string, n int) (method, url, body string){
 	func(target string, n int) (string, string, string) {
 		return "GET", target + "/checkout?item=" + []string{"tea", "coffee", "cup", "nothing"}[n%4], ""
@@ -211,8 +211,8 @@ type report struct {
 	}
 }
 
-// run runs the applications under `tapedeck ARGS`, has clients ask them at the same time,
-// and returns what each request got. change changes the request of a kind and number.
+// run runs the applications under `tapedeck ARGS`, lets clients send requests at the same time,
+// and returns the answers. change changes the request of a kind and number.
 func (w *world) run(clients int, change func(kind, n int, url, body string) (string, string), args ...string) (answers []string, said string) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), filepath.Join(os.Getenv(envPrograms), "tapedeck"), append(args, "--", "sh", "-c", w.script)...)
@@ -293,10 +293,10 @@ func (w *world) mock(rec string, clients int, change func(kind, n int, url, body
 	return answers, r, said
 }
 
-// The example and podinfo are recorded under load, with dependencies that speak HTTP and
-// gRPC, also in TLS. Then these are stopped, and under the same load the mock has an answer
-// to every call, and the applications answer as before: time and again, whether clients ask
-// one after another or all at once. One request that is changed is one miss.
+// The example and podinfo are recorded under load, with dependencies that use HTTP and gRPC, also
+// with TLS. Then the dependencies are stopped. Under the same load the mock has an answer to every
+// call, and the applications answer as before, each time, whether clients send requests one after
+// another or all at once. One request that is changed is one miss.
 func TestMockUnderLoad(t *testing.T) {
 	w := newWorld(t)
 	rec := filepath.Join(t.TempDir(), "recordings")

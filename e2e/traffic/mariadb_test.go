@@ -19,7 +19,7 @@ func mariadb(t *testing.T) string {
 	install, server := program(t, "mariadb-install-db", "mariadb-server"), program(t, "mariadbd", "mariadb-server")
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	// It runs as whoever runs it; as root it wants to be told so.
+	// The server runs as the current user; for root it needs to be told so.
 	options := []string{"--no-defaults", "--datadir=" + data, "--user=root"}
 	if out, err := exec.Command(install, append(options, "--auth-root-authentication-method=normal", "--skip-test-db")...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", install, err, out)
@@ -43,8 +43,8 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }
 
-// MariaDB's server speaks first. Its own client works with it through both
-// halves, and the conversation is recorded as what it is: bytes.
+// MariaDB's server speaks first. Its own client works with it through both halves, and the
+// conversation is recorded as bytes.
 func TestMariaDB(t *testing.T) {
 	client := program(t, "mariadb", "mariadb-client")
 	db := mariadb(t)

@@ -31,14 +31,13 @@ import (
 type load struct {
 	name string
 	run  func(l *loaded) error
-	// tls: it goes out, and the sidecar looks into its TLS.
+	// tls: the load is outbound, and the sidecar intercepts its TLS.
 	tls bool
 	// inMemory: the sink is a directory in memory.
 	inMemory bool
 }
 
-// loaded is what a load needs: the servers, and clients that reach them through
-// the sidecar.
+// loaded has what a load needs: the servers, and clients that reach them through the sidecar.
 type loaded struct {
 	t        *testing.T
 	app      string // in front of the application
@@ -111,15 +110,15 @@ func TestNoLoadExceedsTheLimit(t *testing.T) {
 	}
 }
 
-// startIn starts a sidecar in a container. There are no tees, which would keep
-// all that passes.
+// startIn starts a sidecar in a container. There are no tees, since they would keep everything
+// that passes.
 func startIn(t *testing.T, c *container, env ...string) *sidecar {
 	t.Helper()
 	return startAs(t, "", c.enter, append(env, contract.EnvMemory+"="+strconv.FormatInt(c.limit/2, 10))...)
 }
 
-// sized answers with as many bytes as the query asks for, after it has read the
-// body, as fast as the query says.
+// sized answers with as many bytes as the query asks for, after it has read the body at the speed
+// that the query asks for.
 func sized(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	size, _ := strconv.Atoi(query.Get("size"))
@@ -147,8 +146,8 @@ func sized(w http.ResponseWriter, r *http.Request) {
 
 var filler = bytes.Repeat([]byte("{\"name\": \"of a thing\", \"price\": 4.25}\n"), 2<<10)
 
-// slurp counts the bytes of a body. When it is slow it pauses: before the first
-// one, until whoever sends has filled what there is between them.
+// slurp counts the bytes of a body. If it is slow, it pauses before the first byte until the
+// sender has filled all buffers in between.
 func slurp(r io.Reader, slow bool) (n int64, err error) {
 	if !slow {
 		return io.Copy(io.Discard, r)
@@ -200,7 +199,7 @@ func (q question) ask(ctx context.Context, client *http.Client) error {
 	return err
 }
 
-// endless is filler without an end.
+// endless is filler text without an end.
 type endless struct{ at int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -209,8 +208,8 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// askAll has so many clients ask so many times each, and reports how many failed, and
-// how the first did. Each client has a connection of its own.
+// askAll makes each of the clients send a number of requests. It reports how many failed, and the
+// first error. Each client has a separate connection.
 func (l *loaded) askAll(clients, times int, transport func() http.RoundTripper, q func(i int) question) error {
 	ctx, cancel := context.WithTimeout(l.t.Context(), 90*time.Second)
 	defer cancel()
@@ -237,7 +236,7 @@ func (l *loaded) askAll(clients, times int, transport func() http.RoundTripper, 
 	return nil
 }
 
-// own makes a transport that shares no connection with another.
+// own returns a transport that shares no connection with another.
 func own() http.RoundTripper { return &http.Transport{MaxConnsPerHost: 1, DisableCompression: true} }
 
 func largeResponses(l *loaded) error {
@@ -305,10 +304,10 @@ func throughTLS(l *loaded) error {
 	return l.askAll(50, 10, transport, func(int) question { return question{url: l.server + "/?", upload: 100 << 10, size: 1 << 20} })
 }
 
-// A sidecar that nothing passes through costs its pod little. One start differs from
-// the next by half a MiB, with what the runtime happens to place where, so the median of
-// several processes counts. What a process has of its file grows with what is linked,
-// and what is its own with what the start does.
+// A sidecar without traffic costs its pod little memory. Starts differ by half a MiB, depending on
+// where the runtime places things, so the median of several processes counts. The part that a
+// process maps from its file grows with the linked packages, and its private part with the work at
+// the start.
 func TestIdleSidecarIsSmall(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector takes several times the memory")

@@ -28,8 +28,8 @@ import (
 	pb "google.golang.org/grpc/interop/grpc_testing"
 )
 
-// deck runs `tapedeck record` or `tapedeck mock` around a command, and returns what the
-// command wrote and what was said about it.
+// deck runs `tapedeck record` or `tapedeck mock` around a command, and returns the command's
+// output and Tapedeck's messages.
 func deck(t *testing.T, env []string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(os.Getenv(envPrograms), "tapedeck"), args...)
@@ -40,8 +40,8 @@ func deck(t *testing.T, env []string, args ...string) (stdout, stderr string, er
 	return out.String(), said.String(), err
 }
 
-// dependency is a server at an address that is not loopback's. When it is closed, a trap
-// takes its place, which counts who connects.
+// dependency is a server at an address that is not loopback's. When it is closed, a trap replaces
+// it, which counts connections.
 type dependency struct {
 	address string
 	close   func() (calls *atomic.Int64)
@@ -69,7 +69,7 @@ func depend(t *testing.T, h http.Handler, secure *tls.Config) dependency {
 	}}
 }
 
-// trap listens where a server was.
+// trap listens at the address of a former server.
 func trap(t *testing.T, address string) (calls *atomic.Int64) {
 	t.Helper()
 	calls = new(atomic.Int64)
@@ -95,7 +95,7 @@ func trap(t *testing.T, address string) (calls *atomic.Int64) {
 	return calls
 }
 
-// shop answers what the clients below ask.
+// shop answers the requests of the clients below.
 func shop(t *testing.T) http.Handler {
 	mux := http.NewServeMux()
 	n := 0
@@ -136,7 +136,7 @@ func shop(t *testing.T) http.Handler {
 	return mux
 }
 
-// clients are programs that call HTTP=$1 and HTTPS=$2; each is tried where it is installed.
+// clients are programs that call HTTP=$1 and HTTPS=$2. Each is tried if it is installed.
 const clients = `
 say() { echo "== $1"; shift; "$@" 2>&1 || echo "failed: $?"; }
 for url in "$1" "$2"; do
@@ -189,7 +189,7 @@ public class Get { public static void main(String[] a) throws Exception {
 } }
 `
 
-// Programs of many kinds get from the mock what they got from the servers, which are gone.
+// Programs of many kinds get the same from the mock as from the servers, which are gone.
 func TestMockAnswersProgramsAlike(t *testing.T) {
 	a := newAuthority(t)
 	leaf := a.sign(&x509.Certificate{DNSNames: []string{serverName}, IPAddresses: []net.IP{net.ParseIP(outside)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
@@ -256,11 +256,11 @@ func lineDiff(want, got string) string {
 	return out.String()
 }
 
-// envCalls makes this process a client of gRPC: of the server that it names.
+// envCalls makes this process a gRPC client of the server that it names.
 const envCalls = "TRAFFIC_CALLS"
 
-// makeCalls makes all calls that get to a status, and says what became of each. The proxy
-// and the roots are those of the environment.
+// makeCalls makes all calls that end with a status, and prints the result of each. The proxy and
+// the roots come from the environment.
 func makeCalls() {
 	target, secure := strings.CutSuffix(os.Getenv(envCalls), ",tls")
 	creds := insecure.NewCredentials()
@@ -290,7 +290,7 @@ func makeCalls() {
 	os.Exit(0)
 }
 
-// gRPC's own client gets from the mock what it got from the server, in all kinds of calls.
+// gRPC's own client gets the same from the mock as from the server, in all kinds of calls.
 func TestMockAnswersCallsAlike(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %t", secure), func(t *testing.T) {
@@ -317,7 +317,7 @@ func TestMockAnswersCallsAlike(t *testing.T) {
 			calls := trap(t, address)
 			for range 2 {
 				got, said, err := deck(t, append(env, envCalls+"_OTHER=1"), "mock", rec, "--", self)
-				// Binary metadata is secret: what was recorded of it is a token.
+				// Binary metadata is secret: the recording has a token for it.
 				first, rest, _ := strings.Cut(got, "\n")
 				_, wanted, _ := strings.Cut(want, "\n")
 				if err != nil || !strings.Contains(first, "unary: \"REDACTED-") || rest != wanted+"other: Internal true\n" {

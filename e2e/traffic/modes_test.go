@@ -12,10 +12,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Each type and protocol opens the doors that the annotations promise, and no
-// others. On the outbound port every client is understood; on the inbound one
-// a client that asks for a tunnel in the protocol gets to the application,
-// wherever it wants to go.
+// Each type and protocol opens the ports that the annotations promise, and no others. The outbound
+// port understands every client. On the inbound port, a client that asks for a tunnel in the
+// protocol reaches the application, whatever host it asks for.
 func TestModes(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	answering := func(text string) string {

@@ -37,10 +37,10 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// serverName is what servers are called in their certificates.
+// serverName is the servers' name in their certificates.
 const serverName = "server.test"
 
-// server returns how a server speaks TLS.
+// server returns the TLS configuration of a server.
 func (a *authority) server(alpn ...string) *tls.Config {
 	return &tls.Config{NextProtos: alpn, Certificates: []tls.Certificate{a.leaf(serverName, x509.ExtKeyUsageServerAuth)}}
 }
@@ -102,8 +102,8 @@ func (a *authority) sign(template *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// intercepting is the environment of a sidecar that looks into outbound TLS and
-// trusts the authority's servers.
+// intercepting returns the environment of a sidecar that intercepts outbound TLS and trusts the
+// authority's servers.
 func (a *authority) intercepting() []string {
 	a.t.Helper()
 	dir := a.t.TempDir()
@@ -119,15 +119,15 @@ func (a *authority) intercepting() []string {
 	return []string{contract.EnvTLSOutUnwrap + "=true", contract.EnvCADir + "=" + dir, contract.EnvUpstreamCA + "=" + a.file}
 }
 
-// terminating is the environment of a sidecar that ends inbound TLS as the
-// server that it is in front of.
+// terminating returns the environment of a sidecar that terminates inbound TLS as the server
+// behind it.
 func (a *authority) terminating() []string {
 	a.t.Helper()
 	cert, key := a.files()
 	return []string{contract.EnvTLSInUnwrap + "=true", contract.EnvTLSInPublicKey + "=" + cert, contract.EnvTLSInPrivateKey + "=" + key}
 }
 
-// pool trusts what stands in a file.
+// pool trusts the certificates in a file.
 func pool(t *testing.T, file string) *x509.CertPool {
 	t.Helper()
 	certificates, err := os.ReadFile(file)

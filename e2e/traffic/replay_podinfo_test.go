@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// podinfo, whose calls go to another podinfo, is recorded under load. Then the other one is
-// gone: replayed ten times to the same build with the dependency mocked, the mock has every
-// answer, and nothing is new. With another message, exactly that is.
+// podinfo, which calls another podinfo, is recorded under load. Then the other one is stopped. In
+// ten replays to the same build with the dependency mocked, the mock has every answer, and nothing
+// is new. With another message, exactly that is new.
 func TestReplayOfPodinfoUnderLoad(t *testing.T) {
 	backend := freeAddresses(t, outside, 1)[0]
 	_, backendPort, _ := net.SplitHostPort(backend)
@@ -81,7 +81,8 @@ func TestReplayOfPodinfoUnderLoad(t *testing.T) {
 	}
 }
 
-// loadPodinfo has callers, each over connections of its own, ask podinfo at the same time.
+// loadPodinfo has callers send requests to podinfo at the same time, each over separate
+// connections.
 func loadPodinfo(t *testing.T, target string, callers, rounds int) {
 	t.Helper()
 	var working sync.WaitGroup

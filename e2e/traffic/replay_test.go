@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// replayed is what a report says.
+// replayed is the content of a report.
 type replayed struct {
 	ExitCode    int
 	Differences []struct {
@@ -39,8 +39,8 @@ func (r *replayed) found() string {
 	return strings.Join(all, ", ")
 }
 
-// replay runs `tapedeck replay` and returns its report. The machine may be busy: what is
-// judged is what is answered, not when.
+// replay runs `tapedeck replay` and returns its report. The machine may be busy, so only the
+// answers are judged, and not their times.
 func replay(t *testing.T, env []string, args ...string) (r replayed, code int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
@@ -129,8 +129,8 @@ func sorted(list string) string {
 	return strings.Join(all, ", ")
 }
 
-// go-httpbin answers with uuids, times, cookies, streams and whatever it was asked. Once a
-// replay has shown what varies, and what it does otherwise, nothing is new.
+// go-httpbin answers with uuids, times, cookies, streams and parts of the request. Once a replay
+// has shown what varies, and what it answers differently, nothing is new.
 func TestReplayOfHTTPBin(t *testing.T) {
 	program(t, "curl", "curl")
 	dir, port, in := t.TempDir(), freePort(t), freePort(t)

@@ -22,7 +22,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Where the sidecar listens, and what stands in front of its forward half.
+// The sidecar listens at these addresses. outTee is the tee in front of its forward half.
 var (
 	inPort  = net.JoinHostPort("127.0.0.1", strconv.Itoa(contract.InPort))
 	outPort = net.JoinHostPort("127.0.0.1", strconv.Itoa(contract.OutPort))
@@ -31,7 +31,7 @@ var (
 
 const outTee = "127.0.0.1:3128"
 
-// sidecar is a `tapedeck proxy` that runs, with a tee at each of its doors.
+// sidecar is a running `tapedeck proxy`, with a tee at each of its ports.
 type sidecar struct {
 	t       *testing.T
 	dir     string // everything it writes
@@ -40,21 +40,22 @@ type sidecar struct {
 	in, out *tee   // in front of the halves
 	app     *tee   // between the reverse half and the application
 	beyond  []*tee // between the forward half and the servers
-	// understood: not every byte passes as it is, for the sidecar ends and begins
-	// TLS, or requests come in absolute-form.
+	// understood: some bytes change on the way, since the sidecar terminates and begins TLS, or
+	// requests come in absolute-form.
 	understood bool
-	// lossy: not all that passes can be recorded, as it is too much or malformed.
+	// lossy: the recording is incomplete, since there is too much traffic or some of it is
+	// malformed.
 	lossy bool
 }
 
-// start runs a sidecar, dual with tcp:http, in front of the application at app
-// ("": none), with env beside what the renderer writes.
+// start runs a sidecar, dual with tcp:http, in front of the application at app ("" for none). env
+// is added to the environment that the renderer writes.
 func start(t *testing.T, app string, env ...string) *sidecar {
 	t.Helper()
 	return startAs(t, app, func(*exec.Cmd) {}, env...)
 }
 
-// startAs is start for a command that is prepared first.
+// startAs does the same as start, for a command that prepare changes first.
 func startAs(t *testing.T, app string, prepare func(*exec.Cmd), env ...string) *sidecar {
 	t.Helper()
 	s := &sidecar{t: t, dir: t.TempDir()}
@@ -78,8 +79,8 @@ func startAs(t *testing.T, app string, prepare func(*exec.Cmd), env ...string) *
 	return s
 }
 
-// environment is what the renderer writes into the container, with dir for the
-// volumes.
+// environment returns the environment that the renderer writes into the container, with dir for
+// the volumes.
 func environment(dir string, app net.Addr) []string {
 	at := app.(*net.TCPAddr)
 	return []string{
@@ -91,7 +92,7 @@ func environment(dir string, app net.Addr) []string {
 	}
 }
 
-// reverse is where clients of the application connect to.
+// reverse returns the address to which clients of the application connect.
 func (s *sidecar) reverse() string { return s.in.address() }
 
 // to returns the address by which clients of the forward half ask for a server.
@@ -101,7 +102,7 @@ func (s *sidecar) to(server string) string {
 	return e.address()
 }
 
-// behind is the tee behind a half, of the forward half the first.
+// behind returns the tee behind a half; of the forward half, it is the first one.
 func (s *sidecar) behind(direction string) *tee {
 	if direction == recording.Out {
 		return s.beyond[0]
@@ -109,7 +110,7 @@ func (s *sidecar) behind(direction string) *tee {
 	return s.app
 }
 
-// bundle is the file of roots that the sidecar writes for the application.
+// bundle returns the file of roots that the sidecar writes for the application.
 func (s *sidecar) bundle() string { return filepath.Join(s.dir, filepath.Base(contract.CABundle)) }
 
 // metric returns the value of a metric, as `name` or `name{label="value"}`.
@@ -140,9 +141,8 @@ func (s *sidecar) metrics() map[string]float64 {
 	return values
 }
 
-// stop ends the sidecar as Kubernetes does, once its clients are gone. It checks
-// that both sides of it saw the same bytes, and that nothing was dropped, and
-// returns what was recorded.
+// stop ends the sidecar as Kubernetes does, once its clients are gone. It checks that both of its
+// sides saw the same bytes, and that nothing was dropped, and returns the recording.
 func (s *sidecar) stop() []*recording.Exchange {
 	t := s.t
 	t.Helper()
@@ -170,7 +170,7 @@ func (s *sidecar) stop() []*recording.Exchange {
 	return recordedIn(t, s.dir)
 }
 
-// recordedIn returns what is recorded in a sidecar's directory.
+// recordedIn returns the exchanges in a sidecar's directory.
 func recordedIn(t *testing.T, dir string) []*recording.Exchange {
 	t.Helper()
 	var exchanges []*recording.Exchange
@@ -186,7 +186,7 @@ func recordedIn(t *testing.T, dir string) []*recording.Exchange {
 	return exchanges
 }
 
-// conversation puts the parts of a conversation together.
+// conversation joins the parts of a conversation.
 type conversation struct {
 	*recording.Exchange // the last part, with all messages
 	messages            []recording.Message
@@ -203,8 +203,8 @@ func (c *conversation) said(from string) string {
 	return b.String()
 }
 
-// conversations puts the parts of each conversation of a kind together, and
-// checks that they are numbered and that the last one is marked.
+// conversations joins the parts of each conversation of a kind, and checks that they are numbered
+// and that the last one is marked.
 func conversations(t *testing.T, exchanges []*recording.Exchange, kind func(*recording.Exchange) *recording.Conversation) []*conversation {
 	t.Helper()
 	var all []*conversation
@@ -239,8 +239,8 @@ func ofGRPC(e *recording.Exchange) *recording.Conversation      { return e.GRPC 
 func ofWebSocket(e *recording.Exchange) *recording.Conversation { return e.WebSocket }
 func ofTCP(e *recording.Exchange) *recording.Conversation       { return e.TCP }
 
-// background runs a program until the test ends, if nobody has ended it before,
-// and returns what it says, which a failed test shows.
+// background runs a program until the test ends, unless it ends before, and returns its output,
+// which a failed test shows.
 func background(t *testing.T, name string, cmd *exec.Cmd) *logbuffer.Buffer {
 	t.Helper()
 	log := new(logbuffer.Buffer)
@@ -259,7 +259,7 @@ func background(t *testing.T, name string, cmd *exec.Cmd) *logbuffer.Buffer {
 	return log
 }
 
-// listens waits until a program takes connections.
+// listens waits until a program accepts connections.
 func listens(t *testing.T, name, address string) {
 	t.Helper()
 	eventually(t, name+" listens", func() bool {

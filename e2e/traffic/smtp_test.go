@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// smtp starts a mail server, which can STARTTLS, and returns its address and
-// what it prints: the mail that it gets.
+// smtp starts a mail server that supports STARTTLS, and returns its address and its output: the
+// mail that it gets.
 func smtp(t *testing.T, a *authority) (address string, mail *logbuffer.Buffer) {
 	t.Helper()
 	const python = "/usr/bin/python3" // Debian's, which has Debian's modules
@@ -28,8 +28,8 @@ func smtp(t *testing.T, a *authority) (address string, mail *logbuffer.Buffer) {
 	return address, mail
 }
 
-// A mail server speaks first, and may go over to TLS later, into which the
-// sidecar doesn't look: what passes is recorded as bytes.
+// A mail server speaks first, and may begin TLS later, which the sidecar doesn't intercept. The
+// connection is recorded as bytes.
 func TestSMTP(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	a := newAuthority(t)

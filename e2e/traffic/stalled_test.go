@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A client that begins to ask and then falls silent is not waited for; what it
-// began inside a tunnel is the server's to wait for. A server that falls silent
-// in the handshake with the sidecar is left to the client.
+// The sidecar does not wait for a client that begins a request and then stalls. If the client
+// stalls inside a tunnel, the server may wait for it. A server that stalls in the handshake with
+// the sidecar is left to the client.
 func TestStalledPeers(t *testing.T) {
 	a := newAuthority(t)
 	s := start(t, "", a.intercepting()...)
@@ -85,8 +85,8 @@ func TestStalledPeers(t *testing.T) {
 	s.stop()
 }
 
-// stalledServer answers no handshake on its first connection. On the second one,
-// which the sidecar makes for the client's own, it says that it is broken.
+// stalledServer answers no handshake on its first connection. On the second one, which the sidecar
+// makes for the client, it answers that it is broken.
 func stalledServer(t *testing.T) (address string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A stream of 10 GiB passes whole, either way, and the sidecar's memory doesn't
-// grow with it.
+// A stream of 10 GiB passes completely, in either direction, and the sidecar's memory doesn't grow
+// with it.
 func TestTenGiB(t *testing.T) {
 	const block, blocks = 1 << 20, 10 << 10
 	const total = block * blocks
@@ -97,13 +97,13 @@ func TestTenGiB(t *testing.T) {
 	}
 }
 
-// peakMemory is the most that a process had of the machine's memory.
+// peakMemory returns the highest resident memory of a process.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	return procStatus(t, pid, "VmHWM:")
 }
 
-// procStatus returns a number of bytes that /proc tells of a process.
+// procStatus returns a number of bytes from /proc/PID/status.
 func procStatus(t *testing.T, pid int, name string) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

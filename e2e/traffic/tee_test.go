@@ -19,7 +19,7 @@ type tee struct {
 	open  sync.WaitGroup
 }
 
-// taped is one connection: what the client said, and the server.
+// taped is one connection: the bytes of the client, and those of the server.
 type taped struct {
 	client, server bytes.Buffer
 	broken         bool // it ended with a reset, which may overtake bytes
@@ -114,16 +114,16 @@ func (e *tee) copy(dst, src *net.TCPConn, tape *bytes.Buffer, kept *taped) {
 	}
 }
 
-// end takes no more connections and waits for the end of those there are.
+// end accepts no more connections and waits until the open ones end.
 func (e *tee) end() []*taped {
 	_ = e.Close()
 	e.open.Wait()
 	return e.conns
 }
 
-// sameBytes checks that what passed in front of the proxy passed behind it too.
-// A client of the forward half says where it wants to go, and is answered: that
-// much, handshake, is in front alone.
+// sameBytes checks that the bytes in front of the proxy are those behind it. A client of the
+// forward half also names its destination, and gets an answer: these bytes, handshake, are in
+// front only.
 func sameBytes(t *testing.T, front, behind []*taped, handshake int) {
 	t.Helper()
 	if len(front) != len(behind) {
@@ -147,8 +147,8 @@ next:
 	}
 }
 
-// same reports whether front is behind, after at most handshake bytes; of a
-// broken connection, as far as both go.
+// same reports whether front equals behind, after at most handshake bytes. Of a broken connection,
+// it compares as far as both go.
 func same(front, behind []byte, handshake int, broken bool) bool {
 	if !broken {
 		extra := len(front) - len(behind)

@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// An application that speaks TLS, on loopback behind the reverse half, is
-// reached by clients that don't, and by those that do.
+// An application that uses TLS, on loopback behind the reverse half, can be reached by clients
+// with and without TLS.
 func TestTLSApplication(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	a := newAuthority(t)
@@ -67,8 +67,7 @@ func TestTLSApplication(t *testing.T) {
 	}
 }
 
-// An application that is not on loopback has to show that it is who it should
-// be.
+// An application that is not on loopback has to prove its identity.
 func TestTLSApplicationOutsideLoopback(t *testing.T) {
 	a := newAuthority(t)
 	app := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// secured is a server that tells how it was asked, and by whom.
+// secured is a server that answers how it was called, and by whom.
 func secured(t *testing.T, config *tls.Config) (address string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +33,7 @@ func secured(t *testing.T, config *tls.Config) (address string) {
 	return server.Listener.Addr().String()
 }
 
-// curl speaks TLS through the sidecar, which looks into it where it may.
+// curl uses TLS through the sidecar, which intercepts it where it may.
 func TestTLSOut(t *testing.T) {
 	program(t, "curl", "curl")
 	a := newAuthority(t)

@@ -22,8 +22,7 @@ import (
 // said is a message of a WebSocket, or a control frame, as it was meant.
 type said struct{ kind, data string }
 
-// A chat: the server repeats what it is told. At pingMe it pings first, at
-// hangUp it repeats no more and closes.
+// A chat: the server echoes messages. At pingMe it pings first, and at hangUp it closes instead.
 var (
 	pingMe  = said{"text", "ping me"}
 	hangUp  = said{"text", "hang up"}
@@ -70,13 +69,13 @@ func say(ctx context.Context, c *websocket.Conn, m said) error {
 	return w.Close()
 }
 
-// end is how a WebSocket is closed.
+// end says how a WebSocket is closed.
 type end struct {
 	code   websocket.StatusCode
 	reason string
 }
 
-// frame is what the record has of it.
+// frame returns the close frame as it is recorded.
 func (e end) frame() said {
 	return said{"close", string(binary.BigEndian.AppendUint16(nil, uint16(e.code))) + e.reason}
 }
@@ -200,7 +199,8 @@ func TestWebSocket(t *testing.T) {
 				if deflate != (mode != websocket.CompressionDisabled) {
 					t.Errorf("permessage-deflate: %v", deflate)
 				}
-				// Each side's words, without the payload of pings, which the library makes up.
+				// These are the messages of each side, without the payload of pings, which the
+				// library invents.
 				want := slices.Concat(chat, []said{{"ping", ""}, hangUp, kind.end.frame()})
 				want = slices.Insert(want, 6, said{"pong", ""})
 				sameWords(t, r, recording.Client, want)
@@ -220,8 +220,7 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// sameWords puts the recorded frames of one side together and compares what it
-// said.
+// sameWords joins the recorded frames of one side and compares its messages.
 func sameWords(t *testing.T, r *conversation, from string, want []said) {
 	t.Helper()
 	var got []said

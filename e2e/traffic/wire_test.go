@@ -40,8 +40,8 @@ func (s *sidecar) whole() (all []*recording.Exchange) {
 	return all
 }
 
-// again sends a recorded exchange to a target and returns the result, and how its answer
-// differs from the recorded one.
+// again sends a recorded exchange to a target and returns the result, and the differences of its
+// answer.
 func again(t *testing.T, c *wire.Client, e *recording.Exchange) (*wire.Result, error, match.Differences) {
 	t.Helper()
 	request, err := wire.Append(nil, e)
@@ -105,7 +105,8 @@ func TestRecordedCallsAreAnsweredAlikeAgain(t *testing.T) {
 		for _, e := range recorded {
 			name := e.HTTP.Req.Headers.Get("X-Call")
 			t.Run(of.scheme+"/"+name, func(t *testing.T) {
-				// Binary metadata is secret: what was recorded of it is a token, which is none.
+				// Binary metadata is secret: the recording has a token for it, which is not the
+				// value.
 				e.HTTP.Req.Headers = slices.DeleteFunc(slices.Clone(e.HTTP.Req.Headers), func(h recording.Header) bool { return h.Name == "X-Raw-Bin" })
 				e.HTTP.Res.Headers = slices.DeleteFunc(slices.Clone(e.HTTP.Res.Headers), func(h recording.Header) bool { return h.Name == "X-Raw-Bin" })
 				if name == "unary, large" {
@@ -138,7 +139,7 @@ func TestRecordedCallsAreAnsweredAlikeAgain(t *testing.T) {
 	}
 }
 
-// A WebSocket that was recorded is held again, in every mode of compression on either side.
+// A recorded WebSocket conversation can be replayed, in every mode of compression on either side.
 func TestARecordedWebSocketIsHeldAgain(t *testing.T) {
 	modes := []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionContextTakeover, websocket.CompressionNoContextTakeover}
 	bye := end{4001, "enough"}
