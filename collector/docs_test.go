@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write the table of metrics")
 
-// listed is a registerer that remembers what is registered.
+// listed is a registerer that remembers the registered metrics.
 type listed struct {
 	prometheus.Registerer
 	lines []string

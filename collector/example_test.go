@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
 
-// A sidecar records into its spool, sends that to a collector, and what the collector has
-// stored is read as any other place.
+// A sidecar records into its spool and sends that to a collector. The stored recording can be read
+// like any other place.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "")

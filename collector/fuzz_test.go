@@ -143,7 +143,8 @@ func checkMembers(t *testing.T, line []byte) {
 	}
 }
 
-// What is taken is one frame, of which every decoder of zstd makes the same.
+// FuzzFrame checks any bytes as a segment. They are accepted, or refused for a reason that lies in
+// the segment.
 func FuzzFrame(f *testing.F) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	if err != nil {

@@ -39,10 +39,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// key is the collector's.
+// key is the collector's key for tokens.
 var key = []byte("0123456789abcdef0123456789abcdef")
 
-// hour is that of the segments.
+// hour is the hour of the segments.
 var hour = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
 
 // running is a collector that serves.
@@ -203,7 +203,7 @@ func (u *upload) request(ctx context.Context, base string) *http.Request {
 	return req
 }
 
-// answer is what a collector said.
+// answer is a collector's answer.
 type answer struct {
 	status       int
 	code, detail string

@@ -83,7 +83,7 @@ func bulky(t *testing.T, bytes int) []byte {
 	return compress(t, text)
 }
 
-// startChild starts a collector in a process of its own.
+// startChild starts a collector in a separate process.
 func startChild(t *testing.T) (address string, pid int) {
 	t.Helper()
 	if testing.Short() {

@@ -37,7 +37,7 @@ func (w workload) String() string { return w.kind + "/" + w.name }
 // sidecar is the Istio object that is created for w.
 func (w workload) sidecar() string { return "Sidecar/" + w.name + "-tapedeck" }
 
-// annotations are what a user writes to ask for w's sidecar.
+// annotations returns the annotations by which a user asks for w's sidecar.
 func (w workload) annotations() map[string]string {
 	return map[string]string{
 		"sidecar.speedscale.com/inject":         "true",
@@ -48,7 +48,7 @@ func (w workload) annotations() map[string]string {
 	}
 }
 
-// chart is what Helm is given.
+// chart is Helm's input.
 type chart struct{ dir, values string }
 
 func apps() []app {

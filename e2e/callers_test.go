@@ -99,7 +99,7 @@ func pipe(t *testing.T, from source) rendering {
 	return rendering{from.manifests, after, read(t, report)}
 }
 
-// kubectlPipe is the pipe of those who have no kustomize but kubectl's.
+// kubectlPipe is the pipe for users who have kubectl's kustomize alone.
 func kubectlPipe(t *testing.T, from source) rendering {
 	built := run(t, from.kustomization, nil, needPath(t, "kubectl"), "kustomize", ".").ok(t)
 	return pipe(t, source{manifests: built})

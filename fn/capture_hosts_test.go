@@ -147,8 +147,8 @@ func report(t *testing.T, results transformer.Results) string {
 	return b.String()
 }
 
-// secretForms are values of a Secret, with words that nobody else may see. None of them
-// is a host of the input or the internet: those are captured, and shown.
+// secretForms are values of a Secret, with words that nobody else may see. None of them has a host
+// of the input or of the internet: those are captured, and shown.
 var secretForms = []string{
 	"S1:S2", "S1@S2:5432", "S1.S2:12", "postgres://S1:S2@postgres:5432/S3?S4=S5#S6", "postgres://S1:S2/S3@postgres/S4", "postgres://S1:12/S3@postgres",
 	"postgres://S1:S2@S3@postgres:5432/S4", "https://S1:S2@a.example.com/S3?S4", "https://S1:443/@S2", "https://S1.S2/S3", "mongodb+srv://S1:S2@S3.S4.com/S5", "redis://:S1?S2@postgres:6379",

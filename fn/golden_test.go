@@ -178,7 +178,7 @@ func outdent(lines []string) []string {
 
 func indentation(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
-// TestFolding asserts that what a golden folds can't hide a change.
+// TestFolding checks that folding in a golden can't hide a change.
 func TestFolding(t *testing.T) {
 	f := newFolding(t)
 	c := readCase(t, "testdata/render/"+standards[0]+".txtar")

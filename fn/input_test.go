@@ -121,7 +121,7 @@ func TestForeignInput(t *testing.T) {
 	}
 }
 
-// TestSourcesAreJoined shows what keeps the documents of several files apart.
+// TestSourcesAreJoined shows how the documents of several files stay separate.
 func TestSourcesAreJoined(t *testing.T) {
 	const a, b = "a: 1\n", "b: 2\n"
 	tests := map[string]struct {

@@ -118,7 +118,7 @@ func find(results transformer.Results, code transformer.Code) *transformer.Resul
 	return nil
 }
 
-// checkError asserts that an error says something, or that there is none.
+// checkError checks that an error contains a text, or that there is none.
 func checkError(t *testing.T, results transformer.Results, says string) {
 	t.Helper()
 	for _, r := range results {

@@ -104,9 +104,8 @@ func TestOneLabelTwice(t *testing.T) {
 	}
 }
 
-// TestPrefixedCopies renders what a kustomization made of a rendered base: two
-// overlays with name prefixes, whose pods have the label of the base. Rendered
-// again, each has its own.
+// TestPrefixedCopies renders a rendered base after kustomize: two overlays with name prefixes,
+// whose pods have the label of the base. Rendered again, each has its own.
 func TestPrefixedCopies(t *testing.T) {
 	base := rendered(t, serving)
 	var all []string
@@ -165,8 +164,8 @@ func checkOrder(t *testing.T, docs []string, cfg transformer.Config) []byte {
 	return first
 }
 
-// documents splits a stream; false for what can't be put together in another
-// order, such as JSON, a document end marker or a ResourceList.
+// documents splits a stream. It returns false if the stream can't be put together in another
+// order, as with JSON, a document end marker or a ResourceList.
 func documents(stream []byte) ([]string, bool) {
 	for _, not := range []string{"kind: ResourceList", "\n...", "{\n", "%YAML"} {
 		if bytes.Contains(stream, []byte(not)) {

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// renderedWith renders a workload that calls and what stands beside it.
+// renderedWith renders a workload that makes outbound calls, with other objects beside it.
 func renderedWith(t *testing.T, input string, options map[string]string) (string, transformer.Results) {
 	t.Helper()
 	cfg := transformer.DefaultConfig()

@@ -114,9 +114,9 @@ func flatten(path string, v any, line func(string)) {
 	}
 }
 
-// free are the places where a record may hold any value of a kind: those of our own
-// labels, lists of hosts, and what leads to the application's port, which has several
-// spellings. The sidecar that is rendered anew says what that render did.
+// free reports whether a record may hold any value in a place: in Tapedeck's own labels, in lists
+// of hosts, and in references to the application's port, which has several spellings. The
+// container of a newly rendered sidecar shows that render's own settings.
 func free(line string) bool {
 	return strings.HasSuffix(line, ".targetPort = 8080") || strings.HasSuffix(line, ".defaultEndpoint = 127.0.0.1:8080") || strings.Contains(line, "[tapedeck-proxy<nil> <nil>].env") ||
 		strings.Contains(line, "labels.tapedeck.dev/") || strings.Contains(line, "labels.sidecar.speedscale.com/injected") ||

@@ -32,7 +32,7 @@ import (
 // has it as its own name, so a copy that connects to it directly would be refused.
 const far = "example.com"
 
-// dependencies are servers of every kind, at far.
+// dependencies are servers of every kind, with the name far.
 type dependencies struct {
 	plain, secure, calls, h2c *httptest.Server
 	streams, greets           net.Listener
@@ -74,7 +74,7 @@ func (d *dependencies) close() {
 	d.greets.Close()
 }
 
-// ports are those of all servers.
+// ports returns the ports of all servers.
 func (d *dependencies) ports() (all []int) {
 	for _, l := range []net.Listener{d.plain.Listener, d.secure.Listener, d.calls.Listener, d.h2c.Listener, d.streams, d.greets} {
 		all = append(all, l.Addr().(*net.TCPAddr).Port)
@@ -86,7 +86,7 @@ func at(l net.Listener) string {
 	return net.JoinHostPort(far, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 }
 
-// ask asks all of them, in all protocols, and returns what they said.
+// ask calls all of the dependencies, in all protocols, and returns their answers.
 func (d *dependencies) ask(t *testing.T, w *world) map[string]string {
 	got := map[string]string{}
 	note := func(name string, heard any, err error) {

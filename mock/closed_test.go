@@ -339,7 +339,8 @@ func TestFaultsComeAtTheirRate(t *testing.T) {
 	if r := m.Receipt(); !slices.Equal(r.UnfiredFaults(), []string{"/never:status=500"}) || len(r.Injected) != 15 || r.Injected[0].RefUUID == "" {
 		t.Errorf("receipt %+v", r)
 	}
-	// toxiproxy #148: rules change while the mock runs, and what fired before stays counted.
+	// toxiproxy #148: rules change while the mock runs, and the counts of faults that fired before
+	// stay.
 	other, err := fault.New(1, []string{"/a:status=504"})
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func chat(compress bool) http.HandlerFunc {
 	}
 }
 
-// talk says things on a WebSocket and returns what it hears.
+// talk sends messages on a WebSocket and returns the ones that it receives.
 func talk(w *world, server *httptest.Server, as string, compress bool, say ...string) (heard []string, err error) {
 	u := strings.Replace(server.URL, "http", "ws", 1) + "/chat?as=" + url.QueryEscape(as)
 	o := &websocket.DialOptions{HTTPClient: w.client(func(tr *http.Transport) {
@@ -200,7 +200,7 @@ func lineServer(t *testing.T, greeting string) net.Listener {
 	return l
 }
 
-// converse says things on a connection, and returns all that it hears.
+// converse sends texts on a connection, and returns everything that it receives.
 func converse(t *testing.T, c net.Conn, greeting int, say ...string) (string, error) {
 	t.Helper()
 	defer c.Close()

@@ -169,7 +169,7 @@ func TestTheServerMaySpeakFirst(t *testing.T) {
 	}
 }
 
-// A half-close reaches the other end, and what that end still sends comes back.
+// A half-close reaches the other end, and the bytes that this end still sends come back.
 func TestHalfClose(t *testing.T) {
 	for name, enter := range entries {
 		t.Run(name, func(t *testing.T) {

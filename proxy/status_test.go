@@ -20,7 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
-// statusOf reads what a sidecar says about itself.
+// statusOf reads a sidecar's status.
 func statusOf(t *testing.T, s *sidecar) (said status.Status) {
 	t.Helper()
 	resp, err := http.Get("http://" + s.AdminAddr().String() + status.Path)
@@ -89,7 +89,8 @@ func TestStatusOfAClientThatRefusesTheCA(t *testing.T) {
 	}
 }
 
-// A client that pins certificates finishes the handshake and hangs up. It counts as one that refuses.
+// A client that pins certificates finishes the handshake and closes the connection. It counts as
+// one that refuses the certificate.
 func TestStatusOfAClientThatPins(t *testing.T) {
 	srv, root := secure(t, func(http.ResponseWriter, *http.Request) {})
 	s, trusting := tlsOut(t, root)

@@ -56,8 +56,8 @@ func newPKI(t testing.TB) *pki {
 	return k
 }
 
-// opensslServer runs `openssl s_server`, and returns where it listens, what it
-// reads as commands and what it says.
+// opensslServer runs `openssl s_server`, and returns its address, its input for commands and its
+// output.
 func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer, said *logbuffer.Buffer) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {

@@ -121,7 +121,7 @@ func sameDecoded(t *testing.T, name string, text []byte, must bool) {
 	}
 }
 
-// variants are texts near to what Encoder writes.
+// variants returns texts that are close to those of Encoder.
 func variants() []string {
 	line := string(full().AppendJSON(nil))
 	all := []string{line, line[:len(line)/2], line + "x", " " + line, line + " ", strings.Replace(line, `":`, `": `, 1)}

@@ -288,7 +288,7 @@ func (s *shopServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, `{}`)
 }
 
-// A login that takes longer delays what depends on it, and nothing else.
+// A login that takes longer delays only the requests that depend on it.
 func TestASlowLoginDelaysItsSessionAlone(t *testing.T) {
 	const token = "tok-9999-Qm48sb01PxWc"
 	calls := []call{

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// statusOf reads what a sidecar says about itself.
+// statusOf reads a sidecar's status.
 func statusOf(t *testing.T, s *sidecar) (said status.Status) {
 	t.Helper()
 	if err := json.Unmarshal(ask(t, s, status.Path), &said); err != nil {
@@ -24,8 +24,8 @@ func statusOf(t *testing.T, s *sidecar) (said status.Status) {
 	return said
 }
 
-// A sidecar says where it sends recordings, why the collector took none, and that it has
-// taken one once it works.
+// The status says where the sidecar sends recordings, why the collector accepted none, and that it
+// has accepted one once it works.
 func TestStatusOfTheCollector(t *testing.T) {
 	dir := t.TempDir()
 	good, token, _ := newCollector(t, dir)
@@ -69,7 +69,7 @@ func TestStatusOfTheCollector(t *testing.T) {
 	s.capture.closeShipper(ctx)
 }
 
-// A sidecar says what is wrong with its directory, and counts exchanges by their direction.
+// The status reports the error of the directory, and counts exchanges by their direction.
 func TestStatusOfADirectoryThatCantBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

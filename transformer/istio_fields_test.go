@@ -29,7 +29,7 @@ func TestIstioRelease(t *testing.T) {
 	}
 }
 
-// schema is what Kubernetes knows of a field.
+// schema is a field as Kubernetes knows it.
 type schema struct {
 	Properties           map[string]*schema
 	Items                *schema

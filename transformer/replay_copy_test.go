@@ -74,7 +74,7 @@ spec:
 	})
 }
 
-// replaying is what a test sees of a render with one replay, of the first workload.
+// replaying is the result of a render with one replay, of the first workload.
 type replaying struct {
 	*testing.T
 	r        *replay

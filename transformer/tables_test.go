@@ -102,8 +102,8 @@ func TestReasonsTable(t *testing.T) {
 	}
 }
 
-// The page on outbound capture finds a way for each runtime, or says that there is none. What
-// it says is tested e2e/pod compares with what it runs.
+// The page on outbound capture has a way for each runtime, or says that there is none. e2e/pod
+// compares the runtimes that the page calls tested with those that it runs.
 func TestRuntimesTable(t *testing.T) {
 	names := map[string]bool{}
 	for _, r := range Runtimes() {

@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// op is what an actor is about to do to the store.
+// op is an actor's next operation on the store.
 type op struct {
 	actor int
 	name  string // get, put, delete or list

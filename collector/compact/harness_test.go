@@ -119,8 +119,7 @@ func write(m *memory, seed uint64, pods, segments int) {
 	}
 }
 
-// seen is everything that a reader sees of a place, in words: exchanges, and what is said of
-// them.
+// seen describes everything that a reader finds in a place: the exchanges, and the report on them.
 func seen(t testing.TB, s read.Store, q read.Query, o read.Options) string {
 	t.Helper()
 	r, err := read.Open(t.Context(), q, o, s)

@@ -159,8 +159,7 @@ func (d *dying) Get(ctx context.Context, key string) (r io.ReadCloser, err error
 	return r, err
 }
 
-// Wherever a compactor dies, readers see each exchange once, and the next run ends what it
-// began.
+// Readers see each exchange once, wherever a compactor dies, and the next run finishes its work.
 func TestACompactorThatDies(t *testing.T) {
 	for _, behind := range []bool{false, true} {
 		for at := 1; ; at++ {

@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// counting counts what a store is asked for.
+// counting counts the calls of a store.
 type counting struct {
 	*memory
 	mu    sync.Mutex

@@ -76,7 +76,7 @@ func firefoxImports(text []byte) error {
 		case q.PostData != nil && (q.PostData.Text == nil || q.PostData.MimeType == nil):
 			return fmt.Errorf("entry %d: postData lacks something: %+v", i, q.PostData)
 		}
-		// Of what it takes, url.Parse is as strict with hosts that are written: see TestIsHost.
+		// For the hosts that are written, url.Parse is as strict as Firefox: see TestIsHost.
 		scheme, rest, _ := strings.Cut(*q.URL, "://")
 		if host, _, _ := strings.Cut(strings.NewReplacer("?", "/", "#", "/").Replace(rest), "/"); scheme == "" || host == "" {
 			return fmt.Errorf("entry %d: no URL: %q", i, *q.URL)

@@ -209,8 +209,8 @@ func TestReportPage(t *testing.T) {
 	}
 }
 
-// contrasts finds texts whose contrast with what is behind them is below 4.5, as WCAG asks
-// for, and what sticks out of the page.
+// contrasts finds texts whose contrast with their background is below 4.5, which WCAG asks for,
+// and parts that reach beyond the page.
 const contrasts = `(() => {
   const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m };
   const light = ([r, g, b]) => { const f = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; return .2126 * f(r) + .7152 * f(g) + .0722 * f(b) };

@@ -445,7 +445,7 @@ func TestViewKeepsOtherSitesOut(t *testing.T) {
 		}
 	}
 
-	// A link from elsewhere opens, in a window of its own.
+	// A link from another site opens, in a separate window.
 	do(t, page, chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`(a => { a.href = %q; document.body.append(a); a.click() })(document.createElement("a"))`, url+"1/")))
 	until(t, page, `document.title.startsWith("Exchanges")`)
 }

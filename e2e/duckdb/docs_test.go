@@ -289,7 +289,7 @@ func all(row) bool             { return true }
 func list(values ...any) []any { return values }
 func size(rows []row) any      { return len(rows) }
 
-// null is what SQL has where JSON has no member.
+// null returns SQL's value for a member that JSON does not have.
 func null(s string) any {
 	if s == "" {
 		return nil

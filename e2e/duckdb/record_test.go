@@ -21,7 +21,7 @@ import (
 // rows is how many exchanges are recorded.
 const rows = 100_000
 
-// row is what the test remembers of an exchange that was recorded.
+// row is the part of a recorded exchange that the test remembers.
 type row struct {
 	recording.Exchange        // without HTTP, bodies and messages
 	pod                string // and

@@ -187,7 +187,7 @@ func validation(t *testing.T, manifests string) map[string]bool {
 	return findings
 }
 
-// write writes a file of its own, if it is to have any content.
+// write writes a separate file, unless its content is empty.
 func write(t *testing.T, name, text string) string {
 	t.Helper()
 	if text == "" {

@@ -66,7 +66,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// testCase is one file, and what rendering its input gave.
+// testCase is one file, and the render of its input.
 type testCase struct {
 	*txtar.Archive
 	cfg    transformer.Config
@@ -166,7 +166,7 @@ func (c *cluster) warnings(t *testing.T) []string {
 	return out
 }
 
-// outcomes writes the section of calls with what became of each.
+// outcomes writes the section of calls with the outcome of each.
 func (c *testCase) outcomes(t *testing.T, without, with *control) string {
 	t.Helper()
 	var out strings.Builder

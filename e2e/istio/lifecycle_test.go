@@ -46,7 +46,7 @@ func (m mode) injector(t *testing.T) *injector {
 	return newInjector(t, m.nativeEnvoy, fmt.Sprintf("values.global.proxy.holdApplicationUntilProxyStarts=%t", m.hold))
 }
 
-// rendered is one input and what a render made of it.
+// rendered is one input and its render.
 type rendered struct {
 	name          string
 	input, output string

@@ -10,7 +10,7 @@ import (
 	"istio.io/istio/pilot/pkg/simulation"
 )
 
-// call is what one line of a case's calls says.
+// call is one line of a case's calls.
 type call struct {
 	verb, pod  string
 	tls        simulation.TLSMode

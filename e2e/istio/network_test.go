@@ -199,8 +199,8 @@ func (n *network) listens(t *testing.T, c *cluster, p *pod) map[int]int {
 	return ports
 }
 
-// changes says who reaches an application, through the sidecar or not, that
-// did not without us, and who no longer does.
+// changes lists who reaches an application with Tapedeck, through the sidecar or not, that did not
+// reach it without, and who no longer does.
 func changes(t *testing.T, before, after *cluster) (gained, lost []string) {
 	t.Helper()
 	was, is := newNetwork(before), newNetwork(after)

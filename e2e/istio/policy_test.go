@@ -50,8 +50,8 @@ func chain(t *testing.T, fc *listenerv3.FilterChain) map[string]any {
 	return m
 }
 
-// upstream is the cluster for a port of the pod in its JSON form, without what
-// leads elsewhere with us: its name and its endpoints, and what depends on them.
+// upstream returns the cluster for a port of the pod in its JSON form, without the parts that
+// Tapedeck changes: its name and its endpoints, and what depends on them.
 func (e *envoy) upstream(t *testing.T, port int) map[string]any {
 	t.Helper()
 	m := map[string]any{}
@@ -221,8 +221,7 @@ func (e *envoy) enforced(t *testing.T, port int, sidecars map[int]int) []string 
 	return out
 }
 
-// mergePorts writes one port for the other, and drops what is then twice in a
-// list.
+// mergePorts writes one port for the other, and drops entries of a list that are then duplicates.
 func mergePorts(v any, from, to int) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -19,9 +19,9 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// shop is what is replayed: an application with a dependency in its namespace, one in
-// another, and one outside, a client, and routes to the revision v1. NAMESPACE are the
-// labels of the namespaces.
+// shop is the input of the replays: an application with a dependency in its namespace, one in
+// another, and one outside, a client, and routes to the revision v1. NAMESPACE are the labels of
+// the namespaces.
 const shop = `apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {NAMESPACE}}

@@ -25,7 +25,7 @@ import (
 	"github.com/tapedeck/tapedeck/e2e/istio"
 )
 
-// workload is a Deployment or a Job of what was rendered.
+// workload is a rendered Deployment or Job.
 type workload struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -82,7 +82,7 @@ type deployment struct {
 	uid               string     // the Job's
 }
 
-// deploy applies what was rendered.
+// deploy applies the rendered objects.
 func (p *replaying) deploy(r *rendered) *deployment {
 	t := p.t
 	t.Helper()

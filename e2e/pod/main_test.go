@@ -52,7 +52,7 @@ func missing() string {
 
 // build makes the programs, and gets the image's root.
 func build() error {
-	// Containers run as users of their own, and read what is here.
+	// Containers run as other users, which read this directory.
 	if err := os.Chmod(bin, 0o755); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ type world struct {
 	rules      string            // of the pod, as iptables-save shows them
 }
 
-// newWorld makes the world for what was rendered, and applies it to the mesh.
+// newWorld makes the world for a render, and applies the render to the mesh.
 func newWorld(t *testing.T, r *rendered) *world {
 	t.Helper()
 	return newWorldOf(t, r, ipv4, ipv4)
@@ -365,7 +365,7 @@ func (w *world) dialerOf(identity, address string) func(ctx context.Context, pro
 	w.t.Helper()
 	cert, key := w.mesh.issue(w.t, openDir(w.t), "client", identity, "mesh")
 	pair := loadPair(w.t, cert, key)
-	// The name of what is in mTLS is Istio's, by which the other Envoy knows it.
+	// The name of a connection in mTLS is Istio's, by which the other Envoy knows it.
 	return func(ctx context.Context, protocol string) (net.Conn, error) {
 		c, err := w.network.client.dial(ctx, address)
 		if err != nil {

@@ -437,7 +437,7 @@ func TestGRPCLink(t *testing.T) {
 	}
 }
 
-// sameMetadata checks that the recording has what the client sent or got.
+// sameMetadata checks that the recording has the metadata that the client sent or got.
 func sameMetadata(t *testing.T, recorded recording.Headers, md metadata.MD) {
 	t.Helper()
 	for name, values := range md {

@@ -41,7 +41,7 @@ func web(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// requests are what curl asks for, what it prints, and what is recorded.
+// requests are curl's requests, with its output and the records.
 var requests = []struct {
 	name   string
 	args   string

@@ -169,8 +169,8 @@ func TestIdleConnections(t *testing.T) {
 	}
 	echo(t, moved, 2)
 
-	// settled waits until only so many connections cost anything. The recording
-	// has begun meanwhile, with a file and who writes it.
+	// settled waits until only so many connections cost anything. The recording has begun
+	// meanwhile, with a file and its writer.
 	settled := func(open int) {
 		t.Helper()
 		eventually(t, "what the connections took is given back", func() bool {

@@ -30,7 +30,7 @@ var (
 	chat    = []said{{"text", "hello"}, {"binary", "\x00\xff"}, {"text", ""}, {"text", lengthy}, {"binary", lengthy}, pingMe, {"text", lengthy}}
 )
 
-// opcodes are WebSocket's names for what messages are.
+// opcodes are WebSocket's names for the types of messages.
 var opcodes = map[string]websocket.MessageType{"text": websocket.MessageText, "binary": websocket.MessageBinary}
 
 // listen reads messages until there are no more, and answers pings meanwhile.

@@ -93,8 +93,8 @@ func startUpstream(t *testing.T, edit func(*tls.Config)) *upstream {
 	return &upstream{addr: ln.Addr().String(), ca: pool}
 }
 
-// through connects a TLS client to up by way of i, and returns what the client
-// saw and what the interceptor made of it.
+// through connects a TLS client to up through i, and returns the client's answer and the
+// interceptor's result.
 func through(t *testing.T, i *Interceptor, up *upstream, client *tls.Config) (answer string, err error, r Result) {
 	t.Helper()
 	r = serve(t, i, up, func(addr string) {
@@ -108,7 +108,7 @@ func through(t *testing.T, i *Interceptor, up *upstream, client *tls.Config) (an
 	return answer, err, r
 }
 
-// serve has client connect to up by way of i.
+// serve connects client to up through i.
 func serve(t *testing.T, i *Interceptor, up *upstream, client func(addr string)) Result {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -477,7 +477,7 @@ type still struct{ net.Conn }
 func (still) Read([]byte) (int, error)        { return 0, io.EOF }
 func (still) SetReadDeadline(time.Time) error { return nil }
 
-// clientHello returns what crypto/tls sends first.
+// clientHello returns the first bytes that crypto/tls sends.
 func clientHello(cfg *tls.Config) []byte {
 	var w wire
 	_ = tls.Client(&w, cfg).Handshake()

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// overheard notes what an upstream is offered.
+// overheard notes the offers that an upstream gets.
 type overheard struct {
 	mu    sync.Mutex
 	hello *tls.ClientHelloInfo

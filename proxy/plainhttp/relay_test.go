@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// writes keeps what it is given, call by call.
+// writes keeps the bytes of each call of Write.
 type writes struct {
 	net.Conn
 	calls []string

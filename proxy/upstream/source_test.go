@@ -83,11 +83,11 @@ func TestTheApplicationSeesEnvoysAddress(t *testing.T) {
 	}
 }
 
-// inNamespace, when set, says that the test binary runs in a network of its own.
+// inNamespace, when set, says that the test binary runs in a separate network.
 const inNamespace = "TAPEDECK_TEST_NAMESPACE"
 
-// ownNetwork reports whether the test runs in a network of its own, which setup
-// prepared. If not, it runs the test in one.
+// ownNetwork reports whether the test runs in a separate network, which setup prepared. If not, it
+// runs the test in one.
 func ownNetwork(t *testing.T, setup string) bool {
 	t.Helper()
 	if os.Getenv(inNamespace) != "" {

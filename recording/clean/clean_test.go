@@ -59,8 +59,8 @@ func compactJSON(src []byte) ([]byte, error) {
 	}
 }
 
-// Indented JSON differs from what it was made of by white space alone, and in that what is not
-// visible is escaped.
+// Indented JSON differs from the original only in white space, and in that invisible characters
+// are escaped.
 func FuzzJSON(f *testing.F) {
 	for _, text := range []string{"", `{"a":[1,{"b":"é\u202e"},null],"c":-1.5e3,"d":{},"e":[]}`, "1 2\n[3]", `{"a":1,"a":"\ud800"}`, "[1,]", `"\x7f"`} {
 		f.Add([]byte(text))

@@ -77,7 +77,7 @@ const (
 // or ignores, those in the files.
 var partitioned = map[string]bool{"cluster": true, "namespace": true}
 
-// fields lists what a struct has in JSON.
+// fields lists the members that a struct has in JSON.
 func fields(t *testing.T, of reflect.Type) (all []column) {
 	t.Helper()
 	for i := range of.NumField() {

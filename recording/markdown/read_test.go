@@ -21,8 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what the cases in testdata want")
 
-// Each case is a file of markdown, and the record that it is read as, indented, with what
-// is lost.
+// Each case is a file of markdown, and the record that it is read as, indented, with the losses.
 func TestParse(t *testing.T) {
 	names, _ := filepath.Glob("testdata/*.txtar")
 	if len(names) < 5 {

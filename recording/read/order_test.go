@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// pods fills a store with what many pods record for ten minutes, in segments that end at
-// some age, each with the exchanges that ended while it was open.
+// pods fills a store with the recordings of many pods over ten minutes. The segments end at some
+// age, and each has the exchanges that ended while it was open.
 func pods(rnd *rand.Rand, m *memory, count int, longest time.Duration) (all []*recording.Exchange) {
 	for n := range count {
 		p := newPod(fmt.Sprintf("cart-%d", n))

@@ -109,7 +109,7 @@ func TestRecordedExchangesAreReadBackInOrder(t *testing.T) {
 	}
 }
 
-// gate is Lines that wait until they are let through.
+// gate is Lines that wait until the gate is opened.
 type gate struct {
 	open    chan struct{}
 	records int

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// document is JSON of about 1 KiB, with values of its own for each number.
+// document returns JSON of about 1 KiB, with different values for each number.
 func document(n int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{"id":%d,"uuid":"%08x-5717-4562-b3fc-2c963f66afa6","token":"tok_%016x","status":"PENDING","createdAt":"2026-11-29T10:00:00Z","items":[`, n, n, uint64(n)*0x9e3779b97f4a7c15)

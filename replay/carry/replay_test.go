@@ -116,7 +116,7 @@ func get(pattern, text string) string {
 
 const formType = "application/x-www-form-urlencoded"
 
-// flows are what clients do.
+// flows are the things that clients do.
 var flows = map[string]func(c *client){
 	"cookies and CSRF": func(c *client) {
 		page, _ := c.do("GET", "/login", "")
@@ -219,7 +219,7 @@ func (c *client) refresh() {
 	c.tokens("grant_type=refresh_token&refresh_token=" + c.cookies["refresh"])
 }
 
-// record lets several clients go through a flow, taking turns, and returns what was said.
+// record lets several clients go through a flow, taking turns, and returns the exchanges.
 func record(t *testing.T, flow func(c *client), seed uint64, clients int) (all []*recording.Exchange) {
 	server := httptest.NewServer(newShop(seed))
 	defer server.Close()
@@ -248,7 +248,7 @@ func copyOf(e *recording.Exchange) *recording.Exchange {
 	return &c
 }
 
-// replay sends recorded requests one after the other and returns what was said.
+// replay sends recorded requests one after the other and returns the exchanges.
 func replay(t *testing.T, recorded []*recording.Exchange, s *carry.State, seed uint64) (all []*recording.Exchange) {
 	server := httptest.NewServer(newShop(seed))
 	defer server.Close()

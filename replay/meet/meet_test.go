@@ -236,7 +236,7 @@ func (p *pods) send(ctx context.Context, m *Meeting, index int, at time.Time) er
 	return m.Finish(ctx, r)
 }
 
-// all runs a process for each part, each after a while, and returns what index 0 does.
+// all runs a process for each part, each after a while, and returns the result of index 0.
 func (p *pods) all(s store.Store, after func(index int) time.Duration) (r *report.Report, errs []error) {
 	errs = make([]error, p.of)
 	var running sync.WaitGroup
@@ -448,7 +448,7 @@ func TestAProcessDiesAnywhere(t *testing.T) {
 	}
 }
 
-// A process that is told to end before the run begins makes room for another one.
+// A process that has to end before the run begins makes room for another one.
 func TestAProcessThatIsEvictedBeforeTheStart(t *testing.T) {
 	virtual(t, "index 1", func(t *testing.T) {
 		b, p := newBucket(), newPods(t, 2)

@@ -70,7 +70,7 @@ func golden(t *testing.T, name string, got map[string]string) {
 	}
 }
 
-// TestForms writes one report in every form but HTML, which has tests of its own.
+// TestForms writes one report in every form except HTML, which has separate tests.
 func TestForms(t *testing.T) {
 	r := shop(60, 30*time.Second)
 	r.Judge(goals("latency.p95 > 100", "GET /products: latency.p50 > 1", "latency.p99 > 1000", "requests.failed-pct > 50"))
@@ -227,7 +227,7 @@ func TestHostileTexts(t *testing.T) {
 	golden(t, "hostile.txtar", got)
 }
 
-// TestHostileTextsAreData reads what programs read.
+// TestHostileTextsAreData checks the forms that programs read.
 func TestHostileTextsAreData(t *testing.T) {
 	r := hostileReport()
 	asJSON := written(t, r, "json")

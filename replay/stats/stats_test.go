@@ -317,7 +317,7 @@ func TestLiveCountsWhatWorkersHold(t *testing.T) {
 	}
 }
 
-// TestLiveWhileWorkersAdd asks for totals all the time: they only grow, and nothing is lost.
+// TestLiveWhileWorkersAdd reads the totals all the time: they only grow, and nothing is lost.
 func TestLiveWhileWorkersAdd(t *testing.T) {
 	run := stats.NewRun()
 	var wg sync.WaitGroup

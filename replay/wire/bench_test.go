@@ -107,7 +107,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// TestSendAllocatesLittle fails if a request takes memory of its own again.
+// TestSendAllocatesLittle fails if a request allocates memory again.
 func TestSendAllocatesLittle(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// serve runs a server of net/http without a network, in HTTP/1 and in HTTP/2 without TLS,
-// and returns a client of it and what stops both.
+// serve runs a server of net/http without a network, in HTTP/1 and in HTTP/2 without TLS. It
+// returns a client of it, and a function that stops both.
 func serve(t *testing.T, h http.HandlerFunc, set ...func(*Options)) (*Client, func()) {
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	s := &http.Server{Handler: h, Protocols: new(http.Protocols)}
@@ -102,7 +102,7 @@ func said(c *recording.Conversation) string {
 	return strings.Join(all, ", ")
 }
 
-// notes are what a server hears, and when.
+// notes are the messages that a server receives, with their times.
 type notes struct {
 	mu    sync.Mutex
 	began time.Time

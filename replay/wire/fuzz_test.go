@@ -134,7 +134,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzConversation reads what the server of a conversation may say.
+// FuzzConversation reads any bytes from the server of a conversation.
 func FuzzConversation(f *testing.F) {
 	f.Add([]byte("\x81\x02ok\x89\x01x\x01\x01a\x80\x01b\x88\x02\x03\xe8"), true)
 	f.Add([]byte("\xc1\x7e\x00\x02ab\x82\x7f\x00\x00\x00\x00\x00\x00\x00\x01c"), true)

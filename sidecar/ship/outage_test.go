@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// Whatever happens to the collector for an hour, the recorder takes each exchange at once,
-// and in the end each is stored once. While it lasts, the collector is called a few times a
+// The recorder takes each exchange at once, whatever happens to the collector for an hour, and in
+// the end each exchange is stored once. During the outage, the collector is called a few times a
 // minute at most. The log has a line when it begins and one when it ends.
 func TestNothingIsLostAndNobodyWaits(t *testing.T) {
 	for name, c := range map[string]struct {
