@@ -68,7 +68,7 @@ func TestAProxyThatAsksForCredentials(t *testing.T) {
 	}
 }
 
-// The proxy does not connect to itself, under whatever name.
+// The proxy does not connect to itself, under any name.
 func TestSelfConnectionIsRefused(t *testing.T) {
 	app := serveTCP(t, echo)
 	s := run(t, app, nil)

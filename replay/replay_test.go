@@ -28,7 +28,7 @@ import (
 
 var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// call is a recorded request of a caller with a cookie of its own, and its answer.
+// call is a recorded request of a caller, which has its own cookie, and its answer.
 type call struct {
 	at             time.Duration
 	took           time.Duration

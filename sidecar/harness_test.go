@@ -105,8 +105,8 @@ func serve(t testing.TB, cfg Config, c *Capture, logs *logs) *sidecar {
 	return s
 }
 
-// send makes n requests, four at a time, each with a body of its own of size
-// bytes. Every one must be answered, and none may wait for long.
+// send makes n requests, four at a time, each with a different body of size bytes. Every one must
+// be answered, and none may wait for long.
 func (s *sidecar) send(t testing.TB, n, size int, keepAlive bool) {
 	t.Helper()
 	tr := &http.Transport{DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 4}

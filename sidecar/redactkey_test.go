@@ -102,8 +102,8 @@ func logLines(log string, parts ...string) (out []string) {
 	return out
 }
 
-// login runs a sidecar as a process of its own, and returns the token that it recorded
-// of a secret, the ID of its key, and its log.
+// login runs a sidecar as a separate process, and returns the token that it recorded of a secret,
+// the ID of its key, and its log.
 func login(t *testing.T, keyFile string) (token, id, log string) {
 	t.Helper()
 	dir := t.TempDir()

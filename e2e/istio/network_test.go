@@ -225,10 +225,10 @@ func changes(t *testing.T, before, after *cluster) (gained, lost []string) {
 	return gained, lost
 }
 
-// TestNetworkPoliciesHold asks, in every case with NetworkPolicies, who reaches
-// which port: whoever reached the application reaches the sidecar where the
-// Service leads there, nobody else does, and nothing else changes. Where that
-// can't be, the report says so, and it says nothing where it is.
+// TestNetworkPoliciesHold checks, in every case with NetworkPolicies, who reaches which port.
+// Those who reached the application reach the sidecar where the Service leads there, nobody else
+// does, and nothing else changes. If that is impossible, the report says so; otherwise it does
+// not.
 func TestNetworkPoliciesHold(t *testing.T) {
 	in, compared := newInjector(t, true), 0
 	for _, r := range everything(t, "native") {

@@ -12,10 +12,10 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// TestBeginningAnew plays a connection on which something is lost. What is said
-// is written as letters: a request to its path and the answer that names it, each
-// in a chunk of its own, as `a A b B`; several in one chunk as `ab AB`. What
-// is in brackets was lost. A number is a pause, in milliseconds.
+// TestBeginningAnew plays a connection on which something is lost. Letters show the traffic: a
+// request to its path and the answer that names it, each in a separate chunk, as `a A b B`;
+// several in one chunk as `ab AB`. Brackets enclose the lost parts. A number is a pause, in
+// milliseconds.
 func TestBeginningAnew(t *testing.T) {
 	for _, c := range []struct{ name, said, recorded string }{
 		{"after a lost answer", "a A b [B] c C d D e E", "aA b_ dD eE"},

@@ -77,7 +77,7 @@ const (
 	times   = `(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?`
 )
 
-// fault is a failure, an error or a skip.
+// faultRule is the rule of a failure, an error or a skip.
 var faultRule = rule{attrs: map[string]string{"type": anyText, "message": anyText}, text: true}
 
 // jenkins has the rules of the schema by which Jenkins's xUnit plugin checks a file
