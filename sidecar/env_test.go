@@ -178,7 +178,8 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	}
 }
 
-// Every variable is either free text, or its error has its name, the value, and what is allowed.
+// A variable is free text, or a wrong value is an error with its name, the value, and what is
+// allowed.
 func TestEveryVariableIsChecked(t *testing.T) {
 	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
 		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS TAPEDECK_REDACT_KEY_FILE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_SPOOL TAPEDECK_SINK_TOKEN_FILE TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used

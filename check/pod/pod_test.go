@@ -380,8 +380,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// A check sends one request to each page, or two if it watches. It follows no redirects and sends
-// no credentials.
+// A check reads the metrics once, or twice if it watches. It follows no redirects and sends no
+// credentials.
 func TestWhatIsAsked(t *testing.T) {
 	s := newSidecar(t, "sidecar")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
