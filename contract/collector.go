@@ -92,8 +92,8 @@ type Problem struct {
 // ProblemType is the media type of a [Problem].
 const ProblemType = "application/problem+json"
 
-// ParseProblem parses an answer with this header Content-Type and this body. ok is false if it
-// is no Problem.
+// ParseProblem parses an answer with this Content-Type header and this body. ok is false if it is not
+// a Problem.
 func ParseProblem(contentType string, body []byte) (p Problem, ok bool) {
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil || kind != ProblemType || json.Unmarshal(body, &p) != nil {

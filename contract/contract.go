@@ -10,9 +10,8 @@
 // proxy share.
 package contract
 
-// Ports of the sidecar. The first two are the defaults of the annotations
-// proxy-in-port and proxy-out-port; the admin port is fixed and bound to
-// loopback alone.
+// These are the ports of the sidecar. The first two are the defaults of the annotations proxy-in-port
+// and proxy-out-port. The admin port is fixed, and bound only to loopback.
 const (
 	// InPort is the reverse proxy's port for inbound connections.
 	InPort = 4143
@@ -22,8 +21,8 @@ const (
 	AdminPort = 4100
 )
 
-// Identity of the sidecar's process. 1337 belongs to Envoy: Istio's iptables
-// rules let its traffic, by UID and by GID, out of the mesh.
+// These IDs identify the sidecar's process. 1337 belongs to Envoy: Istio's iptables rules exempt its
+// traffic, by UID and by GID, from redirection.
 const (
 	// UID and GID are the sidecar's user and group unless configured otherwise.
 	UID = 2102
@@ -32,7 +31,7 @@ const (
 	EnvoyUID = 1337
 )
 
-// Names in a rendered pod.
+// These are names in a rendered pod.
 const (
 	// Container is the sidecar's container name.
 	Container = "tapedeck-proxy"
@@ -42,76 +41,70 @@ const (
 	// run it.
 	ProxyBinary = "/tapedeck-proxy"
 
-	// TrustVolume is the volume on which the sidecar writes the trust files
-	// and the application reads them.
+	// TrustVolume is the volume to which the sidecar writes the trust files, and from which the
+	// application reads them.
 	TrustVolume = "tapedeck-trust"
-	// CAVolume brings the Secret with the CA's certificate and key, to the
-	// sidecar alone.
+	// CAVolume mounts the Secret with the CA's certificate and key, only in the sidecar.
 	CAVolume = "tapedeck-ca"
-	// TLSInVolume brings the Secret of the annotation tls-in-secret.
+	// TLSInVolume mounts the Secret of the annotation tls-in-secret.
 	TLSInVolume = "tapedeck-tls-in"
-	// TLSMutualVolume brings the Secret of the annotation tls-mutual-secret.
+	// TLSMutualVolume mounts the Secret of the annotation tls-mutual-secret.
 	TLSMutualVolume = "tapedeck-tls-mutual"
-	// UpstreamCAVolume brings the Secret of the option upstreamCASecret.
+	// UpstreamCAVolume mounts the Secret of the option upstreamCASecret.
 	UpstreamCAVolume = "tapedeck-upstream-ca"
-	// CaptureVolume brings the ConfigMap of the annotation capture-config, to the
-	// sidecar alone.
+	// CaptureVolume mounts the ConfigMap of the annotation capture-config, only in the sidecar.
 	CaptureVolume = "tapedeck-capture"
-	// RedactKeyVolume brings the Secret of the option redactKeySecret, to the sidecar
-	// alone.
+	// RedactKeyVolume mounts the Secret of the option redactKeySecret, only in the sidecar.
 	RedactKeyVolume = "tapedeck-redact-key"
-	// SinkTokenVolume brings the Secret of the option sinkTokenSecret, to the sidecar
-	// alone.
+	// SinkTokenVolume mounts the Secret of the option sinkTokenSecret, only in the sidecar.
 	SinkTokenVolume = "tapedeck-sink-token"
-	// RecordingVolume keeps recordings: all of them if the sink is a directory, or those
-	// that the collector does not have yet.
+	// RecordingVolume has the recordings: all of them if the sink is a directory, or those that the
+	// collector does not have yet.
 	RecordingVolume = "tapedeck-recordings"
 )
 
-// Paths inside the pod.
+// These are paths inside the pod.
 const (
-	// TrustDir is where TrustVolume is mounted, in the sidecar and in the
-	// application's containers.
+	// TrustDir is the mount path of TrustVolume, in the sidecar and in the application's containers.
 	TrustDir = "/etc/ssl/speedscale"
-	// CABundle holds the public roots and the CA: for variables that replace
-	// a runtime's roots.
+	// CABundle has the public roots and the CA, for variables that replace a runtime's roots.
 	CABundle = TrustDir + "/ca-bundle.crt"
-	// CACert holds the CA alone: for variables that add to a runtime's roots.
+	// CACert has only the CA, for variables that add to a runtime's roots.
 	CACert = TrustDir + "/tls.crt"
 	// TrustStore is a PKCS#12 store of the public roots and the CA, for Java.
 	TrustStore = TrustDir + "/cacerts.p12"
-	// TrustStorePassword is Java's customary one: the store holds no secret.
+	// TrustStorePassword is Java's usual password, because the store has no secret.
 	TrustStorePassword = "changeit"
 
-	// CADir holds the CA's tls.crt and tls.key, in the sidecar alone.
+	// CADir has the CA's tls.crt and tls.key, only in the sidecar.
 	CADir = "/etc/tapedeck/ca"
-	// TLSInDir holds the inbound server's certificate and key.
+	// TLSInDir has the inbound server's certificate and key.
 	TLSInDir = "/etc/tapedeck/tls-in"
-	// TLSMutualDir holds the client certificate and key for upstreams.
+	// TLSMutualDir has the client certificate and key for upstreams.
 	TLSMutualDir = "/etc/tapedeck/tls-mutual"
-	// UpstreamCADir holds further roots for upstreams, in ca.crt.
+	// UpstreamCADir has additional roots for upstreams, in ca.crt.
 	UpstreamCADir = "/etc/tapedeck/upstream-ca"
-	// CaptureDir holds what CaptureVolume brings: a file for each key.
+	// CaptureDir has the files of CaptureVolume, one for each key.
 	CaptureDir = "/etc/tapedeck/capture"
-	// RedactKeyDir holds what RedactKeyVolume brings; the key is in RedactKeyName.
+	// RedactKeyDir has the files of RedactKeyVolume. The key is in RedactKeyName.
 	RedactKeyDir = "/etc/tapedeck/redact-key"
-	// RedactKeyName is the key of the Secret under which the key for redaction is.
+	// RedactKeyName is the key in the Secret that has the redaction key.
 	RedactKeyName = "key"
-	// SinkTokenDir holds what SinkTokenVolume brings; the token is in SinkTokenName.
+	// SinkTokenDir has the files of SinkTokenVolume. The token is in SinkTokenName.
 	SinkTokenDir = "/etc/tapedeck/sink-token"
-	// SinkTokenName is the key of the Secret under which the token is.
+	// SinkTokenName is the key in the Secret that has the token.
 	SinkTokenName = "token"
 	// RecordingDir is where RecordingVolume is mounted.
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )
 
-// The limits of capture unless configured otherwise, in bytes.
+// These are the default limits of capture, in bytes.
 const (
-	// DefaultMemory limits the memory that capture holds.
+	// DefaultMemory limits the memory that capture uses.
 	DefaultMemory = 64 << 20
 	// DefaultSinkSize limits the recordings in the sink's directory.
 	DefaultSinkSize = 1 << 30
 )
 
-// DefaultSink is where recordings go unless configured otherwise.
+// DefaultSink is the default place for recordings.
 const DefaultSink = "file://" + RecordingDir

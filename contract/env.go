@@ -4,7 +4,7 @@ import "strconv"
 
 // Env describes one environment variable of the sidecar's container.
 type Env struct {
-	// Name of the variable.
+	// Name is the name of the variable.
 	Name string
 	// Default is the value that the sidecar uses when the variable is unset or empty.
 	Default string
@@ -78,8 +78,8 @@ const (
 // undo reads from it what the render added, and what the application had before.
 const EnvEdits = "TAPEDECK_EDITS"
 
-// EnvFormerPrefix begins the names of more variables that only an undo reads. They hold
-// the application's former proxies when the sidecar is chained to a replay's responder.
+// EnvFormerPrefix begins the names of other variables that only an undo reads. They have the
+// application's former proxies if the sidecar forwards to a replay's responder.
 const EnvFormerPrefix = "TAPEDECK_FORMER_"
 
 // Envs lists every variable that the sidecar reads. The renderer writes them and the

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// FaultRule says which answers of a responder are to fail, and how. Package mock/fault carries
-// it out.
+// FaultRule says which answers of a responder fail, and how. Package mock/fault applies it.
 //
 //	PATTERN:rate=1/10,delay=200ms,status=503
 //	   │         │        └────────┴── faults, each a row of one table
@@ -20,32 +19,34 @@ import (
 //	   └── RE2, against METHOD scheme://host[:port]/path
 type FaultRule struct {
 	Pattern *regexp.Regexp
-	// Hits of each Block answers that match fail.
+	// Hits of every Block matching answers fail.
 	Hits, Block int
 	Faults      []Fault
 }
 
-// Fault is one fault of a rule. Name is that of the table, and says which of the values it has.
+// Fault is one fault of a rule. Name is its name in the table, and determines which other fields are
+// set.
 type Fault struct {
 	Name string
-	// Duration is that of delay and jitter.
+	// Duration is the value of delay and jitter.
 	Duration time.Duration
-	// Status is an HTTP status, or else GRPC a number of gRPC's.
+	// Status is an HTTP status. GRPC is a gRPC status as a number, and set instead of Status.
 	Status int
 	GRPC   string
-	// Header is a name and a value.
+	// Header has a name and a value.
 	Header [2]string
-	// Word is refuse, reset, stall or drop of connection, and truncate or corrupt of body.
+	// Word is the value of connection (refuse, reset, stall or drop), or of body (truncate or
+	// corrupt).
 	Word string
-	// Bytes is how many throttle lets through in a second, and how many truncate leaves:
-	// half of the body if it is below 0.
+	// Bytes is the number of bytes that throttle lets through in a second, or that truncate leaves;
+	// below 0 truncate leaves half of the body.
 	Bytes int64
 }
 
-// faultRow is a fault's name, and how its value is read.
+// faultRow is the name of a fault, with the parser of its value.
 type faultRow struct {
 	name  string
-	value string // its form, for people
+	value string // its form, for messages
 	doc   string
 	parse func(value string, f *Fault) error
 }
@@ -62,13 +63,13 @@ func faultTable() []faultRow {
 	}
 }
 
-// faultAliases are the ecosystem's names.
+// faultAliases maps the ecosystem's names of faults to Tapedeck's.
 var faultAliases = map[string]string{"latency": "delay"}
 
 // FaultDoc describes one name in a rule.
 type FaultDoc struct{ Name, Value, Doc string }
 
-// FaultDocs lists what a rule may say.
+// FaultDocs lists the names that a rule may use.
 func FaultDocs() []FaultDoc {
 	all := []FaultDoc{{"rate", "F/N", "F of each N answers that match fail, drawn by `--seed`"}}
 	for _, row := range faultTable() {
@@ -77,7 +78,7 @@ func FaultDocs() []FaultDoc {
 	return all
 }
 
-// FaultForm is the form of a rule, for messages.
+// FaultForm returns the form of a rule, for messages.
 func FaultForm() string {
 	var all []string
 	for _, row := range faultTable() {
@@ -86,10 +87,10 @@ func FaultForm() string {
 	return "PATTERN:NAME=VALUE[,NAME=VALUE], as '/v1/charges:rate=1/10,status=503', with the faults " + strings.Join(append(all, "rate=F/N"), ", ")
 }
 
-// maxFaultBlock bounds N of a rate F/N.
+// maxFaultBlock limits N in a rate F/N.
 const maxFaultBlock = 10_000
 
-// faultSettings is where the pattern ends and a setting begins.
+// faultSettings matches the end of the pattern and the beginning of a setting.
 var faultSettings = func() *regexp.Regexp {
 	names := []string{"rate"}
 	for _, row := range faultTable() {
@@ -101,7 +102,7 @@ var faultSettings = func() *regexp.Regexp {
 	return regexp.MustCompile(`:(` + strings.Join(names, "|") + `)=`)
 }()
 
-// ParseFault reads PATTERN:NAME=VALUE,… Its errors quote no values.
+// ParseFault reads PATTERN:NAME=VALUE,…. Its errors quote no values.
 func ParseFault(text string) (FaultRule, error) {
 	at := faultSettings.FindStringIndex(text)
 	if at == nil {
@@ -157,7 +158,7 @@ func parseFaultDuration(value string, f *Fault) (err error) {
 	return nil
 }
 
-// grpcCodes are gRPC's statuses but OK, in order from 1.
+// grpcCodes are the gRPC statuses except OK, in order from 1.
 var grpcCodes = strings.Fields(`CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS
 	PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL
 	UNAVAILABLE DATA_LOSS UNAUTHENTICATED`)
@@ -177,8 +178,8 @@ func parseFaultStatus(value string, f *Fault) error {
 	return nil
 }
 
-// framingHeaders are headers that the server sets itself, so a rule for one would fire and do
-// nothing.
+// framingHeaders are headers that the server sets itself, so a rule for one of them would have no
+// effect.
 var framingHeaders = []string{"Connection", "Content-Length", "Trailer", "Transfer-Encoding"}
 
 func parseFaultHeader(value string, f *Fault) error {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Goal is a condition under which a replay fails, such as `latency.p95 > 100`, or for one
-// endpoint `GET /users/{id}: latency.p95 > 100`. Package replay/goal judges it.
+// Goal is a condition under which a replay fails, such as `latency.p95 > 100`, or for one endpoint
+// `GET /users/{id}: latency.p95 > 100`. Package replay/goal evaluates it.
 type Goal struct {
 	// Endpoint is empty for all requests of the run together, and [EachEndpoint] for every
 	// endpoint separately.
@@ -25,17 +25,17 @@ type Goal struct {
 	Recorded, Percent bool
 }
 
-// EachEndpoint is the Endpoint of a goal that every endpoint has to reach.
+// EachEndpoint is the Endpoint of a goal that every endpoint must reach.
 const EachEndpoint = "*"
 
-// GoalMetric is a value that a goal may be about.
+// GoalMetric is a value that a goal may use.
 type GoalMetric struct {
 	Name string
 	Unit string // empty for a count
 }
 
-// GoalMetrics returns all metrics. Their names are the ecosystem's, and
-// requests.failed-pct in their manner.
+// GoalMetrics returns all metrics. Their names are the ecosystem's, except for requests.failed-pct,
+// which follows the same pattern.
 func GoalMetrics() []GoalMetric {
 	return []GoalMetric{
 		{"latency.avg", "ms"}, {"latency.min", "ms"}, {"latency.max", "ms"},

@@ -22,9 +22,9 @@ func Since(variable string) int {
 	return 1
 }
 
-// Program is how to run images of a version of the contract.
+// Program says how to run images of a version of the contract.
 type Program struct {
-	// Command and Args are the container's; nil leaves them to the image.
+	// Command and Args are those of the container; nil uses the image's.
 	Command, Args []string
 	// Healthz is the command of its probes.
 	Healthz []string

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// InRoute is one captured inbound port: the sidecar takes connections on In and
-// sends them to the application's port App.
+// InRoute is one captured inbound port: the sidecar accepts connections on In and forwards them to the
+// application's port App.
 type InRoute struct{ In, App int }
 
-// FormatInRoutes writes routes as EnvInPorts has them: 4143=8080,4144=9090.
+// FormatInRoutes writes routes in the format of EnvInPorts: 4143=8080,4144=9090.
 func FormatInRoutes(routes []InRoute) string {
 	pairs := make([]string, len(routes))
 	for i, r := range routes {
@@ -41,7 +41,7 @@ func ParseInRoutes(v string) ([]InRoute, error) {
 	return routes, nil
 }
 
-// parsePort reads a port as FormatInRoutes writes it, 0 for anything else.
+// parsePort reads a port as FormatInRoutes writes it. It returns 0 for any other text.
 func parsePort(v string) int {
 	n, err := strconv.ParseUint(v, 10, 16)
 	if err != nil || strconv.FormatUint(n, 10) != v {

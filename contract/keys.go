@@ -1,37 +1,36 @@
 package contract
 
-// Annotation prefixes. The first two are the vocabulary that users of the
-// sidecar ecosystem have in their manifests already.
+// These are the annotation prefixes. Users of the sidecar ecosystem already have the first two in
+// their manifests.
 const (
 	SidecarPrefix  = "sidecar.speedscale.com/"
 	ReplayPrefix   = "replay.speedscale.com/"
 	OperatorPrefix = "operator.speedscale.com/"
-	// OwnPrefix is for what has no name in that vocabulary.
+	// OwnPrefix is for keys that the ecosystem does not define.
 	OwnPrefix = "tapedeck.dev/"
 )
 
-// Keys that the renderer writes, and that `tapedeck uninject` takes away.
+// These are the keys that the renderer writes, and that `tapedeck uninject` removes.
 const (
 	// LabelInjected marks pods that run the sidecar.
 	LabelInjected = SidecarPrefix + "injected"
-	// LabelWorkload is unique to one workload's rewritten pods. The Istio
-	// Sidecar selects by it, so pods of the previous revision, which have no
-	// proxy to send to, keep their listeners during a rollout.
+	// LabelWorkload is unique to the rewritten pods of one workload. The Istio Sidecar selects by it,
+	// so pods of the previous revision, which have no sidecar, keep their listeners during a rollout.
 	LabelWorkload = OwnPrefix + "workload"
-	// LabelReplay is on everything that belongs to one replay, its pods included, and
-	// LabelReplayPart says which part of it that is. The Services and policies of a replay
-	// select by both, and nothing else does.
+	// LabelReplay is on every object of a replay, including its pods. LabelReplayPart says to which
+	// part an object belongs. Only the Services and policies of a replay select by both.
 	LabelReplay     = OwnPrefix + "replay"
 	LabelReplayPart = OwnPrefix + "replay-part"
-	// AnnotationUndo keeps what an injection added and replaced.
+	// AnnotationUndo records what an injection added and replaced.
 	AnnotationUndo = OwnPrefix + "undo"
-	// AnnotationFor names, on an object that the renderer created, the
-	// workload it was created for.
+	// AnnotationFor names, on an object that the renderer created, the workload for which it was
+	// created.
 	AnnotationFor = OwnPrefix + "created-for"
-	// AnnotationHolds names, on a ConfigMap that stands in the place of a TrafficReplay or
-	// a TestConfig, the object whose text it holds.
+	// AnnotationHolds names, on a ConfigMap that replaces a TrafficReplay or a TestConfig, the object
+	// whose text it keeps.
 	AnnotationHolds = OwnPrefix + "holds"
 )
 
-// AnnotationIgnore, when "true", leaves a workload alone whatever else it says.
+// AnnotationIgnore, when "true", makes the render leave a workload alone, whatever its other
+// annotations are.
 const AnnotationIgnore = OperatorPrefix + "ignore"

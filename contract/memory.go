@@ -3,7 +3,7 @@ package contract
 // Memory is how the sidecar divides its container's memory limit. The renderer and the
 // sidecar use the same division.
 type Memory struct {
-	// Limit is the container's memory limit; 0: it has none, and only Capture applies.
+	// Limit is the container's memory limit; 0 means that it has none, and that only Capture applies.
 	Limit int64
 	// Heap is the value of GOMEMLIMIT. It includes Capture, Buffers and the memory of each
 	// connection.

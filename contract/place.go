@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Place says where recordings and snapshots are kept. One grammar holds wherever a
-// place is named ([PlaceSchemes]):
+// Place is a location of recordings and snapshots. The same grammar applies everywhere
+// ([PlaceSchemes]):
 //
 //	recordings/shop                              a directory
 //	file:///var/lib/tapedeck                     the same, as a URL
@@ -23,16 +23,14 @@ import (
 //	azblob://container/prefix?storage_account=a
 //	https://collector.speedscale:8443            a collector
 //
-// Places are comparable with ==. A place never has credentials: [ParsePlace]
-// refuses them.
+// Places are comparable with ==. A place never contains credentials: [ParsePlace] rejects them.
 type Place struct {
 	// Scheme is the name of a [PlaceScheme]; "file" for a directory.
 	Scheme string
-	// Host is the bucket or the container, or host[:port] of a collector; "" for a
-	// directory.
+	// Host is the bucket or the container, or the host[:port] of a collector; "" for a directory.
 	Host string
-	// Path is the directory, or what stands in front of every key in the bucket:
-	// without a slash at either end, and "" for all of the bucket.
+	// Path is the directory, or the prefix of every key in the bucket, without a slash at either end;
+	// "" means the whole bucket.
 	Path string
 
 	settings string // encoded, sorted by name
@@ -40,33 +38,33 @@ type Place struct {
 
 // PlaceScheme is a kind of place.
 type PlaceScheme struct {
-	// Name stands in front of "://".
+	// Name is the scheme before "://".
 	Name string
-	// Form shows what a place of this kind looks like.
+	// Form is an example of a place of this kind.
 	Form string
 	// Doc says what the place is.
 	Doc string
-	// Credentials says where they come from, since a place has none.
+	// Credentials says where the credentials come from, because a place contains none.
 	Credentials string
-	// Rights are what a client of the store must be granted to put, get, list and
-	// delete objects; nil if that is no matter of names.
+	// Rights are the rights that a client of the store needs to put, get, list and delete objects; nil
+	// if the store has no named rights.
 	Rights *PlaceRights
-	// Settings may follow the path as a query, each once.
+	// Settings may follow the path as a query. Each may occur once.
 	Settings []PlaceSetting
 
 	kind placeKind
 }
 
-// PlaceRights names rights, as the vendor does.
+// PlaceRights names rights with the vendor's names.
 type PlaceRights struct{ Put, Get, List, Delete string }
 
 // PlaceSetting is a parameter in the query of a place.
 type PlaceSetting struct {
-	// Name is the parameter's.
+	// Name is the parameter's name.
 	Name string
 	// Allowed describes the values.
 	Allowed string
-	// Doc says what the setting does, and what holds without it.
+	// Doc says what the setting does, and what applies without it.
 	Doc string
 
 	check func(string) bool
@@ -120,8 +118,8 @@ func PlaceSchemes() []PlaceScheme {
 	}
 }
 
-// ParsePlace reads a place. The error says what is allowed. It quotes nothing that
-// may be a secret.
+// ParsePlace reads a place. The error says what is allowed. It does not quote text that may be a
+// secret.
 func ParsePlace(text string) (Place, error) {
 	p, err := parsePlace(text)
 	if err != nil {
@@ -130,7 +128,7 @@ func ParsePlace(text string) (Place, error) {
 	return p, nil
 }
 
-// ParseDirectory reads a place that must be a directory, and returns its path.
+// ParseDirectory reads a place that must be a directory. It returns the path.
 func ParseDirectory(text string) (string, error) {
 	if scheme, _, isURL := strings.Cut(text, "://"); isURL && isScheme(scheme) && !strings.EqualFold(scheme, "file") {
 		return "", fmt.Errorf("place %s: want file:///directory, or a path without a scheme", quotePlace(text))
@@ -157,8 +155,8 @@ func parsePlace(text string) (Place, error) {
 		return Place{}, fmt.Errorf("no // behind %q; want %s, or ./%s: for a directory of that name", name+":", scheme.Form, name)
 	}
 
-	// Not url.Parse alone: its errors quote passwords, and a slash in a password, which
-	// AWS's have, hides that there is one.
+	// url.Parse alone is not enough. Its errors quote passwords. If a password contains a slash, as
+	// AWS's do, url.Parse does not recognize it.
 	rest, query, _ := strings.Cut(rest[len("//"):], "?")
 	host, path, _ := strings.Cut(rest, "/")
 	if strings.Contains(host, "@") || strings.Contains(host, ":") && strings.Contains(path, "@") {
@@ -202,7 +200,7 @@ func parsePlace(text string) (Place, error) {
 	return p, nil
 }
 
-// whereCredentials says where credentials belong, if not into a place.
+// whereCredentials says where to put credentials instead of into a place.
 func (s PlaceScheme) whereCredentials() string {
 	if s.Credentials == "none" {
 		return "such a place needs no credentials"
@@ -236,20 +234,20 @@ func (s PlaceScheme) parseSettings(query string) (string, error) {
 			return "", fmt.Errorf("setting %q stands there %d times; want it once", name, len(v))
 		case !s.Settings[i].check(v[0]):
 			return "", fmt.Errorf("wrong value of the setting %q; allowed: %s", name, s.Settings[i].Allowed)
-		case name == "endpoint": // the same endpoint is the same text
+		case name == "endpoint": // so that equal endpoints have equal texts
 			values.Set(name, strings.TrimSuffix(v[0], "/"))
 		}
 	}
-	// A query may have these as they are (RFC 3986 section 3.4), and endpoints do.
+	// A query may contain these unescaped (RFC 3986 section 3.4), and endpoints do.
 	return strings.NewReplacer("%3A", ":", "%2F", "/").Replace(values.Encode()), nil
 }
 
-// String returns the place in canonical form: [ParsePlace] reads it as the same
-// place. A directory is a path.
+// String returns the place in canonical form. [ParsePlace] reads it as the same place. A directory is
+// written as a path.
 func (p Place) String() string {
 	if p.Scheme == "file" {
 		if name, _, isURL := strings.Cut(p.Path, ":"); isURL && isScheme(name) {
-			return "./" + p.Path // or else it would be read as a URL
+			return "./" + p.Path // otherwise it would be read as a URL
 		}
 		return p.Path
 	}
@@ -260,7 +258,7 @@ func (p Place) String() string {
 	return u.String()
 }
 
-// Setting returns the value of the setting, or "" if the place does not have it.
+// Setting returns the value of a setting; "" if the place does not have it.
 func (p Place) Setting(name string) string {
 	values, _ := url.ParseQuery(p.settings) // ParsePlace encoded it
 	return values.Get(name)
@@ -275,8 +273,8 @@ func (p Place) Kind() PlaceScheme {
 // IsDir tells whether the place is a directory.
 func (p Place) IsDir() bool { return p.Scheme == "file" }
 
-// Join returns the place below this one that the elements lead to. They are
-// elements of keys, as [CheckObjectKey] allows them.
+// Join returns the place at a path below this one. The elements are elements of keys, as
+// [CheckObjectKey] allows them.
 func (p Place) Join(elements ...string) Place {
 	if p.IsDir() {
 		p.Path = filepath.Join(append([]string{p.Path}, elements...)...)
@@ -286,9 +284,8 @@ func (p Place) Join(elements ...string) Place {
 	return p
 }
 
-// Contains tells whether q is the same place as p or one inside it. Of the settings,
-// only those count that lead to another store. Links in the paths of
-// directories are followed.
+// Contains tells whether q is the same place as p or inside it. It compares only those settings that
+// select another store. It follows links in the paths of directories.
 func (p Place) Contains(q Place) bool {
 	if p.Scheme != q.Scheme || p.Host != q.Host ||
 		p.Setting("endpoint") != q.Setting("endpoint") || p.Setting("storage_account") != q.Setting("storage_account") {
@@ -302,7 +299,7 @@ func (p Place) Contains(q Place) bool {
 	return outer == "" || inner == outer || strings.HasPrefix(inner, outer+"/")
 }
 
-// realPath makes a path absolute and follows its links, as far as it exists.
+// realPath makes a path absolute and follows its links, for the part that exists.
 func realPath(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -318,14 +315,13 @@ func realPath(path string) string {
 	return filepath.Join(realPath(above), filepath.Base(path))
 }
 
-// MaxObjectKey is how long a key may be, in bytes: S3 and Google Cloud Storage take no
-// more.
+// MaxObjectKey is the maximum length of a key, in bytes: S3 and Google Cloud Storage accept no longer
+// ones.
 const MaxObjectKey = 1024
 
-// CheckObjectKey refuses a key that some store does not keep as it is. A key is one
-// or more elements with slashes between them. The rules are those that a directory, S3,
-// Google Cloud Storage and Azure have in common, so that a recording can move between
-// them:
+// CheckObjectKey rejects a key that some store does not keep unchanged. A key is one or more elements,
+// separated by slashes. The rules are common to directories, S3, Google Cloud Storage and Azure, so
+// that a recording can move between them:
 //
 //   - at most 1024 bytes, and 255 per element (file systems);
 //   - UTF-8, printable, and no backslash;
@@ -351,24 +347,23 @@ func CheckObjectKey(key string) error {
 	return nil
 }
 
-// SnapshotRef names a snapshot, and perhaps its content.
+// SnapshotRef names a snapshot, and optionally its content.
 type SnapshotRef struct {
-	// Place is where the snapshot's place lies, so that the snapshot is at
-	// Place.Join(SnapshotsDir, ID). It is the zero value where the reference is an id
-	// alone.
+	// Place is the place of the snapshot, which is at Place.Join(SnapshotsDir, ID). It is the zero
+	// value if the reference is only an ID.
 	Place Place
-	// ID is a UUID in canonical form, in small letters.
+	// ID is a UUID in canonical form, in lower case.
 	ID string
-	// Digest is the SHA-256 that the snapshot must have, as 64 small hexadecimal
-	// digits; "" if the reference is not pinned.
+	// Digest is the SHA-256 that the snapshot must have, as 64 hexadecimal digits in lower case; "" if
+	// the reference is not pinned.
 	Digest string
 }
 
-// SnapshotsDir is the element of a key in front of a snapshot's id.
+// SnapshotsDir is the element before a snapshot's ID in a key.
 const SnapshotsDir = "snapshots"
 
-// ParseSnapshotRef reads a reference to a snapshot: ID or PLACE/snapshots/ID, each
-// perhaps with @sha256:DIGEST behind the id. Settings of the place stand behind that:
+// ParseSnapshotRef reads a reference to a snapshot: ID or PLACE/snapshots/ID, each with an optional
+// @sha256:DIGEST after the ID. Settings of the place come last:
 //
 //	s3://bucket/prefix/snapshots/0198a3f2-…@sha256:9f86d0…?region=eu-central-1
 func ParseSnapshotRef(text string) (SnapshotRef, error) {
@@ -386,9 +381,8 @@ func ParseSnapshotRef(text string) (SnapshotRef, error) {
 	return ref, err
 }
 
-// Snapshot reads the place as that of one snapshot. It returns false if the place is
-// another, and an error if snapshots/ is followed by what is no id or a malformed
-// digest.
+// Snapshot reads the place as the place of one snapshot. It returns false for any other place. It
+// returns an error if snapshots/ is not followed by an ID, or if the digest is malformed.
 func (p Place) Snapshot() (SnapshotRef, bool, error) {
 	root, last := cutLast(p.Path)
 	root, dir := cutLast(root)
@@ -410,7 +404,7 @@ func (p Place) Snapshot() (SnapshotRef, bool, error) {
 	return ref, true, nil
 }
 
-// cutLast splits a path at its last slash; without one, it is all name.
+// cutLast splits a path at its last slash. Without a slash, the whole path is the name.
 func cutLast(path string) (dir, name string) {
 	i := strings.LastIndexByte(path, '/')
 	return path[:max(i, 0)], path[i+1:]
@@ -428,7 +422,7 @@ func parseSnapshotID(text string) (SnapshotRef, error) {
 	return SnapshotRef{ID: id, Digest: digest}, nil
 }
 
-// String returns the reference as [ParseSnapshotRef] reads it.
+// String returns the reference in the form that [ParseSnapshotRef] reads.
 func (r SnapshotRef) String() string {
 	name := r.ID
 	if r.Digest != "" {
@@ -443,8 +437,8 @@ func (r SnapshotRef) String() string {
 // Dir returns the place of the snapshot's own objects.
 func (r SnapshotRef) Dir() Place { return r.Place.Join(SnapshotsDir, r.ID) }
 
-// quotePlace quotes a place for an error, without what may be a secret: whatever
-// stands in front of an @ in a URL, and its settings.
+// quotePlace quotes a place for an error, without text that may be a secret: the text before an @ in a
+// URL, and its settings.
 func quotePlace(text string) string {
 	name, rest, isURL := strings.Cut(text, ":")
 	if !isURL || !isScheme(name) {
@@ -459,7 +453,7 @@ func quotePlace(text string) string {
 			bare = "…" + bare[i:]
 		}
 	}
-	if strings.Contains(query, "@") { // a password with a question mark
+	if strings.Contains(query, "@") { // the password contained a question mark
 		bare = "…"
 	}
 	if hasQuery {
@@ -540,20 +534,19 @@ func oneOf(values ...string) func(string) bool {
 	return func(s string) bool { return slices.Contains(values, s) }
 }
 
-// isSettingName tells whether an unknown setting's name may be quoted: what has digits
-// or is long may be a key that stands there without a name.
+// isSettingName tells whether the name of an unknown setting may be quoted. A name that has digits or
+// is long may be a key without a name.
 func isSettingName(s string) bool {
 	return s != "" && len(s) <= 32 && only(s, func(c byte) bool { return isLetter(c) || c == '_' || c == '-' || c == '.' })
 }
 
-// isSecretName tells whether a setting looks like one that brings credentials.
+// isSecretName tells whether a setting looks like one for credentials.
 func isSecretName(s string) bool {
 	s = strings.ToLower(s)
 	return slices.ContainsFunc([]string{"key", "secret", "token", "sig", "pass", "pwd", "cred", "auth", "sas"}, func(word string) bool { return strings.Contains(s, word) })
 }
 
-// isUUID tells whether the text is a UUID in canonical form (RFC 9562 section 4), in
-// small letters.
+// isUUID tells whether the text is a UUID in canonical form (RFC 9562 section 4), in lower case.
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false
@@ -574,7 +567,7 @@ func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 func isAlnum(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' }
 
-// only tells whether every byte of the text passes.
+// only tells whether every byte of the text satisfies pass.
 func only(s string, pass func(byte) bool) bool {
 	for i := range len(s) {
 		if !pass(s[i]) {

@@ -6,14 +6,13 @@ import (
 	"strconv"
 )
 
-// ProxyPorts returns the schemes of proxies that the sidecar supports, and their default
-// ports.
+// ProxyPorts returns the proxy schemes that the sidecar supports, with their default ports.
 func ProxyPorts() map[string]int {
 	return map[string]int{"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 }
 
-// ParseProxy reads the value of a proxy variable: a URL, or HOST[:PORT] for an HTTP proxy,
-// as Go and curl read it. The error does not quote the value, which may have a password.
+// ParseProxy reads the value of a proxy variable, as Go and curl do: a URL, or HOST[:PORT] for an HTTP
+// proxy. The error does not quote the value, which may contain a password.
 func ParseProxy(value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme == "" || u.Host == "" {

@@ -7,16 +7,15 @@ import (
 	"fmt"
 )
 
-// Bounds on a key for redaction, in bytes. The lower one keeps a key from being found by
-// trial if its bytes are random.
+// MinRedactKey and MaxRedactKey limit the size of a redaction key, in bytes. If its bytes are random, a
+// key of the minimum size can't be found by trial.
 const (
 	MinRedactKey = 16
 	MaxRedactKey = 4 << 10
 )
 
-// ParseRedactKey returns the key that a file, or a value of a Secret, holds: all of its
-// bytes, without one newline (LF or CRLF) at the end. The key is a part of text. The
-// error does not quote it.
+// ParseRedactKey returns the key in a file, or in a value of a Secret: all its bytes, except for one
+// newline (LF or CRLF) at the end. The key is a part of text. The error does not quote it.
 func ParseRedactKey(text []byte) ([]byte, error) {
 	key := text
 	if line, ok := bytes.CutSuffix(text, []byte("\n")); ok {

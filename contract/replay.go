@@ -1,16 +1,16 @@
 package contract
 
-// HeaderReplay is the header that a replay sets on every request it sends, to the ID of
-// its run. Capture tags what carries it, so a selection can leave a replay's traffic out.
-// The ecosystem has no header for this; requests to gRPC servers carry it as metadata.
+// HeaderReplay is the header with the ID of its run that a replay sets on every request. Capture tags
+// such requests, so a selection can exclude a replay's traffic. The ecosystem has no header for this.
+// Requests to gRPC servers have it as metadata.
 const HeaderReplay = "Tapedeck-Replay"
 
-// MaxReplayID is how long the ID of a run may be, in bytes.
+// MaxReplayID is the maximum length of a run's ID, in bytes.
 const MaxReplayID = 63
 
-// IsReplayID tells whether a text can be the ID of a run: a DNS label (RFC 1123), such as
-// a UUID in lower case or the name of a Job. Anybody may send the header, so capture
-// takes nothing else for an ID.
+// IsReplayID tells whether a text can be the ID of a run: a DNS label (RFC 1123), such as a UUID in
+// lower case or the name of a Job. Anybody may send the header, so capture accepts no other text as an
+// ID.
 func IsReplayID(id string) bool {
 	if id == "" || len(id) > MaxReplayID || id[0] == '-' || id[len(id)-1] == '-' {
 		return false
@@ -23,17 +23,17 @@ func IsReplayID(id string) bool {
 	return true
 }
 
-// Parts of a replay in a cluster: the values of LabelReplayPart.
+// These are the parts of a replay in a cluster: the values of LabelReplayPart.
 const (
-	// PartCopy is the workload that is replayed to.
+	// PartCopy is the workload that the replay tests.
 	PartCopy = "copy"
 	// PartGenerator is the Job that sends the recorded requests.
 	PartGenerator = "generator"
-	// PartResponder is the mock that stands in for the copy's dependencies.
+	// PartResponder is the mock that replaces the copy's dependencies.
 	PartResponder = "responder"
 )
 
-// Ports of the responder: those of `tapedeck mock`.
+// These are the ports of the responder, the same as those of `tapedeck mock`.
 const (
 	// ResponderPort is a forward proxy: HTTP, CONNECT and SOCKS.
 	ResponderPort = 4140
@@ -41,10 +41,11 @@ const (
 	ResponderAdminPort = 4141
 )
 
-// Names of what the pods of a generator and a responder hold.
+// These are names in the pods of a generator and a responder.
 const (
-	// GeneratorContainer and ResponderContainer are their containers. A Job's
-	// podFailurePolicy names the first, since exit codes of init containers match too.
+	// GeneratorContainer and ResponderContainer are the names of their containers. A Job's
+	// podFailurePolicy names the first, because it would otherwise also match exit codes of init
+	// containers.
 	GeneratorContainer = "generator"
 	ResponderContainer = "responder"
 	// WaitContainer is the init container of a copy that has no sidecar. It waits for the
@@ -53,25 +54,24 @@ const (
 	// WorkVolume and WorkDir are for the file with recorded requests or answers.
 	WorkVolume = "tapedeck-work"
 	WorkDir    = "/var/lib/tapedeck/work"
-	// PlaceVolume brings the volume claim of a place that is a directory.
+	// PlaceVolume mounts the volume claim of a place that is a directory.
 	PlaceVolume = "tapedeck-place"
-	// CredentialsDir holds a directory for each Secret with credentials, by its name.
+	// CredentialsDir has a directory for each Secret with credentials, with the Secret's name.
 	CredentialsDir = "/etc/tapedeck/credentials"
-	// CredentialsName is the key of such a Secret, under which lines as
-	// `header.Authorization=Bearer …` are.
+	// CredentialsName is the key of such a Secret with lines such as `header.Authorization=Bearer …`.
 	CredentialsName = "credentials"
-	// TerminationLog is the file whose first 4096 bytes Kubernetes shows with the state of
-	// a container.
+	// TerminationLog is the file of which Kubernetes shows the first 4096 bytes with the state of a
+	// container.
 	TerminationLog = "/dev/termination-log"
-	// EnvRun is the variable by which a generator's arguments name the Job's UID.
+	// EnvRun is the variable with the Job's UID for a generator's arguments.
 	EnvRun = "TAPEDECK_RUN"
-	// EnvShard is the variable that Kubernetes gives the pods of an Indexed Job.
+	// EnvShard is the variable that Kubernetes sets in the pods of an Indexed Job.
 	EnvShard = "JOB_COMPLETION_INDEX"
 )
 
-// RunsDir is the element of a key in front of a run's: shards meet, and the report is,
+// RunsDir is the element before a run's ID in a key. The shards of a run meet, and its report is,
 // under runs/JOB/UID of the place.
 const RunsDir = "runs"
 
-// DefaultReplayTimeout is how long a run may make no progress, as in the ecosystem.
+// DefaultReplayTimeout is how long a run may make no progress by default, as in the ecosystem.
 const DefaultReplayTimeout = "20m"

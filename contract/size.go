@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// ParseSize reads a number of bytes, with Ki, Mi or Gi behind it or not.
+// ParseSize reads a number of bytes, with an optional suffix Ki, Mi or Gi.
 func ParseSize(v string) (int64, error) {
 	unit := int64(1)
 	for suffix, u := range map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30} {

@@ -5,25 +5,23 @@ import (
 	"runtime/debug"
 )
 
-// Release is the version of the release that this tree is: the only place that defines
-// it. The Makefile reads it here, and `make generate` copies it into the manifests, the
-// plugin and the pages that name it.
+// Release is the version of this tree's release. It is defined only here. The Makefile reads it, and
+// `make generate` copies it into the manifests, the plugin and the pages that name it.
 const Release = "v0.2.0"
 
 // Repository is where the images of releases are published.
 const Repository = "ghcr.io/tapedeck/tapedeck"
 
-// Image is the image of this tree's release. Renders name it unless they are told
-// another one.
+// Image is the image of this tree's release. Renders use it unless the configuration names another
+// one.
 const Image = Repository + ":" + Release
 
-// released matches the versions that releases have, such as v1.2.3 and v1.2.3-rc.1. It
-// matches no version that names a commit: v0.2.1-0.20261130120000-0123456789ab, v0.2.0+dirty.
+// released matches the versions of releases, such as v1.2.3 and v1.2.3-rc.1. It does not match
+// versions that name a commit: v0.2.1-0.20261130120000-0123456789ab, v0.2.0+dirty.
 const released = `^v\d+\.\d+\.\d+(-[a-z]+\.?\d+)?$`
 
-// ImageOf returns the image that goes with a program of a version, as BuildVersion gives
-// it: the one of the same release, or Image for a development build, which has none of
-// its own.
+// ImageOf returns the image for a program with a version from BuildVersion: the image of the same
+// release, or Image for a development build, which has no separate image.
 func ImageOf(version string) string {
 	if regexp.MustCompile(released).MatchString(version) {
 		return Repository + ":" + version
@@ -31,9 +29,8 @@ func ImageOf(version string) string {
 	return Image
 }
 
-// BuildVersion returns the version of the running program: the one that the
-// linker set, if any, or else the one that the toolchain recorded, as it does for
-// `go install …@v0.2.0` and in a clone, or "dev".
+// BuildVersion returns the version of the running program: the one that the linker set, or else the
+// one that the toolchain recorded, as it does for `go install …@v0.2.0` and in a clone, or else "dev".
 func BuildVersion(linked string) string {
 	if linked != "" {
 		return linked

@@ -13,14 +13,14 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// The functionConfig's own kind. A ConfigMap does as well.
+// ConfigAPIVersion and ConfigKind are the type of a functionConfig. It may also be a ConfigMap.
 const (
 	ConfigAPIVersion = "tapedeck.dev/v1alpha1"
 	ConfigKind       = "Tapedeck"
 )
 
-// LoadConfig reads a configuration on top of another: a document of kind
-// Tapedeck, or a ConfigMap whose data has the same names.
+// LoadConfig reads a configuration on top of another. It is a document of kind Tapedeck, or a
+// ConfigMap whose data has the same names.
 func LoadConfig(cfg transformer.Config, src Source) (transformer.Config, error) {
 	n, err := splice.Parse(src.Text)
 	if err != nil {
@@ -40,8 +40,8 @@ func LoadConfig(cfg transformer.Config, src Source) (transformer.Config, error) 
 	return cfg, errors.Join(errs...)
 }
 
-// misplacedConfigs names configurations among the manifests, which are not read
-// there. An orchestrator's are marked as local.
+// misplacedConfigs reports configurations among the manifests, where they have no effect. It skips
+// those of an orchestrator, which are marked as local.
 func misplacedConfigs(objects []*transformer.Object) (results transformer.Results) {
 	for _, o := range objects {
 		if ref := o.Ref(); ref.Kind == ConfigKind && ref.APIVersion == ConfigAPIVersion && annotation(o.Node, transformer.LocalConfig) != "true" {
@@ -59,8 +59,8 @@ type fieldError struct {
 	err  error
 }
 
-// withFunctionConfig reads a functionConfig on top of a configuration. None,
-// and null, leave it as it is.
+// withFunctionConfig reads a functionConfig on top of a configuration. A missing one, and null, change
+// nothing.
 func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, []fieldError) {
 	switch {
 	case n == nil || nodes.IsNull(n):
@@ -86,7 +86,7 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 		case !once(path):
 			return
 		case nodes.IsNull(v):
-			return // as if it were not there
+			return // as if it were absent
 		case v.Kind == yaml.SequenceNode:
 			values := make([]string, len(v.Content))
 			for i, item := range v.Content {
@@ -185,7 +185,7 @@ func Schema() map[string]any {
 func property(k transformer.Kind, doc, value string) map[string]any {
 	p := map[string]any{"description": doc}
 	switch {
-	case slices.Contains(k.Enum, "true"): // YAML reads it as no string
+	case slices.Contains(k.Enum, "true"): // YAML does not read it as a string
 		p["enum"] = []any{true, false}
 		for _, v := range k.Enum {
 			p["enum"] = append(p["enum"].([]any), v)

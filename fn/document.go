@@ -15,35 +15,34 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// document is one YAML document of a stream: its text, separator included,
-// its nodes as written, and the copy that is edited.
+// document is one YAML document of a stream: its text, including the separator, its nodes as written,
+// and the copy that is edited.
 type document struct {
 	text []byte
 	file transformer.File
 	line int  // number of lines before it in its file
 	json bool // the text is a JSON object, without a separator
 
-	// stood is the text as it was read, where JSON among YAML was spelled anew, and restored
-	// the one that an undo gives back, which is written as it is.
+	// stood is the text as it was read, if JSON among YAML had to be rewritten for the parser.
+	// restored is the text that an undo restores, which is written unchanged.
 	stood, restored []byte
 
-	have *yaml.Node // as written; nil where there is nothing but comments
-	want *yaml.Node // what is to be written; nil where there is no object
+	have *yaml.Node // as written; nil if there are only comments
+	want *yaml.Node // the tree to write; nil if there is no object
 
-	// items is the list in want that holds the objects, nil where the
-	// document is an object itself.
+	// items is the list in want that has the objects; nil if the document itself is an object.
 	items   *yaml.Node
 	objects []*transformer.Object
 
-	// held are the objects that a render keeps in ConfigMaps, and sources returns the
-	// texts of nodes, once they were asked for.
+	// held has the objects that a render keeps in ConfigMaps. sources returns the texts of nodes, and
+	// is set on first use.
 	held    map[*transformer.Object]heldAt
 	sources func(*yaml.Node) (string, error)
 
 	edited      bool
 	deleted     bool
-	reformatted bool // what apply had to do
-	// after are documents to be written behind this one.
+	reformatted bool // apply had to reformat the document
+	// after has the documents to write after this one.
 	after []*yaml.Node
 }
 
@@ -51,16 +50,16 @@ type document struct {
 type Source struct {
 	Name string // "" for standard input
 	Text []byte
-	// Found tells that nobody named it: it lies in a directory, among files that
-	// may be no manifests.
+	// Found tells whether the source was found in a directory, where it may not be a manifest, rather
+	// than named by the user.
 	Found bool
 }
 
-// helmMark begins the comment by which Helm names a document's template.
+// helmMark begins the comment with which Helm names a document's template.
 const helmMark = "# Source: "
 
-// helmSource returns what Helm's comment at the beginning of a document names as
-// its template, "" without one.
+// helmSource returns the template that Helm's comment at the beginning of a document names; "" if
+// there is none.
 func helmSource(text []byte) string {
 	text = text[:min(len(text), 4096)]
 	if !bytes.Contains(text, []byte(helmMark)) {
@@ -74,7 +73,7 @@ func helmSource(text []byte) string {
 	return ""
 }
 
-// cut cuts a source into documents.
+// cut splits a source into documents.
 func cut(src Source) []*document {
 	texts := split(src.Text)
 	docs := make([]*document, len(texts))
@@ -91,7 +90,7 @@ func cut(src Source) []*document {
 	return docs
 }
 
-// readable spells JSON behind a separator so that a YAML parser reads it.
+// readable rewrites JSON after a separator so that a YAML parser reads it.
 func readable(text []byte) []byte {
 	mark := separator.Find(text)
 	if len(mark) == 0 || !splice.IsJSON(text[len(mark):]) {
@@ -100,8 +99,8 @@ func readable(text []byte) []byte {
 	return append(mark[:len(mark):len(mark)], splice.JSONAsYAML(text[len(mark):])...)
 }
 
-// read parses a source into documents. What can't be read is a result for
-// each document concerned; then the documents must not be written.
+// read parses a source into documents. It returns a result for each document that it can't read. The
+// documents must not be written then.
 func read(src Source, undo bool) ([]*document, transformer.Results) {
 	docs := cut(src)
 	if undo {
@@ -153,21 +152,21 @@ func (d *document) parse() error {
 	return nil
 }
 
-// empty tells that a document says nothing: it is a separator, or comments.
+// empty tells whether a document has no content: it is a separator, or comments.
 func (d *document) empty() bool {
 	if d.have == nil {
-		return blank(d.text) // else it could not be read
+		return blank(d.text) // other documents without nodes could not be read
 	}
 	return nodes.IsNull(d.have)
 }
 
-// holdsObjects tells whether a document is an object or a list of objects;
-// anything else passes unseen.
+// holdsObjects tells whether a document is an object or a list of objects. The render passes other
+// documents through unchanged.
 func holdsObjects(n *yaml.Node) bool {
 	return nodes.StringAt(n, "kind") != "" && nodes.StringAt(n, "apiVersion") != ""
 }
 
-// find lists the document's objects: itself, or the items of a List.
+// find lists the document's objects: the document itself, or the items of a List.
 func (d *document) find() {
 	text := &spelling{text: d.text, have: d.have}
 	add := func(n, have *yaml.Node, of transformer.Type) {
@@ -185,7 +184,7 @@ func (d *document) find() {
 		return
 	}
 	d.items = items
-	written := nodes.At(d.have, "items") // none, or an alias, where merged
+	written := nodes.At(d.have, "items") // nil if there are none, an alias if the list is merged
 	kind := strings.TrimSuffix(nodes.StringAt(d.want, "kind"), "List")
 	for i, n := range items.Content {
 		var have *yaml.Node
@@ -195,14 +194,13 @@ func (d *document) find() {
 		switch {
 		case holdsObjects(n):
 			add(n, have, transformer.Type{})
-		case kind != "" && n.Kind == yaml.MappingNode && nodes.At(n, "kind") == nil && nodes.At(n, "apiVersion") == nil: // kubectl fills it in, too
+		case kind != "" && n.Kind == yaml.MappingNode && nodes.At(n, "kind") == nil && nodes.At(n, "apiVersion") == nil: // kubectl fills in the type, too
 			add(n, have, transformer.Type{APIVersion: nodes.StringAt(d.want, "apiVersion"), Kind: kind})
 		}
 	}
 }
 
-// spelling is the transformer.Text of a document. It reads the text only when it
-// is asked.
+// spelling implements transformer.Text for a document. It parses the text only on first use.
 type spelling struct {
 	text    []byte
 	have    *yaml.Node
@@ -210,7 +208,7 @@ type spelling struct {
 	anchors map[position]string
 }
 
-// position is where a node stands, in the tree as written and in its copy.
+// position identifies a node by its place, both in the tree as written and in its copy.
 type position struct {
 	line, column int
 	kind         yaml.Kind
@@ -250,15 +248,15 @@ func (s *spelling) Anchor(n *yaml.Node) string {
 	return s.anchors[position{n.Line, n.Column, n.Kind}]
 }
 
-// asks matches the paths of keys that decide whether an object asks for something: one
-// that stands twice may hide an annotation from us or from Kubernetes.
+// asks matches the paths of keys that decide whether an object requests something. If such a key
+// occurs twice, an annotation may be hidden from Tapedeck or from Kubernetes.
 var asks = regexp.MustCompile(`(^|[.\]])(kind|apiVersion|metadata|annotations|spec|template|jobTemplate|[a-z]+\.speedscale\.com/[^.\[]*|tapedeck\.dev/[^.\[]*)$`)
 
-// ours matches the annotations that ask for something.
+// ours matches the annotations that request something.
 var ours = regexp.MustCompile(`(speedscale\.com|tapedeck\.dev)(/|\\/)`)
 
-// duplicates reports keys that stand twice: which of the two counts is not ours to
-// choose. In a document that is not edited only those matter that may be why.
+// duplicates reports keys that occur twice, because Tapedeck can't decide which one counts. In a
+// document that is not edited, it reports only keys that may be the reason for that.
 func (d *document) duplicates() transformer.Results {
 	if d.want == nil || !d.edited && !ours.Match(d.text) {
 		return nil
@@ -278,7 +276,7 @@ func (d *document) duplicates() transformer.Results {
 	return results
 }
 
-// Keys by which orchestrators say where an object came from.
+// These are the keys with which orchestrators record where an object came from.
 const (
 	pathAnnotation        = "internal.config.kubernetes.io/path"
 	indexAnnotation       = "internal.config.kubernetes.io/index"

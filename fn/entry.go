@@ -14,24 +14,22 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// Render renders manifests: it edits those that ask for capture, adds what
-// they need, and returns the whole. Sources are rendered together, since a
-// Service in one says which ports a workload in another has.
+// Render renders manifests. It edits those that request capture, adds the objects that they need, and
+// returns the whole. It renders all sources together, because a Service in one determines the ports of
+// a workload in another.
 //
-// A source whose one document is a ResourceList is a KRM function's input
-// (https://github.com/kubernetes-sigs/kustomize/blob/master/cmd/config/docs/api-conventions/functions-spec.md):
-// its functionConfig is read on top of cfg, and its results are written into
-// it. Anything else is a stream of YAML or JSON documents.
+// A source whose only document is a ResourceList is the input of a KRM function
+// (https://github.com/kubernetes-sigs/kustomize/blob/master/cmd/config/docs/api-conventions/functions-spec.md).
+// Render reads its functionConfig on top of cfg, and writes the results into it. Any other source is a
+// stream of YAML or JSON documents.
 //
-// When the results have an error, the output of a stream is nil and that of a
-// ResourceList is its input with the results. The error is for what no user can
-// mend.
+// If the results have an error, the output for a stream is nil, and the output for a ResourceList is
+// its input with the results. The returned error is for problems that no user can fix.
 func Render(sources []Source, cfg transformer.Config) ([]byte, transformer.Results, error) {
 	return run(sources, cfg, transformer.Render, false)
 }
 
-// Uninject takes back what Render did, and returns what it was given then. It
-// reads and writes as Render does.
+// Uninject undoes what Render did, and returns the former input. It reads and writes like Render.
 func Uninject(sources []Source) ([]byte, transformer.Results, error) {
 	return run(sources, transformer.DefaultConfig(), func(objects []*transformer.Object, _ transformer.Config) transformer.Output {
 		return transformer.Uninject(objects)
@@ -40,13 +38,13 @@ func Uninject(sources []Source) ([]byte, transformer.Results, error) {
 
 type transform func([]*transformer.Object, transformer.Config) transformer.Output
 
-// loaded is input that was read, with the configuration that holds for it.
+// loaded is parsed input, with the configuration that applies to it.
 type loaded struct {
 	docs    []*document
-	list    *document // the ResourceList, nil if the input is none
+	list    *document // the ResourceList; nil if the input is a stream
 	objects []*transformer.Object
 	cfg     transformer.Config
-	results transformer.Results // what reading has to say
+	results transformer.Results // the results of reading
 }
 
 func load(sources []Source, cfg transformer.Config, undo bool) loaded {
@@ -97,15 +95,15 @@ func run(sources []Source, cfg transformer.Config, apply transform, undo bool) (
 	return text, append(results, reformatted...), err
 }
 
-// doings are the codes of results that say what a render did, and the words by which they
-// do, with those for what it would have done.
+// doings maps the codes of results that say what a render did to the words for it, with the words for
+// what it would have done.
 var doings = map[transformer.Code]struct{ does, would string }{
 	transformer.CodeInjected:       {"injected", "it would have been injected"},
 	transformer.CodeReplayRendered: {"replayed", "it would have been replayed"},
 }
 
-// failed is what comes out where nothing may be changed: for a KRM function
-// its input with the results, for a stream nothing.
+// failed returns the output if nothing may change: for a KRM function its input with the results, and
+// for a stream nothing.
 func failed(docs []*document, list *document, results transformer.Results) ([]byte, transformer.Results, error) {
 	results = slices.Clone(results)
 	for i, r := range results {
@@ -129,7 +127,7 @@ func failed(docs []*document, list *document, results transformer.Results) ([]by
 	return text, append(results, more...), err
 }
 
-// mark notes in the documents what the transformer did to their objects.
+// mark records in the documents what the transformer did to their objects.
 func mark(docs []*document, out transformer.Output) transformer.Results {
 	home := map[*transformer.Object]*document{}
 	for _, d := range docs {
@@ -153,7 +151,7 @@ func mark(docs []*document, out transformer.Output) transformer.Results {
 	for _, c := range out.Created {
 		d := home[c.Beside]
 		if kind := nodes.StringAt(d.want, "kind"); d.items == nil || kind != "List" && kind != "ResourceList" {
-			d.after = append(d.after, c.Node) // a DeploymentList has Deployments alone
+			d.after = append(d.after, c.Node) // a DeploymentList may have only Deployments
 			continue
 		}
 		d.edited = true
@@ -178,8 +176,8 @@ func removeItem(items, gone *yaml.Node) {
 	}
 }
 
-// hooksUnseen tells that the input is Helm 3's: it has Helm's comments, but
-// neither hooks nor the annotation that Helm 4 gives every document.
+// hooksUnseen tells whether the input comes from Helm 3: it has Helm's comments, but neither hooks nor
+// the annotation that Helm 4 adds to every document.
 func hooksUnseen(docs []*document) bool {
 	helm := false
 	for _, d := range docs {
@@ -193,9 +191,8 @@ func hooksUnseen(docs []*document) bool {
 	return helm
 }
 
-// each calls f for every document, on all processors, and returns what each
-// call did: documents are independent, and reading and writing them is most of
-// a render's work.
+// each calls f for every document, on all processors, and returns the errors. Documents are
+// independent, and reading and writing them is most of a render's work.
 func each(docs []*document, f func(*document) error) []error {
 	errs := make([]error, len(docs))
 	var next atomic.Int64

@@ -22,7 +22,7 @@ spec:
     image: registry.example/app:1
 `
 
-// Render edits what is annotated, and reports on every workload.
+// Render edits annotated workloads, and reports on every workload.
 func ExampleRender() {
 	out, results, err := fn.Render([]fn.Source{{Name: "pod.yaml", Text: []byte(pod)}}, transformer.DefaultConfig())
 	if err != nil {
@@ -39,7 +39,7 @@ func ExampleRender() {
 	// 1 workload injected, 0 workloads skipped; 0 errors, 0 warnings
 }
 
-// Uninject gives back what Render was given, byte for byte.
+// Uninject restores the input of Render, byte for byte.
 func ExampleUninject() {
 	rendered, _, _ := fn.Render([]fn.Source{{Text: []byte(pod)}}, transformer.DefaultConfig())
 	back, _, _ := fn.Uninject([]fn.Source{{Text: rendered}})
@@ -47,7 +47,7 @@ func ExampleUninject() {
 	// Output: true
 }
 
-// LoadConfig reads a file on top of the defaults; a mistake names its field.
+// LoadConfig reads a file on top of the defaults. An error names the wrong field.
 func ExampleLoadConfig() {
 	_, err := fn.LoadConfig(transformer.DefaultConfig(), fn.Source{Name: "tapedeck.yaml", Text: []byte(`
 apiVersion: tapedeck.dev/v1alpha1
@@ -59,7 +59,7 @@ spec:
 	// Output: configuration tapedeck.yaml: spec.inbound: option inbound: found "gateway", allowed: sidecar, service or none
 }
 
-// WriteJSON writes results as KRM functions do.
+// WriteJSON writes results in the format of KRM functions.
 func ExampleWriteJSON() {
 	_, results, _ := fn.Render([]fn.Source{{Text: []byte(pod)}}, transformer.DefaultConfig())
 	_ = fn.WriteJSON(os.Stdout, results)

@@ -11,8 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// TestUnknownFields names fields of Istio's objects that Istio does not have, and
-// no others.
+// TestUnknownFields checks that the render names the unknown fields of Istio objects, and no others.
 func TestUnknownFields(t *testing.T) {
 	const (
 		virtualService = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: app\nspec:\n"

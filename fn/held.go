@@ -16,17 +16,17 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A TrafficReplay and the ConfigMap that keeps its text change places in the document,
-// and nothing around them moves:
+// A TrafficReplay and the ConfigMap that keeps its text replace each other in the document. The text
+// around them does not change:
 //
 //	--- # separator          head    stays, as Helm's comment does
 //	# comment                body ─┐
 //	kind: TrafficReplay      body ─┴─▶ data.trafficreplay.yaml of the ConfigMap
 //	                         tail    stays: blank lines, ...
 //
-// In a list the lines of the item are the body, moved to the left margin.
+// In a list, the body consists of the lines of the item, moved to the left margin.
 
-// parts cuts a document's text.
+// parts splits a document's text into head, body and tail.
 func parts(text []byte) (head, body, tail []byte) {
 	at := 0
 	if bytes.HasPrefix(text, byteOrderMark) {
@@ -58,7 +58,7 @@ func parts(text []byte) (head, body, tail []byte) {
 	return head, body[:end], body[end:]
 }
 
-// keepsBlanks matches the beginning of a block scalar to which blank lines below belong.
+// keepsBlanks matches the beginning of a block scalar that includes the blank lines after it.
 var keepsBlanks = regexp.MustCompile(`(?m)[|>][1-9]?\+[1-9]?[ \t]*(?:#.*)?\r?$`)
 
 // firstLine returns a text's first line, with its line break.
@@ -71,15 +71,14 @@ func nextLine(text []byte) int {
 	return len(text)
 }
 
-// heldAt is where an object of which a ConfigMap keeps the text, or that ConfigMap,
-// stands in its document.
+// heldAt is the place in its document of an object that a ConfigMap keeps, or of that ConfigMap.
 type heldAt struct {
 	have, want *yaml.Node
-	holder     bool // the ConfigMap does
+	holder     bool // the ConfigMap is in the document
 }
 
-// hold notes the text of an object that a render keeps in a ConfigMap, or opens a
-// ConfigMap that keeps one.
+// hold records the text of an object that a render keeps in a ConfigMap, or opens a ConfigMap that
+// keeps one.
 func (d *document) hold(o *transformer.Object, have *yaml.Node) {
 	holder := o.IsHolder()
 	if !holder && !o.Holdable() {
@@ -105,7 +104,7 @@ func (d *document) hold(o *transformer.Object, have *yaml.Node) {
 	o.Held.JSON = json.Valid([]byte(text))
 }
 
-// source returns the text of an object, with a line break at its end.
+// source returns the text of an object, ending with a line break.
 func (d *document) source(have *yaml.Node) (string, error) {
 	if kind := nodes.StringAt(d.want, "kind"); d.items != nil && kind != "List" && kind != "ResourceList" {
 		return "", fmt.Errorf("it is in a %s, which can't contain a ConfigMap; write it as a separate document", kind)
@@ -127,8 +126,8 @@ func (d *document) source(have *yaml.Node) (string, error) {
 	return text + lineBreak(d.text), err
 }
 
-// withoutBookkeeping takes the annotations of an orchestrator off the text of an object,
-// and reads what comes out as the next render will.
+// withoutBookkeeping removes an orchestrator's annotations from the text of an object, and checks that
+// the next render can read the result.
 func withoutBookkeeping(text string) (string, error) {
 	n, err := readHeld(text)
 	if err != nil {
@@ -142,7 +141,7 @@ func withoutBookkeeping(text string) (string, error) {
 	return string(out), err
 }
 
-// open reads what a ConfigMap keeps.
+// open reads the object that a ConfigMap keeps.
 func open(o *transformer.Object) error {
 	text, err := o.HeldText()
 	if err != nil {
@@ -159,7 +158,7 @@ func open(o *transformer.Object) error {
 	return o.Open(n)
 }
 
-// readHeld parses a text that is one object by itself, without separators.
+// readHeld parses a text that must be a single object, without separators.
 func readHeld(text string) (*yaml.Node, error) {
 	raw := []byte(text)
 	isJSON := splice.IsJSON(raw)
@@ -182,8 +181,7 @@ func readHeld(text string) (*yaml.Node, error) {
 	return n, nil
 }
 
-// anchored returns the line of the first anchor, alias or merge key of a tree, 0 if it
-// has none.
+// anchored returns the line of the first anchor, alias or merge key of a tree; 0 if there is none.
 func anchored(n *yaml.Node) int {
 	if n.Anchor != "" || n.Kind == yaml.AliasNode || n.ShortTag() == yaml.MergeTag {
 		return n.Line
@@ -196,8 +194,8 @@ func anchored(n *yaml.Node) int {
 	return 0
 }
 
-// exchange has the objects and ConfigMaps that the render decided on stand in the tree,
-// and where that can be, in the text. Elsewhere the edit that follows writes the nodes.
+// exchange replaces objects and ConfigMaps in the tree as the render decided, and, if possible, in the
+// text. Otherwise the following edit writes the nodes.
 func (d *document) exchange() {
 	items := map[*yaml.Node]string{}
 	for _, o := range d.objects {
@@ -231,7 +229,7 @@ func (d *document) exchange() {
 	}
 }
 
-// reread takes another text for the document's, and tells whether it can be read.
+// reread replaces the document's text, and tells whether the new text can be read.
 func (d *document) reread(text []byte) bool {
 	have, err := splice.Parse(text)
 	if err != nil || have == nil {
@@ -241,8 +239,7 @@ func (d *document) reread(text []byte) bool {
 	return true
 }
 
-// exchangeText puts what the document is to be in the place of its body, in the same
-// form.
+// exchangeText replaces the document's body with its new content, in the same form.
 func (d *document) exchangeText(o *transformer.Object) {
 	head, body, tail := parts(d.text)
 	var text string
@@ -274,8 +271,8 @@ func (d *document) exchangeText(o *transformer.Object) {
 	}
 }
 
-// itemText returns what is to be in the place of an item of a list; false where that is
-// to be written as the list is.
+// itemText returns the text that replaces an item of a list. It returns false if the item must be
+// written in the list's style.
 func (d *document) itemText(o *transformer.Object, have *yaml.Node) (string, bool) {
 	flow := have == nil || have.Style&yaml.FlowStyle != 0
 	if o.Held.ConfigMap == nil {
@@ -286,7 +283,7 @@ func (d *document) itemText(o *transformer.Object, have *yaml.Node) (string, boo
 	return strings.ReplaceAll(strings.TrimSuffix(printed, "\n"), "\n", lineBreak(d.text)), err == nil && !flow
 }
 
-// form is how an object is written.
+// form is the form in which an object is written.
 type form int
 
 const (

@@ -6,22 +6,22 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// Inspection is what a render of manifests would capture.
+// Inspection says what a render of manifests would capture.
 type Inspection struct {
-	// Config is the configuration that holds: that of a ResourceList's functionConfig, too.
+	// Config is the configuration that applies, including that of a ResourceList's functionConfig.
 	Config transformer.Config
-	// Captures has each workload, in the order of the input; none where the input can't be
-	// read, or an earlier render can't be taken back.
+	// Captures has each workload, in the order of the input. It is empty if the input can't be read,
+	// or an earlier render can't be undone.
 	Captures []transformer.Capture
-	// Results are those of a render, each for its own object: they are not gathered.
+	// Results are the results of a render, separate for each object: they are not merged.
 	Results transformer.Results
-	// Stale tells where workloads stand that have the sidecar of an earlier render, in
-	// documents that come out otherwise when they are rendered now.
+	// Stale has the places of workloads with the sidecar of an earlier render whose documents would
+	// change if they were rendered now.
 	Stale map[transformer.File]bool
 }
 
-// Inspect renders manifests as Render does, and says what is captured instead of writing
-// them. The error is for what no user can mend.
+// Inspect renders manifests as Render does, and returns what is captured instead of writing them. The
+// error is for problems that no user can fix.
 func Inspect(sources []Source, cfg transformer.Config) (Inspection, error) {
 	in := load(sources, cfg, false)
 	if in.results.Failed() {

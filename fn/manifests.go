@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A directory holds more than manifests: what configures an editor or a package,
-// charts, kustomizations. Which file is a manifest is told by what is in it:
+// A directory has other files besides manifests: configuration of an editor or a package, charts,
+// kustomizations. The content decides whether a file is a manifest:
 //
 //	objects with apiVersion and kind         a manifest
 //	can't be read, but has those two         a manifest with an error
@@ -25,9 +25,8 @@ import (
 //	of a chart
 //	anything else                            no manifest
 
-// readAll reads the sources into documents. Those of directories that are no
-// manifests are left out, with one result that says so; a file that was named is
-// an error instead.
+// readAll reads the sources into documents. It leaves out files of directories that are not manifests,
+// and reports them in one result. For a file that the user named, it returns an error instead.
 func readAll(sources []Source, undo bool) (docs []*document, results transformer.Results) {
 	charts := chartsOf(sources)
 	var left []string
@@ -73,7 +72,7 @@ func files(n int) string {
 	return fmt.Sprintf("%d files that are not Kubernetes manifests were", n)
 }
 
-// some lists the first few names.
+// some lists the first names, and the number of the others.
 func some(names []string) string {
 	const few = 5
 	if len(names) <= few+1 {
@@ -82,8 +81,8 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-// isManifest tells whether a source is one, or whatever it is passes: standard input,
-// and a file that says nothing.
+// isManifest tells whether a source is a manifest, or passes anyway: standard input, and a file
+// without content.
 func isManifest(src Source, docs []*document, unread bool) bool {
 	if src.Name == "" || unread && !src.Found {
 		return true
@@ -103,18 +102,18 @@ func isManifest(src Source, docs []*document, unread bool) bool {
 	return !says
 }
 
-// kustomizes tells an object that kustomize alone reads.
+// kustomizes tells whether only kustomize reads an object.
 func kustomizes(n *yaml.Node) bool {
 	return strings.HasPrefix(nodes.StringAt(n, "apiVersion"), "kustomize.config.k8s.io/")
 }
 
-// resembles tells an object that lacks one of apiVersion and kind.
+// resembles tells whether a node looks like an object that lacks either apiVersion or kind.
 func resembles(n *yaml.Node) bool {
 	metadata := nodes.At(n, "metadata")
 	return metadata != nil && metadata.Kind == yaml.MappingNode && (nodes.StringAt(n, "kind") == "") != (nodes.StringAt(n, "apiVersion") == "")
 }
 
-// incomplete reports objects that lack one of apiVersion and kind.
+// incomplete reports objects that lack either apiVersion or kind.
 func incomplete(docs []*document) (results transformer.Results) {
 	for _, d := range docs {
 		if d.have == nil || !resembles(d.have) {
@@ -134,15 +133,15 @@ var (
 
 	apiVersionKey = regexp.MustCompile(`(?:^|[\n{,])[ \t\r\-]*["']?apiVersion["']?\s*:`)
 	kindKey       = regexp.MustCompile(`(?:^|[\n{,])[ \t\r\-]*["']?kind["']?\s*:`)
-	// action is one of Go's templates, and actions are a line of nothing else.
+	// action matches an action of a Go template, and actions a line that has only actions.
 	action  = regexp.MustCompile(`\{\{(?s:.*?)\}\}`)
 	actions = regexp.MustCompile(`(?m)^[ \t]*(?:\{\{(?s:.*?)\}\}[ \t]*)+\r?$`)
 )
 
-// intended tells whether a text that can't be read was meant to be a manifest. A
-// template is none: it can be read without its actions.
+// intended tells whether a text that can't be read was meant to be a manifest. A template was not: it
+// can be read without its actions.
 func intended(text []byte) bool {
-	plain := bytes.ReplaceAll(bytes.TrimLeft(text, "\ufeff\xff\xfe"), []byte{0}, nil) // of UTF-16, too
+	plain := bytes.ReplaceAll(bytes.TrimLeft(text, "\ufeff\xff\xfe"), []byte{0}, nil) // UTF-16, too
 	if !apiVersionKey.Match(plain) || !kindKey.Match(plain) {
 		return false
 	}
@@ -158,7 +157,7 @@ func intended(text []byte) bool {
 	return false
 }
 
-// charts are the directories of Helm's charts among the sources.
+// charts are the directories of Helm charts among the sources.
 type charts map[string]bool
 
 func chartsOf(sources []Source) charts {

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// Odd values neither stop a render nor lead to values that the sidecar cannot read.
+// Odd values neither stop a render nor lead to values that the sidecar can't read.
 func TestOddValues(t *testing.T) {
 	doubled := "[{name: V0, value: %s}"
 	for i := 1; i <= 40; i++ {

@@ -13,14 +13,13 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// WriteText writes the results as a table for people, and a line that sums
-// them up.
+// WriteText writes the results as a table, with a line that summarizes them.
 func WriteText(w io.Writer, results transformer.Results) error {
 	return writeTable(w, results, results)
 }
 
-// WriteBrief writes what WriteText does, but for results that merely inform; it
-// writes nothing when there are no others.
+// WriteBrief writes the same as WriteText, but without results that only inform. It writes nothing if
+// there are no others.
 func WriteBrief(w io.Writer, results transformer.Results) error {
 	telling := slices.DeleteFunc(slices.Clone(results), func(r transformer.Result) bool { return r.Severity == transformer.Info })
 	if len(telling) == 0 {
@@ -41,8 +40,8 @@ func writeTable(w io.Writer, rows, all transformer.Results) error {
 	return err
 }
 
-// printable escapes what would begin a row of its own or have a terminal change what
-// stands there already: names and annotations may hold anything.
+// printable escapes characters that would start another row, or make a terminal change earlier output.
+// Names and annotations may contain anything.
 func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -80,7 +79,7 @@ func subject(r transformer.Result) string {
 	return "-"
 }
 
-// message adds where the result applies, if it says so.
+// message appends the file and the field of a result to its message, if it has them.
 func message(r transformer.Result) string {
 	var where []string
 	if r.File != nil && r.File.Path != "" {

@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// resourceList returns the document that makes the input a KRM function's, or
-// nil. An input that has others beside it is neither that nor a stream.
+// resourceList returns the document that makes the input that of a KRM function, or nil. It reports an
+// input with other documents next to a ResourceList, which is neither.
 func resourceList(docs []*document) (*document, transformer.Results) {
 	var list *document
 	others := 0
@@ -31,8 +31,7 @@ func resourceList(docs []*document) (*document, transformer.Results) {
 	return list, nil
 }
 
-// IsResourceList tells whether Render's output is that of a KRM function, which
-// carries its results with it.
+// IsResourceList tells whether Render's output is that of a KRM function, which includes the results.
 func IsResourceList(out []byte) bool { return resourceListKind.Match(out) }
 
 var resourceListKind = regexp.MustCompile(`(?m)^"?kind"?: *"?ResourceList"?\r?$`)
@@ -57,7 +56,7 @@ func setResults(list *document, results transformer.Results) {
 	list.want.Content = append(list.want.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: "results"}, n)
 }
 
-// paths returns the files that the items of ResourceLists are in.
+// paths returns the files of the items of ResourceLists.
 func paths(docs []*document) map[string]bool {
 	taken := map[string]bool{}
 	for _, d := range docs {
@@ -68,8 +67,8 @@ func paths(docs []*document) map[string]bool {
 	return taken
 }
 
-// place says in which file the orchestrator is to keep a new object: beside
-// its workload's, under a name of its own.
+// place says in which file the orchestrator should keep a new object: next to its workload's file,
+// with a separate name.
 func place(c transformer.Created, taken map[string]bool) {
 	if annotation(c.Beside.Node, pathAnnotation) == "" && annotation(c.Beside.Node, legacyPathAnnotation) == "" {
 		return

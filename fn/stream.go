@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// split cuts a text into its documents: at the marks of YAML, and between JSON
-// objects that follow each other.
+// split splits a text into its documents: at the markers of YAML, and between consecutive JSON
+// objects.
 func split(text []byte) [][]byte {
 	var docs [][]byte
 	for _, doc := range splitYAML(text) {
@@ -18,8 +18,8 @@ func split(text []byte) [][]byte {
 	return docs
 }
 
-// splitJSON cuts a text that is nothing but JSON objects between them. White space
-// belongs to the object before it.
+// splitJSON splits a text that consists only of JSON objects between them. White space belongs to the
+// object before it.
 func splitJSON(text []byte) [][]byte {
 	if !beginsObject(text) {
 		return [][]byte{text}
@@ -41,15 +41,15 @@ func splitJSON(text []byte) [][]byte {
 	}
 }
 
-// beginsObject tells whether a text begins as a JSON object does.
+// beginsObject tells whether a text begins like a JSON object.
 func beginsObject(text []byte) bool {
 	text = bytes.TrimLeft(text, " \t\r\n")
 	return len(text) > 0 && text[0] == '{'
 }
 
-// splitYAML cuts a text into the documents of a YAML stream. `---` and `...` at the start of a line
-// end a document wherever they stand, block and quoted scalars included (YAML
-// 1.2.2, 9.1.2), so looking at the starts of lines is exact.
+// splitYAML splits a text into the documents of a YAML stream. `---` and `...` at the start of a line
+// end a document everywhere, even inside block and quoted scalars (YAML 1.2.2, 9.1.2), so it is enough
+// to check the starts of lines.
 func splitYAML(text []byte) [][]byte {
 	var docs [][]byte
 	start, directives := 0, false
@@ -82,15 +82,13 @@ func splitYAML(text []byte) [][]byte {
 	return docs
 }
 
-// marker tells whether a line is a document marker, perhaps with content
-// behind it.
+// marker tells whether a line is a document marker. Content may follow the marker.
 func marker(line []byte, m string) bool {
 	rest, ok := bytes.CutPrefix(line, []byte(m))
 	return ok && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
 }
 
-// directive tells whether a text begins with a directive, perhaps below
-// comments.
+// directive tells whether a text begins with a directive. Comments may come before it.
 func directive(text []byte) bool {
 	for line := range bytes.Lines(text) {
 		if !blank(line) {
@@ -100,11 +98,10 @@ func directive(text []byte) bool {
 	return false
 }
 
-// byteOrderMark is what some editors begin a file in UTF-8 with.
+// byteOrderMark is written by some editors at the beginning of a UTF-8 file.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// blank tells whether a text has nothing but white space, comments and document
-// end markers.
+// blank tells whether a text has only white space, comments and document end markers.
 func blank(text []byte) bool {
 	for line := range bytes.Lines(text) {
 		if marker(line, "...") {

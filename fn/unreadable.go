@@ -16,9 +16,9 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// strayMark returns where a byte order mark stands before a document's content,
-// and not at the very beginning of its source: YAML does not allow it there,
-// and parsers take it for the first letter of a key. -1 if there is none.
+// strayMark returns the position of a byte order mark before a document's content that is not at the
+// very beginning of its source; -1 if there is none. YAML does not allow it there, and parsers read it
+// as the first letter of a key.
 func (d *document) strayMark() int {
 	at := 0
 	if d.file.Index == 0 && bytes.HasPrefix(d.text, byteOrderMark) {
@@ -36,11 +36,11 @@ func (d *document) strayMark() int {
 	return -1
 }
 
-// lineOf returns the number of the line that text[i] is in.
+// lineOf returns the number of the line that contains text[i].
 func lineOf(text []byte, i int) int { return 1 + bytes.Count(text[:i], []byte("\n")) }
 
-// legal reports the first byte that is not UTF-8, and the first character that
-// YAML does not allow (YAML 1.2.2 section 5.1), though JSON may.
+// legal reports the first byte that is not UTF-8, and the first character that YAML does not allow
+// (YAML 1.2.2 section 5.1), although JSON may allow it.
 func legal(text []byte, json bool) error {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return errors.New("the text is UTF-16, as PowerShell writes it; convert it, for example with iconv -f UTF-16 -t UTF-8")
@@ -69,10 +69,10 @@ func escape(c rune) string {
 	return fmt.Sprintf(`\x%02x`, c)
 }
 
-// unknownAnchor matches the parser's only message without a line.
+// unknownAnchor matches the only message of the parser that has no line.
 var unknownAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.+)' referenced$`)
 
-// explain says what the parser's message leaves out.
+// explain adds information that the parser's message lacks.
 func explain(text []byte, err error) error {
 	if m := unknownAnchor.FindStringSubmatch(err.Error()); m != nil {
 		alias := regexp.MustCompile(`(?m)(?:^|[\s,\[{])\*` + regexp.QuoteMeta(m[1]) + `(?:[\s,\]}]|$)`)
@@ -97,7 +97,7 @@ func explain(text []byte, err error) error {
 	return err
 }
 
-// explainJSON says what keeps a text from being JSON objects.
+// explainJSON says why a text is not a sequence of JSON objects.
 func explainJSON(text []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	for {
@@ -122,12 +122,11 @@ func explainJSON(text []byte) error {
 	}
 }
 
-// gluedMark matches a document separator that something follows on its line which
-// belongs on the next one.
+// gluedMark matches a document separator with text on its line that belongs on the next one.
 var gluedMark = regexp.MustCompile(`^---(?:[^-\s]|[ \t]+[A-Za-z_][-\w./]*:(?:\s|$))`)
 
-// glued returns the line of a separator that something follows on its line, 0 for
-// none. kubectl refuses it; to YAML it is a part of a key.
+// glued returns the line of a separator with other text on its line; 0 if there is none. kubectl
+// rejects it, and YAML reads it as a part of a key.
 func glued(text []byte) int {
 	for at := 0; ; {
 		if gluedMark.Match(text[at:]) {
@@ -141,8 +140,8 @@ func glued(text []byte) int {
 	}
 }
 
-// gluedBehind returns the line of a separator that stands at the end of a value, 0
-// for none. It shows where one document has two kinds or two API versions.
+// gluedBehind returns the line of a separator at the end of a value; 0 if there is none. It is the
+// likely cause if one document has two kinds or two API versions.
 func gluedBehind(text []byte, have *yaml.Node) int {
 	if have.Kind != yaml.MappingNode {
 		return 0
@@ -161,8 +160,8 @@ func gluedBehind(text []byte, have *yaml.Node) int {
 	return 0
 }
 
-// trailingMark returns the line before another one that ends with a separator behind
-// something else, 0 for none.
+// trailingMark returns the first line before a given one that ends with a separator after other text;
+// 0 if there is none.
 func trailingMark(text []byte, before int) int {
 	n := 0
 	for line := range bytes.Lines(text) {
@@ -177,14 +176,14 @@ func trailingMark(text []byte, before int) int {
 	return 0
 }
 
-// behindValue reports a separator at the end of a line.
+// behindValue returns the error for a separator at the end of a line.
 func behindValue(line int) error {
 	return fmt.Errorf("line %d: a document separator behind a value; put --- on a separate line", line)
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)
 
-// unreadable says where a document can't be read, by the line of its file.
+// unreadable returns the result for a document that can't be read, with the line in its file.
 func (d *document) unreadable(err error) transformer.Result {
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	message = yamlLine.ReplaceAllStringFunc(message, func(m string) string {

@@ -14,8 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// write puts the documents together again. Where marks is set, JSON objects among
-// YAML documents get a separator.
+// write joins the documents again. If marks is set, JSON objects among YAML documents get a separator.
 func write(docs []*document, marks bool) ([]byte, transformer.Results, error) {
 	settleEnds(docs)
 	for i, err := range each(docs, (*document).apply) {
@@ -33,16 +32,16 @@ func write(docs []*document, marks bool) ([]byte, transformer.Results, error) {
 	return out, results, err
 }
 
-// assemble puts the texts of documents together.
+// assemble joins the texts of documents.
 func assemble(docs []*document, marks bool) ([]byte, error) {
 	var out bytes.Buffer
 	size := 0
 	for _, d := range docs {
-		size += len(d.text) + len(d.after)<<10 // a created object has less than 1 KiB as a rule
+		size += len(d.text) + len(d.after)<<10 // a created object usually has less than 1 KiB
 	}
 	out.Grow(size)
 	json := isJSON(docs)
-	begins := false // a source
+	begins := false // whether a source begins
 	for i, d := range docs {
 		begins = begins || d.file.Index == 0
 		if d.deleted {
@@ -78,12 +77,12 @@ func assemble(docs []*document, marks bool) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// jsonMark is the separator that a JSON object gets which begins a stream of YAML,
-// or follows another object there. Without it kubectl takes the whole stream for
-// JSON. The comment tells Uninject that it was not in the input.
+// jsonMark is the separator before a JSON object that begins a stream of YAML, or follows another
+// object in it. Without it, kubectl would read the whole stream as JSON. The comment tells Uninject
+// that the separator was not in the input.
 const jsonMark = "--- # JSON among YAML"
 
-// unmark takes off the separator that a render gave a JSON object.
+// unmark removes the separator that a render added before a JSON object.
 func (d *document) unmark() {
 	if first, rest, ok := bytes.Cut(d.text, []byte("\n")); ok && string(bytes.TrimSuffix(first, []byte("\r"))) == jsonMark && splice.IsJSON(rest) {
 		d.text, d.json = rest, true
@@ -91,8 +90,8 @@ func (d *document) unmark() {
 	}
 }
 
-// isJSON tells whether documents are a stream of JSON objects, which has no
-// separators: kubectl reads a stream to its end as what it begins with.
+// isJSON tells whether documents are a stream of JSON objects, which has no separators. kubectl reads
+// a whole stream in the format of its beginning.
 func isJSON(docs []*document) bool {
 	found := false
 	for _, d := range docs {
@@ -107,8 +106,8 @@ func isJSON(docs []*document) bool {
 	return found
 }
 
-// settleEnds has the texts of documents end as they will: without a line break
-// where one that goes had taken over the lack of it.
+// settleEnds adjusts the ends of texts before they are joined. If a deleted document had no line break
+// at its end, the document before it loses its line break, too.
 func settleEnds(docs []*document) {
 	var last *document
 	for _, d := range docs {
@@ -121,8 +120,8 @@ func settleEnds(docs []*document) {
 	}
 }
 
-// continues tells that the next document that is written has no `---` to begin
-// with: the one before it ended with `...`, and so must what is put between.
+// continues tells whether the next document that is written has no `---` at its beginning, because the
+// one before it ended with `...`. Then documents inserted between them must end with `...`, too.
 func continues(docs []*document) bool {
 	for _, d := range docs {
 		if !d.deleted {
@@ -132,7 +131,7 @@ func continues(docs []*document) bool {
 	return false
 }
 
-// apply carries a document's edit to its text.
+// apply applies a document's edit to its text.
 func (d *document) apply() (err error) {
 	if !d.edited || d.deleted {
 		return nil
@@ -153,17 +152,15 @@ func (d *document) apply() (err error) {
 	return err
 }
 
-// Join puts sources together into one stream, as Render does with what it has
-// made of them.
+// Join joins sources into one stream, in the same way as Render joins its results.
 func Join(sources []Source) []byte {
 	docs, _ := readAll(sources, false)
-	out, _ := assemble(docs, false) // only what is new can fail
+	out, _ := assemble(docs, false) // only new documents can fail
 	return out
 }
 
-// separate keeps a source's text apart from what is written before it, where it
-// has no separator of its own, and returns it without a byte order mark, which
-// may only stand at the very beginning.
+// separate adds a separator before a source's text, if the text has none. It returns the text without
+// a byte order mark, which is only allowed at the very beginning.
 func separate(out *bytes.Buffer, text []byte) []byte {
 	text = bytes.TrimPrefix(text, byteOrderMark)
 	newline := lineBreak(text)
@@ -178,16 +175,16 @@ func separate(out *bytes.Buffer, text []byte) []byte {
 	return text
 }
 
-// endLine ends the last line, as a text ends its lines.
+// endLine ends the last line with the line break that another text uses.
 func endLine(out *bytes.Buffer, like []byte) {
 	if out.Len() > 0 && lineEnd(out.Bytes()) == "" {
 		out.WriteString(lineBreak(like))
 	}
 }
 
-// writeNew appends a document, in the format of the one before it. Its separator
-// stands on a line of its own, and JSON among JSON has none; it ends as the text before it ends, with a line
-// break or without, so that removing it later leaves that text.
+// writeNew appends a document in the format of the one before it. Its separator is on a separate line,
+// and JSON among JSON has none. It ends with or without a line break, like the text before it, so that
+// removing it later restores that text.
 func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte, json bool) error {
 	print := printYAML
 	if style := jsonStyle(before); style != nil {
@@ -220,8 +217,8 @@ func printYAML(n *yaml.Node) (string, error) {
 	return text.String(), enc.Close()
 }
 
-// quoteMisread puts strings into quotes that the encoder, which goes by YAML 1.2, leaves
-// without, and that kubectl and kustomize take for something else.
+// quoteMisread quotes strings that the encoder, which follows YAML 1.2, leaves unquoted, and that
+// kubectl and kustomize would misread.
 func quoteMisread(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.Style == 0 && n.ShortTag() == yaml.NodeTagString && splice.Misread(n.Value) {
 		n.Style = yaml.DoubleQuotedStyle
@@ -231,18 +228,17 @@ func quoteMisread(n *yaml.Node) {
 	}
 }
 
-// separator matches the line of one, jsonStart how a JSON object begins: its first
-// key.
+// separator matches the line of a document separator. jsonStart matches the beginning of a JSON
+// object, up to its first key.
 var (
 	separator = regexp.MustCompile(`^---[ \t]*(?:#.*)?\r?(?:\n|$)|^---[ \t]+`)
 	jsonStart = regexp.MustCompile(`^\s*(\{\s*)"(?:[^"\\]|\\.)*"(\s*:\s*)`)
 )
 
-// jsonSample is a JSON object that is written in some style.
+// jsonSample is a JSON object in the style to write.
 type jsonSample []byte
 
-// jsonStyle returns a sample of how a document is written, nil where it is not
-// JSON.
+// jsonStyle returns a sample of a document's style; nil if the document is not JSON.
 func jsonStyle(text []byte) jsonSample {
 	text = text[len(separator.Find(text)):]
 	m := jsonStart.FindSubmatch(text)
@@ -257,7 +253,7 @@ func jsonStyle(text []byte) jsonSample {
 	return jsonSample(strings.ReplaceAll(sample, "\r\n", "\n"))
 }
 
-// print makes a node of the sample, which keeps its style.
+// print writes a node in the style of the sample.
 func (sample jsonSample) print(n *yaml.Node) (string, error) {
 	have, err := splice.Parse(sample)
 	if err != nil {
@@ -267,7 +263,7 @@ func (sample jsonSample) print(n *yaml.Node) (string, error) {
 	return string(text) + "\n", err
 }
 
-// lineBreak returns the line break that a text uses: that of its first line.
+// lineBreak returns the line break that a text uses in its first line.
 func lineBreak(text []byte) string {
 	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
 		return "\r\n"
@@ -275,7 +271,7 @@ func lineBreak(text []byte) string {
 	return "\n"
 }
 
-// lineEnd returns the line break that a text ends with, "" if it has none.
+// lineEnd returns the line break at the end of a text; "" if there is none.
 func lineEnd(text []byte) string {
 	switch {
 	case bytes.HasSuffix(text, []byte("\r\n")):

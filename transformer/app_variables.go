@@ -27,7 +27,7 @@ var proxyVariables = []proxyVariable{
 	{contract.EnvUpstreamHTTPSProxy, webScheme},
 	{contract.EnvUpstreamAllProxy, func(s *Settings) string {
 		if s.socks() {
-			return "socks5h" // the h has the proxy resolve names, which is what gets recorded
+			return "socks5h" // with the h the proxy resolves names, so it can record them
 		}
 		return ""
 	}},

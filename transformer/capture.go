@@ -70,7 +70,7 @@ const (
 	PortNotNamed       PortReason = "not-named"       // proxy-port or proxy-ports names other ports
 	PortOutboundOnly   PortReason = "outbound-only"   // proxy-type is forward
 	PortWatched        PortReason = "watched"         // its names say that it serves only metrics or health
-	PortNotIntercepted PortReason = "not-intercepted" // Istio is told not to intercept it
+	PortNotIntercepted PortReason = "not-intercepted" // Istio is configured not to intercept it
 	PortUnclear        PortReason = "unclear"         // there are several ports, and no Service leads to one
 	PortOldImage       PortReason = "old-image"       // the image captures only one port
 	PortNotServed      PortReason = "not-served"      // no Service leads to it, so no call would be captured

@@ -20,7 +20,7 @@ import (
 //       ▲                       │
 //       └───────Uninject────────┘
 //
-// Whoever reads the input opens these ConfigMaps before the render, so that the rest of it sees only
+// The reader of the input opens these ConfigMaps before the render, so that the rest of it sees only
 // TrafficReplays and TestConfigs.
 
 // Held is the text of an object that a render keeps in a ConfigMap.

@@ -324,7 +324,7 @@ func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results
 func (in *input) namespacesFor(r *replay, part string) []string {
 	out := []string{r.namespace()}
 	add := func(d destination) {
-		if d.service != "" { // without a Service it may be a name outside the cluster, which has no namespace
+		if d.service != "" { // it may still be a name outside the cluster, but then no namespace has its second part as name
 			out = append(out, d.namespaceFor(r.namespace()))
 		}
 	}

@@ -164,7 +164,7 @@ func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns f
 		theirs, same := other.settings.routeIn(r.In)
 		if other.injecting && same && concerns(other) && other.serves() && !has(other, theirs.App) {
 			if !f.w.serves() {
-				return // what the policy says is meant for the other
+				return // the policy is meant for the other workload
 			}
 			f.results = append(f.results, result(CodePolicyShared, f.o, "%s has port %d of %s, and also selects %s, whose sidecar uses the same port %d for its application's port %d. The policy would treat both alike; allowed: another proxy-in-port for one of them",
 				f.o.Ref(), r.App, f.w.id(), other.id(), r.In, theirs.App).At(path, strconv.Itoa(r.App), ""))

@@ -210,7 +210,7 @@ func checkSettings(w *workload, cfg *Config) Results {
 	}
 	for _, row := range annotations {
 		src, explicit := s.explicit[row.Name]
-		if !explicit || src.path == "" { // defaults are for every workload, and need not fit each
+		if !explicit || src.path == "" { // defaults apply to every workload, and need not fit each
 			continue
 		}
 		switch {

@@ -248,7 +248,7 @@ func sidecarEnv(w *workload, cfg *Config, sink *collector, upstream map[string]*
 		if cfg.UpstreamCASecret != "" {
 			values[contract.EnvUpstreamCA] = path.Join(contract.UpstreamCADir, "ca.crt")
 		}
-		if s.responder != "" { // whose certificates are the CA's
+		if s.responder != "" { // its certificates are signed by the CA
 			values[contract.EnvUpstreamCA] = path.Join(contract.CADir, caCertificate)
 			values[contract.EnvUpstreamReady] = responderHealth(s.responder)
 		}

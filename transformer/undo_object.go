@@ -362,7 +362,7 @@ func (t *taking) spellAgain(path, token string) {
 		if n != nil {
 			t.o.spell(n, token)
 		}
-	case !blockScalar.MatchString(token): // a record of an earlier version; it needs nothing now
+	case !blockScalar.MatchString(token): // records of earlier versions have block scalars, which need nothing now
 		t.refuse(path, errors.New("it spells what is no alias"))
 	}
 }

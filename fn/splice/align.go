@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// sequence walks into two sequences: aligns the items, then carries the plan.
+// sequence edits a sequence: it aligns the items, then carries out the plan.
 func (w *walk) sequence(h *extent, want *yaml.Node, s slot, lay layout) {
 	p := alignItems(h, want)
 	if h.isBlock() {
@@ -21,9 +21,9 @@ func (w *walk) sequence(h *extent, want *yaml.Node, s slot, lay layout) {
 	w.carry(h, want, p, s, lay)
 }
 
-// moves has the items that only changed their place take their lines along, and
-// so their comments. One with an anchor or an alias is written anew: those mean
-// what they mean by what stands before them.
+// moves makes items that only changed their position take their lines, and so their comments, along.
+// It leaves an item with an anchor or an alias to be written again, because the meaning of these
+// depends on the text before them.
 func (w *walk) moves(h *extent, p *plan) {
 	from := map[string]int{}
 	for i, to := range p.to {
@@ -50,8 +50,8 @@ func (w *walk) moves(h *extent, p *plan) {
 	}
 }
 
-// withComments is where entry i begins with the comments right above it, which
-// stand in its column. Those above the first entry may speak of all.
+// withComments returns the beginning of entry i, including the comments right above it in its column.
+// It leaves out those above the first entry, which may describe all entries.
 func (w *walk) withComments(h *extent, i int) int {
 	start := h.entries[i].start
 	col := column(w.text, start)
@@ -71,8 +71,8 @@ func (w *walk) withComments(h *extent, i int) int {
 
 func hasAnchor(n *yaml.Node) bool { return n.Anchor != "" || slices.ContainsFunc(n.Content, hasAnchor) }
 
-// alignItems finds which items stay. Alignment decides how small the change
-// is, never whether it is right.
+// alignItems decides which items stay. The alignment affects only the size of the change, not its
+// result.
 func alignItems(h *extent, want *yaml.Node) *plan {
 	n, m := len(h.entries), len(want.Content)
 	p := &plan{to: make([]outcome, n), fresh: map[int][]member{}}
@@ -109,16 +109,16 @@ func alignItems(h *extent, want *yaml.Node) *plan {
 	return p
 }
 
-// anonymous reports whether collections without an identity are all there is.
-// As many of them as before are the same ones, edited.
+// anonymous reports whether all items are collections without an identity. If their number did not
+// change, they are the same items, edited.
 func anonymous(ids []string) bool {
 	return !slices.ContainsFunc(ids, func(id string) bool { return id[0] != '#' })
 }
 
-// gap deals with the items between two aligned ones. As many old as new ones
-// correspond by their places, else those of one kind do, in their order: they
-// are the same item, edited, unless both say who they are. In a flow sequence
-// any two are: replacing costs less than removing.
+// gap handles the items between two aligned ones. If there are as many old as new items, they
+// correspond by position. Otherwise those of the same kind correspond, in their order. Corresponding
+// items are the same item, edited, unless both have an identity. In a flow sequence any two items
+// correspond, because replacing changes less than removing.
 func (p *plan) gap(h *extent, want *yaml.Node, i, iEnd, j, jEnd int) {
 	last := i - 1
 	if iEnd-i == jEnd-j {
@@ -153,7 +153,7 @@ func (p *plan) gap(h *extent, want *yaml.Node, i, iEnd, j, jEnd int) {
 	}
 }
 
-// likeness is one for items that may turn into each other.
+// likeness returns the same text for items that may turn into each other.
 func likeness(h *extent, n *yaml.Node, side string) string {
 	switch {
 	case !h.isBlock():
@@ -209,7 +209,7 @@ func common(old, now []string) [][2]int {
 	return run
 }
 
-// itemID is the item's identity, or else a digest of all it holds.
+// itemID returns the item's identity, or else a digest of its content.
 func itemID(n *yaml.Node) string {
 	for n.Kind == yaml.AliasNode && n.Alias != nil && n.Alias.Kind != yaml.AliasNode {
 		n = n.Alias
@@ -225,7 +225,7 @@ func itemID(n *yaml.Node) string {
 	return "#" + strconv.FormatUint(sum.Sum64(), 16)
 }
 
-// identity returns what identifies an item, "" for none.
+// identity returns the text that identifies an item; "" if there is none.
 func identity(n *yaml.Node) string {
 	field, id := nodes.Identity(n)
 	if field == "" {
@@ -234,11 +234,11 @@ func identity(n *yaml.Node) string {
 	return field + "\x00" + id
 }
 
-// digested bounds how many nodes of an item count for its digest, so that
-// collections nested deep don't cost depth times size.
+// digested limits how many nodes of an item enter its digest. Otherwise deeply nested collections
+// would cost depth times size.
 const digested = 256
 
-// digest writes the first nodes of a tree, through its aliases.
+// digest writes the first nodes of a tree, and follows aliases.
 func digest(out io.Writer, n *yaml.Node, left *int) {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		n = n.Alias

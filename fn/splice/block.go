@@ -2,9 +2,8 @@ package splice
 
 import "strings"
 
-// block carries a plan out on a block collection, whose entries have lines of
-// their own, but for a first one that shares its line with the indicator that
-// brings the collection:
+// block carries out a plan on a block collection. Its entries are on separate lines, except that the
+// first one may share its line with the indicator before the collection:
 //
 //   - name: a      ◀ shares the line of "-"
 //     image: b
@@ -40,8 +39,8 @@ func (w *walk) block(h *extent, p *plan, lay layout) {
 	}
 }
 
-// firstLine removes the entries before the first one that stays, where the
-// first of all shares its line with an indicator; head takes their place.
+// firstLine removes the entries before the first one that stays, if the very first one shares its line
+// with an indicator. head replaces them.
 func (w *walk) firstLine(h *extent, first int, head []string, col int, lay layout) {
 	e := &h.entries[0]
 	switch {
@@ -51,7 +50,7 @@ func (w *walk) firstLine(h *extent, first int, head []string, col int, lay layou
 		w.cuts.remove(e.start, h.entries[first].start)
 		return
 	default:
-		// A comment stands between: it keeps its line, and the entry its own.
+		// A comment is between them. It keeps its line, and so does the entry.
 		w.cuts.remove(backBlanks(w.text, e.start), e.end())
 	}
 	for i := 1; i < first; i++ {
@@ -64,7 +63,7 @@ func (w *walk) removeLines(start, end int) {
 	w.cuts.remove(lineStart(w.text, start), nextLine(w.text, end))
 }
 
-// members renders new members of a block collection at a column.
+// members writes new members of a block collection at a column.
 func (w *walk) members(list []member, col int, lay layout) []string {
 	out := make([]string, len(list))
 	for i, m := range list {

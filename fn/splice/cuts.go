@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// A cut replaces text[start:end] by with.
+// A cut replaces text[start:end] with another text.
 type cut struct {
 	start, end int
 	with       string
 	order      int
 }
 
-// cuts collects a round's changes. Cuts at one offset apply in the order of
-// their numbers; what inserts goes before what replaces.
+// cuts collects the changes of a round. Cuts at the same offset apply in the order of their numbers,
+// and insertions come before replacements.
 type cuts struct {
 	list  []cut
 	order int  // number of the next cut
-	hold  bool // give one number to several cuts
+	hold  bool // use one number for several cuts
 }
 
 func (c *cuts) replace(start, end int, with string) {

@@ -8,15 +8,15 @@ import (
 
 // A Duplicate is a key that occurs again in one mapping.
 type Duplicate struct {
-	// Path of the key: `spec.containers[0].name`.
+	// Path is the path of the key: `spec.containers[0].name`.
 	Path string
-	// Line of the repetition and of the key's first occurrence, from 1.
+	// Line is the line of the repetition, and First that of the key's first occurrence, from 1.
 	Line, First int
 }
 
-// Duplicates finds the keys that occur more than once in a mapping, in the
-// order in which they stand. YAML forbids them, the parser of the nodes does
-// not, and decoders disagree about which one counts.
+// Duplicates returns the keys that occur more than once in a mapping, in the order of the text. YAML
+// forbids them, but the parser of the nodes accepts them, and decoders disagree about which one
+// counts.
 func Duplicates(node *yaml.Node) []Duplicate {
 	var found []Duplicate
 	findDuplicates(content(node), "", &found)

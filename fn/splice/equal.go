@@ -7,11 +7,10 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// Equal reports whether two expanded trees mean the same: the same kinds,
-// resolved tags and values, mappings with the same keys in any order.
-// Comments, styles, anchors and the spelling of null are ignored. A key that
-// occurs more than once must occur as often, with the same values in the same
-// order. Aliases are equal if they name the same anchor.
+// Equal reports whether two expanded trees mean the same: they have the same kinds, resolved tags and
+// values, and mappings have the same keys in any order. It ignores comments, styles, anchors and the
+// spelling of null. A key that occurs more than once must occur as often, with the same values in the
+// same order. Aliases are equal if they name the same anchor.
 func Equal(a, b *yaml.Node) bool {
 	a, b = content(a), content(b)
 	if a == nil || b == nil {
@@ -39,12 +38,12 @@ func Equal(a, b *yaml.Node) bool {
 	return true
 }
 
-// sameShape reports whether two nodes have one kind and one tag.
+// sameShape reports whether two nodes have the same kind and tag.
 func sameShape(a, b *yaml.Node) bool {
 	return a.Kind == b.Kind && (a.Tag == b.Tag && a.Tag != "" || a.ShortTag() == b.ShortTag())
 }
 
-// sameScalar compares two scalars of one tag.
+// sameScalar compares two scalars with the same tag.
 func sameScalar(a, b *yaml.Node) bool {
 	return a.Value == b.Value || a.ShortTag() == yaml.NodeTagNull
 }
@@ -84,13 +83,13 @@ func sameKey(a, b *yaml.Node) bool {
 	return a.Kind == yaml.ScalarNode && b.Kind == yaml.ScalarNode && sameShape(a, b) && sameScalar(a, b)
 }
 
-// keyID identifies a key: keys are Equal if and only if their ids are.
+// keyID returns an ID of a key. Keys are Equal if and only if their IDs are equal.
 func keyID(n *yaml.Node) string {
 	if n.Kind == yaml.AliasNode && n.Alias != nil && n.Alias.Kind == yaml.ScalarNode {
 		n = n.Alias
 	}
 	if n.Kind == yaml.ScalarNode && n.Tag == yaml.NodeTagString {
-		return "s" + n.Value // by far the most; no builder needed
+		return "s" + n.Value // most keys by far; they need no builder
 	}
 	var b strings.Builder
 	writeID(&b, n, 0)
@@ -100,7 +99,7 @@ func keyID(n *yaml.Node) string {
 func writeID(b *strings.Builder, n *yaml.Node, depth int) {
 	for n.Kind == yaml.AliasNode && n.Alias != nil && depth < 100 {
 		n = n.Alias
-		depth++ // an alias inside its own anchor must end somewhere
+		depth++ // so that an alias inside its own anchor ends
 	}
 	tag := n.ShortTag()
 	switch {
@@ -124,7 +123,7 @@ func writeID(b *strings.Builder, n *yaml.Node, depth int) {
 	}
 }
 
-// occurrences makes ids that occur more than once distinct.
+// occurrences makes IDs that occur more than once distinct.
 type occurrences map[string]int
 
 func (o *occurrences) number(id string) string {

@@ -7,16 +7,14 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// maxAliased bounds how many nodes the aliases of one document may expand to.
+// maxAliased limits how many nodes the aliases of one document may expand to.
 const maxAliased = 1 << 20
 
-// Expand returns a deep copy of node in which every alias is replaced by a
-// copy of what it stands for and every merge key (`<<`) by the pairs it
-// brings: explicit keys win over merged ones, earlier sources over later ones.
-// That is the tree a caller edits. Copies keep Line, Column, Style and
-// comments; an alias's copy has the alias's position. An alias inside its own
-// anchor, a merge of something that is no mapping and an expansion beyond a
-// million nodes are errors.
+// Expand returns a deep copy of node. It replaces every alias with a copy of its target, and every
+// merge key (`<<`) with the merged pairs. Explicit keys win over merged ones, and earlier sources over
+// later ones. Callers edit this tree. Copies keep Line, Column, Style and comments; an alias's copy
+// has the alias's position. An alias inside its own anchor, a merge of something other than a mapping,
+// and an expansion beyond a million nodes are errors.
 func Expand(node *yaml.Node) (*yaml.Node, error) {
 	if node = content(node); node == nil {
 		return nil, nil
@@ -25,11 +23,11 @@ func Expand(node *yaml.Node) (*yaml.Node, error) {
 	return e.node(node)
 }
 
-// expander resolves aliases. open holds the anchors being expanded.
+// expander resolves aliases. open has the anchors that are being expanded.
 type expander struct {
 	open    map[*yaml.Node]bool
 	aliased int
-	pairs   map[*yaml.Node]*yaml.Node // copy → original, where asked for
+	pairs   map[*yaml.Node]*yaml.Node // copy → original, if requested
 }
 
 func (e *expander) node(n *yaml.Node) (*yaml.Node, error) {
@@ -77,8 +75,7 @@ func (e *expander) note(copied, original *yaml.Node) {
 	}
 }
 
-// through calls f with what an alias stands for, unless that is being
-// expanded already.
+// through calls f with the target of an alias, unless the target is already being expanded.
 func (e *expander) through(alias *yaml.Node, f func(*yaml.Node) error) error {
 	target := alias.Alias
 	if target == nil {
@@ -96,7 +93,7 @@ func (e *expander) mapping(n, out *yaml.Node) error {
 	if len(n.Content) > 0 {
 		out.Content = make([]*yaml.Node, 0, len(n.Content))
 	}
-	var taken map[string]bool // only mappings with a merge key pay for it
+	var taken map[string]bool // only allocated for mappings with a merge key
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		if isMerge(k) {
@@ -160,7 +157,7 @@ func (e *expander) merge(v, out *yaml.Node, taken map[string]bool) error {
 	return fmt.Errorf("line %d: %w", v.Line, errMerge)
 }
 
-// explicitKeys are the keys of a mapping that no merge key may bring.
+// explicitKeys returns the keys of a mapping that a merge key must not override.
 func explicitKeys(n *yaml.Node) map[string]bool {
 	keys := make(map[string]bool, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -176,8 +173,8 @@ func isMerge(k *yaml.Node) bool {
 	return k.Kind == yaml.ScalarNode && k.Value == "<<" && k.ShortTag() == yaml.MergeTag
 }
 
-// expanded returns n itself if it has no aliases and no merge keys, else its
-// expansion, with the spellings moved to the copies.
+// expanded returns n itself if it has no aliases and no merge keys, and otherwise its expansion, with
+// the spellings moved to the copies.
 func expanded(n *yaml.Node, spellings *[]Spelling) (*yaml.Node, error) {
 	if n == nil || !hasAlias(n) {
 		return n, nil
@@ -217,9 +214,9 @@ func hasAlias(n *yaml.Node) bool {
 	return false
 }
 
-// uncommented copies an expanded tree for the encoder: without comments, which
-// would stand twice or swallow what follows, and with two scalars that the
-// encoder gets wrong written out: null as a key, and the string `<<`.
+// uncommented copies an expanded tree for the encoder. It drops comments, which would occur twice or
+// swallow the text after them. It writes out two scalars that the encoder gets wrong: null as a key,
+// and the string `<<`.
 func uncommented(n *yaml.Node) *yaml.Node {
 	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Style: n.Style}
 	if n.Kind == yaml.ScalarNode && out.Tag == yaml.NodeTagNull {

@@ -2,8 +2,8 @@ package splice
 
 import "strings"
 
-// flow carries a plan out on a flow collection. Entries are inserted and
-// removed with a comma, on lines of their own if the collection is spread:
+// flow carries out a plan on a flow collection. It inserts and removes entries with a comma, on
+// separate lines if the collection is spread:
 //
 //	{"a": 1, "b": 2}        {
 //	       ▲▲▲▲▲▲▲▲           "a": 1,   ◀ this comma
@@ -38,8 +38,8 @@ func (w *walk) flow(h *extent, p *plan, col int, lay layout) {
 	}
 }
 
-// takeover lets new members take the places of the entries that go, next to
-// which they stand: replacing needs no comma, and leaves the comments around.
+// takeover replaces entries that are removed with new members next to them. Replacing needs no comma,
+// and keeps the comments around.
 func (w *walk) takeover(h *extent, p *plan, lay layout) {
 	fresh := p.fresh
 	p.fresh = make(map[int][]member, len(fresh))
@@ -67,7 +67,7 @@ func (w *walk) takeover(h *extent, p *plan, lay layout) {
 	}
 }
 
-// successor renders what takes an entry's place.
+// successor writes the member that replaces an entry.
 func (w *walk) successor(h *extent, e *entry, m member, lay layout) string {
 	if !h.isBlock() {
 		return w.render.flowMember(m, lay)
@@ -76,12 +76,12 @@ func (w *walk) successor(h *extent, e *entry, m member, lay layout) string {
 	return w.render.member(m, column(w.text, h.body), lay)
 }
 
-// hasOwnLines reports whether an entry and its comma share no line.
+// hasOwnLines reports whether an entry and its comma share no line with others.
 func (w *walk) hasOwnLines(e *entry) bool {
 	return beginsLine(w.text, e.start) && breakLen(w.text, commentEnd(w.text, e.outerEnd())) > 0
 }
 
-// outerEnd is the end of the entry's comma, if it has one.
+// outerEnd returns the end of the entry, including its comma, if it has one.
 func (e *entry) outerEnd() int {
 	if e.comma >= 0 {
 		return e.comma + 1
@@ -93,13 +93,13 @@ func (e *entry) outerEnd() int {
 func (w *walk) removeOwn(h *extent, i, last int) {
 	w.removeLines(h.entries[i].start, h.entries[i].outerEnd())
 	if i == last+1 && h.entries[len(h.entries)-1].comma < 0 {
-		// The entry that is the last now loses its comma: the former last one had none.
+		// The entry that is now the last loses its comma, because the former last one had none.
 		w.cuts.remove(h.entries[last].comma, h.entries[last].comma+1)
 	}
 }
 
-// removeEntry removes entry i from among others: with the space behind it if
-// it stands in front, with the comma before it if it stands at the end.
+// removeEntry removes entry i from among others. It also removes the space after it if it is at the
+// front, and the comma before it if it is at the end.
 func (w *walk) removeEntry(h *extent, i, first, last int) {
 	e := &h.entries[i]
 	switch {
@@ -112,7 +112,7 @@ func (w *walk) removeEntry(h *extent, i, first, last int) {
 	}
 }
 
-// insertBehind inserts members behind entry i.
+// insertBehind inserts members after entry i.
 func (w *walk) insertBehind(h *extent, i int, list []string, lay layout) {
 	if len(list) == 0 {
 		return
@@ -122,8 +122,7 @@ func (w *walk) insertBehind(h *extent, i int, list []string, lay layout) {
 		w.cuts.insert(e.end(), lay.comma+strings.Join(list, lay.comma))
 		return
 	}
-	// The comma goes right behind the entry, the new lines below what else
-	// stands on its line.
+	// The comma goes right after the entry, and the new lines below the rest of its line.
 	behind, text := e.end(), strings.Join(list, ","+lay.eol+lay.inner)
 	if e.comma >= 0 {
 		behind, text = e.comma+1, text+","

@@ -9,10 +9,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// IsJSON reports whether a text is a JSON object with nothing but white space
-// around it. [Parse] reads such a text as JSON, which is no subset of the YAML
-// that the parser knows: it has surrogate pairs, keys of any length, and DEL.
-// [Apply] writes JSON where it was given JSON.
+// IsJSON reports whether a text is a JSON object with only white space around it. [Parse] reads such a
+// text as JSON, which is not a subset of the YAML that the parser knows: JSON has surrogate pairs,
+// keys of any length, and DEL. [Apply] writes JSON if its input was JSON.
 func IsJSON(text []byte) bool {
 	i := skipSpaceOnly(text, 0)
 	return i < len(text) && text[i] == '{' && json.Valid(text[i:])
@@ -24,14 +23,13 @@ func parseJSON(text []byte) *yaml.Node {
 	return p.value()
 }
 
-// jsonParser reads a text that is known to be valid. Lines and columns are those
-// that measure counts.
+// jsonParser reads a text that is known to be valid. It counts lines and columns as measure does.
 type jsonParser struct {
 	text             []byte
 	at, line, column int
 }
 
-// move goes on to text[to:].
+// move advances to text[to:].
 func (p *jsonParser) move(to int) {
 	for p.at < to {
 		if k := breakLen(p.text, p.at); k > 0 {
@@ -46,7 +44,7 @@ func (p *jsonParser) move(to int) {
 	}
 }
 
-// next passes white space and returns the byte that follows.
+// next skips white space and returns the next byte.
 func (p *jsonParser) next() byte {
 	p.move(skipSpaceOnly(p.text, p.at))
 	return p.text[p.at]
@@ -79,7 +77,7 @@ func (p *jsonParser) value() *yaml.Node {
 	return n
 }
 
-// entries reads the entries of an object or array, and the bracket that ends it.
+// entries reads the entries of an object or array, and its closing bracket.
 func (p *jsonParser) entries(n *yaml.Node, shut byte) {
 	for p.move(p.at + 1); p.next() != shut; {
 		switch p.text[p.at] {
@@ -92,8 +90,8 @@ func (p *jsonParser) entries(n *yaml.Node, shut byte) {
 	p.move(p.at + 1)
 }
 
-// literalTag is the tag of true, null or a number. YAML resolves all of them as
-// JSON does, but for numbers that overflow.
+// literalTag returns the tag of true, null or a number. YAML resolves all of them like JSON, except
+// for numbers that overflow.
 func literalTag(v string) string {
 	if tag := (&yaml.Node{Kind: yaml.ScalarNode, Value: v}).ShortTag(); tag != yaml.NodeTagString {
 		return tag
@@ -101,10 +99,9 @@ func literalTag(v string) string {
 	return yaml.NodeTagFloat
 }
 
-// JSONAsYAML spells a JSON object so that a YAML parser reads it as what it is: the
-// characters of surrogate pairs and slashes stand for themselves, those that YAML
-// folds or forbids are escaped, and a colon follows its key on the same line. A text that
-// has none of these comes back as it is.
+// JSONAsYAML rewrites a JSON object so that a YAML parser reads the same value. It writes surrogate
+// pairs and slashes as plain characters, escapes characters that YAML folds or forbids, and puts a
+// colon on the same line as its key. A text without these is returned unchanged.
 func JSONAsYAML(text []byte) []byte {
 	var out []byte
 	kept := 0
@@ -135,7 +132,7 @@ func JSONAsYAML(text []byte) []byte {
 				}
 				replace(i, i+size, string(char))
 			case c == '\\':
-				if size = 2; text[i+1] == '/' { // of which YAML 1.1 does not know
+				if size = 2; text[i+1] == '/' { // YAML 1.1 does not know this escape
 					replace(i, i+1, "")
 				}
 			case c >= 0x7f && (!printable(c) || breakLen(text, i) > 0):

@@ -6,27 +6,27 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// A layout is how new content is to look: as what stands around it.
+// A layout is the format of new content. It follows the surrounding content.
 type layout struct {
-	step int    // block: a mapping's column less that of the mapping around it
-	seq  int    // block: a sequence's column less that of its key
-	dash int    // block: an item's column less that of its dash
+	step int    // block: a mapping's column minus that of the surrounding mapping
+	seq  int    // block: a sequence's column minus that of its key
+	dash int    // block: an item's column minus that of its dash
 	eol  string // line break
 
-	comma, colon string // flow: what separates entries, and key from value
-	json         bool   // flow: strings stand in double quotes
-	spread       bool   // flow: each entry has a line of its own
+	comma, colon string // flow: the separators between entries, and between key and value
+	json         bool   // flow: strings are in double quotes
+	spread       bool   // flow: each entry is on a separate line
 	inner, unit  string // flow, spread: indentation of an entry, and of a level
-	tight        bool   // flow, spread: but not what the entries hold
+	tight        bool   // flow, spread: but the contents of entries are not
 
-	quoted bool // text of many lines stands in quotes, not in a block scalar
+	quoted bool // text with several lines is in quotes, not in a block scalar
 }
 
 func defaultLayout(eol string) layout {
 	return layout{step: 2, seq: 0, dash: 2, eol: eol, comma: ", ", colon: ": ", unit: "  "}
 }
 
-// detect finds a document's habits: those of its first collections.
+// detect returns a document's layout, from its first collections.
 func detect(text []byte, eol string, root *extent) layout {
 	lay := defaultLayout(eol)
 	found := habit{-1, -1, -1}
@@ -34,7 +34,7 @@ func detect(text []byte, eol string, root *extent) layout {
 	return lay.follow(found)
 }
 
-// A habit is a block layout in which -1 stands for what isn't known.
+// A habit is a block layout; -1 means unknown.
 type habit struct{ step, seq, dash int }
 
 func (lay layout) follow(h habit) layout {
@@ -52,7 +52,7 @@ func (lay layout) follow(h habit) layout {
 
 func (f *habit) known() bool { return f.step >= 0 && f.seq >= 0 && f.dash >= 0 }
 
-// search looks through a tree until all is known.
+// search walks a tree until the whole habit is known.
 func (f *habit) search(text []byte, x *extent) {
 	if !x.isBlock() {
 		return
@@ -96,7 +96,7 @@ func (f *habit) look(text []byte, x *extent) {
 	}
 }
 
-// within is the layout of what stands in h.
+// within returns the layout for the content of h.
 func (lay layout) within(text []byte, h *extent) layout {
 	if h.isBlock() {
 		near := habit{-1, -1, -1}
@@ -140,7 +140,7 @@ func (lay layout) within(text []byte, h *extent) layout {
 	return lay
 }
 
-// deeper is the layout one level further in, for a spread flow collection.
+// deeper returns the layout one level deeper, for a spread flow collection.
 func (lay layout) deeper() layout {
 	lay.inner += lay.unit
 	lay.spread = lay.spread && !lay.tight
@@ -158,7 +158,7 @@ func tight(text []byte, h *extent) bool {
 	return false
 }
 
-// childColumn is the column of a new block collection in a slot.
+// childColumn returns the column of a new block collection in a slot.
 func (lay layout) childColumn(n *yaml.Node, s slot) int {
 	switch {
 	case s.kind == rootSlot:

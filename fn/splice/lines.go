@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// breakLen is the length of the line break at text[i:], 0 if there is none.
-// Besides CR and LF the parser ends lines at NEL, LS and PS.
+// breakLen returns the length of the line break at text[i:]; 0 if there is none. Besides CR and LF,
+// the parser also accepts NEL, LS and PS as line breaks.
 func breakLen(text []byte, i int) int {
 	if i >= len(text) {
 		return 0
@@ -42,7 +42,7 @@ func endsBreak(text []byte, i int) bool {
 	return i > 2 && text[i-3] == 0xe2 && text[i-2] == 0x80 && (text[i-1] == 0xa8 || text[i-1] == 0xa9)
 }
 
-// lineStart is the offset at which the line of text[i:] begins.
+// lineStart returns the offset of the beginning of the line of text[i:].
 func lineStart(text []byte, i int) int {
 	for i > 0 && !endsBreak(text, i) {
 		i--
@@ -53,17 +53,16 @@ func lineStart(text []byte, i int) int {
 	return i
 }
 
-// lineAbove is the offset at which the line above the one that begins at
-// text[start:] begins.
+// lineAbove returns the offset of the beginning of the line above the one that begins at text[start:].
 func lineAbove(text []byte, start int) int {
 	i := max(start-1, 0)
 	for i > 0 && i-1+breakLen(text, i-1) == start {
-		i-- // to where its line break begins
+		i-- // to the beginning of its line break
 	}
 	return lineStart(text, i)
 }
 
-// lineEnd is the offset of the line break that ends the line of text[i:].
+// lineEnd returns the offset of the line break that ends the line of text[i:].
 func lineEnd(text []byte, i int) int {
 	for i < len(text) && breakLen(text, i) == 0 {
 		i++
@@ -71,7 +70,7 @@ func lineEnd(text []byte, i int) int {
 	return i
 }
 
-// nextLine is the offset at which the line after that of text[i:] begins.
+// nextLine returns the offset of the beginning of the line after that of text[i:].
 func nextLine(text []byte, i int) int {
 	i = lineEnd(text, i)
 	return i + breakLen(text, i)
@@ -95,7 +94,7 @@ func isBlankOrEnd(text []byte, i int) bool {
 	return i >= len(text) || isBlank(text, i) || breakLen(text, i) > 0
 }
 
-// skipBlanks passes spaces and tabs.
+// skipBlanks skips spaces and tabs.
 func skipBlanks(text []byte, i int) int {
 	for isBlank(text, i) {
 		i++
@@ -103,7 +102,7 @@ func skipBlanks(text []byte, i int) int {
 	return i
 }
 
-// skipSpace passes white space, line breaks and comments.
+// skipSpace skips white space, line breaks and comments.
 func skipSpace(text []byte, i int) int {
 	for i < len(text) {
 		switch n := breakLen(text, i); {
@@ -120,7 +119,7 @@ func skipSpace(text []byte, i int) int {
 	return i
 }
 
-// backBlanks passes spaces and tabs backwards.
+// backBlanks skips spaces and tabs backwards.
 func backBlanks(text []byte, i int) int {
 	for i > 0 && (text[i-1] == ' ' || text[i-1] == '\t') {
 		i--
@@ -128,19 +127,19 @@ func backBlanks(text []byte, i int) int {
 	return i
 }
 
-// beginsLine reports whether only blanks stand before text[i:] on its line.
+// beginsLine reports whether only blanks are before text[i:] on its line.
 func beginsLine(text []byte, i int) bool {
 	i = backBlanks(text, i)
 	return i == 0 || endsBreak(text, i) || i == len(byteOrderMark) && string(text[:i]) == byteOrderMark
 }
 
-// hasBreak reports whether a line break stands in text[from:to].
+// hasBreak reports whether text[from:to] contains a line break.
 func hasBreak(text []byte, from, to int) bool {
 	return from < to && lineEnd(text[:to], from) < to
 }
 
-// ended is the text with a line break at its end. Then every line is whole and
-// the last entry no special case; the result of the cuts loses the break again.
+// ended returns the text with a line break at its end. Then every line is complete, and the last entry
+// is no special case. The result of the cuts loses the break again.
 func ended(text []byte) []byte {
 	if len(text) > 0 && lineStart(text, len(text)) == len(text) {
 		return text
@@ -148,7 +147,7 @@ func ended(text []byte) []byte {
 	return append(text[:len(text):len(text)], lineEnding(text)...)
 }
 
-// lineEnding is the line break the text uses: that of its first line.
+// lineEnding returns the line break that the text uses in its first line.
 func lineEnding(text []byte) string {
 	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
 		return "\r\n"
@@ -156,7 +155,7 @@ func lineEnding(text []byte) string {
 	return "\n"
 }
 
-// skipSpaceOnly passes white space and line breaks, but no comments.
+// skipSpaceOnly skips white space and line breaks, but not comments.
 func skipSpaceOnly(text []byte, i int) int {
 	for i < len(text) {
 		n := breakLen(text, i)

@@ -7,15 +7,15 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// An extent is a node and the bytes that spell it. The parser says where a
-// node begins, not where it ends; measure finds the rest.
+// An extent is a node and the bytes that spell it. The parser gives the beginning of a node, but not
+// its end. measure finds the rest.
 //
 //	key: &anchor !tag "value"  # comment
 //	     ▲            ▲      ▲
 //	     start        body   end
 type extent struct {
 	node    *yaml.Node
-	start   int // its first byte, of the properties if it has any
+	start   int // offset of its first byte, or that of its properties
 	props   int // after the properties (anchor, tag); start if there are none
 	body    int // the first byte after the properties and white space
 	end     int // after its last byte
@@ -35,7 +35,7 @@ type entry struct {
 	value *extent
 }
 
-// end is where the entry's last token ends.
+// end returns the end of the entry's last token.
 func (e *entry) end() int {
 	switch {
 	case e.head < 0:
@@ -46,7 +46,7 @@ func (e *entry) end() int {
 	return e.head
 }
 
-// errLost says that text and nodes don't agree; the caller encodes anew.
+// errLost says that text and nodes don't match. The caller then encodes the document again.
 var errLost = errors.New("the text is not where its nodes say")
 
 // measure finds the extents of a parsed tree in its text, in one pass.
@@ -62,7 +62,7 @@ func measure(text []byte, root *yaml.Node) (*extent, error) {
 	return x, nil
 }
 
-// measurer reads forwards only: nodes stand in the tree as in the text.
+// measurer only reads forwards, because nodes have the same order in the tree and in the text.
 type measurer struct {
 	text                 []byte
 	line, column, offset int // of the node located last, counted from 1, 1, 0
@@ -99,8 +99,8 @@ func (m *measurer) locate(n *yaml.Node) int {
 	return m.offset
 }
 
-// node measures n. indent is the column, from 0, of the block collection
-// around it, -1 at the top; head is where an empty scalar would stand.
+// node measures n. indent is the column, from 0, of the surrounding block collection; -1 at the top.
+// head is the offset of n if it is an empty scalar.
 func (m *measurer) node(n *yaml.Node, indent int, flow bool, head int) *extent {
 	if len(m.slab) == 0 {
 		m.slab = make([]extent, 256)
@@ -113,8 +113,8 @@ func (m *measurer) node(n *yaml.Node, indent int, flow bool, head int) *extent {
 	}
 	if head >= 0 && isNothing(n) {
 		x.start, x.props, x.body, x.end = head, head, head, head
-		// The tag `!` alone, of which no node tells, is the node's own if it
-		// stands further in than the collection around it.
+		// Nodes don't show a tag `!` alone. It belongs to this node if it is indented further than the
+		// surrounding collection.
 		if i := skipSpace(m.text, head); i < len(m.text) && m.text[i] == '!' && (flow || column(m.text, i) > indent) {
 			x.start, x.props, x.body, x.end = i, i+1, i+1, i+1
 		}
@@ -143,14 +143,13 @@ func (m *measurer) node(n *yaml.Node, indent int, flow bool, head int) *extent {
 	return x
 }
 
-// isNothing reports whether a node is written with no byte at all.
+// isNothing reports whether a node is written with zero bytes.
 func isNothing(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0 && n.Anchor == "" && n.ShortTag() == yaml.NodeTagNull
 }
 
-// properties passes the anchor and the tag before a node's content, and only
-// those that are the node's own: an empty one may stand right before a key
-// that has some.
+// properties skips the anchor and the tag before a node's content, but only those that belong to the
+// node. An empty node may be right before a key with its own properties.
 func (m *measurer) properties(x *extent) {
 	n := x.node
 	anchor, tag := n.Anchor != "", n.Style&yaml.TaggedStyle != 0 || n.Value != "" || n.Kind != yaml.ScalarNode
@@ -211,7 +210,7 @@ func (m *measurer) pair(k, v *yaml.Node, at, indent int, flow bool) entry {
 		m.lost = true
 	}
 	colon := skipSpace(m.text, e.key.end)
-	own := flow || !explicit || column(m.text, colon) == indent // else it is that of an outer `?`
+	own := flow || !explicit || column(m.text, colon) == indent // otherwise it belongs to an outer `?`
 	if own && colon < len(m.text) && m.text[colon] == ':' && (flow || isBlankOrEnd(m.text, colon+1)) {
 		e.head = colon + 1
 		e.value = m.node(v, indent, flow, e.head)
@@ -253,8 +252,8 @@ func (m *measurer) sequence(x *extent, indent int, flow bool) {
 	x.end = at
 }
 
-// flow measures the entries of a flow collection and its closing bracket. A
-// mapping of one pair inside a flow sequence, `[a: b]`, has no brackets.
+// flow measures the entries of a flow collection and its closing bracket. A mapping with one pair
+// inside a flow sequence, `[a: b]`, has no brackets.
 func (m *measurer) flow(x *extent, indent int, open, shut byte) {
 	n, at := x.node, x.body
 	bare := at >= len(m.text) || m.text[at] != open
@@ -296,7 +295,7 @@ func (m *measurer) flow(x *extent, indent int, open, shut byte) {
 	x.end = at + 1
 }
 
-// braced reports whether a flow mapping has its own brackets.
+// braced reports whether a flow mapping has brackets.
 func (x *extent) braced(text []byte) bool {
 	return x.node.Kind != yaml.MappingNode || text[x.body] == '{'
 }

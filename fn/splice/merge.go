@@ -4,9 +4,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// merged finishes the plan of a mapping with merge keys. Which of the new
-// members the merge keys bring anyway is known once all anchors are settled:
-// until then the plan waits, except for the pairs it walks into.
+// merged completes the plan of a mapping with merge keys. It can tell which new members the merge keys
+// provide anyway only after all anchors are settled. Until then the plan waits, except for the pairs
+// into which it walks.
 func (w *walk) merged(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	inner, col := lay.within(w.text, h), s.col
 	if h.isBlock() {
@@ -39,8 +39,8 @@ func (w *walk) merged(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	})
 }
 
-// brought collects what the merge keys of h bring, by key. It reports whether
-// one of them can't any more.
+// brought collects the pairs that the merge keys of h provide, by key. It reports whether one of the
+// merge keys has become invalid.
 func (w *walk) brought(h *extent, bring func(*expander, *yaml.Node, *yaml.Node, map[string]bool) error) (values map[string]*yaml.Node, broken bool) {
 	out := &yaml.Node{Kind: yaml.MappingNode}
 	e := expander{open: map[*yaml.Node]bool{}}
@@ -57,9 +57,8 @@ func (w *walk) brought(h *extent, bring func(*expander, *yaml.Node, *yaml.Node, 
 	return values, broken
 }
 
-// backToMerged reports whether a pair that overrides a merged one changes to
-// what the merge brings, as in the undo of an edit that had to override it.
-// Then it can go.
+// backToMerged reports whether a pair that overrides a merged one changes back to the merged value, as
+// in the undo of an edit that had to override it. Then the pair can be removed.
 func (w *walk) backToMerged(old *yaml.Node, m member, brought map[string]*yaml.Node) bool {
 	v, ok := brought[keyID(m.key)]
 	if !ok || !Equal(v, m.value) {
@@ -69,7 +68,7 @@ func (w *walk) backToMerged(old *yaml.Node, m member, brought map[string]*yaml.N
 	return err != nil || !Equal(now, m.value)
 }
 
-// bring collects in out what a merge key's value will bring.
+// bring collects in out the pairs that a merge key's value will provide.
 func (w *walk) bring(e *expander, v, out *yaml.Node, taken map[string]bool) error {
 	switch v.Kind {
 	case yaml.AliasNode:
@@ -89,7 +88,7 @@ func (w *walk) bring(e *expander, v, out *yaml.Node, taken map[string]bool) erro
 	return e.merge(v, out, taken)
 }
 
-// unmerge takes the merge keys out: a merge can add, but not leave out.
+// unmerge removes the merge keys: a merge can add pairs, but not leave them out.
 func (p *plan) unmerge(h *extent) {
 	for i := range h.entries {
 		if isMerge(h.entries[i].key.node) {
@@ -98,8 +97,7 @@ func (p *plan) unmerge(h *extent) {
 	}
 }
 
-// remove lets an entry go, and gives the new members behind it to the one
-// before it that stays.
+// remove removes an entry, and moves the new members after it to the previous entry that stays.
 func (p *plan) remove(i int) {
 	p.to[i] = outcome{}
 	to := i - 1
@@ -110,7 +108,7 @@ func (p *plan) remove(i int) {
 	delete(p.fresh, i)
 }
 
-// unbrought drops the members that a merge brings with the same value.
+// unbrought drops the members that a merge provides with the same value.
 func unbrought(fresh []member, brought map[string]*yaml.Node) []member {
 	var rest []member
 	for _, m := range fresh {

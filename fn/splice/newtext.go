@@ -6,8 +6,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// renderer writes nodes that have no text yet. Texts begin where their first
-// character stands and end without a line break.
+// renderer writes nodes that have no text yet. A text begins with its first character, without
+// indentation, and ends without a line break.
 type renderer struct {
 	tokens map[*yaml.Node]string
 }
@@ -51,11 +51,10 @@ func (r renderer) member(m member, col int, lay layout) string {
 	return key + ":" + r.behind(m.value, s, lay)
 }
 
-// maxSimpleKey keeps clear of the parser's limit for a key without `?`, which
-// is 1024 characters.
+// maxSimpleKey is the maximum length of a key without `?`. The parser's limit is 1024 characters.
 const maxSimpleKey = 1000
 
-// behind writes what follows an indicator: a token on its line, or lines.
+// behind writes the text after an indicator: a token on its line, or lines.
 func (r renderer) behind(n *yaml.Node, s slot, lay layout) string {
 	if !r.isBlock(n) {
 		token := r.inline(n, s, lay)
@@ -113,7 +112,7 @@ func (r renderer) key(n *yaml.Node, lay layout) string {
 	return r.flow(n, lay)
 }
 
-// inline writes what isn't a block collection.
+// inline writes a node that isn't a block collection.
 func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
 	if token, ok := r.tokens[n]; ok {
 		return indentedBy(token, s.col)
@@ -123,7 +122,7 @@ func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
 		return r.flow(n, lay)
 	}
 	if s.kind == rootSlot && n.ShortTag() == yaml.NodeTagNull {
-		return "null" // no text would be no document
+		return "null" // without a text there would be no document
 	}
 	body := s.col + lay.step
 	if s.kind == itemSlot {
@@ -177,7 +176,7 @@ func (r renderer) flowMember(m member, lay layout) string {
 	return key + colon + r.flow(m.value, lay)
 }
 
-// tag is the tag that a collection must show, "" for the usual ones.
+// tag returns the tag that a collection must show; "" for the usual tags.
 func (r renderer) tag(n *yaml.Node) string {
 	tag := n.ShortTag()
 	if n.Kind == yaml.MappingNode && tag == yaml.NodeTagMap || n.Kind == yaml.SequenceNode && tag == yaml.NodeTagSeq {
@@ -186,7 +185,7 @@ func (r renderer) tag(n *yaml.Node) string {
 	return written(tag)
 }
 
-// written is how a tag stands in a text.
+// written returns the spelling of a tag in a text.
 func written(tag string) string {
 	if strings.HasPrefix(tag, "!") {
 		return tag

@@ -11,13 +11,12 @@ import (
 
 const byteOrderMark = "\xef\xbb\xbf"
 
-// Parse parses the text of one YAML 1.2 document, which may begin with
-// comments, directives and `---` and end with `...`. It returns the root node
-// as written: with positions, anchors and aliases, without the DocumentNode.
-// A text of comments and white space alone gives nil and no error; a second
-// document is an error, as is UTF-16. A text that [IsJSON] is read as JSON. A last line
-// without a line break is read as if it had one, as kubectl does: to a block
-// scalar it belongs.
+// Parse parses the text of one YAML 1.2 document, which may begin with comments, directives and `---`
+// and end with `...`. It returns the root node as written: with positions, anchors and aliases,
+// without the DocumentNode. A text with only comments and white space gives nil and no error. A second
+// document is an error, and so is UTF-16. A text that [IsJSON] is read as JSON. A last line without a
+// line break is read as if it had one, as kubectl does; in a block scalar the break is a part of the
+// value.
 func Parse(text []byte) (*yaml.Node, error) {
 	if IsJSON(text) {
 		return parseJSON(text), nil
@@ -44,8 +43,8 @@ func Parse(text []byte) (*yaml.Node, error) {
 
 var version12 = []byte("%YAML 1.2")
 
-// lowerVersion has a text that declares version 1.2 declare 1.1, the only one
-// that the parser lets pass. It reads both alike, and positions stay.
+// lowerVersion changes a declared version 1.2 to 1.1, the only one that the parser accepts. It reads
+// both versions in the same way, and positions don't change.
 func lowerVersion(text []byte) []byte {
 	for at := 0; at < len(text); at = nextLine(text, at) {
 		switch line := bytes.TrimPrefix(text[at:], []byte(byteOrderMark)); {

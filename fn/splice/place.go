@@ -7,7 +7,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// place puts want where h stands, whatever the two are.
+// place writes want in the place of h, whatever the two are.
 func (w *walk) place(h *extent, want *yaml.Node, s slot, lay layout) {
 	switch {
 	case s.kind == flowSlot:
@@ -31,8 +31,8 @@ func (w *walk) fills(h *extent, want *yaml.Node) bool {
 	return !spelled && len(want.Content) > 0 && len(h.entries) == 0 && !h.isBlock() && sameShape(h.node, want)
 }
 
-// anchor is what stays of a replaced node: aliases may need it. A prescribed
-// token has its own, if any.
+// anchor returns the anchor of a replaced node, which aliases may need. A prescribed token has a
+// separate one, if any.
 func (w *walk) anchor(h *extent, want *yaml.Node) string {
 	if _, spelled := w.tokens[want]; spelled || h.node.Anchor == "" {
 		return ""
@@ -40,14 +40,14 @@ func (w *walk) anchor(h *extent, want *yaml.Node) string {
 	return "&" + h.node.Anchor
 }
 
-// scalar puts a scalar where a scalar stands, in the same quotes.
+// scalar replaces a scalar with a scalar, in the same quotes.
 func (w *walk) scalar(h *extent, want *yaml.Node, s slot, lay layout) {
 	styled := *want
 	if styled.Style == 0 && styled.ShortTag() == yaml.NodeTagString && h.node.ShortTag() == yaml.NodeTagString {
 		styled.Style = h.node.Style &^ yaml.TaggedStyle
 	}
 	if tagged := h.node.Style&yaml.TaggedStyle != 0 && h.node.ShortTag() == want.ShortTag(); tagged && h.body > h.props {
-		// The tag stays, and with it any spelling of the value does.
+		// The tag stays, and allows any spelling of the value.
 		w.cuts.replace(h.body, h.end, withTag(want.Value, styled.Style, s.kind == flowSlot))
 		return
 	}
@@ -61,8 +61,7 @@ func (w *walk) scalar(h *extent, want *yaml.Node, s slot, lay layout) {
 	w.inline(h, join(w.anchor(h, want), w.render.inline(&styled, s, lay)), s, lay)
 }
 
-// token replaces the bytes of h, or puts text behind its indicator if h has
-// none.
+// token replaces the bytes of h. If h has none, it writes text after the indicator.
 func (w *walk) token(h *extent, text string, s slot) {
 	switch {
 	case h.start < h.end && text == "":
@@ -82,15 +81,15 @@ func (w *walk) token(h *extent, text string, s slot) {
 	}
 }
 
-// unaligned is a token without the blanks before it, for where those stand.
+// unaligned returns a token without its leading blanks, for a place that already has them.
 func unaligned(token string) string { return strings.TrimLeft(token, " \t") }
 
-// below matches the first line of a token that stands below its indicator's line:
-// the value's properties, or nothing.
+// below matches the first line of a token whose value is below its indicator's line: the value's
+// properties, or nothing.
 var below = regexp.MustCompile(`^((?:[&!]\S*[ \t]*)*)\n`)
 
-// core is a token without what tells where it stands; glued tells that a comment
-// follows without a blank between.
+// core returns a token without the parts that describe its surroundings. glued tells whether a comment
+// follows without a blank.
 func core(token string) (core string, glued bool) {
 	m := below.FindStringSubmatchIndex(token)
 	if m == nil {
@@ -101,18 +100,18 @@ func core(token string) (core string, glued bool) {
 	return join(strings.TrimRight(token[:m[3]], " \t"), value), commented && blanks == ""
 }
 
-// cutComment takes off a token's end what tells that a comment follows, and the
-// blanks before that.
+// cutComment removes the mark at a token's end that says that a comment follows, and the blanks before
+// the mark.
 func cutComment(token string) (bare, blanks string, commented bool) {
 	end := len(token) - 1
 	if end < 1 || token[end] != '#' || strings.IndexByte(" \t\"'}]", token[end-1]) < 0 {
-		return token, "", false // a # is the plain scalar's own
+		return token, "", false // the # belongs to the plain scalar
 	}
 	bare = strings.TrimRight(token[:end], " \t")
 	return bare, token[len(bare):end], true
 }
 
-// unglued takes off what tells that a comment follows without a blank between.
+// unglued removes the mark that says that a comment follows without a blank.
 func unglued(token string) (string, bool) {
 	if bare, blanks, commented := cutComment(token); commented && blanks == "" {
 		return bare, true
@@ -120,8 +119,7 @@ func unglued(token string) (string, bool) {
 	return token, false
 }
 
-// gap is the space that a comment needs which followed a closing quote or
-// bracket without any.
+// gap returns the space that a comment needs if it directly followed a closing quote or bracket.
 func (w *walk) gap(h *extent) string {
 	if h.start < h.end && h.end < len(w.text) && w.text[h.end] == '#' {
 		return " "
@@ -129,8 +127,8 @@ func (w *walk) gap(h *extent) string {
 	return ""
 }
 
-// inline puts a text that begins on the indicator's line where h stands. The
-// text may have more lines: those of a block scalar.
+// inline writes a text that begins on the indicator's line in the place of h. The text may have more
+// lines: those of a block scalar.
 func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 	if !w.isBelow(h, s) {
 		if below.MatchString(text) && s.kind != rootSlot && !w.standsAlone(h, s) {
@@ -162,7 +160,7 @@ func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 	w.cuts.replace(from, to, rest)
 }
 
-// lower puts a token below its indicator's line, where h stands.
+// lower writes a token below its indicator's line, in the place of h.
 func (w *walk) lower(h *extent, token string, s slot, lay layout) {
 	at := below.FindStringSubmatchIndex(token)
 	props := strings.TrimRight(token[:at[3]], " \t")
@@ -172,7 +170,7 @@ func (w *walk) lower(h *extent, token string, s slot, lay layout) {
 			w.cuts.replace(h.body, h.end, strings.TrimLeft(value, " \t"))
 			return
 		}
-		if commentFollows(w.text, h.end) && !commented { // it stays where it is
+		if commentFollows(w.text, h.end) && !commented { // the comment stays in its place
 			w.cuts.replace(s.head, h.end, prefixed(" ", props)+w.gap(h))
 			w.cuts.insert(nextLine(w.text, h.end), value+lay.eol)
 		} else {
@@ -183,7 +181,7 @@ func (w *walk) lower(h *extent, token string, s slot, lay layout) {
 	from, to := lineStart(w.text, h.body), nextLine(w.text, h.end)
 	w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", props))
 	if commented && from > 0 {
-		// The comment that stood behind the value has the line above.
+		// The comment that was after the value is on the line above.
 		above := lineAbove(w.text, from)
 		if hash := skipBlanks(w.text, above); hash < from && w.text[hash] == '#' {
 			w.cuts.replace(above, hash, value+blanks)
@@ -194,8 +192,8 @@ func (w *walk) lower(h *extent, token string, s slot, lay layout) {
 	w.cuts.replace(from, to, value+lay.eol)
 }
 
-// rootStart is where a block collection at the root begins: with its
-// properties, or its first line.
+// rootStart returns the offset at which a block collection at the root begins: that of its properties,
+// or of its first line.
 func (w *walk) rootStart(h *extent) int {
 	if h.props > h.start {
 		return h.start
@@ -203,19 +201,17 @@ func (w *walk) rootStart(h *extent) int {
 	return lineStart(w.text, h.body)
 }
 
-// isBelow reports whether h is a block collection on lines of its own, below
-// the indicator that brings it.
+// isBelow reports whether h is a block collection on separate lines, below its indicator.
 func (w *walk) isBelow(h *extent, s slot) bool {
 	return h.isBlock() && beginsLine(w.text, h.body) && (s.kind == rootSlot || hasBreak(w.text, s.head, h.body))
 }
 
-// standsAlone reports whether a token has a line of its own below its
-// indicator's.
+// standsAlone reports whether a token is on a separate line below its indicator's line.
 func (w *walk) standsAlone(h *extent, s slot) bool {
 	return s.kind != rootSlot && !h.isBlock() && h.start < h.end && hasBreak(w.text, s.head, h.start) && beginsLine(w.text, h.start)
 }
 
-// headEnd is the end of the properties of h on the indicator's line.
+// headEnd returns the end of the properties of h on the indicator's line.
 func (w *walk) headEnd(h *extent, s slot) int {
 	if h.props > h.start {
 		return h.props
@@ -223,7 +219,7 @@ func (w *walk) headEnd(h *extent, s slot) int {
 	return s.head
 }
 
-// below puts a block collection where h stands.
+// below writes a block collection in the place of h.
 func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 	props := join(w.anchor(h, want), w.render.tag(want))
 	col := lay.childColumn(want, s)
@@ -253,7 +249,7 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		}
 		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 	case props == "" && w.standsAlone(h, s):
-		// On a line of its own, below a comment that stays.
+		// The token is on a separate line, below a comment that stays.
 		if comment {
 			w.cuts.remove(h.start, skipBlanks(w.text, h.end))
 		} else {
@@ -279,7 +275,7 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 	}
 }
 
-// commentEnd passes blanks and a comment up to the line's end.
+// commentEnd skips blanks and a comment, up to the line's end.
 func commentEnd(text []byte, i int) int {
 	if i = skipBlanks(text, i); i < len(text) && text[i] == '#' {
 		return lineEnd(text, i)
@@ -287,8 +283,8 @@ func commentEnd(text []byte, i int) int {
 	return i
 }
 
-// somethingFollows reports whether the line goes on, with a comment or blanks,
-// where a block scalar would have to end it.
+// somethingFollows reports whether a comment or blanks follow on the line. A block scalar would have
+// to end the line there.
 func somethingFollows(text []byte, i int) bool {
 	return i < len(text) && breakLen(text, i) == 0
 }
@@ -299,7 +295,7 @@ func commentFollows(text []byte, i int) bool {
 	return i < len(text) && text[i] == '#'
 }
 
-// join joins what isn't empty with a space.
+// join joins two texts with a space, unless one is empty.
 func join(a, b string) string {
 	if a == "" || b == "" {
 		return a + b

@@ -9,9 +9,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// scalar writes a scalar, so that it resolves to the node's tag and value:
-// in the node's style if the value allows that, in double quotes if nothing
-// else does. body is the column for the lines of a block scalar.
+// scalar writes a scalar that resolves to the node's tag and value. It uses the node's style if the
+// value allows that, and double quotes if nothing else does. body is the column for the lines of a
+// block scalar.
 func (r renderer) scalar(n *yaml.Node, flow bool, body int, lay layout) string {
 	tag, v := n.ShortTag(), n.Value
 	switch {
@@ -29,7 +29,7 @@ func (r renderer) scalar(n *yaml.Node, flow bool, body int, lay layout) string {
 	return written(tag) + " " + withTag(v, n.Style, flow)
 }
 
-// withTag writes a value whose tag is written out.
+// withTag writes a value whose tag is explicit.
 func withTag(v string, style yaml.Style, flow bool) string {
 	if style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 && v != "" && isPlain(v, flow) {
 		return v
@@ -43,7 +43,7 @@ func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 	lines = lines && !flow && !lay.quoted
 	_, _, commented := cutComment(v)
 	switch {
-	case lay.json, commented: // else it would look like a token that a comment follows
+	case lay.json, commented: // otherwise it would look like a token with a following comment
 		return doubleQuote(v)
 	case lines && style&yaml.FoldedStyle != 0 && canFold(v):
 		return ">" + chomp(v) + lay.eol + indented(strings.ReplaceAll(strings.TrimSuffix(v, "\n"), "\n", "\n\n"), body, lay.eol)
@@ -57,9 +57,9 @@ func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 	return doubleQuote(v)
 }
 
-// Misread reports whether YAML 1.1, which the Kubernetes API server reads,
-// takes a plain string for something else: `on`, `1:30`, `0o7`. The parser is
-// asked only about what begins as a number or a special value does.
+// Misread reports whether YAML 1.1, which the Kubernetes API server reads, would read a plain string
+// as another type: `on`, `1:30`, `0o7`. It asks the parser only about strings that begin like a number
+// or a special value.
 func Misread(v string) bool {
 	if v == "" {
 		return false
@@ -74,11 +74,11 @@ func Misread(v string) bool {
 // parsers read as strings and others don't.
 var sexagesimal = regexp.MustCompile(`^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`)
 
-// words are those that YAML 1.1 reads as a boolean or as null, in some case
+// words are the words that YAML 1.1 reads as a boolean or as null, in some case
 // (https://yaml.org/type/bool.html, https://yaml.org/type/null.html).
 var words = map[string]bool{"y": true, "yes": true, "n": true, "no": true, "on": true, "off": true, "true": true, "false": true, "null": true}
 
-// resolves reports whether a plain scalar means a value of that tag.
+// resolves reports whether a plain scalar has a tag.
 func resolves(v, tag string) bool {
 	if v == "<<" {
 		return tag == yaml.MergeTag
@@ -86,7 +86,7 @@ func resolves(v, tag string) bool {
 	return (&yaml.Node{Kind: yaml.ScalarNode, Value: v}).ShortTag() == tag
 }
 
-// isPlain reports whether a value can stand without quotes.
+// isPlain reports whether a value can be written without quotes.
 func isPlain(v string, flow bool) bool {
 	if v == "" || !isPrintable(v) || strings.Trim(v, " ") != v || strings.HasSuffix(v, ":") ||
 		strings.Contains(v, ": ") || strings.Contains(v, " #") ||
@@ -122,9 +122,9 @@ func printable(c rune) bool {
 	return true
 }
 
-// canBlock reports whether a literal scalar can hold a value: lines of
-// printable characters, the first one not indented, one line break at most at
-// the end. (More would reach for the blank lines that follow in the text.)
+// canBlock reports whether a literal scalar can represent a value: lines of printable characters, the
+// first one not indented, with at most one line break at the end. (More line breaks would include the
+// blank lines that follow in the text.)
 func canBlock(v string) bool {
 	body := strings.TrimSuffix(v, "\n")
 	if body == "" || strings.HasSuffix(body, "\n") || strings.HasPrefix(body, "\n") || strings.HasPrefix(body, " ") {
@@ -138,13 +138,13 @@ func canBlock(v string) bool {
 	return true
 }
 
-// canFold reports whether a folded scalar can hold a value: blank lines and
-// indented ones fold by rules that a literal scalar doesn't need.
+// canFold reports whether a folded scalar can represent a value. Blank and indented lines fold by
+// rules that a literal scalar doesn't need.
 func canFold(v string) bool {
 	return canBlock(v) && !strings.Contains(v, "\n\n") && !strings.Contains(v, "\n ")
 }
 
-// chomp is the indicator for what a value has at its end.
+// chomp returns the indicator for the end of a value.
 func chomp(v string) string {
 	if strings.HasSuffix(v, "\n") {
 		return ""
@@ -152,7 +152,7 @@ func chomp(v string) string {
 	return "-"
 }
 
-// indented puts the lines of a block scalar's body at a column.
+// indented indents the lines of a block scalar's body to a column.
 func indented(body string, col int, eol string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(body, "\n") {

@@ -7,10 +7,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// Sources returns a lookup of the texts of nodes of have, which is Parse(text). The
-// lines of a block collection are moved to the left margin if all of them can be, and
-// have comments that belong to it: those at its end, and those below that are indented
-// as it is.
+// Sources returns a lookup of the texts of nodes of have, which is Parse(text). It moves the lines of
+// a block collection to the left margin if all of them can be moved. They include the comments of the
+// collection: those at its end, and those below it with its indentation.
 func Sources(text []byte, have *yaml.Node) (func(*yaml.Node) (string, error), error) {
 	text = ended(text)
 	find, err := finder(text, have)
@@ -32,8 +31,8 @@ func Sources(text []byte, have *yaml.Node) (func(*yaml.Node) (string, error), er
 	}, nil
 }
 
-// Replace puts texts that [Sources] gave, or others like them, in the place of nodes of
-// have, which is Parse(text). The result may be no YAML: the caller parses it.
+// Replace replaces nodes of have, which is Parse(text), with texts from [Sources] or similar ones. The
+// result may not be valid YAML, so the caller must parse it.
 func Replace(text []byte, have *yaml.Node, with map[*yaml.Node]string) ([]byte, error) {
 	whole := ended(text)
 	find, err := finder(whole, have)
@@ -69,8 +68,8 @@ func finder(text []byte, have *yaml.Node) (func(*yaml.Node) *extent, error) {
 
 var errSource = errors.New("it has an anchor or a tag, or it is part of an alias")
 
-// lines returns the bytes that Sources and Replace are about, and the column, from 0, of
-// a block collection; that of anything else is 0.
+// lines returns the bytes for Sources and Replace, and the column, from 0, of a block collection; 0
+// for any other node.
 func lines(text []byte, x *extent) (start, end, col int, err error) {
 	switch {
 	case x == nil || x.node.Kind == yaml.AliasNode || x.start != x.body:
@@ -82,7 +81,7 @@ func lines(text []byte, x *extent) (start, end, col int, err error) {
 	return x.start, trailing(text, x.end, col), col, nil
 }
 
-// trailing passes the comments that follow a block collection and belong to it.
+// trailing skips the comments after a block collection that belong to it.
 func trailing(text []byte, end, col int) int {
 	end = commentEnd(text, end)
 	for at := nextLine(text, end); at < len(text); at = nextLine(text, at) {
@@ -97,8 +96,8 @@ func trailing(text []byte, end, col int) int {
 	return end
 }
 
-// moved moves all lines but the first, which begins where the block does; false if one
-// of them can't be.
+// moved moves all lines except the first, which begins where the block does. It returns false if one
+// of them can't be moved.
 func moved(text string, by int) (string, bool) {
 	lines := strings.SplitAfter(text, "\n")
 	for i, line := range lines {
@@ -115,7 +114,7 @@ func moved(text string, by int) (string, bool) {
 	return strings.Join(lines, ""), true
 }
 
-// moveBack moves a block to a column, from where its first line begins.
+// moveBack moves a block from the column of its first line to another one.
 func moveBack(text string, col int) (string, bool) {
 	first := strings.TrimLeft(text, " ")
 	return moved(first, col-(len(text)-len(first)))

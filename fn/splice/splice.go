@@ -1,10 +1,8 @@
-// Package splice carries an edit of a YAML document's nodes back to its text.
+// Package splice applies an edit of a YAML document's nodes to its text.
 //
-// A YAML printer re-flows what it prints, so whoever edits the nodes of a
-// manifest and prints them loses indentation, quoting, blank lines and the
-// place of comments. Splice leaves the printer out: it walks the document as
-// written and the tree as wanted side by side, and cuts and pastes only the
-// bytes that differ.
+// A YAML printer reformats the document, so printing edited nodes loses indentation, quoting, blank
+// lines and the place of comments. Splice does not print. It walks the document as written and the
+// wanted tree side by side, and replaces only the bytes that differ.
 //
 //	text ──Parse──▶ have ──Expand──▶ tree ──caller edits──▶ want
 //	  │              │                                        │
@@ -16,17 +14,17 @@
 //
 // It promises:
 //
-//   - What it returns was parsed again and is [Equal] to what was wanted, or
-//     it returns an error.
+//   - The result was parsed again and is [Equal] to the wanted tree, or Apply returns an
+//     error.
 //   - JSON stays JSON.
 //   - Bytes outside the changed values stay: comments, key order, quoting,
 //     blank lines, line ends, byte order mark.
-//   - Taking away what an edit added gives the former bytes back. See [Apply]
-//     for what a caller keeps so that a replaced value comes back as well.
+//   - Removing what an edit added restores the former bytes. [Apply] says
+//     what a caller must keep to restore a replaced value as well.
 //   - Time and memory are linear in the size of the text.
 //
-// It imports kyaml's yaml package, whose nodes it works on, and the standard
-// library. It holds no state and is safe for concurrent use.
+// It imports kyaml's yaml package, whose nodes it uses, and the standard library. It holds no state
+// and is safe for concurrent use.
 package splice
 
 import (
@@ -37,55 +35,51 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// A Spelling prescribes the bytes by which a node of the wanted tree is
-// written, where its value and style don't determine them: `~` for a null,
-// `[ ]`, "\u0041", a folded text, an alias. That of a mapping's key prescribes
-// those of a new pair. The token is one that [Tokens] gave for an earlier text
-// of the same document.
+// A Spelling prescribes the bytes of a node in the wanted tree, if its value and style don't determine
+// them: `~` for a null, `[ ]`, "\u0041", a folded text, an alias. The Spelling of a mapping's key
+// prescribes the bytes of a new pair. The token must come from [Tokens] of an earlier text of the same
+// document.
 type Spelling struct {
 	Node  *yaml.Node
 	Token string
 }
 
-// rounds bounds how often Apply looks at its own result. One round is the
-// rule; the second mends what a neighbour's edit changed in passing.
+// rounds limits how often Apply checks its own result. Usually one round is enough. The second one
+// corrects side effects of a neighbour's edit.
 const rounds = 3
 
-// Apply returns text changed so that Expand(Parse(result)) is Equal to want,
-// touching as few lines as it can. have is Parse(text), unedited. want is a
-// tree as Expand returns it: aliases in it are expanded first, anchors ignored.
-// Neither tree is changed.
+// Apply returns text changed so that Expand(Parse(result)) is Equal to want, and changes as few lines
+// as possible. have is Parse(text), unedited. want is a tree as Expand returns it: Apply first expands
+// its aliases, and ignores its anchors. It changes neither tree.
 //
-// A want node's Style is how a new or changed value is written, where the
-// value can be written so. A changed scalar whose Style is zero keeps the
-// quoting of the scalar in its place. Empty collections are written `{}` and
-// `[]`, a null as its Value (nothing, `~` or `null`). A [Spelling] overrules
-// all of that.
+// A new or changed value is written in the Style of its want node, if the value allows that. A changed
+// scalar whose Style is zero keeps the quoting of the scalar that it replaces. Empty collections are
+// written `{}` and `[]`, a null as its Value (nothing, `~` or `null`). A [Spelling] overrides all of
+// that.
 //
-// The undo of an edit is Apply with the former tree. It gives the former text
-// back byte for byte if the edit only added entries, if it changed scalars,
-// empty collections, aliases and flow collections whose tokens the caller
-// hands in as Spellings, or if it put another pair in the place of one whose
-// token he does. The exceptions:
+// To undo an edit, call Apply with the former tree. It restores the former text byte for byte if the
+// edit only added entries; if it changed scalars, empty collections, aliases and flow collections
+// whose tokens the caller passes as Spellings; or if it replaced a pair whose token the caller passes.
+// The exceptions:
 //
-//   - what else the edit deleted comes back in the document's habitual layout,
-//     without its comments; so may items of a list that have no name or other
+//   - other content that the edit deleted is restored in the document's usual layout,
+//     without its comments; the same may happen to items of a list without a name or other
 //     identity, if the edit changed or added several;
-//   - a document that was nothing but a value comes back on a line of its own,
+//   - a document that was only a value is restored on a separate line,
 //     and may lose the comment on it;
-//   - what an edit made JSON, such as `{"a": ~}`, is not given a spelling back that
+//   - a value that an edit turned into JSON, such as `{"a": ~}`, does not get back a spelling that
 //     JSON lacks;
-//   - a key that stood without a colon, behind `?` or in brackets, keeps the
-//     one that it got with a value;
-//   - a comment that followed a value without a space keeps the one it got;
-//   - the tag `!` alone, of which the parser doesn't tell, goes with its value;
-//   - beside a merge key, a pair that an edit of the merged mapping made
-//     explicit stays, and a pair that repeated what the merge brings is
-//     dropped by the undo of a change to it;
-//   - a changed block scalar takes lines of blanks behind it along.
+//   - a key without a colon, after `?` or in brackets, keeps the
+//     colon that it got with a value;
+//   - a comment that followed a value without a space keeps the space that it got;
+//   - the tag `!` alone, which the parser doesn't report, is removed with its value;
+//   - next to a merge key, a pair that an edit of the merged mapping made
+//     explicit stays, and the undo of a change to a pair drops
+//     the pair if it repeated a merged one;
+//   - a changed block scalar includes the lines of blanks after it.
 //
-// Should the result of the splices not verify, the document is encoded anew,
-// below its leading comments and `---`, and reformatted is true.
+// If the result of the splices does not verify, Apply encodes the document again, below its leading
+// comments and `---`, and reformatted is true.
 func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byte, reformatted bool, err error) {
 	have, want = content(have), content(want)
 	if want == nil {
@@ -112,7 +106,7 @@ func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byt
 		case err == nil && tree != have:
 			text, have = next, tree
 		case len(tokens) == 0:
-			// Nothing was gained, and there is nothing left to try.
+			// The round changed nothing, and there is nothing left to try.
 			return encode(text, have, want)
 		}
 		tokens = nil // a token that doesn't fit must not spoil the value
@@ -120,8 +114,8 @@ func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byt
 	return encode(text, have, want)
 }
 
-// patch makes one round of splices, and parses what comes out: text and have
-// themselves if there was nothing to cut.
+// patch makes one round of splices, and parses the result. It returns text and have themselves if
+// there was nothing to cut.
 func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]byte, *yaml.Node, error) {
 	whole, eol := ended(text), lineEnding(text)
 	root, err := measure(whole, have)
@@ -164,8 +158,8 @@ func create(text []byte, want *yaml.Node) ([]byte, bool, error) {
 	return out, false, nil
 }
 
-// encode is the last resort: the document by the YAML encoder, below what
-// stood above the old one.
+// encode is the last resort: it writes the document with the YAML encoder, below the text before the
+// old one.
 func encode(text []byte, have, want *yaml.Node) ([]byte, bool, error) {
 	var head []byte
 	compact, eol := true, lineEnding(text)
@@ -200,7 +194,7 @@ func encode(text []byte, have, want *yaml.Node) ([]byte, bool, error) {
 	return buf.Bytes(), true, nil
 }
 
-// verifies reports whether a parsed tree means what is wanted.
+// verifies reports whether a parsed tree means the same as the wanted one.
 func verifies(tree, want *yaml.Node) bool {
 	tree, err := expanded(tree, nil)
 	return err == nil && tree != nil && Equal(tree, want)

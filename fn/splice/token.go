@@ -7,20 +7,18 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// Tokens returns a lookup of how text spells the scalars, aliases and flow
-// collections of have, which is Parse(text), and the pairs of its mappings. The
-// lookup takes nodes of have, or their copies from [Expand]: it goes by
-// position. For a value it gives the bytes with its anchor and tag ("" for a
-// null written as nothing), and before them the blanks that stand there beyond
-// the one that must; for a mapping's key those of the whole pair; and false for
-// a block collection or a node from elsewhere. To keep a token in an
-// undo record and hand it back as a [Spelling] restores it byte for byte.
+// Tokens returns a lookup of the spelling of the scalars, aliases and flow collections of have, which
+// is Parse(text), and of the pairs of its mappings. The lookup accepts nodes of have, or their copies
+// from [Expand], because it uses positions. For a value it returns the bytes with its anchor and tag
+// ("" for a null written as nothing). Before them are the blanks beyond the required one. For a
+// mapping's key it returns the bytes of the whole pair. It returns false for a block collection or a
+// foreign node. A token that is kept in an undo record and passed as a [Spelling] restores the text
+// byte for byte.
 //
-// The lines of a block scalar that states its indentation stand in it as they would
-// at the left margin, so that it can be read alone.
-// The token of a value that stands below its indicator's line begins with its anchor
-// and tag, if those are above it, and a line feed. A `#` at a token's end stands for
-// a comment that follows: on the value's own line, or without a blank between.
+// If a block scalar states its indentation, the token has its lines as they would be at the left
+// margin, so that the token can be parsed alone. If a value is below its indicator's line, the token
+// begins with the anchor and tag that are above the value, if any, and a line feed. A `#` at a token's
+// end means that a comment follows, on the value's own line or without a blank.
 func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bool), error) {
 	type place struct {
 		line, column int
@@ -91,8 +89,8 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 // stated matches a block scalar that states its indentation.
 var stated = regexp.MustCompile(`^\s*(?:[&!]\S*\s+)*[|>][-+]?[1-9].*\n`)
 
-// outdented moves the lines of a block scalar that states its indentation to the
-// left, as far as the collection around it is indented, if all of them can.
+// outdented moves the lines of a block scalar that states its indentation to the left, by the
+// indentation of the surrounding collection, if all of them can be moved.
 func outdented(token string, col int) string {
 	first := stated.FindString(token)
 	if first == "" || col == 0 {
@@ -112,7 +110,7 @@ func outdented(token string, col int) string {
 	return first + strings.Join(lines, "")
 }
 
-// indentedBy undoes outdented.
+// indentedBy is the inverse of outdented.
 func indentedBy(token string, col int) string {
 	first := stated.FindString(token)
 	if first == "" || col == 0 {
@@ -127,7 +125,7 @@ func indentedBy(token string, col int) string {
 	return first + strings.Join(lines, "")
 }
 
-// glued is a `#` where a comment stands right at text[i:].
+// glued returns `#` if a comment begins at text[i:].
 func glued(text []byte, i int) string {
 	if i > 0 && i < len(text) && text[i] == '#' {
 		return "#"
@@ -135,7 +133,7 @@ func glued(text []byte, i int) string {
 	return ""
 }
 
-// each calls f with an extent and all those in it.
+// each calls f with an extent and all extents in it.
 func (x *extent) each(f func(*extent)) {
 	f(x)
 	for i := range x.entries {
@@ -146,7 +144,7 @@ func (x *extent) each(f func(*extent)) {
 	}
 }
 
-// skipName passes an anchor's or alias's name.
+// skipName skips the name of an anchor or alias.
 func skipName(text []byte, i int) int {
 	for i < len(text) {
 		c := text[i]
@@ -158,8 +156,8 @@ func skipName(text []byte, i int) int {
 	return i
 }
 
-// skipTag passes the rest of a tag. To the parser, commas and square brackets
-// are part of it, in flow style too.
+// skipTag skips the rest of a tag. For the parser, commas and square brackets are part of it, even in
+// flow style.
 func skipTag(text []byte, i int) int {
 	for !isBlankOrEnd(text, i) && text[i] != '{' && text[i] != '}' {
 		i++
@@ -167,8 +165,8 @@ func skipTag(text []byte, i int) int {
 	return i
 }
 
-// scalarEnd is the offset after the scalar that begins at text[i:]. indent is
-// the column of the block collection around it.
+// scalarEnd returns the offset after the scalar that begins at text[i:]. indent is the column of the
+// surrounding block collection.
 func scalarEnd(text []byte, i int, style yaml.Style, indent int, flow bool) int {
 	switch {
 	case style&yaml.DoubleQuotedStyle != 0:
@@ -195,7 +193,7 @@ func scalarEnd(text []byte, i int, style yaml.Style, indent int, flow bool) int 
 	return plainEnd(text, i, indent, flow)
 }
 
-// plainEnd follows a plain scalar over as many lines as it has.
+// plainEnd returns the end of a plain scalar, over all its lines.
 func plainEnd(text []byte, i, indent int, flow bool) int {
 	end := i
 	for {
@@ -206,7 +204,7 @@ func plainEnd(text []byte, i, indent int, flow bool) int {
 		if i >= len(text) || !isBlankOrEnd(text, i) {
 			return end
 		}
-		// White space: does the scalar go on behind it?
+		// This is white space: check whether the scalar continues after it.
 		for col := -1; isBlankOrEnd(text, i) && i < len(text); {
 			if n := breakLen(text, i); n > 0 {
 				i, col = i+n, 0
@@ -248,9 +246,8 @@ func atMarker(text []byte, i int) bool {
 	return m == "---" || m == "..."
 }
 
-// blockScalarEnd follows a literal or folded scalar to the end of its last
-// line, without that line's break. Blank lines behind it count only if the
-// header keeps them (`|+`).
+// blockScalarEnd returns the end of the last line of a literal or folded scalar, without that line's
+// break. Blank lines after it count only if the header keeps them (`|+`).
 func blockScalarEnd(text []byte, i, indent int) int {
 	keep, width, lead := false, 0, 0
 	for i++; i < len(text) && (text[i] == '+' || text[i] == '-' || '0' < text[i] && text[i] <= '9'); i++ {

@@ -6,23 +6,23 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// walk goes through the extents of a text and the wanted tree together and
-// collects the cuts that make the one mean the other.
+// walk visits the extents of a text and the wanted tree together, and collects the cuts that give the
+// text the wanted meaning.
 type walk struct {
 	text   []byte
 	cuts   cuts
-	habits layout // the document's, where nothing nearer says otherwise
+	habits layout // the document's layout, unless nearby content shows another one
 	render renderer
 	tokens map[*yaml.Node]string
 
-	// kept maps each anchored node that stays in the text to what it becomes;
-	// nil is for one that doesn't change.
+	// kept maps each anchored node that stays in the text to its new content; nil if it doesn't
+	// change.
 	kept  map[*yaml.Node]*yaml.Node
 	later []postponed
 }
 
-// postponed is work that needs to know what all anchored nodes became. order
-// is where its cuts stand among those at the same offset.
+// postponed is work that needs the new content of all anchored nodes. order is the position of its
+// cuts among those at the same offset.
 type postponed struct {
 	order int
 	do    func()
@@ -41,7 +41,7 @@ func newWalk(text []byte, eol string, root *extent, tokens map[*yaml.Node]string
 // A slot is the place of a value in its parent.
 type slot struct {
 	kind slotKind
-	head int // after the indicator that brings the value
+	head int // after the indicator before the value
 	col  int // column, from 0, of the block collection around it
 }
 
@@ -49,19 +49,17 @@ type slotKind int
 
 const (
 	rootSlot slotKind = iota
-	pairSlot          // behind `key:` of a block mapping
-	itemSlot          // behind `-`
+	pairSlot          // after `key:` of a block mapping
+	itemSlot          // after `-`
 	flowSlot          // inside brackets
 )
 
-// rootSlotOf is where a document's root stands: behind `---`, or on a line of
-// its own.
+// rootSlotOf returns the slot of a document's root: after `---`, or on a separate line.
 func rootSlotOf(text []byte, root *extent) slot {
 	return slot{rootSlot, backBlanks(text, root.start), 0}
 }
 
-// postpone puts work off until all anchors are settled, and reserves the
-// place of its cuts.
+// postpone delays work until all anchors are settled, and reserves the position of its cuts.
 func (w *walk) postpone(do func()) {
 	w.later = append(w.later, postponed{w.cuts.order, do})
 	w.cuts.order++
@@ -76,7 +74,7 @@ func (w *walk) settle() {
 	}
 }
 
-// keepAll notes that a part of the text stays as it is.
+// keepAll records that a part of the text does not change.
 func (w *walk) keepAll(h *extent) {
 	h.each(func(x *extent) {
 		if x.node.Anchor != "" {
@@ -85,11 +83,11 @@ func (w *walk) keepAll(h *extent) {
 	})
 }
 
-// becomes is what the node that an alias stands for will mean, nil if it goes.
+// becomes returns the new content of an alias's target; nil if the target is removed.
 func (w *walk) becomes(alias *yaml.Node) *yaml.Node {
 	now, ok := w.kept[alias.Alias]
 	if ok && now == nil {
-		// An error here is an alias bomb; it leaves nil, and the alias goes.
+		// An error means an alias bomb. It leaves nil, so the alias is removed.
 		now, _ = Expand(alias.Alias)
 		w.kept[alias.Alias] = now
 	}
@@ -138,16 +136,16 @@ func (w *walk) node(h *extent, want *yaml.Node, s slot, lay layout) {
 // A member is a pair of the wanted mapping, or, without a key, an item.
 type member struct {
 	key, value *yaml.Node
-	lines      string // as it stands elsewhere in the text, "" for what is new
+	lines      string // its present lines if it moves; "" for a new member
 }
 
-// A plan says what becomes of a collection's entries.
+// A plan says what happens to a collection's entries.
 type plan struct {
 	to    []outcome
-	fresh map[int][]member // new members behind entry i; -1: before the first
+	fresh map[int][]member // new members after entry i; -1: before the first
 }
 
-// An outcome is what becomes of one entry, and for an edited one its member.
+// An outcome says what happens to one entry, and has the member of an edited one.
 type outcome struct {
 	fate
 	member
@@ -157,18 +155,18 @@ type fate int
 
 const (
 	gone    fate = iota
-	edited       // its value is walked into
-	stays        // as it is
-	settled      // as cuts made already leave it
+	edited       // the walk continues in its value
+	stays        // unchanged
+	settled      // earlier cuts have already handled it
 )
 
-// first is the first entry that stays, -1 if none does.
+// first returns the index of the first entry that stays; -1 if none does.
 func (p *plan) first() int {
 	return slices.IndexFunc(p.to, func(o outcome) bool { return o.fate != gone })
 }
 
-// carry makes the entries of h what the plan says: it walks into those that
-// stay, then adds and removes.
+// carry carries out the plan for the entries of h: it walks into those that stay, then adds and
+// removes.
 func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	inner := lay.within(w.text, h)
 	if h.isBlock() && h.node.Kind == yaml.MappingNode || !h.isBlock() && h.braced(w.text) {
@@ -185,8 +183,8 @@ func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	}
 }
 
-// stay walks into an entry that stays. col is the column of the block
-// collection that the entry is in, directly or not.
+// stay walks into an entry that stays. col is the column of the block collection that contains the
+// entry, directly or not.
 func (w *walk) stay(h *extent, e *entry, to outcome, col int, lay layout) {
 	if to.fate == settled {
 		return
@@ -211,7 +209,7 @@ func (w *walk) stay(h *extent, e *entry, to outcome, col int, lay layout) {
 	}
 }
 
-// colon gives a value to `? key`, which has no colon that could bring one.
+// colon gives a value to `? key`, which has no colon for one.
 func (w *walk) colon(e *entry, m member, s slot, lay layout) {
 	if s.kind == flowSlot {
 		w.cuts.replace(e.start, e.end(), w.render.flowMember(m, lay))
@@ -220,7 +218,7 @@ func (w *walk) colon(e *entry, m member, s slot, lay layout) {
 	w.cuts.insert(nextLine(w.text, e.end()), spaces(s.col)+":"+w.render.behind(m.value, s, lay)+lay.eol)
 }
 
-// mapping walks into two mappings by their keys.
+// mapping edits a mapping. It matches entries by their keys.
 func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
 	p := &plan{to: make([]outcome, len(h.entries))}
 	if w.pairUp(h, want, p) {
@@ -236,7 +234,7 @@ func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
 		if k := h.entries[i].key.node; isMerge(k) {
 			p.to[i].fate = stays
 			if merges++; merges == i+1 {
-				last = i // what comes in before any known key goes below `<<`
+				last = i // new members before any known key go below `<<`
 			}
 		} else {
 			old[seen.number(keyID(k))] = i
@@ -258,8 +256,8 @@ func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
 	w.carry(h, want, p, s, lay)
 }
 
-// pairUp fills the plan if both mappings have the same keys in the same order,
-// which is the rule and needs no table.
+// pairUp fills the plan if both mappings have the same keys in the same order. This is the usual case
+// and needs no table.
 func (w *walk) pairUp(h *extent, want *yaml.Node, p *plan) bool {
 	if 2*len(h.entries) != len(want.Content) {
 		return false

@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// TestIdentity covers lists of Kubernetes and Istio. Splice aligns items by this identity,
-// and an undo record names them by it.
+// TestIdentity covers lists of Kubernetes and Istio. Splice aligns items by this identity, and an undo
+// record uses it to name them.
 func TestIdentity(t *testing.T) {
 	for item, want := range map[string][2]string{
 		`{name: app, image: x}`:                                     {"name", "app"},
