@@ -60,7 +60,7 @@ func TestTLSOut(t *testing.T) {
 		{name: "a server that the system's roots know", env: []string{contract.EnvUpstreamCA + "=", "SSL_CERT_FILE=" + a.file},
 			curl: ours, prints: "HTTP/2.0", version: "2.0", alpn: "h2"},
 		{name: "a server that no root knows", env: []string{contract.EnvUpstreamCA + "="},
-			curl: ours, nothing: true, said: "the certificate that an upstream showed is not good: the client gets a TLS alert"},
+			curl: ours, nothing: true, said: "can't verify an upstream's certificate: the client gets a TLS alert"},
 		{name: "a client that doesn't know our CA", curl: "--http2 " + theirs, again: "HTTP/2.0", said: "SSL_CERT_FILE=BUNDLE"},
 		{name: "a server that asks for the client's certificate, which we have", server: asking,
 			env:  []string{contract.EnvTLSMutualPublicKey + "=" + cert, contract.EnvTLSMutualPrivateKey + "=" + key},
