@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -92,56 +93,33 @@ func TestManifests(t *testing.T) {
 // how many containers there were.
 func inject(root *yaml.Node) int {
 	set(root, "metadata", "annotations", "example.com/injected", "true")
-	list := lookup(root, "spec", "template", "spec", "containers")
+	list := nodes.At(root, "spec", "template", "spec", "containers")
 	if list == nil {
 		return 0
 	}
 	for _, c := range list.Content {
-		env := lookup(c, "env")
+		env := nodes.At(c, "env")
 		if env == nil {
 			env = &yaml.Node{Kind: yaml.SequenceNode, Tag: yaml.NodeTagSeq}
-			c.Content = append(c.Content, str("env"), env)
+			nodes.Set(c, "env", env)
 		}
-		env.Content = append(env.Content, pairs("name", "HTTP_PROXY", "value", "http://127.0.0.1:4140"))
+		env.Content = append(env.Content, nodes.Mapping("name", "HTTP_PROXY", "value", "http://127.0.0.1:4140"))
 	}
-	list.Content = append(list.Content, pairs("name", "sidecar", "image", "example.com/sidecar:1"))
+	list.Content = append(list.Content, nodes.Mapping("name", "sidecar", "image", "example.com/sidecar:1"))
 	return len(list.Content) - 1
 }
 
 func set(n *yaml.Node, path ...string) {
 	value := path[len(path)-1]
 	for _, key := range path[:len(path)-2] {
-		next := lookup(n, key)
+		next := nodes.At(n, key)
 		if next == nil {
 			next = &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
-			n.Content = append(n.Content, str(key), next)
+			n.Content = append(n.Content, nodes.New(key), next)
 		}
 		n = next
 	}
-	n.Content = append(n.Content, str(path[len(path)-2]), str(value))
-}
-
-func lookup(n *yaml.Node, path ...string) *yaml.Node {
-	for _, key := range path {
-		i := index(n, key)
-		if i < 0 {
-			return nil
-		}
-		n = n.Content[i+1]
-	}
-	return n
-}
-
-func str(v string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: v}
-}
-
-func pairs(list ...string) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
-	for _, v := range list {
-		n.Content = append(n.Content, str(v))
-	}
-	return n
+	n.Content = append(n.Content, nodes.New(path[len(path)-2]), nodes.New(value))
 }
 
 const deployment = `apiVersion: apps/v1
@@ -184,11 +162,11 @@ func TestResourceList(t *testing.T) {
 	text := resourceList(2000)
 	have := parse(t, text)
 	want := expand(t, have)
-	items := lookup(want, "items")
+	items := nodes.At(want, "items")
 	for _, item := range items.Content {
 		inject(item)
 	}
-	items.Content = append(items.Content[:1:1], append([]*yaml.Node{pairs("kind", "Added")}, items.Content[1:]...)...)
+	items.Content = append(items.Content[:1:1], append([]*yaml.Node{nodes.Mapping("kind", "Added")}, items.Content[1:]...)...)
 	out, reformatted, err := splice.Apply(text, have, want)
 	if err != nil || reformatted {
 		t.Fatalf("reformatted %t, error %v", reformatted, err)
@@ -205,8 +183,8 @@ func BenchmarkApply(b *testing.B) {
 	text := resourceList(10 << 20 / len(deployment) * 9 / 10)
 	have := parse(b, text)
 	one, each := expand(b, have), expand(b, have)
-	inject(lookup(one, "items").Content[7])
-	for _, item := range lookup(each, "items").Content {
+	inject(nodes.At(one, "items").Content[7])
+	for _, item := range nodes.At(each, "items").Content {
 		inject(item)
 	}
 	apply := func(want *yaml.Node) func(*testing.B) {

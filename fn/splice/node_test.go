@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -140,11 +141,11 @@ func TestTokens(t *testing.T) {
 	}
 	want := map[string]string{"a": `&x "\u0041"`, "b": "*x", "c": "[ ]", "d": "", "e": "|+\n  x\n", "f": "some\n  more"}
 	for key, w := range want {
-		if got, ok := token(lookup(tree, key)); !ok || got != w {
+		if got, ok := token(nodes.At(tree, key)); !ok || got != w {
 			t.Errorf("%s: %q, %t, want %q", key, got, ok, w)
 		}
 	}
-	if got, ok := token(lookup(tree, "g")); ok {
+	if got, ok := token(nodes.At(tree, "g")); ok {
 		t.Errorf("a block sequence has the token %q", got)
 	}
 }
@@ -177,7 +178,7 @@ func TestApplyScalars(t *testing.T) {
 		t.Run(tt.text+"to "+tt.value, func(t *testing.T) {
 			have := parse(t, []byte(tt.text))
 			want := expand(t, have)
-			want.Content[index(want, "a")+1] = str(tt.value)
+			want.Content[index(want, "a")+1] = nodes.New(tt.value)
 			out, reformatted, err := splice.Apply([]byte(tt.text), have, want)
 			if err != nil || reformatted {
 				t.Fatalf("reformatted %t, error %v", reformatted, err)
@@ -203,7 +204,7 @@ func TestApplySpelling(t *testing.T) {
 			text := []byte("a: x\nb: &b v\n")
 			have := parse(t, text)
 			want := expand(t, have)
-			value := str("v")
+			value := nodes.New("v")
 			want.Content[1] = value
 			out, reformatted, err := splice.Apply(text, have, want, splice.Spelling{Node: value, Token: tt.token})
 			if err != nil || reformatted || string(out) != tt.want {
@@ -223,7 +224,7 @@ func TestApplyEdges(t *testing.T) {
 		}
 	})
 	t.Run("a text without a document gets one", func(t *testing.T) {
-		out, _, err := splice.Apply([]byte("# c"), nil, pairs("a", "x"))
+		out, _, err := splice.Apply([]byte("# c"), nil, nodes.Mapping("a", "x"))
 		if err != nil || string(out) != "# c\na: x\n" {
 			t.Errorf("%q, error %v", out, err)
 		}
@@ -235,14 +236,14 @@ func TestApplyEdges(t *testing.T) {
 	})
 	t.Run("what YAML can't hold is an error", func(t *testing.T) {
 		have := parse(t, []byte("a: 1"))
-		if out, _, err := splice.Apply([]byte("a: 1"), have, pairs("a", "\xff")); err == nil {
+		if out, _, err := splice.Apply([]byte("a: 1"), have, nodes.Mapping("a", "\xff")); err == nil {
 			t.Errorf("no error, but %q", out)
 		}
 	})
 	t.Run("nodes from another text are found out", func(t *testing.T) {
 		have := parse(t, []byte("other:\n  a: 1\n"))
-		out, reformatted, err := splice.Apply([]byte("# head\nb: 1\n"), have, pairs("a", "x"))
-		if err != nil || !reformatted || !splice.Equal(parse(t, out), pairs("a", "x")) {
+		out, reformatted, err := splice.Apply([]byte("# head\nb: 1\n"), have, nodes.Mapping("a", "x"))
+		if err != nil || !reformatted || !splice.Equal(parse(t, out), nodes.Mapping("a", "x")) {
 			t.Errorf("%q, reformatted %t, error %v", out, reformatted, err)
 		}
 	})
