@@ -444,7 +444,7 @@ func looksLikeJSON(data []byte) bool {
 	return len(data) > 0 && strings.IndexByte("{[\"", data[0]) >= 0 || bytes.HasPrefix(data, []byte("data:")) || bytes.Contains(data, []byte("\ndata:"))
 }
 
-// jsonRune decodes an escape \uXXXX, or two that form a surrogate pair. It returns a blank for an
+// jsonRune decodes an escape such as \u00e9, or two that form a surrogate pair. It returns a blank for an
 // invalid escape.
 func jsonRune(data []byte) (r rune, size int) {
 	unit := func(data []byte) rune {
