@@ -2,6 +2,7 @@
 // whose recording doesn't fit into memory.
 //
 //	record ─▶ Writer.Add ─▶ offset        Writer.Finish ─▶ File.ReadAt(offset)
+//	                                                       Ahead.ReadAt(offset), in order
 //
 // It promises:
 //

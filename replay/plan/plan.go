@@ -3,13 +3,13 @@
 //
 //	exchanges, by start ─▶ Builder.Add ─▶ file: request as it is sent, exchange as JSON
 //	                                        │
-//	              Plan.Request(step) ◀──────┤   one read for each request
+//	              Plan.Request(step) ◀──────┤   from a page that is read ahead
 //	              Plan.Exchange(step) ◀─────┘   where an answer is not the recorded one
 //
 // It promises:
 //
-//   - Memory holds the names of endpoints and some pages of steps. It doesn't grow with the
-//     number of steps.
+//   - Memory holds the names of endpoints and some pages of steps and requests. It doesn't
+//     grow with the number of steps.
 //   - The files are those of package scratch: they go with the process, are bounded, and only
 //     their owner can read them.
 //   - Exchanges that are left out are counted by reason.
@@ -62,6 +62,7 @@ type Plan struct {
 	steps  *rows.Table[Step] // in the order in which they began
 	length time.Duration
 	file   *scratch.File
+	ahead  *scratch.Ahead // reads file
 }
 
 // Left counts the exchanges that are not sent for one reason.
@@ -123,7 +124,7 @@ func (p *Plan) Exchange(step int) (*recording.Exchange, error) {
 func (p *Plan) read(dst []byte, offset int64, n int) ([]byte, error) {
 	from := len(dst)
 	dst = slices.Grow(dst, n)[:from+n]
-	if _, err := p.file.ReadAt(dst[from:], offset); err != nil {
+	if _, err := p.ahead.ReadAt(dst[from:], offset); err != nil {
 		return dst[:from], fmt.Errorf("read a recorded request: %w", err)
 	}
 	return dst, nil
@@ -246,6 +247,7 @@ func (b *Builder) Finish() (*Plan, error) {
 		b.steps.Abandon()
 		return nil, err
 	}
+	b.plan.ahead = scratch.NewAhead(b.plan.file)
 	if b.plan.steps, err = b.steps.Finish(); err != nil {
 		return nil, errors.Join(err, b.plan.file.Close())
 	}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
 // conn is an HTTP/1 connection. Only one request at a time uses it.
@@ -110,9 +112,9 @@ func (c *Client) wrap(nc net.Conn) *conn {
 	if t, ok := nc.(*tls.Conn); ok {
 		under = t.NetConn()
 	}
-	if t, ok := under.(*net.TCPConn); ok {
+	if p, ok := under.(*pump.Conn); ok && p.TCP() != nil {
 		cn.direct = 64 << 10 // the kernel buffers this much
-		cn.prepare(t)
+		cn.prepare(p.TCP())
 	}
 	return cn
 }
