@@ -18,6 +18,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"iter"
 	"io/fs"
 	"net/url"
 	"os"
@@ -341,10 +342,35 @@ func unpack(all *bytes.Buffer, text []byte) error {
 	return err
 }
 
-var (
-	base64Text = regexp.MustCompile(`[A-Za-z0-9+/]{8,}={0,2}`)
-	percent    = regexp.MustCompile(`%(?:[^0-9a-fA-F]|.[^0-9a-fA-F])`)
-)
+var percent = regexp.MustCompile(`%(?:[^0-9a-fA-F]|.[^0-9a-fA-F])`)
+
+// base64Texts returns the parts of a text, of 8 characters and more, that may be base64. A regular
+// expression takes ten times as long.
+func base64Texts(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for from := 0; from < len(text); from++ {
+			to := from
+			for to < len(text) && isBase64[text[to]] {
+				to++
+			}
+			end := to
+			for end < len(text) && end < to+2 && text[end] == '=' {
+				end++
+			}
+			if to-from >= 8 && (end-from)%4 == 0 && !yield(text[from:end]) {
+				return
+			}
+			from = to
+		}
+	}
+}
+
+var isBase64 = func() (is [256]bool) {
+	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" {
+		is[c] = true
+	}
+	return is
+}()
 
 // Found returns the secrets that stand in a text, and how. A text that is packed in several
 // places is unpacked once.
@@ -372,8 +398,8 @@ func Found(text []byte) (all []string) {
 	var d coding.Decoder
 	defer d.Close()
 	unpacked := map[string]bool{}
-	for _, packed := range base64Text.FindAll(text, -1) {
-		if len(packed)%4 != 0 || unpacked[string(packed)] {
+	for packed := range base64Texts(text) {
+		if unpacked[string(packed)] {
 			continue
 		}
 		unpacked[string(packed)] = true
