@@ -31,6 +31,9 @@ func (c *Conn) AwaitRead(buffer func() []byte, _ func()) (n int, err error) {
 	return c.Read(buffer())
 }
 
+// Arrived can't tell without a Unix.
+func (c *Conn) Arrived() (bytes, end bool) { return false, false }
+
 // Await returns at once: waiting without a buffer needs a Unix.
 func (c *Conn) Await() error { return nil }
 

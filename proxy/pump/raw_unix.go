@@ -135,6 +135,25 @@ func (c *Conn) write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// Arrived reports whether anything can be read from the TCP connection: bytes, or the end or a reset. In
+// TLS, the bytes may be a record without data. Only a Unix can tell.
+func (c *Conn) Arrived() (bytes, end bool) {
+	tcp := c.TCP()
+	if tcp == nil {
+		return false, false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false, true
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, err := peek(int(fd))
+		bytes = err == nil && n > 0
+		end = err == nil && n == 0 || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
+	})
+	return bytes, end || err != nil
+}
+
 // Await waits, without a buffer, until a byte or the end can be read. In TLS, which
 // can't tell, it returns immediately.
 func (c *Conn) Await() error {

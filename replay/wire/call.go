@@ -27,7 +27,7 @@ func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 	if err != nil {
 		return w.cause(c.streams.cause(w.ctx, err))
 	}
-	defer resp.Body.Close()
+	defer w.closes(resp.Body)()
 	if err := into.head(resp); err != nil {
 		return err
 	}

@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -81,5 +84,46 @@ func TestAnAnswerThatNeverEndsIsGivenUp(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A target that answers a head, and then neither reads the request's body nor goes on, does not hold
+// up a request beyond its timeout, or beyond the end of the run.
+func TestATargetThatReadsNoBodyHoldsNothingUp(t *testing.T) {
+	large := strings.Repeat("x", 10<<20)
+	for name, recorded := range map[string]*recording.Exchange{
+		"HTTP/2": request("2.0", "POST", "/", large),
+		"gRPC":   callOf(0, say("client", 0, "", large), say("server", 1000, "", "A")),
+	} {
+		for _, ends := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/ends %v", name, ends), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					over := make(chan struct{})
+					client, stop := serve(t, func(w http.ResponseWriter, r *http.Request) {
+						w.Header().Set("Content-Type", "application/grpc")
+						_ = http.NewResponseController(w).Flush()
+						<-over
+					})
+					defer stop()
+					defer close(over)
+					encoded, err := Append(nil, recorded)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					want := Timeout
+					if ends {
+						time.AfterFunc(time.Second, cancel)
+						want = Canceled
+					}
+					var r Result
+					err = client.Send(ctx, encoded, &r)
+					if took := r.Done.Sub(r.Sent); r.Fail != want || took > DefaultTimeout+time.Second || ends && took > 2*time.Second {
+						t.Errorf("%q after %v, want %q: %v", r.Fail, took, want, err)
+					}
+				})
+			})
+		}
 	}
 }

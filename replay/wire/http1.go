@@ -18,6 +18,7 @@ import (
 // conn is an HTTP/1 connection. Only one request at a time uses it.
 type conn struct {
 	net.Conn
+	under  *pump.Conn // the TCP connection; nil if it is of another kind
 	c      *Client
 	buf    []byte // buf[r:w] was read, but not used yet
 	r, w   int
@@ -27,9 +28,6 @@ type conn struct {
 
 	ctx  context.Context // the end of ctx closes the connection
 	stop func() bool
-	peek func(fd uintptr) bool // see alive
-	raw  syscall.RawConn
-	gone bool
 
 	key   string // of a WebSocket's handshake
 	watch *watch // ends the conversation; the connection then has no deadlines
@@ -114,7 +112,7 @@ func (c *Client) wrap(nc net.Conn) *conn {
 	}
 	if p, ok := under.(*pump.Conn); ok && p.TCP() != nil {
 		cn.direct = 64 << 10 // the kernel buffers this much
-		cn.prepare(p.TCP())
+		cn.under = p
 	}
 	return cn
 }
@@ -148,7 +146,7 @@ func (cn *conn) close() {
 // ready prepares the connection for a request, and reports whether it can be used. The end of ctx
 // closes it. Most requests of a run have the same ctx.
 func (cn *conn) ready(ctx context.Context, f *form) bool {
-	if cn.used && !f.has(idempotent) && !cn.alive() {
+	if cn.used && !cn.alive() {
 		return false
 	}
 	if cn.ctx == ctx {
@@ -162,6 +160,22 @@ func (cn *conn) ready(ctx context.Context, f *form) bool {
 		cn.stop = context.AfterFunc(ctx, func() { _ = cn.Conn.Close() })
 	}
 	return true
+}
+
+// alive reports whether an idle connection is still open, as far as the kernel knows, and nothing came
+// that nobody asked for: the next request would take it for its answer.
+func (cn *conn) alive() bool {
+	if cn.under == nil {
+		return true
+	}
+	bytes, end := cn.under.Arrived()
+	switch _, secure := cn.Conn.(*tls.Conn); {
+	case end:
+		return false
+	case bytes && secure: // perhaps a session ticket, or close_notify before the end
+		return !cn.under.HungUp()
+	}
+	return !bytes
 }
 
 // exchange sends a request and reads the answer.

@@ -180,7 +180,7 @@ func (c *Client) stream(ctx context.Context, f *form, into *Result) error {
 	if err != nil {
 		return w.cause(err)
 	}
-	defer resp.Body.Close()
+	defer w.closes(resp.Body)()
 	into.BytesOut = int64(len(f.body))
 	if err := into.head(resp); err != nil {
 		return err
@@ -359,6 +359,16 @@ func (w *watch) moved() {
 func (w *watch) until(t time.Time) {
 	w.due.Store(t.UnixNano())
 	w.moved()
+}
+
+// closes closes an answer's body when the request ends, and returns a function that does it earlier. Without
+// it, the transport would not notice the end while it waits for a window to send the request's body.
+func (w *watch) closes(body io.Closer) (now func()) {
+	stop := context.AfterFunc(w.ctx, func() { _ = body.Close() })
+	return func() {
+		stop()
+		_ = body.Close()
+	}
 }
 
 func (w *watch) end() {

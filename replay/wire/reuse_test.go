@@ -133,6 +133,56 @@ func TestAnIdleConnectionThatIsClosedIsNotUsedForWhatCannotBeSentTwice(t *testin
 	}
 }
 
+// An answer that nobody asked for is not taken for that of the next request, of any method. TLS's
+// own records, such as a session ticket, do not count.
+func TestAnAnswerThatNobodyAskedForIsNotUsed(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			idle := make(chan net.Conn, 1)
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }))
+			s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+				if state == http.StateIdle {
+					idle <- c
+				}
+			}
+			if scheme == "http" {
+				s.Start()
+			} else {
+				s.StartTLS()
+			}
+			defer s.Close()
+			c := client(t, s.URL, func(o *Options) { o.TLS = &tls.Config{InsecureSkipVerify: true} })
+			var r Result
+			for i := range 20 {
+				if err := send(t, c, request("1.1", "GET", "/", ""), &r); err != nil || r.http.Res.StatusCode != 204 {
+					t.Fatalf("request %d: %d, %v", i, r.http.Res.StatusCode, err)
+				}
+				server := <-idle
+				if scheme == "https" {
+					_ = server.Close() // with close_notify
+				} else if _, err := io.WriteString(server, "HTTP/1.1 500 Unasked\r\nContent-Length: 0\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				for c.pool.idle[0].alive() { // until it has come through the kernel
+				}
+				if err := send(t, c, request("1.1", "POST", "/", "", "Content-Length: 0"), &r); err != nil || r.http.Res.StatusCode != 204 {
+					t.Fatalf("after request %d: %d, %v", i, r.http.Res.StatusCode, err)
+				}
+				<-idle
+			}
+			for range 20 { // a connection with nothing but a session ticket on it is used again
+				if err := send(t, c, request("1.1", "GET", "/", ""), &r); err != nil {
+					t.Fatal(err)
+				}
+				<-idle
+			}
+			if !c.pool.idle[0].used || c.pool.open != 1 {
+				t.Errorf("%d connections", c.pool.open)
+			}
+		})
+	}
+}
+
 func TestNoMoreConnectionsAreOpenedThanAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{serve: func(_ int, conn net.Conn) {
