@@ -163,7 +163,13 @@ func reversedTag(tag []byte) []byte {
 	if len(all) < 2 {
 		return tag
 	}
-	name := func(a []byte) []byte { return a[:bytes.IndexByte(a, '=')] }
+	name := func(a []byte) []byte {
+		name := a[1:bytes.IndexByte(a, '=')]
+		if bytes.HasPrefix(name, []byte("xmlns")) {
+			return name
+		}
+		return name[bytes.IndexByte(name, ':')+1:] // two prefixes may have the same namespace
+	}
 	slices.SortStableFunc(all, func(a, b []byte) int { return bytes.Compare(name(b), name(a)) }) // the reader takes two of a name
 	return slices.Concat(tag[:bytes.IndexByte(tag, ' ')], bytes.Join(all, nil), []byte(">"))
 }
