@@ -181,7 +181,8 @@ func TestHostileBodiesTakeLinearTime(t *testing.T) {
 				}
 				return best
 			}
-			const n = 16_000                                                                       // deeper than any reader goes: a stack that grows is not linear
+			// Deeper than any reader goes: a stack that grows is not linear.
+			const n = 16_000
 			if small, large := took(n), took(16*n); large > 100*max(small, 100*time.Microsecond) { // quadratic: 256 times
 				t.Errorf("%d took %v, sixteen times as much %v", n, small, large)
 			}
