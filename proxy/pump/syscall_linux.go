@@ -19,7 +19,7 @@ func read(fd int, p []byte) (int, error) {
 	return result(n, errno)
 }
 
-// peek reports how many of one byte have arrived, as read does, and leaves the byte there.
+// peek is read for one byte, which it leaves there to be read again.
 func peek(fd int) (int, error) {
 	var one [1]byte
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&one[0])), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
