@@ -14,7 +14,7 @@ gobuild  = go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 nested  := $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/go.mod e2e/*/go.mod))
 # The race detector is C, so it runs only with a C compiler. By default, each process waits a second for
 # further races when it ends, and tests start hundreds of processes.
-race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 GORACE=atexit_sleep_ms=20 go test -race,go test)
+race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 GORACE="atexit_sleep_ms=20 $$GORACE" go test -race,go test)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test e2e bench image release plugin fmt generate check mutants lint clean FORCE

@@ -1,4 +1,4 @@
-package scratch_test
+package scratch
 
 import (
 	"bytes"
@@ -7,13 +7,11 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-
-	"github.com/tapedeck/tapedeck/internal/scratch"
 )
 
 // A reader in order, one that jumps, and both at the same time get the bytes that were written.
 func TestAheadReadsWhatWasWritten(t *testing.T) {
-	w, err := scratch.Create(t.TempDir(), "records", 0)
+	w, err := Create(t.TempDir(), "records", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +35,7 @@ func TestAheadReadsWhatWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	a := scratch.NewAhead(f)
+	a := NewAhead(f)
 	read := func(i int) {
 		from := 0
 		if i > 0 {
@@ -67,9 +65,43 @@ func TestAheadReadsWhatWasWritten(t *testing.T) {
 	}
 }
 
+// Records are read ahead in their order, also behind a gap, and no others.
+func TestAheadReadsPagesInOrder(t *testing.T) {
+	w, err := Create(t.TempDir(), "records", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Add(make([]byte, 100*pageSize)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := w.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	a := NewAhead(f)
+	for _, read := range []struct {
+		page, size int64
+		ahead      bool
+	}{
+		{0, 100, true}, {1, 100, true}, {2, 100, true},
+		{20, 100, false}, {20, 100, true}, {21, 100, true}, // behind a gap
+		{50, 100, false}, {60, 100, false}, {70, 100, false}, // here and there
+		{2, 100, true}, {3, 100, true}, // another reader goes on
+		{4, 2 * pageSize, false}, {6, 100, false}, {6, 100, true},
+	} {
+		if _, err := a.ReadAt(make([]byte, read.size), read.page*pageSize); err != nil {
+			t.Fatal(err)
+		}
+		if p := a.last(read.page); (p != nil && p.bytes != nil) != read.ahead {
+			t.Errorf("page %d after a read of %d bytes: read ahead %v, want %v", read.page, read.size, !read.ahead, read.ahead)
+		}
+	}
+}
+
 // A file that can't be read gives the error, and not zeros.
 func TestAheadReturnsTheErrorOfTheFile(t *testing.T) {
-	w, err := scratch.Create(t.TempDir(), "records", 0)
+	w, err := Create(t.TempDir(), "records", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +113,7 @@ func TestAheadReturnsTheErrorOfTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = f.Close()
-	if n, err := scratch.NewAhead(f).ReadAt(make([]byte, 6), 0); err == nil {
+	if n, err := NewAhead(f).ReadAt(make([]byte, 6), 0); err == nil {
 		t.Errorf("read %d bytes of a closed file", n)
 	}
 }

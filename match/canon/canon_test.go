@@ -181,7 +181,7 @@ func TestHostileBodiesTakeLinearTime(t *testing.T) {
 				}
 				return best
 			}
-			// Deeper than any reader goes: a stack that grows is not linear.
+			// Readers stop at a lower depth. Below it, each level also takes the time to grow the stack.
 			const n = 16_000
 			if small, large := took(n), took(16*n); large > 100*max(small, 100*time.Microsecond) { // quadratic: 256 times
 				t.Errorf("%d took %v, sixteen times as much %v", n, small, large)

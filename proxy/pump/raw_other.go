@@ -31,7 +31,7 @@ func (c *Conn) AwaitRead(buffer func() []byte, _ func()) (n int, err error) {
 	return c.Read(buffer())
 }
 
-// Arrived can't tell without a Unix.
+// Arrived works only on Unix.
 func (c *Conn) Arrived() (bytes, end bool) { return false, false }
 
 // Await returns at once: waiting without a buffer needs a Unix.

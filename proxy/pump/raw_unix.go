@@ -136,7 +136,8 @@ func (c *Conn) write(p []byte) (n int, err error) {
 }
 
 // Arrived reports whether anything can be read from the TCP connection: bytes, or the end or a reset. In
-// TLS, the bytes may be a record without data. Only a Unix can tell.
+// TLS, the bytes may be a record without data. It works only on Unix. Close the connection after an end,
+// because the system reports a reset only once.
 func (c *Conn) Arrived() (bytes, end bool) {
 	tcp := c.TCP()
 	if tcp == nil {

@@ -62,7 +62,7 @@ type Plan struct {
 	steps  *rows.Table[Step] // in the order in which they began
 	length time.Duration
 	file   *scratch.File
-	ahead  *scratch.Ahead // reads file
+	ahead  *scratch.Ahead // reads requests from file
 }
 
 // Left counts the exchanges that are not sent for one reason.
@@ -103,13 +103,13 @@ func (p *Plan) Close() error { return errors.Join(p.file.Close(), p.steps.Close(
 // Request appends the request of a step to dst, as Options.Encode made it.
 func (p *Plan) Request(dst []byte, step int) ([]byte, error) {
 	s := p.Step(step)
-	return p.read(dst, s.offset, int(s.request))
+	return read(p.ahead, dst, s.offset, int(s.request))
 }
 
 // Exchange decodes the recorded exchange of a step.
 func (p *Plan) Exchange(step int) (*recording.Exchange, error) {
 	s := p.Step(step)
-	text, err := p.read(nil, s.offset+int64(s.request), int(s.exchange))
+	text, err := read(p.file, nil, s.offset+int64(s.request), int(s.exchange))
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +121,10 @@ func (p *Plan) Exchange(step int) (*recording.Exchange, error) {
 	return e, nil
 }
 
-func (p *Plan) read(dst []byte, offset int64, n int) ([]byte, error) {
+func read(r io.ReaderAt, dst []byte, offset int64, n int) ([]byte, error) {
 	from := len(dst)
 	dst = slices.Grow(dst, n)[:from+n]
-	if _, err := p.ahead.ReadAt(dst[from:], offset); err != nil {
+	if _, err := r.ReadAt(dst[from:], offset); err != nil {
 		return dst[:from], fmt.Errorf("read a recorded request: %w", err)
 	}
 	return dst, nil

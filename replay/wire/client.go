@@ -208,7 +208,7 @@ func (c *Client) dial(ctx context.Context, config *tls.Config) (net.Conn, error)
 	if err != nil {
 		return nil, dialing(ctx, err)
 	}
-	conn := pump.NewConn(dialed, nil) // a request takes half the processor time of one over package net's
+	conn := pump.NewConn(dialed, nil) // on Linux, its system calls cost less than those of a net.TCPConn
 	if config == nil {
 		return conn, nil
 	}

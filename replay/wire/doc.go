@@ -22,7 +22,7 @@
 //     set, so that everything runs in a bubble of testing/synctest.
 //
 // HTTP/1.0, HTTP/1.1 and WebSocket are implemented here; HTTP/2 and gRPC use
-// golang.org/x/net/http2. The bytes of all go through a [pump.Conn], whose system calls cost half
-// the processor time of package net's. The package imports contract, recording and its coding,
+// golang.org/x/net/http2. The bytes of all go through a [pump.Conn], whose system calls cost less
+// on Linux than those of package net (docs/benchmarks.md). The package imports contract, recording and its coding,
 // proxy/pump, internal/httphead, and x/net.
 package wire

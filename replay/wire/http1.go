@@ -83,7 +83,7 @@ func (c *Client) conn(ctx context.Context, f *form, into *Result, fresh bool) (*
 	if into.Sent.IsZero() {
 		into.Sent = time.Now()
 	}
-	if cn != nil && cn.ready(ctx, f) {
+	if cn != nil && cn.ready(ctx) {
 		return cn, nil
 	}
 	if cn != nil {
@@ -99,7 +99,7 @@ func (c *Client) conn(ctx context.Context, f *form, into *Result, fresh bool) (*
 		return nil, err
 	}
 	cn = c.wrap(nc)
-	cn.ready(ctx, f)
+	cn.ready(ctx)
 	return cn, nil
 }
 
@@ -145,7 +145,7 @@ func (cn *conn) close() {
 
 // ready prepares the connection for a request, and reports whether it can be used. The end of ctx
 // closes it. Most requests of a run have the same ctx.
-func (cn *conn) ready(ctx context.Context, f *form) bool {
+func (cn *conn) ready(ctx context.Context) bool {
 	if cn.used && !cn.alive() {
 		return false
 	}
@@ -162,20 +162,15 @@ func (cn *conn) ready(ctx context.Context, f *form) bool {
 	return true
 }
 
-// alive reports whether an idle connection is still open, as far as the kernel knows, and nothing came
-// that nobody asked for: the next request would take it for its answer.
+// alive reports whether an idle connection is still open, as far as the kernel knows, and has received
+// nothing. The next request would take bytes that nobody asked for as its answer. In TLS, they may also
+// announce the end.
 func (cn *conn) alive() bool {
 	if cn.under == nil {
 		return true
 	}
 	bytes, end := cn.under.Arrived()
-	switch _, secure := cn.Conn.(*tls.Conn); {
-	case end:
-		return false
-	case bytes && secure: // perhaps a session ticket, or close_notify before the end
-		return !cn.under.HungUp()
-	}
-	return !bytes
+	return !bytes && !end
 }
 
 // exchange sends a request and reads the answer.

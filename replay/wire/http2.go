@@ -366,8 +366,9 @@ func (w *watch) until(t time.Time) {
 func (w *watch) closes(body io.Closer) (now func()) {
 	stop := context.AfterFunc(w.ctx, func() { _ = body.Close() })
 	return func() {
-		stop()
-		_ = body.Close()
+		if stop() {
+			_ = body.Close()
+		}
 	}
 }
 
