@@ -166,10 +166,9 @@ func (c *Conn) Await() error {
 	if err != nil {
 		return err
 	}
-	var one [1]byte
 	return raw.Read(func(fd uintptr) bool {
 		for {
-			_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+			_, err := peek(int(fd))
 			switch err {
 			case syscall.EINTR:
 				continue
