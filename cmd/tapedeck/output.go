@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -83,8 +82,7 @@ func (o *output) hasExchanges(ctx context.Context) bool {
 		s = o.store
 	}
 	for object, err := range s.List(ctx, "") {
-		reserved := slices.ContainsFunc(read.Reserved(), func(folder string) bool { return strings.HasPrefix(object.Key, folder) })
-		if err == nil && !reserved && strings.Contains(object.Key, ".jsonl") {
+		if err == nil && !read.IsReserved(object.Key) && strings.Contains(object.Key, ".jsonl") {
 			return true
 		}
 	}

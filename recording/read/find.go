@@ -27,8 +27,10 @@ type Store interface {
 	Folders(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
-// Reserved returns the folders of a place that are not part of its recording.
-func Reserved() []string { return []string{"snapshots/", "runs/"} }
+// IsReserved reports whether an object is in a folder of a place that is not part of its recording.
+func IsReserved(key string) bool {
+	return strings.HasPrefix(key, "snapshots/") || strings.HasPrefix(key, "runs/")
+}
 
 // Marks of a recording that a command writes completely, such as tapedeck redact: BeginMark is the
 // first object and EndMark the last one.
@@ -214,9 +216,7 @@ func (f *finder) loose() error {
 	if _, ok := f.stores[f.store].(file); ok {
 		return f.files("", func(string) bool { return true })
 	}
-	return f.files("", func(key string) bool {
-		return f.isLoose(key) && !slices.ContainsFunc(Reserved(), func(folder string) bool { return strings.HasPrefix(key, folder) })
-	})
+	return f.files("", func(key string) bool { return f.isLoose(key) && !IsReserved(key) })
 }
 
 func (f *finder) files(prefix string, wanted func(key string) bool) error {
