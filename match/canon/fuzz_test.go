@@ -144,19 +144,17 @@ func reverseAttributes(doc []byte) []byte {
 	for from := int64(0); ; {
 		token, err := d.RawToken()
 		to := d.InputOffset()
-		if text := doc[from:to]; err == nil && isStart(token) {
-			out = append(out, reversedTag(text)...)
-		} else {
-			out = append(out, text...)
+		text := doc[from:to]
+		if _, starts := token.(xml.StartElement); starts {
+			text = reversedTag(text)
 		}
+		out = append(out, text...)
 		if err != nil {
 			return append(out, doc[to:]...)
 		}
 		from = to
 	}
 }
-
-func isStart(token xml.Token) bool { _, is := token.(xml.StartElement); return is }
 
 func reversedTag(tag []byte) []byte {
 	all := attribute.FindAll(tag, -1)
