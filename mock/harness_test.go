@@ -25,6 +25,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/internal/fakedns"
 	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/mock/order"
@@ -37,11 +38,11 @@ import (
 
 func TestMain(m *testing.M) {
 	// A test that looks up a name fails: the mock has to answer for every host but loopback.
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+	fakedns.Replace(func(_ context.Context, _, address string) (net.Conn, error) {
 		fmt.Fprintf(os.Stderr, "a name is looked up, at %s\n", address)
 		os.Exit(1)
 		return nil, nil
-	}}
+	})
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
 }
 

@@ -1,66 +1,18 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"golang.org/x/net/dns/dnsmessage"
-
+	"github.com/tapedeck/tapedeck/internal/fakedns"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
-
-// resolve replaces DNS by a table until the test ends. Each look-up of a name returns the next of
-// its addresses; the last one stays.
-func resolve(t *testing.T, table map[string][]string) {
-	t.Helper()
-	asked := map[string]*atomic.Int64{}
-	for name := range table {
-		asked[name] = new(atomic.Int64)
-	}
-	before := net.DefaultResolver
-	t.Cleanup(func() { net.DefaultResolver = before })
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		near, far := net.Pipe()
-		go func() {
-			defer far.Close()
-			p := make([]byte, 2<<10) // as over TCP: a length, and a message
-			n, err := far.Read(p[:2])
-			if err == nil && n == 2 {
-				n, err = far.Read(p)
-			}
-			var q dnsmessage.Message
-			if err != nil || q.Unpack(p[:n]) != nil {
-				return
-			}
-			q.Response, q.RecursionAvailable, q.Additionals = true, true, nil
-			question := q.Questions[0]
-			name := strings.ToLower(strings.TrimSuffix(question.Name.String(), "."))
-			addrs := table[name]
-			if addrs == nil {
-				q.RCode = dnsmessage.RCodeNameError
-			} else if addr := netip.MustParseAddr(addrs[min(int(asked[name].Load()), len(addrs)-1)]); addr.Is4() == (question.Type == dnsmessage.TypeA) {
-				asked[name].Add(1)
-				h := dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: question.Class}
-				var body dnsmessage.ResourceBody = &dnsmessage.AAAAResource{AAAA: addr.As16()}
-				if addr.Is4() {
-					body = &dnsmessage.AResource{A: addr.As4()}
-				}
-				q.Answers = []dnsmessage.Resource{{Header: h, Body: body}}
-			}
-			m, _ := q.Pack()
-			_, _ = far.Write(append([]byte{byte(len(m) >> 8), byte(len(m))}, m...))
-		}()
-		return near, nil
-	}}
-}
 
 // ways are the ways in which a client asks the forward proxy for a host. Each asks for /secret
 // there, and returns the answer.
@@ -111,7 +63,7 @@ func TestNamesThatLeadToLoopback(t *testing.T) {
 	}))
 	defer srv.Close()
 	port := srv.Listener.Addr().(*net.TCPAddr).Port
-	resolve(t, map[string][]string{
+	fakedns.UseInTurn(t, map[string][]string{
 		"rebind.example": {"127.0.0.1"}, "mapped.example": {"::ffff:127.0.0.1"}, "six.example": {"::1"}, "any.example": {"0.0.0.0"},
 		"other.example": {"127.9.9.9"}, "nat64.example": {"64:ff9b::7f00:1"}, "own-pod": {"127.0.0.1"},
 		"once.example": {"192.0.2.1", "127.0.0.1"},
@@ -150,7 +102,7 @@ func TestMetadataServersAreNotRecorded(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the secret") }))
 	defer srv.Close()
 	port := srv.Listener.Addr().(*net.TCPAddr).Port
-	resolve(t, map[string][]string{"metadata.google.internal": {"127.0.0.1"}, "metadata.goog": {"127.0.0.1"}})
+	fakedns.Use(t, map[string]string{"metadata.google.internal": "127.0.0.1", "metadata.goog": "127.0.0.1"})
 	s := run(t, srv.Listener.Addr(), nil)
 	flows := 0
 	for _, name := range []string{"metadata.google.internal", "Metadata.Google.Internal.", "METADATA.goog"} {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/websocket"
 
+	"github.com/tapedeck/tapedeck/internal/fakedns"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -223,7 +224,7 @@ func TestHTTPSInARequestLineIsChained(t *testing.T) {
 	corporate := run(t, nil, nil)
 	s := run(t, nil, func(c *Config) { c.UpstreamCA, c.Proxies.HTTPS = root, corporate.out() })
 	name := fmt.Sprintf("example.com:%d", srv.Listener.Addr().(*net.TCPAddr).Port) // of httptest's certificate
-	resolve(t, map[string][]string{"example.com": {"127.0.0.1"}})
+	fakedns.Use(t, map[string]string{"example.com": "127.0.0.1"})
 	corporate.dial.AddName("example.com")
 	conn := dial(t, s.OutAddr())
 	status, body := askHTTPS(t, conn, bufio.NewReader(conn), "https://"+name+"/")
