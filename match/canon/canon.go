@@ -1,14 +1,14 @@
-// Package canon reads a message's body as a tree of named values, without differences in
+// Package canon reads a message body as a tree of named values. The tree leaves out differences in
 // spelling: the order of an object's members, white space, escapes, the boundary of a
 // multipart body. Two bodies are the same if their trees are equal.
 //
 //	body ─▶ Detect ─▶ Format.Walk ─▶ Visitor: Enter, Leaf, Leave   keys, places, differences
-//	                  Format.Append ─▶ canonical text                to show, and to test by
+//	                  Format.Append ─▶ canonical text                display, tests
 //
 // It promises:
 //
-//   - A body that violates its format is an error, and the caller compares its bytes. No
-//     body is repaired.
+//   - A body that violates its format is an error; the caller then compares bytes. The
+//     package never repairs a body.
 //   - Different values stay different. Numbers are compared as decimals of any length.
 //   - Time and memory are linear in the body's length, and depth is bounded.
 //
@@ -21,7 +21,7 @@ import (
 	"hash/maphash"
 )
 
-// Axis is the relation of a value to the one above it.
+// Axis is the relation of a value to its parent.
 type Axis byte
 
 const (
@@ -33,12 +33,12 @@ const (
 	Field     Axis = '&' // of a form or of a multipart body, by name
 )
 
-// Step leads from a value to one below it.
+// Step leads from a value to one of its children.
 type Step struct {
 	Axis Axis
-	// Name is valid only during the call. A name of XML begins with its namespace in braces.
+	// Name is valid only during the call. An XML name begins with its namespace in braces.
 	Name []byte
-	// N counts values of the same axis and name, in order, from 0.
+	// N is the index among siblings with the same axis and name, from 0.
 	N int
 }
 
@@ -52,8 +52,8 @@ const (
 	Null   Kind = '0'
 	Object Kind = '{' // an empty object
 	Array  Kind = '[' // an empty array
-	Bytes  Kind = 'x' // of no known format
-	Time   Kind = 't' // protobuf's Timestamp: seconds, a dot and nine digits
+	Bytes  Kind = 'x' // unknown format
+	Time   Kind = 't' // a protobuf Timestamp: seconds, a dot and nine digits
 )
 
 // String returns the name of the kind, as differences show it.
@@ -77,29 +77,29 @@ func (k Kind) String() string {
 	return "bytes"
 }
 
-// Visitor visits the values of a tree in the order of the body. After an error, all calls before
-// it are void. Names and values are valid only during the call.
+// Visitor visits the values of a tree in the order of the body. If the walk returns an error,
+// discard everything visited. Names and values are valid only during the call.
 type Visitor interface {
-	// Enter goes one step down, Leave back up.
+	// Enter goes one step down. Leave goes back up.
 	Enter(Step)
-	// Leaf visits a value without values below it.
+	// Leaf visits a value without children.
 	Leaf(k Kind, value []byte)
 	Leave()
 }
 
-// maxDepth bounds the nesting of values, and so the stack. No schema comes near it.
+// maxDepth bounds the nesting of values, and so the stack. Real schemas stay far below it.
 const maxDepth = 512
 
 var errDepth = fmt.Errorf("nested more than %d deep", maxDepth)
 
-// syntaxError says where a body violates its format.
+// syntaxError returns the error for a body that violates its format at byte at.
 func syntaxError(format string, at int, want string) error {
 	return fmt.Errorf("%s: byte %d: want %s", format, at, want)
 }
 
 var errEmpty = errors.New("empty")
 
-// counter numbers equal names among siblings, for every level that is open.
+// counter numbers siblings of the same name, for each open level.
 type counter struct {
 	names  []named
 	levels []level
@@ -115,10 +115,10 @@ type level struct {
 	by   map[uint64]int // position in names; nil while there are few
 }
 
-// manyNames is the number of names from which on a map is used.
+// manyNames is the number of names from which a level uses a map.
 const manyNames = 24
 
-// nameSeed differs for each process, so that nobody can choose names that collide.
+// nameSeed differs in each process, so that an attacker can't choose names that collide.
 var nameSeed = maphash.MakeSeed()
 
 func (c *counter) open() { c.levels = append(c.levels, level{from: len(c.names)}) }
@@ -130,7 +130,7 @@ func (c *counter) close() {
 	c.levels = c.levels[:last]
 }
 
-// next returns the number of earlier siblings with the name.
+// next returns the number of earlier siblings of the same name.
 func (c *counter) next(name []byte) int {
 	h := maphash.Bytes(nameSeed, name)
 	l := &c.levels[len(c.levels)-1]

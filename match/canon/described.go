@@ -11,9 +11,9 @@ import (
 )
 
 // walkMessage reads a message by its descriptor. Fields have names, packed and unpacked lists are
-// the same, and a map's entries have no order. A field with its default value equals a missing
-// field, where the schema says so. Fields that the descriptor doesn't know are read by the wire
-// format.
+// the same, and the entries of a map have no order. Where the schema says so, a field with its
+// default value equals a missing field. Fields that the descriptor doesn't list are read by the
+// wire format.
 func walkMessage(src []byte, d protoreflect.MessageDescriptor, v Visitor) error {
 	m := dynamicpb.NewMessage(d)
 	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth, AllowPartial: true}).Unmarshal(src, m); err != nil {

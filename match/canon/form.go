@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// WalkQuery reads a URL's query, or a form (WHATWG URL, section 5). The order counts only among
-// fields of the same name. `a` equals `a=`. A percent sign that begins no escape is itself. A
-// value that is JSON, such as GraphQL's variables in a GET, is read as JSON.
+// WalkQuery reads a URL's query or a form (WHATWG URL, section 5). Order counts only among fields
+// of the same name. `a` equals `a=`. A percent sign that begins no escape stands for itself. A
+// value that is JSON, such as GraphQL variables in a GET, is read as JSON.
 func WalkQuery(query string, v Visitor) {
 	var names counter
 	names.open()
@@ -24,7 +24,7 @@ func WalkQuery(query string, v Visitor) {
 	}
 }
 
-// walkValue reads a field's value: as JSON or a GraphQL document if it is one.
+// walkValue reads the value of a field: as JSON or a GraphQL document if it is one, otherwise as text.
 func walkValue(name string, value []byte, v Visitor) {
 	if looksLikeJSON(value) && walkJSON(value, nobody{}) == nil {
 		walkJSON(value, v)
@@ -39,15 +39,15 @@ func walkValue(name string, value []byte, v Visitor) {
 	v.Leaf(Text, value)
 }
 
-// nobody is a visitor that does nothing, to check whether a body is of a format.
+// nobody is a visitor that does nothing. It serves to check whether a body conforms to a format.
 type nobody struct{}
 
 func (nobody) Enter(Step)        {}
 func (nobody) Leaf(Kind, []byte) {}
 func (nobody) Leave()            {}
 
-// UnescapeForm decodes a name or a value of a form or of a query. A percent sign that begins no
-// escape is itself.
+// UnescapeForm decodes a name or value of a form or query. A percent sign that begins no escape
+// stands for itself.
 func UnescapeForm(s string) string {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s

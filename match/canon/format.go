@@ -9,20 +9,20 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Params are further input of a format, beside the body.
+// Params are what reading a format needs besides the body.
 type Params struct {
-	// Boundary is that of a multipart body.
+	// Boundary is the boundary of a multipart body.
 	Boundary string
-	// Message describes a protobuf body; nil: it is read by the wire format.
+	// Message describes a protobuf body. If nil, the body is read by the wire format.
 	Message protoreflect.MessageDescriptor
 }
 
-// Format is a format of bodies. A body has the first of the formats of its media type that it
-// conforms to; see [Detect].
+// Format is a body format. A body has the first format of its media type that it conforms to; see
+// [Detect].
 type Format uint8
 
 const (
-	Raw Format = iota // bytes of no other format
+	Raw Format = iota // bytes in none of the other formats
 	GraphQL
 	JSON
 	JSONLines
@@ -34,11 +34,11 @@ const (
 	numFormats
 )
 
-// FormatDoc is a format's row in the table.
+// FormatDoc is the row of a format in the table of formats.
 type FormatDoc struct {
-	// Name is a name such as `json`.
+	// Name is the name of the format, such as `json`.
 	Name string
-	// Types are the media types of the format; `*` is any text. The first one is the usual one.
+	// Types are the media types of the format, the usual one first. `*` stands for any text.
 	Types []string
 	// Doc says which differences in spelling don't count.
 	Doc string
@@ -67,13 +67,13 @@ var formats = [numFormats]FormatDoc{
 
 var jsonTypes = []string{"application/json", "text/json", "*+json", "application/x-amz-json-*", "application/stream+json"}
 
-// Formats returns the table of formats. The last one is for all other bodies.
+// Formats returns the table of formats. The last row is for all other bodies.
 func Formats() []FormatDoc { return append(slices.Clone(formats[GraphQL:]), formats[Raw]) }
 
 // String returns the format's name.
 func (f Format) String() string { return formats[f].Name }
 
-// Walk visits the body's tree. After an error, all visits are void.
+// Walk visits the body's tree. If it returns an error, discard everything visited.
 func (f Format) Walk(body []byte, p Params, v Visitor) error {
 	switch f {
 	case GraphQL:
@@ -98,8 +98,8 @@ func (f Format) Walk(body []byte, p Params, v Visitor) error {
 	return nil
 }
 
-// Append appends the body in canonical form, which is a body of the same format. Bodies that are
-// the same have equal canonical forms. A protobuf message with a descriptor is written as JSON.
+// Append appends the canonical form of the body, which is a body of the same format. Bodies that
+// are the same have equal canonical forms. A protobuf message with a descriptor is written as JSON.
 func (f Format) Append(dst, body []byte, p Params) ([]byte, error) {
 	var t tree
 	if err := f.Walk(body, p, &t); err != nil {
@@ -129,8 +129,8 @@ func (f Format) print(dst []byte, n *node) []byte {
 	return append(dst, n.value...)
 }
 
-// Detect returns the format of a body by its Content-Type and its beginning. If reading it by this
-// format fails, it is [Raw].
+// Detect returns the format of a body by its Content-Type and its beginning. If reading the body
+// in this format fails, treat it as [Raw].
 func Detect(contentType string, body []byte) (Format, Params) {
 	media, rest, _ := strings.Cut(contentType, ";")
 	media = strings.ToLower(strings.TrimSpace(media))
@@ -141,7 +141,7 @@ func Detect(contentType string, body []byte) (Format, Params) {
 		}
 	}
 	switch media {
-	case "", "text/plain", "application/octet-stream", "binary/octet-stream", // they say nothing
+	case "", "text/plain", "application/octet-stream", "binary/octet-stream", // these say nothing
 		"application/x-www-form-urlencoded": // the default of curl, whatever the body
 		if looksLikeJSON(body) && (hasSeveral(body) || walkJSON(body, nobody{}) == nil) {
 			media = "application/json"
@@ -167,13 +167,13 @@ func announces(types []string, media string) bool {
 	return false
 }
 
-// looksLikeJSON tells whether a body begins like an object or an array.
+// looksLikeJSON reports whether a body begins like a JSON object or array.
 func looksLikeJSON(body []byte) bool {
 	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\ufeff")), " \t\r\n")
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
 }
 
-// hasSeveral tells whether further JSON texts follow the first one.
+// hasSeveral reports whether more JSON texts follow the first one.
 func hasSeveral(body []byte) bool {
 	if !bytes.Contains(body, []byte("}{")) && !bytes.Contains(body, []byte("}\n")) && !bytes.Contains(body, []byte("}\r\n")) {
 		return false

@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// walkGraphQL reads a GraphQL request in JSON, or a list of them: the JSON of [walkJSON],
+// walkGraphQL reads a GraphQL request in JSON, or a list of them. It works like [walkJSON],
 // except that
 //
-//   - the document is compared by its tokens, so that white space, commas, comments and the
-//     order of arguments don't count;
-//   - an operationName, variables or extensions that are null or empty equal missing ones.
+//   - the document is compared by its tokens, so white space, commas, comments and the order
+//     of arguments don't count;
+//   - null or empty operationName, variables and extensions equal missing ones.
 //
-// Literals in the document are a part of it. Put values that vary into variables.
+// Literals in the document are part of it. Put values that vary into variables.
 func walkGraphQL(src []byte, v Visitor) error {
 	if !isGraphQL(src) {
 		return errors.New("GraphQL: want a JSON object with a query, operationName, variables and extensions")
@@ -23,14 +23,14 @@ func walkGraphQL(src []byte, v Visitor) error {
 	return walkJSON(src, &graphQL{v: v})
 }
 
-// graphQL is a visitor that passes a request on to another one, with these exceptions.
+// graphQL is a visitor that passes a request on to another visitor, with these exceptions.
 type graphQL struct {
 	v       Visitor
 	depth   int
 	base    int // depth of a request
 	held    []byte
-	holding bool // a member that may equal a missing one has begun
-	told    bool // the other visitor has seen something of the request
+	holding bool // in a member that may equal a missing one; it is not passed on yet
+	told    bool // v has seen a part of the request
 	query   bool
 	text    []byte
 }
@@ -92,8 +92,8 @@ func (g *graphQL) Leave() {
 	g.v.Leave()
 }
 
-// isGraphQL tells whether a JSON body is a GraphQL request: it has a document, or the hash of a
-// persisted one, and no members but those of a request.
+// isGraphQL reports whether a JSON body is a GraphQL request: it has a document or the hash of a
+// persisted one, and only the members of a request.
 func isGraphQL(src []byte) bool {
 	if !bytes.Contains(src, []byte(`"query"`)) && !bytes.Contains(src, []byte(`"persistedQuery"`)) {
 		return false
@@ -151,7 +151,7 @@ func walkDocument(src []byte, v Visitor) error {
 type token struct {
 	kind  byte // n: name, d: number, s: string; punctuators are their first byte
 	text  []byte
-	close int // of an opening bracket: how far behind it the closing one is
+	close int // of an opening bracket: distance to the closing one, in tokens
 }
 
 var errGraphQL = errors.New("GraphQL: want an executable document")
@@ -169,7 +169,7 @@ func appendGraphQL(dst, src []byte) ([]byte, error) {
 	if first := tokens[0]; first.kind != '{' && (first.kind != 'n' || !slices.Contains(definitions, string(first.text))) {
 		return nil, errGraphQL
 	}
-	if !slices.ContainsFunc(tokens, func(t token) bool { return t.kind == '{' }) { // it selects nothing
+	if !slices.ContainsFunc(tokens, func(t token) bool { return t.kind == '{' }) { // no selection set
 		return nil, errGraphQL
 	}
 	p := graphQLPrinter{dst: dst}
@@ -195,7 +195,7 @@ func (p *graphQLPrinter) token(t token) {
 	p.last = t.kind
 }
 
-// print writes tokens. Within arguments, braces are an input object's.
+// print writes tokens. Within arguments, braces delimit input objects.
 func (p *graphQLPrinter) print(tokens []token, arguments bool, depth int) error {
 	if depth > maxDepth {
 		return errDepth
@@ -335,7 +335,7 @@ func lexGraphQL(src []byte) ([]token, error) {
 
 func isNameStart(c byte) bool { return c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// graphQLString reads a string, or a block string; n is its length, 0 if it is none.
+// graphQLString reads a string or a block string. n is its length, or 0 if src doesn't begin with one.
 func graphQLString(src []byte) (text []byte, n int) {
 	if block := []byte(`"""`); bytes.HasPrefix(src, block) {
 		i := 3
@@ -368,7 +368,7 @@ func graphQLString(src []byte) (text []byte, n int) {
 			out, i = with, i+n-1
 			continue
 		}
-		rest := src[i:] // or else \u{…}
+		rest := src[i:] // the only other escape is \u{…}
 		end := bytes.IndexByte(rest, '}')
 		if end < 4 || end > 9 || rest[1] != 'u' || rest[2] != '{' {
 			return nil, 0
@@ -383,8 +383,8 @@ func graphQLString(src []byte) (text []byte, n int) {
 	return nil, 0
 }
 
-// blockValue takes the common indentation from a block string, and its blank first and
-// last lines (section 2.9.4).
+// blockValue strips the common indentation of a block string, and its blank first and last
+// lines (section 2.9.4).
 func blockValue(raw []byte) []byte {
 	raw = bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n"))
 	lines := bytes.Split(raw, []byte("\n"))

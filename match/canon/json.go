@@ -9,8 +9,8 @@ import (
 // walkJSON reads one JSON text (RFC 8259).
 //
 //   - The order of members does not count. Members of the same name are numbered:
-//     {"a":1,"a":2} is neither {"a":2,"a":1} nor {"a":2}.
-//   - Strings are compared without their escapes. A lone surrogate stays one.
+//     {"a":1,"a":2} equals neither {"a":2,"a":1} nor {"a":2}.
+//   - Strings are compared unescaped. A lone surrogate remains one.
 //   - Numbers are compared as decimals: 1.0 equals 1 and 1e0. Integers of any length are
 //     compared exactly.
 func walkJSON(src []byte, v Visitor) error {
@@ -63,7 +63,7 @@ type jsonReader struct {
 func newJSON(src []byte, v Visitor) *jsonReader {
 	s := &jsonReader{src: bytes.TrimPrefix(src, []byte("\ufeff")), v: v}
 	if !utf8.Valid(s.src) {
-		s.src = []byte{0} // which begins no value
+		s.src = []byte{0} // no value begins with this byte
 	}
 	return s
 }
@@ -221,7 +221,7 @@ func (s *jsonReader) string() ([]byte, error) {
 	return nil, s.fail("the end of the string")
 }
 
-// escaped goes on from the first escape.
+// escaped continues string from the first escape.
 func (s *jsonReader) escaped(from int) ([]byte, error) {
 	out := append(s.scratch[:0], s.src[from:s.i]...)
 	for s.i < len(s.src) {
@@ -253,11 +253,11 @@ func (s *jsonReader) escaped(from int) ([]byte, error) {
 	return nil, s.fail("the end of the string")
 }
 
-// simpleEscapes maps the character after a backslash to the one that it means.
+// simpleEscapes maps the character after a backslash to the one that it stands for.
 var simpleEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// appendEscape decodes the escape at the beginning of a text, as in strings of JSON (RFC 8259,
-// section 7) and of GraphQL. n is its length, including a second surrogate; 0 if there is no
+// appendEscape decodes the escape at the beginning of s, as used in strings of JSON (RFC 8259,
+// section 7) and GraphQL. n is its length, including a second surrogate, or 0 if there is no
 // escape.
 func appendEscape(dst, s []byte) (text []byte, n int) {
 	if len(s) < 2 {
@@ -279,7 +279,7 @@ func appendEscape(dst, s []byte) (text []byte, n int) {
 	return appendRune(dst, r), n
 }
 
-// lowSurrogate reads the escape that a text begins with.
+// lowSurrogate reads the \u escape at the beginning of s. The caller checks that it is a low surrogate.
 func lowSurrogate(s []byte) (rune, bool) {
 	if !bytes.HasPrefix(s, []byte(`\u`)) {
 		return 0, false
@@ -304,8 +304,8 @@ func hex4(b []byte) (r rune, ok bool) {
 	return r, true
 }
 
-// appendRune appends a rune as UTF-8, and lone surrogates in the same scheme. Valid UTF-8 has
-// none, so they can't be confused with anything else.
+// appendRune appends a rune as UTF-8, and lone surrogates in the same scheme. Valid UTF-8 contains
+// no surrogates, so they can't be confused with anything else.
 func appendRune(dst []byte, r rune) []byte {
 	if utf16.IsSurrogate(r) {
 		return append(dst, 0xe0|byte(r>>12), 0x80|byte(r>>6)&0xbf, 0x80|byte(r)&0xbf)
@@ -354,7 +354,7 @@ func printLines(dst []byte, n *node) []byte {
 	return dst
 }
 
-// surrogateAt returns the surrogate that s begins with, in the scheme of appendRune; 0 if there is none.
+// surrogateAt returns the surrogate that s begins with, in the scheme of appendRune, or 0 if there is none.
 func surrogateAt(s []byte) rune {
 	if len(s) < 3 || s[0] != 0xed || s[1] < 0xa0 || s[1] > 0xbf || s[2]&0xc0 != 0x80 {
 		return 0
@@ -383,7 +383,7 @@ func appendJSONString(dst, s []byte) []byte {
 			switch next := surrogateAt(s[min(i+3, len(s)):]); {
 			case r == 0:
 				dst = append(dst, c)
-			case utf16.DecodeRune(r, next) != utf8.RuneError: // as escapes they would be one character
+			case utf16.DecodeRune(r, next) != utf8.RuneError: // escaped, the two would be one character
 				dst = append(dst, s[i:i+6]...)
 				i += 5
 			default:

@@ -13,9 +13,9 @@ import (
 // maxParts bounds the parts of a body.
 const maxParts = 10_000
 
-// walkMultipart reads a multipart body (RFC 2046, RFC 7578). The boundary does not count. The order
-// counts only among parts of the same name, or without one. A part's content is read by its
-// type.
+// walkMultipart reads a multipart body (RFC 2046, RFC 7578). The boundary does not count. Order
+// counts only among parts of the same name, and among parts without one. Each part is read by
+// its own media type.
 func walkMultipart(src []byte, boundary string, v Visitor) error {
 	if boundary == "" {
 		return errors.New("multipart: no boundary in Content-Type")
@@ -55,8 +55,8 @@ func walkMultipart(src []byte, boundary string, v Visitor) error {
 	}
 }
 
-// partHeaders are the headers of a part that are compared. Its type counts only as far as it
-// decides how the content is read.
+// partHeaders are the headers of a part that are compared. Content-Type only decides how the
+// content is read.
 var partHeaders = []struct {
 	name  string
 	value func(*multipart.Part) string
@@ -129,7 +129,7 @@ func printPart(n *node) []byte {
 	}
 	media := formats[f].Types[0]
 	if f == Raw {
-		media = "application/x-bytes" // which nobody looks behind
+		media = "application/x-bytes" // Detect doesn't sniff this type
 	}
 	b = append(append(append(b, "content-type: "...), media...), "\r\n"...)
 	return f.print(append(b, "\r\n"...), &content)

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// numberEnd returns the end of the JSON number at i; -1 if there is none.
+// numberEnd returns the end of the JSON number at i, or -1 if there is none.
 func numberEnd(s []byte, i int) int {
 	digits := func() bool {
 		from := i
@@ -39,12 +39,12 @@ func numberEnd(s []byte, i int) int {
 const (
 	// maxPlain bounds the digits of a number that is written without an exponent.
 	maxPlain = 40
-	// maxExponent bounds the digits of an exponent. A number with a longer one keeps its text.
+	// maxExponent bounds the digits of an exponent. A number with a longer one keeps its mantissa as written.
 	maxExponent = 15
 )
 
-// appendNumber appends a JSON number so that equal decimals have equal texts: without needless
-// zeros, and without an exponent unless the number is long. -0 is 0.
+// appendNumber appends a JSON number in a form in which equal decimals are equal: without needless
+// zeros, and without an exponent unless the number is long. -0 becomes 0.
 func appendNumber(dst, text []byte) []byte {
 	rest := text
 	negative := rest[0] == '-'
@@ -75,7 +75,7 @@ func appendNumber(dst, text []byte) []byte {
 		dst = append(dst, '-')
 	}
 	shift, small := exponent(exp)
-	if !small { // only its spelling is normalised
+	if !small { // normalise only the spelling of the exponent
 		dst = append(append(dst, mantissa...), 'e')
 		if exp[0] == '-' {
 			dst = append(dst, '-')
@@ -115,7 +115,7 @@ func plainInteger(s []byte) bool {
 	return true
 }
 
-// exponent reads an exponent, unless it is very long.
+// exponent parses an exponent. ok is false if it has too many digits.
 func exponent(s []byte) (n int64, ok bool) {
 	if len(s) == 0 {
 		return 0, true

@@ -12,14 +12,14 @@ import (
 
 // walkProtobuf reads a message by its wire format alone:
 //
-//   - The order of fields counts only among those of the same number, because a parser accepts
+//   - The order of fields counts only among fields of the same number, because a parser accepts
 //     fields in any order.
 //   - A varint is compared as an unsigned number, whatever its length.
-//   - The content of a length-delimited field is not certain. It is a message if it parses as
-//     one and is no printable text, and otherwise bytes. The order of fields in nested messages
-//     therefore doesn't count either, unless all their bytes are printable.
+//   - The type of a length-delimited field is a guess: text if all of it is printable, a message
+//     if it parses as one, and bytes otherwise. So the order of fields in nested messages
+//     doesn't count either, unless all their bytes are printable.
 //   - Packed and unpacked lists differ, and so do missing fields and fields with their default
-//     value. Only a descriptor tells that they mean the same.
+//     value. Without a descriptor, nothing shows that they mean the same.
 func walkProtobuf(src []byte, m protoreflect.MessageDescriptor, v Visitor) error {
 	if m != nil {
 		return walkMessage(src, m, v)
@@ -32,11 +32,11 @@ func walkProtobuf(src []byte, m protoreflect.MessageDescriptor, v Visitor) error
 	return nil
 }
 
-// maxNested bounds the depth of nested messages. Each level is read once more, so it also bounds
-// the work.
+// maxNested bounds the depth of nested messages. Each level is read again for every level above
+// it, so this also bounds the work.
 const maxNested = 64
 
-// isMessage tells whether bytes are a sequence of fields.
+// isMessage reports whether b is a sequence of fields.
 func isMessage(b []byte) bool {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -90,7 +90,7 @@ func (w *wire) message(b []byte, depth int) {
 	w.names.close()
 }
 
-// wireNames are suffixes of a field's number for types that its value doesn't show.
+// wireNames are the suffixes of a field's number for wire types that the kind of its value doesn't show.
 var wireNames = map[protowire.Type]string{protowire.Fixed32Type: "f", protowire.Fixed64Type: "d"}
 
 func (w *wire) bytes(value []byte, depth int) {
@@ -109,7 +109,7 @@ func (w *wire) bytes(value []byte, depth int) {
 	}
 }
 
-// isPrintable tells whether bytes are text without control characters.
+// isPrintable reports whether b is text without control characters.
 func isPrintable(b []byte) bool {
 	for i := 0; i < len(b); {
 		if c := b[i]; c < utf8.RuneSelf {
@@ -133,9 +133,9 @@ const (
 	maxTimestamp = 10_000_000_000 // 2286
 )
 
-// wireTimestamp reads a message that may be a google.protobuf.Timestamp: seconds in field 1, from
-// 1973 to 2286, and nanoseconds in field 2. It is one value, because its parts are volatile only
-// together.
+// wireTimestamp reads a message that looks like a google.protobuf.Timestamp: seconds in field 1,
+// from 1973 to 2286, and nanoseconds in field 2. A timestamp is a single value, because its parts
+// vary only together.
 func wireTimestamp(b []byte) (seconds uint64, nanos uint64, ok bool) {
 	if len(b) == 0 || b[0] != 1<<3 {
 		return 0, 0, false

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// node is a value of a tree that is kept for the canonical form.
+// node is a value of a tree, kept to print the canonical form.
 type node struct {
 	axis     Axis
 	name     []byte
@@ -21,7 +21,7 @@ func (n *node) sorted() []*node {
 	return all
 }
 
-// tree is a visitor that keeps the whole tree.
+// tree is a visitor that builds the whole tree.
 type tree struct {
 	root node
 	open []*node

@@ -13,8 +13,8 @@ import (
 // walkXML reads an XML document.
 //
 //   - The order of attributes does not count. Prefixes are replaced by their namespaces.
-//   - The order of elements counts. Comments and the declaration don't, nor does white space
-//     between elements, unless xml:space is "preserve". CDATA is text.
+//   - The order of elements counts. Comments and the XML declaration don't count, and neither does
+//     white space between elements, unless xml:space is "preserve". CDATA is text.
 //   - Entities other than XML's five, and encodings other than UTF-8, are errors.
 func walkXML(src []byte, v Visitor) error {
 	w := xmlWalker{v: v}
@@ -52,11 +52,11 @@ type xmlElement struct {
 	preserve bool
 	children bool
 	mixed    bool   // children have different names
-	order    []byte // their names, one for each run
+	order    []byte // names of the children; consecutive equal names count once
 	last     string // name of the last child
 }
 
-// textName is the name of text beside elements. No element can have it.
+// textName is the name of text among elements. No element can have it.
 const textName = "#text"
 
 func (w *xmlWalker) token(t xml.Token) error {
@@ -84,7 +84,7 @@ func (w *xmlWalker) token(t xml.Token) error {
 	return nil
 }
 
-// aside is what stands beside elements and is none.
+// aside visits a processing instruction or a directive.
 func (w *xmlWalker) aside(name string, text []byte) {
 	w.v.Enter(Step{Axis: Element, Name: []byte(name), N: w.names.next([]byte(name))})
 	w.v.Leaf(Text, text)
@@ -123,7 +123,7 @@ func (w *xmlWalker) start(t xml.StartElement) error {
 		if a.Name.Local == "space" && isXML(a.Name.Space) {
 			preserve = a.Value == "preserve"
 		}
-		name := append(w.appendName(a.Name), '=') // apart from elements
+		name := append(w.appendName(a.Name), '=') // counted apart from elements
 		w.v.Enter(Step{Axis: Attribute, Name: name[:len(name)-1], N: w.names.next(name)})
 		w.v.Leaf(Text, []byte(a.Value))
 		w.v.Leave()
@@ -173,9 +173,9 @@ func (w *xmlWalker) end() {
 	w.open = w.open[:len(w.open)-1]
 }
 
-var errXMLName = errors.New("XML: want a name behind the prefix")
+var errXMLName = errors.New("XML: want a name after the prefix")
 
-// isName tells whether a name is valid without its prefix: the decoder also accepts a:1.
+// isName reports whether a local name is valid: the decoder also accepts a:1.
 func isName(local string) bool {
 	r, _ := utf8.DecodeRuneInString(local)
 	return r == '_' || unicode.IsLetter(r)

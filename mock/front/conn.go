@@ -10,27 +10,27 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// Via is the way by which a client connected, in the words of the recording's tag `via`.
+// Via is the way in which a client connected, as in the recording's tag `via`.
 type Via string
 
-// The ways.
+// Ways to connect.
 const (
-	Direct  Via = "tcp"     // its address was configured as that of the server
+	Direct  Via = "tcp"     // the client was configured with the Front's address as the server's
 	Mapped  Via = "map"     // through the port of a Map
 	Connect Via = "connect" // through a tunnel that CONNECT opened
 	SOCKS4  Via = "socks4"
 	SOCKS5  Via = "socks5"
 )
 
-// Origin says which server a connection is for, and how it came.
+// Origin says which server a connection is for, and how it arrived.
 type Origin struct {
 	Via Via
 	// Host and Port are the server that the client asked for before it sent anything inside
 	// the connection. A direct connection has none.
 	Host string
 	Port int
-	// TLS tells that the connection used TLS, which ends here. SNI is the name that the client
-	// asked for, and ALPN the negotiated protocol.
+	// TLS reports whether the connection used TLS, which ends here. SNI is the server name that the
+	// client asked for, and ALPN is the negotiated protocol.
 	TLS       bool
 	SNI, ALPN string
 	// Client is the address of the client. ID is the number of its connection, from 1.
@@ -40,7 +40,7 @@ type Origin struct {
 	Accepted time.Time
 }
 
-// Address returns the host and port that the client asked for; "" if it asked for none.
+// Address returns the host and port that the client asked for, or "" if it asked for none.
 func (o *Origin) Address() string {
 	if o.Host == "" {
 		return ""
@@ -75,7 +75,7 @@ func (c *Conn) within(inner *pump.Conn) *Conn {
 
 type connKey struct{}
 
-// ConnOf returns the connection on which a request came; nil if a Front did not accept it.
+// ConnOf returns the connection that a request arrived on, or nil if no Front accepted it.
 func ConnOf(ctx context.Context) *Conn {
 	c, _ := ctx.Value(connKey{}).(*Conn)
 	return c

@@ -1,5 +1,5 @@
-// Package front accepts the connections of the mock's clients, in the ways in which they
-// reach dependencies through the sidecar. On one port it takes
+// Package front accepts connections from the mock's clients, in all the ways in which clients
+// reach dependencies through the sidecar. One port accepts
 //
 //	GET http://host/path      a request to a forward proxy, in absolute-form
 //	CONNECT host:port         a tunnel
@@ -14,8 +14,8 @@
 //	PRI * HTTP/2.0, GET /… HTTP/1.1 ──▶ net/http's server ──▶ Config.HTTP
 //	anything else, or silence before a server that speaks first ──▶ Config.Stream
 //
-// It connects to no host and resolves no name. Handlers find the name that the client asked
-// for in the [Conn].
+// The package never connects to a host or resolves a name. Handlers find the name that the client
+// asked for in the [Conn].
 //
 // It imports contract, proxy/ca, proxy/intercept, proxy/plainhttp, proxy/pump,
 // proxy/socks, x/net's http2 and the standard library. It logs to the logger in

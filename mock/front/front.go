@@ -19,17 +19,17 @@ import (
 )
 
 const (
-	// firstByteTime is how long a client may be silent after it has connected: some clients
-	// connect before they need to.
+	// firstByteTime is how long a client may be silent after it has connected. Some clients connect
+	// long before they send anything.
 	firstByteTime = 5 * time.Minute
-	// handshakeTime bounds a SOCKS or TLS handshake from its first byte on.
+	// handshakeTime bounds a SOCKS or TLS handshake, from its first byte.
 	handshakeTime = 10 * time.Second
 	// patience is how long to wait for the client's first bytes if the server may speak first.
 	patience = 300 * time.Millisecond
 	// maxDepth bounds tunnels within tunnels.
 	maxDepth = 4
-	// maxHead bounds the head of a request, and maxFirst the first bytes of a connection that
-	// are looked at.
+	// maxHead bounds the head of a request. maxFirst is how many of a connection's first bytes are
+	// inspected.
 	maxHead  = 1 << 20
 	maxFirst = 4 << 10
 )
@@ -38,15 +38,15 @@ const (
 type Expectation struct {
 	// Speaks is its protocol, if that is certain.
 	Speaks Protocol
-	// ServerFirst tells that the server may speak first.
+	// ServerFirst reports whether the server may speak first.
 	ServerFirst bool
-	// ALPN are the protocols to offer within TLS, the best one first; nil: h2 and http/1.1.
+	// ALPN lists the protocols to offer within TLS, best first. If nil: h2 and http/1.1.
 	ALPN []string
 }
 
 // Config says how a Front listens and who handles connections. HTTP and Stream must be set.
 type Config struct {
-	// Listen are the addresses of the port for all clients; see ParseListen.
+	// Listen are the addresses of the main port, which serves all clients; see ParseListen.
 	Listen []string
 	// Maps are further ports.
 	Maps []Map
@@ -56,26 +56,26 @@ type Config struct {
 	HTTP http.Handler
 	// Stream serves a connection that is not HTTP, and closes it. ctx ends with Serve.
 	Stream func(ctx context.Context, c *Conn)
-	// Expect returns the likely protocol; nil: nothing is known.
+	// Expect returns the likely protocol. If nil, nothing is known.
 	Expect func(Origin) Expectation
-	// Admit returns an error to refuse a connection to a host. It is called before the client
-	// learns that its tunnel is open, and before it has sent anything on a mapped port; nil:
-	// all connections are admitted.
+	// Admit returns an error to refuse a connection to a host. In a tunnel it is called before the
+	// client learns that the tunnel is open; on a mapped port, before the client's first bytes are
+	// read. If nil, all connections are admitted.
 	Admit func(Origin) error
-	// Distrusted is called when a client ends TLS because of the certificate; may be nil.
+	// Distrusted is called when a TLS handshake with a client fails; may be nil.
 	Distrusted func(name string, err error)
-	// Log gets the reports of net/http.
+	// Log receives the error log of net/http.
 	Log *slog.Logger
 }
 
-// Front listens. Listen makes it, Serve runs it.
+// Front accepts connections. Listen creates it, Serve runs it.
 type Front struct {
 	cfg    Config
 	port   []net.Listener
-	maps   [][]net.Listener // of each of Config.Maps
+	maps   [][]net.Listener // for each of Config.Maps
 	server *http.Server
 	ready  handoff  // connections for server
-	ticket [32]byte // key of TLS sessions, which clients may resume
+	ticket [32]byte // key of session tickets, so that clients can resume TLS
 
 	ids    atomic.Uint64
 	mu     sync.Mutex
@@ -85,13 +85,13 @@ type Front struct {
 	served sync.WaitGroup
 }
 
-// Listen listens. The caller must call Serve, or Close.
+// Listen starts listening on all ports. The caller must call Serve or Close.
 func Listen(ctx context.Context, cfg Config) (*Front, error) {
 	f := &Front{cfg: cfg, open: map[*pump.Conn]struct{}{}, ready: newHandoff()}
 	_, _ = rand.Read(f.ticket[:]) // never fails
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // in TLS, too, which has ended before
+	protocols.SetUnencryptedHTTP2(true) // the server never sees TLS: it ends before
 	f.server = &http.Server{
 		Handler:        http.HandlerFunc(f.serveHTTP),
 		Protocols:      protocols,
@@ -155,10 +155,10 @@ func listen(ctx context.Context, address string) ([]net.Listener, error) {
 	return got, nil
 }
 
-// Addr returns the first address of the port for all clients; nil if there is none.
+// Addr returns the first address of the main port, or nil if there is none.
 func (f *Front) Addr() *net.TCPAddr { return firstAddr(f.port) }
 
-// MapAddr returns the address of the map with this index.
+// MapAddr returns the address of Config.Maps[i].
 func (f *Front) MapAddr(i int) *net.TCPAddr { return firstAddr(f.maps[i]) }
 
 func firstAddr(ls []net.Listener) *net.TCPAddr {
@@ -168,8 +168,8 @@ func firstAddr(ls []net.Listener) *net.TCPAddr {
 	return ls[0].Addr().(*net.TCPAddr)
 }
 
-// Serve serves until ctx ends. Then it closes idle HTTP connections. Requests and
-// conversations under way have grace to finish; after that it resets open connections.
+// Serve serves until ctx ends. Then it closes idle HTTP connections and gives requests and
+// conversations under way the time grace to finish. After that it resets open connections.
 func (f *Front) Serve(ctx context.Context, grace time.Duration) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -243,7 +243,7 @@ func (f *Front) accept(ctx context.Context, l net.Listener, o Origin, speaks Pro
 	}
 }
 
-// add keeps an accepted connection until it is closed. It returns false if the Front is
+// add keeps track of an accepted connection until it is closed. It returns false if the Front is
 // closed.
 func (f *Front) add(c *pump.Conn) bool {
 	f.mu.Lock()
@@ -292,7 +292,7 @@ func (f *Front) abortAll() {
 	}
 }
 
-// handoff is the listener from which net/http's server accepts the connections that use HTTP.
+// handoff is the listener that passes connections that use HTTP to net/http's server.
 type handoff struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -303,7 +303,7 @@ func newHandoff() handoff {
 	return handoff{make(chan net.Conn), make(chan struct{}), new(sync.Once)}
 }
 
-// give passes c to the server. It returns false if the server accepts no more.
+// give passes c to the server. It returns false if the server accepts no more connections.
 func (h handoff) give(c net.Conn) bool {
 	select {
 	case h.conns <- c:

@@ -28,7 +28,7 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take takes the connection over from net/http's server.
+// take takes over the connection from net/http's server.
 func take(w http.ResponseWriter) (*Conn, error) {
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -41,7 +41,7 @@ func take(w http.ResponseWriter) (*Conn, error) {
 	return c, nil
 }
 
-// connect opens a tunnel that ends here.
+// connect opens a CONNECT tunnel that ends here.
 func (f *Front) connect(w http.ResponseWriter, r *http.Request) {
 	to, err := plainhttp.ParseConnect(r.RequestURI)
 	if err != nil {
@@ -57,7 +57,7 @@ func (f *Front) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	inner := c.within(c.Conn)
 	inner.Via, inner.Host, inner.Port = Connect, to.Host, to.Port
-	inner.TLS, inner.SNI, inner.ALPN = false, "", "" // they describe the connection to the proxy
+	inner.TLS, inner.SNI, inner.ALPN = false, "", "" // so far they describe the connection to the proxy
 	if !f.admitted(inner) {
 		_ = plainhttp.Refuse(c.Conn, http.StatusBadGateway, errors.New("the connection is refused"))
 		_ = c.Close()
@@ -74,8 +74,8 @@ func (f *Front) connect(w http.ResponseWriter, r *http.Request) {
 	f.look(r.Context(), inner, Any, depth)
 }
 
-// maxUpgradeBody bounds the body of a request that upgrades to HTTP/2. It is read before the
-// upgrade.
+// maxUpgradeBody bounds the body of a request that upgrades to HTTP/2. The body is read before
+// the upgrade.
 const maxUpgradeBody = 1 << 20
 
 // upgrade upgrades a connection from HTTP/1 to HTTP/2 (RFC 7540 section 3.2). net/http
@@ -90,7 +90,7 @@ func (f *Front) upgrade(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	if len(body) > maxUpgradeBody { // a server may ignore the offer
+	if len(body) > maxUpgradeBody { // serve it over HTTP/1: a server may ignore the offer
 		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
 		f.cfg.HTTP.ServeHTTP(w, r)
 		return

@@ -15,21 +15,21 @@ import (
 type Map struct {
 	// Listen is the address to listen on.
 	Listen string
-	// Host and Port are the server that it stands for.
+	// Host and Port are the server that the port stands for.
 	Host string
 	Port int
 	// Speaks is the protocol that clients use there.
 	Speaks Protocol
 }
 
-// Protocol is the protocol of a connection, as far as it is known before the first byte.
+// Protocol is what is known about the protocol of a connection before its first byte.
 type Protocol int
 
-// The protocols.
+// Protocols.
 const (
 	Any  Protocol = iota // the first bytes decide
 	HTTP                 // HTTP/1 or HTTP/2, perhaps in TLS
-	TCP                  // no HTTP, whatever it looks like; perhaps in TLS
+	TCP                  // not HTTP, even if it looks like it; perhaps in TLS
 )
 
 // schemes are the protocols that a map may name, with their default ports.
@@ -47,12 +47,12 @@ var schemes = map[string]struct {
 // address with a port. The host's port is optional if the protocol has a default one.
 func ParseMap(text string) (Map, error) {
 	bad := func(why string) (Map, error) {
-		return Map{}, fmt.Errorf("map %q: %s; want LISTEN=[PROTOCOL://]HOST[:PORT], as 5432=postgres://db:5432 or 127.0.0.1:8081=api.example.com:443, with one of the protocols %s",
+		return Map{}, fmt.Errorf("map %q: %s; want LISTEN=[PROTOCOL://]HOST[:PORT], such as 5432=postgres://db:5432 or 127.0.0.1:8081=api.example.com:443, with one of the protocols %s",
 			text, why, strings.Join(slices.Sorted(maps.Keys(schemes)), ", "))
 	}
 	listen, to, ok := strings.Cut(text, "=")
 	if !ok {
-		return bad("there is no =")
+		return bad("no = found")
 	}
 	var m Map
 	var err error
@@ -62,7 +62,7 @@ func ParseMap(text string) (Map, error) {
 	if scheme, rest, ok := strings.Cut(to, "://"); ok {
 		known, ok := schemes[strings.ToLower(scheme)]
 		if !ok {
-			return bad(fmt.Sprintf("the protocol %q is not known", scheme))
+			return bad(fmt.Sprintf("unknown protocol %q", scheme))
 		}
 		m.Speaks, m.Port, to = known.speaks, known.port, strings.TrimSuffix(rest, "/")
 	}
@@ -70,13 +70,13 @@ func ParseMap(text string) (Map, error) {
 	if host, port, err := net.SplitHostPort(to); err == nil {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return bad(fmt.Sprintf("%q is no port", port))
+			return bad(fmt.Sprintf("%q is not a port", port))
 		}
 		m.Host, m.Port = host, int(n)
 	}
 	switch err := contract.CheckHostName(m.Host); {
 	case m.Host == "":
-		return bad("it names no host")
+		return bad("no host given")
 	case err != nil:
 		return bad(err.Error())
 	case m.Port == 0:
@@ -85,18 +85,18 @@ func ParseMap(text string) (Map, error) {
 	return m, nil
 }
 
-// ParseListen reads an address to listen on: HOST:PORT, or PORT for loopback. `:PORT` is
-// every address. Port 0 is any free port.
+// ParseListen reads an address to listen on: HOST:PORT, or PORT for loopback. `:PORT` means all
+// addresses. Port 0 means any free port.
 func ParseListen(text string) (string, error) {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
 		host, port = loopback, text
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
-		return "", fmt.Errorf("%q is no port to listen on: want PORT, or ADDRESS:PORT", text)
+		return "", fmt.Errorf("%q is not a port to listen on: want PORT or ADDRESS:PORT", text)
 	}
 	if err := contract.CheckHostName(host); err != nil {
-		return "", fmt.Errorf("%q is no address to listen on: %w", text, err)
+		return "", fmt.Errorf("%q is not an address to listen on: %w", text, err)
 	}
 	return net.JoinHostPort(host, port), nil
 }

@@ -29,7 +29,7 @@ func (f *Front) begin(ctx context.Context, c *Conn, speaks Protocol) {
 	f.look(ctx, c, speaks, 0)
 }
 
-// admitted tells whether Config.Admit admits the connection.
+// admitted reports whether Config.Admit admits the connection.
 func (f *Front) admitted(c *Conn) bool {
 	return f.cfg.Admit == nil || f.cfg.Admit(c.Origin) == nil
 }
@@ -64,7 +64,7 @@ func (f *Front) look(ctx context.Context, c *Conn, speaks Protocol, depth int) {
 	}
 }
 
-// kind is the result of a look at a connection.
+// kind is what a look at a connection found.
 type kind int
 
 const (
@@ -89,7 +89,7 @@ func (f *Front) step(ctx context.Context, c *Conn, expect Expectation, depth int
 		if more, slow := c.Fill(maxFirst); slow == nil {
 			head = more
 		} else {
-			break // it is what it is
+			break // decide by what has arrived
 		}
 	}
 	c.Resume()
@@ -112,7 +112,7 @@ func (f *Front) step(ctx context.Context, c *Conn, expect Expectation, depth int
 	case expect.Speaks == HTTP || LooksLikeHTTP(head):
 		// Empty lines before a request are to be ignored (RFC 9112 section 2.2).
 		blank := len(head) - len(bytes.TrimLeft(head, "\r\n"))
-		_, _ = io.CopyN(io.Discard, c, int64(blank)) // which has been read
+		_, _ = io.CopyN(io.Discard, c, int64(blank)) // already buffered
 		return c, request
 	}
 	return c, stream
@@ -153,7 +153,7 @@ func (f *Front) endTLS(ctx context.Context, c *Conn, expect Expectation) (*Conn,
 	if name == "" {
 		name = c.Host
 	}
-	if name == "" { // directly, by an address
+	if name == "" { // direct connection to an IP address
 		name, _, _ = net.SplitHostPort(c.LocalAddr().String())
 	}
 	leaf, err := f.cfg.Authority.Leaf(strings.ToLower(name))
@@ -176,9 +176,9 @@ func (f *Front) endTLS(ctx context.Context, c *Conn, expect Expectation) (*Conn,
 	return inner, again
 }
 
-// agree returns the protocols for ALPN: the expected ones in their order, then h2 and
-// http/1.1. It is nil if the client offers none of them: an answer without ALPN is better
-// than an alert.
+// agree returns the protocols for ALPN that the client offers too: the expected ones in their
+// order, then h2 and http/1.1. It returns nil if the client offers none of them: an answer without
+// ALPN is better than an alert.
 func agree(expected, offered []string) (both []string) {
 	for _, p := range append(slices.Clip(expected), http2.NextProtoTLS, "http/1.1") {
 		if slices.Contains(offered, p) && !slices.Contains(both, p) {
@@ -191,7 +191,7 @@ func agree(expected, offered []string) (both []string) {
 // maxMethod bounds the length of a method.
 const maxMethod = 24
 
-// decided tells whether the first bytes are enough to find the protocol.
+// decided reports whether the first bytes are enough to identify the protocol.
 func decided(head []byte) bool {
 	switch {
 	case len(head) == 0:
@@ -204,8 +204,8 @@ func decided(head []byte) bool {
 	return true
 }
 
-// isMethod tells whether bytes can be (a part of) a method: those of HTTP, and all that
-// have been registered, are in capitals.
+// isMethod reports whether p can be a method or a part of one. The methods of HTTP, and all
+// registered ones, are in capitals.
 func isMethod(p []byte) bool {
 	for _, c := range p {
 		if (c < 'A' || c > 'Z') && c != '-' {
@@ -215,7 +215,7 @@ func isMethod(p []byte) bool {
 	return len(p) > 0 && len(p) <= maxMethod
 }
 
-// LooksLikeHTTP reports whether a connection's first bytes are of HTTP: a method and the
+// LooksLikeHTTP reports whether a connection's first bytes are HTTP: a method and the
 // beginning of a target, or the preface of HTTP/2.
 func LooksLikeHTTP(head []byte) bool {
 	method, target, ok := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte(" "))
