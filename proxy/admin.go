@@ -13,11 +13,11 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
-// adminPatience bounds how long an answer of the admin server may take to be read.
+// adminPatience bounds how long a client of the admin server may take to read an answer.
 const adminPatience = 15 * time.Second
 
-// adminGrace is how long a connection to an admin server may last while others
-// wait: requests take a few milliseconds, and probes have a second.
+// adminGrace is how long a connection to an admin server may last while others wait. Requests
+// take a few milliseconds, and probes time out after a second.
 const adminGrace = 100 * time.Millisecond
 
 // adminServer serves /healthz, /metrics, /connections and /status on loopback.
@@ -30,21 +30,21 @@ func (p *Proxy) adminServer() *http.Server {
 	return p.server(address.OnLoopback(mux))
 }
 
-// scrapeServer serves /metrics alone, for who comes from outside the pod.
+// scrapeServer serves only /metrics, for scrapers outside the pod.
 func (p *Proxy) scrapeServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.metricsHandler())
 	return p.server(mux)
 }
 
-// server waits for nobody for long: a scraper that does not read must not keep
-// what it was to be told in memory.
+// server returns a server with short timeouts, so that the answer to a scraper that does not
+// read it does not stay in memory.
 func (p *Proxy) server(h http.Handler) *http.Server {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: cmp.Or(p.cfg.adminPatience, adminPatience),
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
 	}
-	srv.SetKeepAlivesEnabled(false) // few connections are served at a time, and none shall be idle
+	srv.SetKeepAlivesEnabled(false) // an idle connection would take one of the few places
 	return srv
 }
 

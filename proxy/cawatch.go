@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	// caRecheck is how often the CA's validity and its directory are looked at.
+	// caRecheck is how often the CA's validity and its directory are checked.
 	caRecheck = 5 * time.Minute
-	// caNotice is how long before the CA expires the log begins to say so, at most:
-	// of a CA that does not live for long it is a third of its life.
+	// caNotice is how long before the CA expires the first warning is logged. For a
+	// short-lived CA, it is a third of the CA's lifetime.
 	caNotice = 30 * 24 * time.Hour
-	// caReminder is how often the log says it again.
+	// caReminder is how often the warning is repeated.
 	caReminder = 24 * time.Hour
 )
 
-// caRemedy is how a CA is replaced.
+// caRemedy says how to replace a CA.
 const caRemedy = "make a new CA with `tapedeck ca`, unless cert-manager has renewed it, and restart the pods: a running sidecar keeps the CA that it started with"
 
-// caState is what is to be said of the CA's validity.
+// caState is the state of the CA's validity, as the log reports it.
 type caState int
 
 const (
@@ -40,7 +40,7 @@ const (
 // interceptor checks the CA's validity for each connection.
 type caWatch struct {
 	log *slog.Logger
-	ca  *ca.Authority // nil: there was none at the start
+	ca  *ca.Authority // nil: the sidecar started without a CA
 	dir string
 
 	state   caState
@@ -72,7 +72,7 @@ func (w *caWatch) run(ctx context.Context) {
 	}
 }
 
-// look logs changes.
+// look logs what has changed since the last call.
 func (w *caWatch) look(now time.Time) {
 	if found := w.mounted(); found != nil && !bytes.Equal(found, w.current) {
 		w.current = found

@@ -78,7 +78,7 @@ type Config struct {
 	TapMemory int64
 	// Memory limits the memory for forwarding.
 	Memory Memory
-	// Paused, if not nil, tells the tap to hold nothing for the time being.
+	// Paused, if not nil and true, tells the tap to hold nothing for the time being.
 	Paused *atomic.Bool
 	// Classic says that the application gets SIGTERM together with the proxy, and may
 	// still receive and make calls then.
@@ -97,8 +97,7 @@ type Config struct {
 	// [upstream.Proxies].
 	UpstreamReady string
 
-	// outboundPatience, rootsRecheck and adminPatience replace the constants in a
-	// test, lull the part of Drain.
+	// These replace constants in tests; lull replaces the part of Drain.
 	outboundPatience, rootsRecheck, hostsRecheck, adminPatience, lull time.Duration
 	// etc replaces /etc in a test.
 	etc string

@@ -40,7 +40,7 @@ type conn struct {
 	from      netip.AddrPort // the client's address
 	client    *pump.Conn
 	meter     pump.Meter
-	flows     int // tap flows of the connection; the registry's
+	flows     int // number of the connection's tap flows; guarded by the registry's mutex
 
 	mu      sync.Mutex  // locked before pump's mutexes, which abort and hangUp lock
 	known   func() bool // see idleBy
@@ -139,8 +139,8 @@ func (k *conn) flow() *tap.Flow {
 	}
 }
 
-// idleBy sets the function that reports whether all requests are answered; nil: nobody
-// knows. It returns the former function.
+// idleBy sets the function that reports whether all requests are answered; nil: it is not
+// known. It returns the previous function.
 func (k *conn) idleBy(known func() bool) (before func() bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -157,8 +157,8 @@ func (k *conn) idle(now time.Time) bool {
 	return known != nil && now.Sub(k.started) >= idleMoment && k.meter.Quiet(now, idleMoment) && known()
 }
 
-// clientFirst is [clientFirst] of the connection's two ends. It is idle until
-// one of them speaks.
+// clientFirst calls [clientFirst] for the connection's two ends. The connection counts as
+// idle until one of them speaks.
 func (k *conn) clientFirst() bool {
 	k.idleBy(k.meter.Silent)
 	defer k.idleBy(nil)
@@ -196,7 +196,7 @@ type View struct {
 	EndTime    *time.Time `json:",omitempty"`
 	Via        string     // how the client asked, see tap.Via
 	Target     string     // what it asked for
-	TLS        string     `json:",omitempty"` // what became of TLS, see intercept.Outcome
+	TLS        string     `json:",omitempty"` // the outcome of TLS, see intercept.Outcome
 	SNI        string     `json:",omitempty"`
 	ALPN       string     `json:",omitempty"`
 	Downstream Peer       // the client's side
@@ -214,7 +214,7 @@ type Peer struct {
 // the peer, such as the names in a certificate.
 const maxError = 1 << 10
 
-// clip shortens a text to maxError. It copies, so that the long text can be freed.
+// clip shortens text to maxError. It copies it, so that the long text can be freed.
 func clip(text string) string {
 	if len(text) <= maxError {
 		return text
@@ -235,7 +235,7 @@ func (k *conn) view() View {
 		v.Upstream.RemoteAddr = k.remote.String()
 	}
 	if !k.ended.IsZero() {
-		ended := k.ended // a pointer into k would keep all of it with the view
+		ended := k.ended // a pointer into k would keep all of k in memory
 		v.EndTime = &ended
 	}
 	if k.err != nil {
@@ -244,7 +244,7 @@ func (k *conn) view() View {
 	return v
 }
 
-// failure is a connection that failed, as /status shows it.
+// failure returns a failed connection as /status shows it.
 func (v View) failure() *status.Failure {
 	f := &status.Failure{Time: *v.EndTime, Target: status.Text(v.Target), Reason: v.TLS, Error: status.Text(v.Error)}
 	if v.Target != "" && v.Upstream.RemoteAddr == "" {

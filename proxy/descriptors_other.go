@@ -2,7 +2,7 @@
 
 package proxy
 
-// Here there is no limit to keep away from.
+// Other systems have no limit that the sidecar must observe.
 func descriptorLimit() int      { return 0 }
 func nextDescriptor(fd int) int { return 0 }
 func readable(fd int) bool      { return false }

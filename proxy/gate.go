@@ -15,7 +15,7 @@ import (
 )
 
 // gate makes outbound connections wait until the proxy that all of them are chained to
-// is ready. It opens once, and stays open.
+// is ready. It opens once, and remains open.
 //
 //	app ─▶ forward proxy ─▶ gate ─▶ proxy
 //	                        │ GET, directly
@@ -102,7 +102,7 @@ func (g *gate) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, _ = io.CopyN(io.Discard, resp.Body, 1<<10) // it has been told by its status
+	_, _ = io.CopyN(io.Discard, resp.Body, 1<<10) // only the status counts
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return errors.New(resp.Status)
@@ -110,8 +110,8 @@ func (g *gate) ask(ctx context.Context) error {
 	return nil
 }
 
-// pass waits until the gate is open. A connection that waits counts as idle: a drain ends it
-// at once, and the client may connect again.
+// pass waits until the gate is open. A waiting connection counts as idle: a drain ends it
+// immediately, and the client may connect again.
 func (g *gate) pass(ctx context.Context, k *conn) error {
 	if g == nil {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// hostsRecheck is how often the sidecar retries to listen for captured hosts and to write
+// hostsRecheck is how often the sidecar tries again to listen for captured hosts and to write
 // the hosts file.
 const hostsRecheck = 10 * time.Second
 
@@ -33,7 +33,7 @@ const hostsRecheck = 10 * time.Second
 // The file has a host only while the sidecar listens on all of the host's ports. Otherwise
 // the application could not connect. Without the entry it reaches the host directly, and
 // the traffic is not recorded. If proxies are the only way out, the application must not
-// reach the host directly, so the entry stays.
+// reach the host directly, so the entry remains.
 type hosts struct {
 	p    *Proxy
 	file string // path of the application's hosts file
@@ -52,7 +52,7 @@ type hostsPort struct {
 	host     int // index of the host
 	port     int
 	listener net.Listener // nil: the sidecar can't listen on the port
-	err      error        // why not
+	err      error        // why the sidecar can't listen
 }
 
 // newHosts listens for the captured hosts and writes the hosts file. It logs failures, and
@@ -66,7 +66,7 @@ func newHosts(ctx context.Context, p *Proxy) *hosts {
 	read := func(name string) string {
 		content, err := hostsfile.Read(filepath.Join(etc, name))
 		if err != nil {
-			p.log.Warn("a file that hosts are captured by can't be read", LogError, err)
+			p.log.Warn("can't read a file that is needed to capture hosts", LogError, err)
 		}
 		return content
 	}
@@ -80,7 +80,7 @@ func newHosts(ctx context.Context, p *Proxy) *hosts {
 		}
 	}
 	if _, leftOut := hostsfile.Compose(h.own, h.all); len(leftOut) > 0 {
-		p.log.Info("the application's hosts file has other lines for captured hosts than the pod's own, which the sidecar goes by", "names", leftOut)
+		p.log.Info("the pod's own hosts file names captured hosts: the application's file replaces these lines, and the sidecar still uses them", "names", leftOut)
 	}
 	h.open(ctx)
 	h.write()
@@ -160,7 +160,7 @@ func (h *hosts) write() {
 	}
 	if err := hostsfile.Write(h.file, content); err != nil {
 		if h.failed != err.Error() {
-			h.p.log.Warn("the application's hosts file is not written: hosts are not captured through it", LogError, err, "variable", contract.EnvTLSCertDir)
+			h.p.log.Warn("can't write the application's hosts file: hosts are not captured through it", LogError, err, "variable", contract.EnvTLSCertDir)
 		}
 		h.failed = err.Error()
 		return
@@ -214,7 +214,7 @@ func (h *hosts) close() {
 	}
 }
 
-// has reports whether an address is that of a captured host in the hosts file.
+// has reports whether a captured host has the address in the hosts file.
 func (h *hosts) has(a netip.Addr) bool { return h.at(a) != nil }
 
 func (h *hosts) at(a netip.Addr) *hostsfile.Host {
@@ -229,8 +229,8 @@ func (h *hosts) at(a netip.Addr) *hostsfile.Host {
 	return &h.all[i]
 }
 
-// meant returns the host that a client means. A client may have looked up the name in our
-// hosts file and then ask for a tunnel to the address.
+// meant returns the host that a client means. A client may look up a name in our hosts file,
+// and then ask for a tunnel to the address.
 func (h *hosts) meant(host string) string {
 	if a, ok := address.Parse(host); ok {
 		if captured := h.at(a); captured != nil {
@@ -242,7 +242,7 @@ func (h *hosts) meant(host string) string {
 
 // serve serves a connection of a client that is not aware of a proxy. It connects to the
 // captured host, and uses no proxy unless that is the only way out. If the host can't be
-// reached, the client sees a connection that is reset at once.
+// reached, the client's connection is reset immediately.
 func (h *hosts) serve(port *hostsPort) serveFunc {
 	p, host := h.p, h.all[port.host].Name
 	return func(ctx context.Context, k *conn) (move bool, err error) {

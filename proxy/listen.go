@@ -13,12 +13,12 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// loopbacks are the addresses of the pod's own loopback: Istio maps 127.0.0.1
-// to ::1 on pods that have IPv6 alone, so both are listened on.
+// loopbacks are the addresses of the pod's own loopback. Istio maps 127.0.0.1 to ::1 in pods
+// that have only IPv6, so the proxy listens on both.
 var loopbacks = [...]string{"127.0.0.1", "::1"}
 
-// listen listens on a port of both loopbacks, or of every address. Where one
-// loopback does not exist, the other will do. Port 0 takes a free one.
+// listen listens on a port of both loopbacks, or of every address. If one loopback does not
+// exist, the other is enough. Port 0 takes any free port.
 func listen(ctx context.Context, port int, all bool) ([]net.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: upstream.KeepAlive()}
 	if all {
@@ -46,7 +46,8 @@ func listen(ctx context.Context, port int, all bool) ([]net.Listener, error) {
 	return got, nil
 }
 
-// allAbsent tells loopbacks that do not exist from a port that is taken.
+// allAbsent reports whether all errors mean that a loopback does not exist, and not that the
+// port is taken.
 func allAbsent(errs []error) bool {
 	for _, err := range errs {
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.EAFNOSUPPORT) {
@@ -62,8 +63,8 @@ func closeAll(ls []net.Listener) {
 	}
 }
 
-// accept calls serve for every connection until the listener is closed, and
-// before, which may wait, ahead of each.
+// accept calls serve for every connection until the listener is closed. It calls before,
+// which may wait, before it accepts each of them.
 func accept(l net.Listener, before func(), serve func(net.Conn)) {
 	for wait := time.Duration(0); ; {
 		before()
@@ -72,7 +73,7 @@ func accept(l net.Listener, before func(), serve func(net.Conn)) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			// Out of descriptors or the like: it passes, connections end.
+			// Out of descriptors, for example. It passes as connections end.
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 			time.Sleep(wait)
 		default:
@@ -82,7 +83,7 @@ func accept(l net.Listener, before func(), serve func(net.Conn)) {
 	}
 }
 
-// addrPort returns a TCP address, or the zero value.
+// addrPort returns a's address and port if it is a TCP address, and the zero value otherwise.
 func addrPort(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok {
 		ap := tcp.AddrPort()

@@ -10,44 +10,45 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// Memory bounds what forwarding takes. The zero value bounds nothing.
+// Memory bounds the memory for forwarding. The zero value bounds nothing.
 type Memory struct {
-	// Buffers bounds, in bytes, what is read and not written yet. Beyond it data
-	// moves in small steps.
+	// Buffers bounds, in bytes, the data that has been read and not yet written. Beyond it,
+	// data moves in small steps.
 	Buffers int64
 	// Sockets bounds, in bytes, the kernel's buffers of all connections: the more
-	// are open, the smaller those of new ones. 0 leaves them to the kernel, which
-	// lets each grow to several megabytes when a peer is slow.
+	// connections are open, the smaller are the buffers of new ones. 0 leaves the size to
+	// the kernel, which lets each buffer grow to several megabytes if a peer is slow.
 	Sockets int64
-	// Shortage, if not nil, tells how short memory is: now, or else as it was found
-	// lately, which costs nothing.
+	// Shortage, if not nil, returns how short memory is. If now is false, it returns the
+	// last result, which costs nothing.
 	Shortage func(now bool) Shortage
 }
 
-// Shortage says what has to give for want of memory. Each value includes those
+// Shortage says what the proxy gives up for lack of memory. Each value includes the ones
 // before it.
 type Shortage int32
 
 // The shortages.
 const (
-	// Enough: nothing.
+	// Enough: nothing is given up.
 	Enough Shortage = iota
 	// ShedCapture: nothing more is captured.
 	ShedCapture
 	// HoldInbound: the reverse proxy accepts no more connections. They wait in the
 	// kernel's queue.
 	HoldInbound
-	// HoldAll: the forward proxy accepts none either. It holds out longer, because
+	// HoldAll: the forward proxy accepts no more connections either. It stops last, because
 	// inbound requests wait for it.
 	HoldAll
 )
 
-// String names a shortage as the log does.
+// String returns the shortage as the log names it.
 func (s Shortage) String() string {
 	return [...]string{"nothing gives way", "capture gives way", "capture and inbound connections give way", "capture and all connections give way"}[s]
 }
 
-// shed tells the tap when to keep nothing; nil: never.
+// shed returns the function that tells the tap whether to keep nothing; nil: it always keeps
+// traffic.
 func (m Memory) shed() func() bool {
 	if m.Shortage == nil {
 		return nil
@@ -56,13 +57,14 @@ func (m Memory) shed() func() bool {
 }
 
 const (
-	// lookEvery is after how many connections it is looked how short memory is:
-	// they can take it faster than time alone would show.
+	// lookEvery is the number of connections after which memory is checked again. A burst of
+	// connections can take memory faster than the checks at intervals would notice.
 	lookEvery = 32
-	// holdPause is how often a half that accepts nothing looks whether it may.
+	// holdPause is how often a proxy that has stopped accepting checks whether it may
+	// continue.
 	holdPause = 20 * time.Millisecond
-	// holdPatience is how long it does before it hangs up on idle connections: they
-	// may be all that the memory, or the descriptors, are spent on.
+	// holdPatience is how long a proxy waits before it closes idle connections, which may
+	// hold all of the memory or descriptors.
 	holdPatience = time.Second
 )
 
@@ -91,8 +93,8 @@ func (p *Proxy) await(ctx context.Context, l net.Listener, d tap.Direction) {
 	})
 }
 
-// hold waits as long as short says. Where somebody waits for that, it hangs up on
-// idle connections after a while.
+// hold waits as long as short returns true. If waits returns true for a while, it closes idle
+// connections.
 func (p *Proxy) hold(ctx context.Context, short, waits func() bool) {
 	ticker := time.NewTicker(holdPause)
 	defer ticker.Stop()
@@ -115,8 +117,8 @@ func (p *Proxy) hold(ctx context.Context, short, waits func() bool) {
 	}
 }
 
-// short reports whether memory is too short for another connection of a direction;
-// now: looked at now, rather than lately.
+// short reports whether memory is too short for another connection of a direction. If now is
+// true, it has memory measured, and does not use the last result.
 func (p *Proxy) short(d tap.Direction, now bool) bool {
 	limit := HoldInbound
 	if d == tap.Out {
@@ -125,15 +127,15 @@ func (p *Proxy) short(d tap.Direction, now bool) bool {
 	return p.cfg.Memory.Shortage != nil && p.cfg.Memory.Shortage(now) >= limit
 }
 
-// smallestBuffer is the size of a socket's buffer below which moving data would
-// cost more than the memory is worth.
+// smallestBuffer is the minimum size of a socket's buffer. With smaller ones, moving data
+// would cost more than the memory is worth.
 const smallestBuffer = 4 << 10
 
-// socketBuffer returns how large each buffer of a new connection's sockets may
-// be; 0: as the kernel likes. A connection has two sockets, and a socket two
-// buffers. Those of up to 64 connections take half of the bound. From then on the
-// size halves when their number doubles. The kernel overshoots by a packet, and
-// buffers of both directions are hardly ever full at once.
+// socketBuffer returns the maximum size of each buffer of a new connection's sockets; 0: the
+// kernel decides. A connection has two sockets, and a socket has two buffers. The buffers of
+// up to 64 connections take half of the bound. Beyond that, the size halves each time the
+// number of connections doubles. The kernel may exceed a buffer's size by a packet, and the
+// buffers of both directions are hardly ever full at the same time.
 func (p *Proxy) socketBuffer() int {
 	if p.cfg.Memory.Sockets == 0 {
 		return 0
@@ -146,9 +148,10 @@ func (p *Proxy) socketBuffer() int {
 	return int(max(size, smallestBuffer))
 }
 
-// fit has a listener give the connections that come next buffers of the size
-// that is due, and returns it. They inherit the listener's: a peer that was
-// promised more room than there is would have to send again.
+// fit sets the size of the buffers of a listener's next connections, and returns it. size is
+// what it returned before. Connections inherit the size from the listener: if it were reduced
+// after the accept, a peer could already have been promised more room, and would have to send
+// again.
 func (p *Proxy) fit(l net.Listener, size int) int {
 	due := p.socketBuffer()
 	if c, ok := l.(syscall.Conn); ok && due != size {

@@ -10,13 +10,13 @@
 //
 // It forwards first. Bytes pass unchanged and never wait for a reader of the tap. Only
 // requests in absolute-form are parsed before they are forwarded, because they name their
-// destination, and TLS that is intercepted. The proxy listens on loopback, never connects
-// to its own ports, and drains when its context ends. Readers never get traffic of cloud
+// destination, and intercepted TLS. The proxy listens on loopback, never connects to its
+// own ports, and drains when its context ends. Readers never get the traffic of cloud
 // metadata servers.
 //
 // Package sidecar connects it to the environment, the decoders and the recording. The
-// package imports contract, its subpackages except decode, Prometheus' client, x/sys/unix
-// and the standard library. It logs to the logger that it is given, and does not exit.
+// package imports contract, its subpackages except decode, the Prometheus client, x/sys/unix
+// and the standard library. It logs to the logger that it is given, and never exits.
 package proxy
 
 import (
@@ -157,7 +157,7 @@ func (p *Proxy) listeners() (all []net.Listener) {
 	return slices.Concat(p.inListeners(), p.forward, p.admin, p.scrape)
 }
 
-// inListeners returns those of the reverse proxy.
+// inListeners returns the reverse proxy's listeners.
 func (p *Proxy) inListeners() (all []net.Listener) {
 	for _, r := range p.reverse {
 		all = append(all, r.listeners...)
@@ -172,13 +172,13 @@ func ports(ls []net.Listener) (ports []int) {
 	return ports
 }
 
-// InAddr, OutAddr and AdminAddr return where the halves and the admin server
-// listen on the first loopback, nil where they don't.
+// InAddr, OutAddr and AdminAddr return the addresses on which the reverse proxy, the forward
+// proxy and the admin server listen on the first loopback; nil if they don't listen.
 func (p *Proxy) InAddr() net.Addr    { return firstAddr(p.inListeners()) }
 func (p *Proxy) OutAddr() net.Addr   { return firstAddr(p.forward) }
 func (p *Proxy) AdminAddr() net.Addr { return firstAddr(p.admin) }
 
-// InAddrs returns where each of Config.In listens on the first loopback.
+// InAddrs returns, for each of Config.In, the address on which it listens on the first loopback.
 func (p *Proxy) InAddrs() (all []net.Addr) {
 	for _, r := range p.reverse {
 		all = append(all, firstAddr(r.listeners))
@@ -196,10 +196,10 @@ func firstAddr(ls []net.Listener) net.Addr {
 // Tap returns the tap's counters.
 func (p *Proxy) Tap() tap.Stats { return p.tap.Stats() }
 
-// Serve serves until ctx ends. It then drains, within Config.Drain: connections are
-// taken as long as the application may be called and call, in-flight ones finish,
-// outbound ones are taken as long as an inbound one may need them, and the tap
-// gives its readers what is left.
+// Serve serves until ctx ends. Then it drains, within Config.Drain: it accepts connections as
+// long as the application may still receive and make calls, and outbound ones as long as an
+// inbound one may need them. Open connections finish, and the tap gives its readers the
+// remaining traffic.
 func (p *Proxy) Serve(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -283,17 +283,17 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	return nil
 }
 
-// serveFunc does what a connection asks for, up to where there are only bytes to
-// move between its two ends: then it returns true.
+// serveFunc serves a connection until only bytes remain to be moved between its two ends.
+// Then it returns true.
 type serveFunc func(context.Context, *conn) (move bool, err error)
 
-// serveConn runs one connection and sees it out; ended is called when it is over.
+// serveConn runs one connection, and calls ended when it is over.
 func (p *Proxy) serveConn(ctx context.Context, k *conn, serve serveFunc, ended func()) {
 	finish := func(err error) {
 		var crash *pump.Panic
 		if errors.As(err, &crash) {
 			k.abort()
-			p.log.Error("a connection crashed and is reset; the others go on", LogID, k.id, "panic", fmt.Sprint(crash.Value), "stack", string(crash.Stack))
+			p.log.Error("a connection crashed and is reset: the others continue", LogID, k.id, "panic", fmt.Sprint(crash.Value), "stack", string(crash.Stack))
 		}
 		k.hangUp()
 		p.conns.end(k, err).log(p.log)
@@ -315,7 +315,7 @@ func (p *Proxy) serveConn(ctx context.Context, k *conn, serve serveFunc, ended f
 	})
 }
 
-// open begins the flow of the connection as it is now; nil: it is not recorded.
+// open begins the tap flow of a connection; nil: the connection is not recorded.
 func (p *Proxy) open(k *conn) *tap.Stream {
 	if k.isPrivate() {
 		p.private.Add(1)
@@ -324,7 +324,7 @@ func (p *Proxy) open(k *conn) *tap.Stream {
 	return p.tap.Open(p.conns.flow(k))
 }
 
-// pump returns what moves bytes between the connection's two ends.
+// pump returns the pump that moves bytes between the connection's two ends.
 func (p *Proxy) pump(k *conn) *pump.Pump {
 	stream := p.open(k)
 	k.idleBy(func() bool { return k.meter.Silent() || stream == nil || stream.Idle() })

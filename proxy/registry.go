@@ -11,13 +11,12 @@ import (
 )
 
 const (
-	// historyAge and historySize bound the ended connections that /connections
-	// shows.
+	// historyAge and historySize bound the list of ended connections in /connections.
 	historyAge  = 5 * time.Minute
 	historySize = 1024
 )
 
-// registry holds the open connections, and those that ended lately.
+// registry holds the open connections, and those that ended recently.
 type registry struct {
 	mu    sync.Mutex
 	next  uint64
@@ -27,9 +26,9 @@ type registry struct {
 	open  [2]int             // by direction
 	total [2]totals          // by direction
 	fails [2]*status.Failure // by direction: the last one
-	last  time.Time          // when a connection was opened, or one that has ended last carried bytes
+	last  time.Time          // when a connection was last opened, or an ended one last carried bytes
 	empty map[tap.Direction]chan struct{}
-	shut  [2]bool // by direction: no more connections are taken
+	shut  [2]bool // by direction: no more connections are accepted
 }
 
 // totals are the sums over ended connections.
@@ -75,7 +74,7 @@ func (r *registry) countOf(d tap.Direction) int {
 }
 
 // flow returns the description of a connection for the tap. The first flow has the
-// connection's number. If the client goes on to other hosts, each gets a flow with a new
+// connection's number. If the client continues with other hosts, each gets a flow with a new
 // number.
 func (r *registry) flow(k *conn) *tap.Flow {
 	f := k.flow()
@@ -130,7 +129,7 @@ func (r *registry) unwrapped(d tap.Direction, o intercept.Outcome) {
 	}
 }
 
-// failed returns the last failure of a direction, nil if there was none.
+// failed returns the last failure of a direction; nil if there was none.
 func (r *registry) failed(d tap.Direction) *status.Failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +152,7 @@ func (r *registry) drained(d tap.Direction) <-chan struct{} {
 	return ch
 }
 
-// abort ends the open connections of a direction at once. The direction takes no more.
+// abort resets the open connections of a direction. The direction takes no more.
 func (r *registry) abort(d tap.Direction) {
 	r.mu.Lock()
 	r.shut[d] = true

@@ -52,7 +52,7 @@ func (in *reverse) serve(ctx context.Context, k *conn) (move bool, err error) {
 		if r.Client == nil {
 			return false, r.Err
 		}
-		if r.Server != app && r.Outcome.Passed() { // it was connected to once more
+		if r.Server != app && r.Outcome.Passed() { // Do has connected to the application again
 			k.connected(r.Server)
 		}
 		if r.Outcome == intercept.Intercepted {
@@ -79,7 +79,7 @@ func (in *reverse) dial(ctx context.Context) (*pump.Conn, error) {
 // inboundNotes are the warnings for inbound TLS that is bypassed.
 var inboundNotes = map[intercept.Outcome]string{
 	intercept.PassedClientCert:  "the application asks for client certificates: its TLS passes untouched, and records have no plaintext",
-	intercept.PassedOtherName:   "the sidecar's certificate is not valid for the name that a client asks for, and the application's is: TLS passes untouched, and records have no plaintext",
+	intercept.PassedOtherName:   "the sidecar's certificate is not valid for the name that a client asks for, but the application's is: TLS passes untouched, and records have no plaintext",
 	intercept.PassedUpstreamTLS: "the TLS handshake with the application failed: its TLS passes untouched, and records have no plaintext",
 	intercept.PassedClientTLS:   "a client and the sidecar have no TLS parameters in common: its TLS passes untouched, and records have no plaintext",
 }
@@ -90,7 +90,7 @@ const inboundRemedy = "none if clients can talk to the application; otherwise re
 // HTTP/2 servers do: they begin with SETTINGS on stream 0 (RFC 9113 sections 3.4, 4.1 and
 // 6.5).
 func waitsForClient(server *pump.Conn) bool {
-	_ = server.SetReadDeadline(time.Now().Add(patience)) // the client may have gone, and the server be silent
+	_ = server.SetReadDeadline(time.Now().Add(patience)) // the client may have gone while the server is silent
 	defer server.Resume()
 	head, err := server.First(maxGuess)
 	return err == nil && len(head) >= 9 && bytes.Equal(head[3:9], []byte{4, 0, 0, 0, 0, 0})

@@ -50,8 +50,8 @@ func (l *roomListener) Accept() (net.Conn, error) {
 	return accepted, nil
 }
 
-// makeRoom returns how long it takes until a connection has to give way; 0: there
-// is a place.
+// makeRoom returns how long to wait until a connection may be replaced. It returns 0 if there
+// is a place, and closes the oldest connection for that if its grace period is over.
 func (l *roomListener) makeRoom() time.Duration {
 	l.mu.Lock()
 	if len(l.open) < l.places {

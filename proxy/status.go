@@ -13,13 +13,13 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// notebook keeps the last notes on TLS that could not be looked into.
+// notebook keeps the latest notes on TLS that was not intercepted.
 type notebook struct {
 	mu   sync.Mutex
-	last []status.Note // the oldest first
+	last []status.Note // oldest first
 }
 
-// add notes something as of now.
+// add adds a note and sets its time.
 func (b *notebook) add(n status.Note) {
 	n.Time, n.Host, n.Error = time.Now(), status.Text(n.Host), status.Text(n.Error)
 	b.mu.Lock()
@@ -36,7 +36,7 @@ func (b *notebook) all() []status.Note {
 	return slices.Clone(b.last)
 }
 
-// looksIntoTLS tells whether the TLS of a direction is to be looked into, and can be.
+// looksIntoTLS reports whether the TLS of a direction is intercepted.
 func (p *Proxy) looksIntoTLS(d tap.Direction) bool {
 	if d == tap.Out {
 		return p.out != nil
@@ -44,7 +44,7 @@ func (p *Proxy) looksIntoTLS(d tap.Direction) bool {
 	return p.cfg.TLSIn != nil
 }
 
-// status says in words what the metrics can't.
+// status serves /status, which says in words what the metrics can't.
 func (p *Proxy) status(w http.ResponseWriter, _ *http.Request) {
 	s := status.Status{Time: time.Now(), Started: p.started, Draining: p.draining.Load(), Notes: p.notes.all(), TLS: p.tlsStatus()}
 	if p.cfg.Reverse {
@@ -67,7 +67,7 @@ func (p *Proxy) status(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, s)
 }
 
-// tlsStatus is nil where outbound TLS passes untouched because nobody wants it otherwise.
+// tlsStatus returns the status of outbound interception; nil if it is turned off.
 func (p *Proxy) tlsStatus() *status.TLS {
 	if !p.cfg.TLSOut || !p.cfg.Forward {
 		return nil

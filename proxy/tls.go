@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/trust"
 )
 
-// rootsRecheck is the interval at which missing roots are looked for.
+// rootsRecheck is how often the proxy looks for missing roots.
 const rootsRecheck = 10 * time.Second
 
 // prepareTLS loads the files for TLS and writes the trust files. Missing files do not stop
@@ -43,16 +43,16 @@ func (p *Proxy) prepareTLS() {
 	}
 	roots, err := trust.Load(p.cfg.UpstreamCA)
 	if p.rootless = err != nil; p.rootless {
-		p.log.Warn("can't read the additional roots: upstreams are verified only against the public and the system's roots until then",
+		p.log.Warn("can't read the additional roots: until the sidecar can, it verifies upstreams only against the public and the system's roots",
 			"variable", contract.EnvUpstreamCA, LogError, err)
 	}
 	p.use(roots)
 	p.upstream = intercept.Config{Authority: p.ca, Roots: p.Roots}
-	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "can't read the client certificate: upstreams are shown none until then")
+	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "can't read the client certificate: until the sidecar can, it shows none to upstreams")
 	if p.ca != nil {
 		p.out = intercept.New(p.upstream)
 	}
-	certificate := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "can't read the certificate for inbound TLS: TLS passes untouched, without plaintext in records, until then")
+	certificate := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "can't read the certificate for inbound TLS: until the sidecar can, TLS passes untouched, and records have no plaintext")
 	for _, in := range p.cfg.In {
 		if !p.cfg.Reverse {
 			break

@@ -19,19 +19,19 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// patience is how long the client may take to speak where the server's silence
-// can't be seen, or its words don't tell.
+// patience is how long the proxy waits for the client to speak if the server's behavior does
+// not show which side speaks first.
 const patience = 500 * time.Millisecond
 
-// speaks reports whether the client says something while patience lasts.
+// speaks reports whether the client sends something within patience.
 func speaks(client *pump.Conn) bool {
 	_ = client.SetReadDeadline(time.Now().Add(patience))
 	defer client.Resume()
 	return client.Await() == nil && fill(client)
 }
 
-// clientFirst waits until one side has something to say and reports whether
-// that is the client. Nothing is read from either.
+// clientFirst waits until one side sends something, and reports whether that is the client.
+// The bytes remain unread.
 func clientFirst(client, server *pump.Conn) bool {
 	if len(client.Head()) > 0 {
 		return true
@@ -74,11 +74,11 @@ func fill(c *pump.Conn) bool {
 // enterTunnel answers a client of the reverse proxy that asks for a tunnel in the
 // configured protocol. The tunnel leads to the application whatever the client asks for,
 // because the reverse proxy must not give access to the cluster. Other bytes are for the
-// application and stay unread.
+// application and remain unread.
 func (p *Proxy) enterTunnel(k *conn) error {
 	head, err := k.client.First(maxGuess)
 	if err != nil {
-		return nil // the pump will find the same
+		return nil // the pump will get the same error
 	}
 	switch {
 	case p.cfg.InProtocol == SOCKS && (head[0] == socks.Version4 || head[0] == socks.Version5):
@@ -109,7 +109,7 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 		return false, r.Err
 	}
 	if r.Outcome != intercept.Intercepted {
-		if r.Server != server { // it was connected to once more
+		if r.Server != server { // Do has connected to the server again
 			k.connected(r.Server)
 		}
 		return true, nil
@@ -119,14 +119,14 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	err = m.Run(k.client, k.server)
 	m.Stream.Close(time.Now())
 	why := p.out.Ended(r.Endpoint, k.meter.Bytes(tap.FromClient), time.Since(began))
-	if why != "" { // after all: the connection counts for both
+	if why != "" { // the connection counts for both outcomes
 		p.conns.unwrapped(k.direction, why)
 	}
 	switch why {
 	case intercept.Refused:
 		p.note(why, r.Endpoint, "clients hang up right after the handshake")
 	case intercept.PassedClientCert:
-		p.note(why, r.Endpoint, "upstream asks in the middle of a connection")
+		p.note(why, r.Endpoint, "the upstream asks in the middle of a connection")
 	}
 	return false, err
 }

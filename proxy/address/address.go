@@ -13,11 +13,11 @@ import (
 	"strings"
 )
 
-// Parse reads an address. Besides the usual forms it takes those of inet_aton,
-// which resolvers and browsers read as IPv4: 127.1, 0x7f.0.0.1, 2130706433.
+// Parse parses an address. Besides the usual forms, it accepts those of inet_aton, which
+// resolvers and browsers take for IPv4: 127.1, 0x7f.0.0.1, 2130706433.
 func Parse(host string) (a netip.Addr, ok bool) {
 	if host == "" || !('0' <= host[0] && host[0] <= '9') && strings.IndexByte(host, ':') < 0 {
-		return a, false // a name, as most are
+		return a, false // a name, which is the most common case
 	}
 	host = strings.TrimSuffix(host, ".")
 	if a, err := netip.ParseAddr(host); err == nil {
@@ -37,7 +37,7 @@ func Parse(host string) (a netip.Addr, ok bool) {
 			digits, base = part[1:], 8
 		}
 		bits := 8
-		if i == len(parts)-1 { // it has all the bytes that are left
+		if i == len(parts)-1 { // the last part fills all remaining bytes
 			bits = 8 * (4 - i)
 		}
 		n, err := strconv.ParseUint(digits, base, bits)
@@ -51,8 +51,8 @@ func Parse(host string) (a netip.Addr, ok bool) {
 	return netip.AddrFrom4(b), true
 }
 
-// Plain returns the IPv4 address that an IPv6 address stands for, without a zone.
-// Other addresses are returned as they are.
+// Plain returns the IPv4 address that an IPv6 address stands for. It returns other addresses
+// without their zone.
 func Plain(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if !a.Is6() {
@@ -67,8 +67,8 @@ func Plain(a netip.Addr) netip.Addr {
 	return a
 }
 
-// embeddings are the prefixes that IPv4 addresses are translated to, and where
-// those stand in them.
+// embeddings are the prefixes that IPv4 addresses are translated to, and the index of the
+// IPv4 address's first byte.
 var embeddings = []struct {
 	prefix netip.Prefix
 	at     int
@@ -76,15 +76,15 @@ var embeddings = []struct {
 	{netip.MustParsePrefix("::/96"), 12},           // IPv4-compatible, RFC 4291 section 2.5.5.1; ::1 and :: too
 	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // IPv4-translated, RFC 7915
 	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64, RFC 6052
-	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},  // NAT64 of a network's own, RFC 8215
+	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},  // local-use NAT64, RFC 8215
 	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4, RFC 3056
 }
 
-// loopback are the addresses that never leave the host. Linux takes 0.0.0.0 and ::
-// for loopback, and Istio gives it ::6; both are in 0.0.0.0/8 when they are plain.
+// loopback lists the addresses that never leave the host. Linux takes 0.0.0.0 and :: for
+// loopback, and Istio uses ::6 for it. Plain turns :: and ::6 into addresses of 0.0.0.0/8.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("0.0.0.0/8")}
 
-// IsLoopback reports whether an address is loopback's.
+// IsLoopback reports whether an address is a loopback address.
 func IsLoopback(a netip.Addr) bool { return within(loopback, Plain(a)) }
 
 func within(prefixes []netip.Prefix, a netip.Addr) bool {
@@ -96,7 +96,8 @@ func within(prefixes []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// Name returns a name as it is compared: in lower case, without a final dot.
+// Name returns a name in the form in which names are compared: in lower case, without a final
+// dot.
 func Name(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
 
 // IsLocalhost reports whether a name means loopback wherever it is looked up (RFC
@@ -106,8 +107,8 @@ func IsLocalhost(host string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// HostOf returns the host of a Host field or an authority, which may have a port,
-// and of an IPv6 address without its brackets; "" if they do not match.
+// HostOf returns the host of a Host field or an authority, without a port and without the
+// brackets of an IPv6 address. It returns "" if the brackets don't match.
 func HostOf(authority string) string {
 	if strings.HasPrefix(authority, "[") {
 		if host, _, ok := strings.Cut(authority[1:], "]"); ok {

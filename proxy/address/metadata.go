@@ -2,9 +2,9 @@ package address
 
 import "net/netip"
 
-// metadataAddrs are where clouds answer with credentials, identity and start-up
-// scripts. Most are link-local, where nothing else is called: all of 169.254.0.0/16
-// counts.
+// metadataAddrs are the addresses at which clouds serve credentials, identity and start-up
+// scripts. Most are link-local. Applications call nothing else there, so all of
+// 169.254.0.0/16 counts.
 var metadataAddrs = prefixes(
 	"169.254.0.0/16",         // AWS, Google, Azure, Oracle, OpenStack and most others; ECS and EKS Pod Identity (.170.2, .170.23); Tencent (.0.23); Scaleway (.42.42)
 	"100.100.100.200/32",     // Alibaba
@@ -20,7 +20,7 @@ var metadataAddrs = prefixes(
 	"fe80::a9fe:a9fe/128",    // OpenStack
 )
 
-// metadataNames lead there.
+// metadataNames are the names of metadata servers.
 var metadataNames = map[string]bool{
 	"metadata.google.internal":     true,
 	"metadata.goog":                true,
@@ -32,12 +32,12 @@ var metadataNames = map[string]bool{
 	"api.metadata.cloud.ibm.com":   true,
 }
 
-// bareNames lead there in some clouds, but may as well be a Service's: only the
-// address that they lead to tells.
+// bareNames are names of metadata servers in some clouds, but may also be names of Services.
+// Only the address that a name resolves to decides.
 var bareNames = map[string]bool{"metadata": true, "instance-data": true}
 
-// MayBeMetadata reports whether a name may lead to a cloud's metadata server and has
-// to be looked up to know.
+// MayBeMetadata reports whether a name may be that of a cloud's metadata server, so that it
+// must be looked up.
 func MayBeMetadata(name string) bool { return bareNames[Name(name)] }
 
 // IsMetadata reports whether a host, which is a name or an address, is a cloud's
@@ -49,7 +49,7 @@ func IsMetadata(host string) bool {
 	return metadataNames[Name(host)]
 }
 
-// IsMetadataAddr reports whether a cloud's metadata server is at an address.
+// IsMetadataAddr reports whether an address is a cloud's metadata server.
 func IsMetadataAddr(a netip.Addr) bool {
 	return within(metadataAddrs, a.Unmap().WithZone("")) || within(metadataAddrs, Plain(a))
 }

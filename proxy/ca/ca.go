@@ -123,7 +123,7 @@ var (
 func (a *Authority) Check(now time.Time) error {
 	switch {
 	case now.Before(a.from):
-		return fmt.Errorf("%w: it is from %s on", ErrNotYetValid, a.from.Format(time.RFC3339))
+		return fmt.Errorf("%w: it becomes valid on %s", ErrNotYetValid, a.from.Format(time.RFC3339))
 	case now.After(a.until):
 		return fmt.Errorf("%w on %s", ErrExpired, a.until.Format(time.RFC3339))
 	}

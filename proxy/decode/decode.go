@@ -10,8 +10,8 @@
 // waits, and never holds more than the limits allow. Bytes that a decoder can't parse are
 // counted and recorded as opaque. Their content is not recorded if the protocol has headers,
 // because those may hold secrets, and only parsed records are redacted. After a loss, HTTP/1
-// is decoded again where no answer can be outstanding, and HTTP/2 where the frame boundaries
-// are certain. A decoder's panic is counted, and the tap recovers from it.
+// decoding continues where no answer can be outstanding, and HTTP/2 decoding where the frame
+// boundaries are certain. A decoder's panic is counted, and the tap recovers from it.
 //
 // The package imports contract/filter, tap, recording, its subpackages and the standard
 // library.
@@ -47,14 +47,14 @@ func protocols() []framework.Protocol {
 	}
 }
 
-// Config of [New].
+// Config configures [New].
 type Config struct {
-	// Origin is what every record says of the place it was captured at.
+	// Origin is where the records are captured. Every record has it.
 	Origin framework.Origin
 	// Limits are the limits; the zero value means [framework.DefaultLimits].
 	Limits framework.Limits
-	// Tags returns more tags for all records of a flow; nil: there are none. The decoders
-	// don't change them.
+	// Tags returns additional tags for all records of a flow; nil: there are none. The
+	// decoders don't change them.
 	Tags func(f *tap.Flow) recording.Tags
 	// GaveUp, if not nil, is called when a decoder gives up on a flow for the first time,
 	// unless it panicked. It must not wait.
@@ -72,7 +72,7 @@ type Decoders struct {
 	failed map[Failure]*loss
 }
 
-// Failure is a reason for which a decoder of a protocol gave up.
+// Failure is the reason why a protocol's decoder gave up.
 type Failure struct {
 	// Protocol is the protocol that was detected.
 	Protocol string
@@ -90,10 +90,10 @@ const (
 
 // Undecoded counts the effects of a [Failure].
 type Undecoded struct {
-	// Times that a decoder gave up.
+	// Times is how often a decoder gave up.
 	Times uint64
-	// Bytes that arrived after it and were not decoded. It excludes bytes that the tap
-	// dropped, and bytes after a panic; the tap counts both.
+	// Bytes is how many bytes arrived after that and were not decoded. It excludes bytes
+	// that the tap dropped, and bytes after a panic; the tap counts both.
 	Bytes uint64
 }
 
@@ -113,19 +113,19 @@ type Stats struct {
 	Missed uint64
 	// Filtered exchanges were excluded by a rule, SampledOut ones with their trace.
 	Filtered, SampledOut uint64
-	// Private exchanges were with a cloud's metadata server: they are never recorded.
+	// Private exchanges were with a cloud's metadata server. They are never recorded.
 	Private uint64
 	// Linked outbound exchanges name the inbound one that caused them,
 	// Unlinked ones don't.
 	Linked, Unlinked uint64
-	// Failed counts what was not decoded.
+	// Failed counts what was not decoded, by reason.
 	Failed map[Failure]Undecoded
 	// Held is how many bytes of heads, bodies and messages are in memory.
 	Held int64
 }
 
-// New returns decoders that write to the sink, which stays the caller's to
-// flush and close, after the last reader was closed.
+// New returns decoders that write to the sink. The caller must flush and close the sink after
+// the last reader was closed.
 func New(cfg Config, sink recording.Sink) *Decoders {
 	d := &Decoders{table: protocols(), tags: cfg.Tags, gaveUp: cfg.GaveUp, failed: make(map[Failure]*loss)}
 	d.shared.Origin, d.shared.Sink = cfg.Origin, sink
@@ -136,10 +136,11 @@ func New(cfg Config, sink recording.Sink) *Decoders {
 // Open implements [tap.OpenFunc].
 func (d *Decoders) Open(f *tap.Flow) tap.Reader { return newFlow(d, f) }
 
-// Choose has exchanges captured by the filter from now on; nil captures all.
+// Choose sets the filter that decides which exchanges are captured from now on; nil captures
+// all.
 func (d *Decoders) Choose(f *filter.Filter) { d.shared.Filter.Store(f) }
 
-// Stats returns the counts as of now.
+// Stats returns the current counts.
 func (d *Decoders) Stats() Stats {
 	c := &d.shared.Counters
 	d.mu.Lock()
@@ -166,7 +167,7 @@ func (d *Decoders) Stats() Stats {
 	}
 }
 
-// fail counts that a decoder gave up, and returns where to count what that costs.
+// fail counts that a decoder gave up, and returns the loss that counts the bytes.
 func (d *Decoders) fail(protocol, reason string) *loss {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -11,21 +11,21 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// undecided is how many bytes are held while no detector is sure.
+// undecided is the maximum number of bytes that are held while no detector is sure.
 const undecided = 16 << 10
 
-// flow is the reader of one connection: it finds out what is spoken, and hands
-// the bytes to that protocol's decoder.
+// flow is the reader of one connection. It detects the protocol, and gives the bytes to that
+// protocol's decoder.
 type flow struct {
 	*Decoders
 	state    *framework.FlowState
-	decoder  framework.Decoder // nil as long as nobody knows
+	decoder  framework.Decoder // nil until the protocol is known
 	protocol *framework.Protocol
-	held     []chunk // what came meanwhile
-	first    []byte  // of it, what the client sent
-	size     int     // of it all
+	held     []chunk // the bytes that came until then
+	first    []byte  // the client's bytes of held
+	size     int     // number of bytes in held
 	now      time.Time
-	told     bool // that a decoder gave up
+	told     bool // the flow's first failure was reported
 }
 
 type chunk struct {
@@ -113,9 +113,9 @@ func (f *flow) Close(at time.Time) {
 	defer f.guard()
 	if f.decoder == nil {
 		if len(f.held) == 0 {
-			return // nothing was said
+			return // no bytes came
 		}
-		if len(f.first) > 0 { // too few to know: no decoder's failure
+		if len(f.first) > 0 { // too few bytes to detect the protocol, which is no decoder's failure
 			f.silence(tap.FromClient, f.held[0].at, new(loss), 0)
 		} else {
 			f.start(f.last(), nil)
@@ -125,7 +125,7 @@ func (f *flow) Close(at time.Time) {
 	f.decoder.Close(at)
 }
 
-// detect asks the table. nil: not yet decided.
+// detect asks the detectors in the table's order; nil: more bytes are needed to decide.
 func (f *flow) detect(first []byte) *framework.Protocol {
 	if f.state.Flow.Opaque {
 		return f.Decoders.protocol("tls")
@@ -138,7 +138,7 @@ func (f *flow) detect(first []byte) *framework.Protocol {
 		switch f.table[i].Detect(f.state.Flow, first) {
 		case framework.Yes:
 			if maybe {
-				return nil // one that is asked earlier isn't sure yet
+				return nil // an earlier detector isn't sure yet
 			}
 			return &f.table[i]
 		case framework.Maybe:
@@ -154,8 +154,8 @@ func (f *flow) start(p *framework.Protocol, x *framework.Exchange) {
 	f.protocol, f.decoder = p, p.New(f.state, x)
 }
 
-// silence gives up finding out, when side has said n bytes more than are held. It
-// keeps no content: it might have been a protocol with headers.
+// silence gives up detection when side has sent n bytes more than are held. It keeps no
+// content, because the protocol might have had headers.
 func (f *flow) silence(side tap.Side, at time.Time, l *loss, n int) {
 	l.bytes.Add(uint64(f.size + n))
 	f.state.Sent[side] += int64(n)
@@ -168,7 +168,7 @@ func (f *flow) silence(side tap.Side, at time.Time, l *loss, n int) {
 	f.decoder = f.eitherThatResumes(side, at, opaque.Silent(f.state, at, &l.bytes))
 }
 
-// replay gives the decoder what was held.
+// replay gives the held bytes to the decoder.
 func (f *flow) replay() {
 	f.state.Release(f.size)
 	held := f.held
@@ -178,7 +178,7 @@ func (f *flow) replay() {
 	}
 }
 
-// hand implements [framework.FlowState.Switch]. Without a protocol, detection begins anew.
+// hand implements [framework.FlowState.Switch]. Without a protocol, detection starts again.
 func (f *flow) hand(protocol string, x *framework.Exchange, at time.Time, client, server []byte) error {
 	f.decoder = nil
 	f.state.Failed, f.state.Undecoded = "", ""
@@ -202,7 +202,7 @@ func (f *flow) resume(protocol string, d framework.Decoder) {
 	f.protocol, f.decoder = f.Decoders.protocol(protocol), d
 }
 
-// give lets the decoder have the bytes.
+// give gives the bytes to the decoder.
 func (f *flow) give(side tap.Side, at time.Time, p []byte) {
 	f.state.Sent[side] += int64(len(p))
 	if err := f.decoder.Data(side, at, p); err != nil {
@@ -214,8 +214,8 @@ func (f *flow) give(side tap.Side, at time.Time, p []byte) {
 	}
 }
 
-// giveUp ends a decoder that failed, on n bytes of side. What follows is opaque,
-// and only counted.
+// giveUp ends a decoder that failed on n bytes of side. Later bytes are opaque and only
+// counted, until decoding can resume.
 func (f *flow) giveUp(side tap.Side, err error, reason string, n int) {
 	f.state.Failed, f.state.Undecoded = reason, f.protocol.Name+": "+err.Error()
 	l := f.failed(f.protocol.Name, reason)
@@ -236,7 +236,7 @@ func (f *flow) giveUp(side tap.Side, err error, reason string, n int) {
 	}
 }
 
-// failed is fail for this flow, and tells of the first time.
+// failed calls fail, and calls gaveUp the first time that it is called for the flow.
 func (f *flow) failed(protocol, reason string) *loss {
 	if !f.told && f.gaveUp != nil {
 		f.gaveUp(f.state.Flow, Failure{protocol, reason})
@@ -245,8 +245,8 @@ func (f *flow) failed(protocol, reason string) *loss {
 	return f.fail(protocol, reason)
 }
 
-// guard ends a flow whose decoder panicked. The panic goes on to the tap, which
-// says so, calls nothing of the flow any more, and counts what it brings still.
+// guard ends a flow whose decoder panicked, and panics again. The tap then reports the panic,
+// no longer calls the flow, and counts the bytes that still come.
 func (f *flow) guard() {
 	if r := recover(); r != nil {
 		f.decoder, f.held = nil, nil

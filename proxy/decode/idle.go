@@ -2,7 +2,7 @@ package decode
 
 import "github.com/tapedeck/tapedeck/proxy/tap"
 
-// Idle implements [tap.Idler], for protocols whose decoder does.
+// Idle implements [tap.Idler] if the decoder does.
 func (f *flow) Idle() bool {
 	d, ok := f.decoder.(tap.Idler)
 	return ok && d.Idle()

@@ -7,8 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// either follows a flow whose beginning was lost, for all protocols that can be
-// taken up later. The first that finds a place to begin at gets the flow.
+// either follows a flow whose beginning was lost, for all protocols that can resume. The
+// first one that finds a place to resume at gets the flow.
 //
 //	bytes ─▶ either ─┬─▶ http2's
 //	                 └─▶ http1's ─▶ rest, which counts
@@ -18,7 +18,7 @@ type either struct {
 	over bool
 }
 
-// eitherThatResumes returns the decoder of a flow of which nothing is known.
+// eitherThatResumes returns the decoder of a flow whose protocol is unknown.
 func (f *flow) eitherThatResumes(side tap.Side, at time.Time, rest framework.Decoder) framework.Decoder {
 	e := &either{rest: rest}
 	for i := range f.table {
@@ -61,8 +61,8 @@ func (e *either) Close(at time.Time) {
 	e.rest.Close(at)
 }
 
-// way is what one of them takes for the rest. It counts for one of them alone.
-// Whoever closes it before the flow ends has found its place.
+// way is the rest that either gives to one of its decoders. Only one of them has bytes
+// counted. A decoder that closes its way before the flow ends has found its place.
 type way struct {
 	*either
 	counts bool

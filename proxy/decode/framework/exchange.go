@@ -29,7 +29,7 @@ type Exchange struct {
 	state     *FlowState
 	choice    choice
 	held      int  // bytes of Limits.Memory
-	allowance int  // bytes for heads that need no Hold, as far as they are left
+	allowance int  // remaining bytes for heads that need no Hold
 	bare      bool // some fields were dropped, because there was no room
 	http      recording.HTTP
 	talk      talk
@@ -49,7 +49,7 @@ const (
 	Reset = recording.Reset
 	// Lost: the tap dropped bytes.
 	Lost = recording.BytesLost
-	// HeadersLost: some names of fields are unknown, because an earlier header block was lost.
+	// HeadersLost: some field names are unknown, because an earlier header block was lost.
 	HeadersLost = recording.HeadersLost
 	// Malformed: the decoder could not parse the bytes that followed.
 	Malformed = recording.Malformed
@@ -59,7 +59,7 @@ const (
 
 // ErrMemory is wrapped by the error of a decoder that gives up because other flows
 // have used up the memory.
-var ErrMemory = errors.New("no memory is left for it")
+var ErrMemory = errors.New("no memory is left")
 
 // UseHTTP adds the HTTP part to the record and returns it.
 func (x *Exchange) UseHTTP() *recording.HTTP {
@@ -142,7 +142,7 @@ func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
 type pace struct {
 	text  []byte
 	marks int
-	last  time.Time // when bytes of the body last came; zero: none have
+	last  time.Time // when bytes of the body last came; zero: none have come
 }
 
 const (
@@ -151,7 +151,7 @@ const (
 	maxMarks = 512
 )
 
-// Flows notes that bytes of the answer's body came at that time. It is called before Keep.
+// Flows records that bytes of the answer's body came at that time. It is called before Keep.
 func (x *Exchange) Flows(at time.Time) {
 	p := &x.pace
 	last := p.last
@@ -195,7 +195,7 @@ func (x *Exchange) Trailers(side tap.Side, first int) {
 	}
 }
 
-// Keep adds the part of p that the limits allow to a body.
+// Keep adds as much of p to a body as the limits allow.
 func (x *Exchange) Keep(b *Body, p []byte) {
 	if b.cut() || x.left() {
 		b.Lose(int64(len(p)))
@@ -265,7 +265,7 @@ func (x *Exchange) Release() {
 	state.pool.Put(x)
 }
 
-// finish sets the fields of the record that repeat others.
+// finish sets the fields of the record that are derived from others.
 func (x *Exchange) finish(at time.Time) {
 	h := x.HTTP
 	if h == nil {
@@ -441,8 +441,8 @@ func (b *Body) Reset(state *FlowState) {
 	b.buf = buf
 }
 
-// Free drops the content and gives all of its memory back. A slice that Bytes returned
-// stays valid.
+// Free drops the content and gives back all of its memory. A slice that Bytes returned
+// remains valid.
 func (b *Body) Free(state *FlowState) {
 	state.Release(b.held)
 	*b = Body{}

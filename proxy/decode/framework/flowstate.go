@@ -15,9 +15,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Origin is where the records were captured; every record has it.
+// Origin is where the records are captured. Every record has it.
 type Origin struct {
-	// Cluster, Namespace and Service; `undefined` if empty.
+	// Cluster, Namespace and Service are `undefined` in the records if they are empty.
 	Cluster, Namespace, Service string
 	// Tags are put on every record, before those of the exchange.
 	Tags recording.Tags
@@ -42,11 +42,11 @@ type Shared struct {
 
 // Counters count what decoders did. They are safe for concurrent use.
 type Counters struct {
-	// Exchanges were given to the sink. Outbound is the outbound part of them.
+	// Exchanges were given to the sink. Of them, Outbound are outbound.
 	Exchanges, Outbound atomic.Uint64
 	// Truncated exchanges lack a part of a body, or fields, because of a limit.
 	Truncated atomic.Uint64
-	// Incomplete exchanges miss a part: the connection broke, or bytes were lost.
+	// Incomplete exchanges lack a part: the connection broke, or bytes were lost.
 	Incomplete atomic.Uint64
 	// Abandoned exchanges were being decoded when the decoder panicked.
 	Abandoned atomic.Uint64
@@ -58,7 +58,7 @@ type Counters struct {
 	Filtered, SampledOut atomic.Uint64
 	// Private exchanges were with a cloud's metadata server.
 	Private atomic.Uint64
-	// Linked and Unlinked outbound exchanges: was the causing inbound one found?
+	// Linked outbound exchanges name the inbound one that caused them, Unlinked ones don't.
 	Linked, Unlinked atomic.Uint64
 }
 
@@ -99,7 +99,7 @@ type FlowState struct {
 
 	held     int         // bytes, of Limits.Memory
 	open     int         // exchanges that have begun and not ended
-	talks    []*Exchange // of them, those with messages that aren't written
+	talks    []*Exchange // the open ones with messages that aren't written yet
 	net      recording.NetInfo
 	location string
 	address  string
@@ -232,8 +232,8 @@ func (state *FlowState) write(x *Exchange, at time.Time) {
 	if f.Direction == tap.Out {
 		state.Counters.Outbound.Add(1)
 	}
-	state.Counters.Exchanges.Add(1) // after Outbound, which is never more
-	state.Sink.Write(&x.Exchange)   // the sink counts what it drops
+	state.Counters.Exchanges.Add(1)
+	state.Sink.Write(&x.Exchange) // the sink counts what it drops
 }
 
 func orUndefined(s string) string {

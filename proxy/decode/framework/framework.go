@@ -40,7 +40,7 @@ type Decoder interface {
 type Protocol struct {
 	// Name is the protocol's name, which decoders give to [FlowState.Switch].
 	Name string
-	// Detect tells from the client's first bytes whether the flow is in the protocol. nil:
+	// Detect decides from the client's first bytes whether the flow is in the protocol. nil:
 	// only another protocol's decoder can switch to this one.
 	Detect func(f *tap.Flow, first []byte) Verdict
 	// New returns a decoder for a flow, which owns x from then on. x is the exchange that
@@ -53,11 +53,11 @@ type Protocol struct {
 	Resume func(state *FlowState, side tap.Side, at time.Time, rest Decoder) Decoder
 }
 
-// Resumer is a Decoder that can go on after it gave up.
+// Resumer is a Decoder that can continue after it gave up.
 type Resumer interface {
 	// Suspend ends the exchanges that are under way.
 	Suspend(at time.Time)
-	// Resume is as that of Protocol. Suspend was called before it.
+	// Resume does the same as [Protocol.Resume]. Suspend is called before it.
 	Resume(side tap.Side, rest Decoder) Decoder
 }
 
@@ -91,7 +91,7 @@ type Limits struct {
 	Memory int64
 }
 
-// DefaultLimits returns the limits that hold unless configured otherwise.
+// DefaultLimits returns the limits that apply unless others are configured.
 func DefaultLimits() Limits {
 	return Limits{
 		Body:    1 << 20,

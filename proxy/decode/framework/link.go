@@ -24,7 +24,7 @@ const (
 	byB3
 	byB3TraceID
 	byRequestID
-	byReplay  // the header of a replay, which carries no ID of a trace
+	byReplay  // the header of a replay, which carries no trace ID
 	byNothing // any other header
 )
 
@@ -75,7 +75,7 @@ type links struct {
 type cause struct {
 	id   recording.UUID // of the inbound exchange that opened last
 	open int            // exchanges with this key that haven't ended
-	many bool           // several have been open at a time, since the last time that none was
+	many bool           // several have been open at the same time since none was
 	trace
 }
 
@@ -174,7 +174,7 @@ func (l *links) put(key uint64, id recording.UUID, t trace) {
 	l.byKey[key] = cause{id: id, open: c.open + 1, many: c.open > 0, trace: t}
 }
 
-// replayed notes which run sent an inbound exchange, "" for none. It is called before put.
+// replayed records which run sent an inbound exchange; "" for none. It is called before put.
 func (l *links) replayed(key uint64, run string) {
 	if l.byKey[key].open > 0 && l.replays[key] != run {
 		run = ""
@@ -189,7 +189,7 @@ func (l *links) replayed(key uint64, run string) {
 	}
 }
 
-// close notes that an inbound exchange ended. Outbound exchanges can still find it,
+// close records that an inbound exchange ended. Outbound exchanges can still find it,
 // because an application may continue to work after its answer.
 func (l *links) close(x *Exchange) {
 	if !x.link.opened || x.state.Flow.Direction != tap.In {

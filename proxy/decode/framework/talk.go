@@ -10,7 +10,7 @@ import (
 )
 
 // A part of a conversation ends at this size, or this long after its first message. So a
-// connection that lives for days is recorded while it lives, and holds little memory.
+// connection that lasts for days is recorded while it is open, and holds little memory.
 const (
 	partBytes    = 64 << 10
 	partMessages = 512

@@ -65,7 +65,7 @@ func (h *half) read(at time.Time, p []byte) (n int, err error) {
 	}
 }
 
-// advance notes that n bytes of a body or chunk have been read or lost.
+// advance records that n bytes of a body or chunk have been read or lost.
 func (h *half) advance(n int64) {
 	h.left -= n
 	switch {

@@ -93,8 +93,8 @@ type conn struct {
 }
 
 var (
-	errPatience = errors.New("too many bytes that belong to nothing known")
-	errEarly    = errors.New("an answer that came before the request to change the protocol")
+	errPatience = errors.New("too many bytes that belong to no known message")
+	errEarly    = errors.New("an answer came before the request to change the protocol")
 	errStray    = errors.New("bytes after a request with two framings")
 	errMany     = errors.New("too many requests before an answer")
 )

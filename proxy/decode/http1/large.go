@@ -34,12 +34,12 @@ func (h *half) large(p []byte, limit int, end func(p []byte, from int) int) (who
 	return whole, n, nil
 }
 
-// shrink removes the fields that decide nothing from a head that is too large. err is the
-// error that says so. shrink returns err if the rest is more than half as large as before,
-// and ErrMemory if there is no memory for the rest.
+// shrink removes the fields that decide nothing from a head that is too large. It returns err
+// if the rest is more than half as large as before, and ErrMemory if there is no memory for
+// the rest.
 func (h *half) shrink(err error) error {
 	text := h.carry.Bytes()
-	if len(text) == 0 { // the memory is used up, and not the limit
+	if len(text) == 0 { // there is no memory; the limit is not reached
 		return err
 	}
 	kept := make([]byte, 0, 1<<10)

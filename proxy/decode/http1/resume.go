@@ -49,7 +49,7 @@ type lost struct {
 	said    bool              // the turn has bytes that were not lost
 	gap     bool              // the last bytes of the turn were lost
 	verdict framework.Verdict // whether the turn begins with a request or an answer, as above
-	interim bool              // the turn is an interim answer, after which the client may go on
+	interim bool              // the turn is an interim answer, after which the client may continue
 	whole   bool              // no bytes of the turn were lost
 	heads   counter           // heads of requests or answers in the turn
 
@@ -76,7 +76,7 @@ func (l *lost) begin(side tap.Side, at time.Time) {
 	}
 	var answered bool
 	switch state := l.state; {
-	case state.Pipelined, state.Doubt && state.Waited < rounds: // otherwise it has waited often enough before the loss
+	case state.Pipelined, state.Doubt && state.Waited < rounds: // otherwise the client waited often enough before the loss
 		answered = l.patient >= rounds || silent >= settled
 	case state.Doubt:
 		answered = l.clean >= rounds || silent >= settled

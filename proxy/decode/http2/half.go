@@ -83,7 +83,7 @@ func (h *half) read(p []byte) (n int, err error) {
 	}
 }
 
-// open begins a frame. A frame without a payload ends at once.
+// open begins a frame. A frame without a payload ends immediately.
 func (h *half) open() error {
 	h.left = int(h.head[0])<<16 | int(h.head[1])<<8 | int(h.head[2])
 	h.kind, h.flags = http2.FrameType(h.head[3]), http2.Flags(h.head[4])

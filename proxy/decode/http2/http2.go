@@ -63,7 +63,7 @@ type conn struct {
 	ignored bool      // a stream was ignored, so streams may be open that are not in streams
 	muted   bool      // new streams are not recorded, because bytes of the other side are lost
 	calls   bool      // a request was a gRPC call
-	others  bool      // a request was no gRPC call
+	others  bool      // a request was not a gRPC call
 }
 
 // newConn returns a decoder. x, if not nil, is the request that was upgraded. It becomes

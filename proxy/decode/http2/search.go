@@ -89,8 +89,8 @@ func resume(state *framework.FlowState, side tap.Side, _ time.Time, rest framewo
 	return s
 }
 
-// lose notes that it is unknown where the side's frames begin. fresh says that the next byte
-// may begin one.
+// lose records that it is unknown where the side's frames begin. fresh says that the next
+// byte may begin one.
 func (s *search) lose(side tap.Side, fresh bool) {
 	s.lost[side], s.chains[side], s.fresh[side] = true, nil, fresh
 	s.restart()

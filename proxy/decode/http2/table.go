@@ -9,7 +9,7 @@ import (
 // table decodes header blocks (RFC 7541) of a side whose earlier blocks were lost.
 // The library's decoder cannot: it needs every insertion since the connection began.
 //
-//	index  1 ‥ 61     62 ‥ 61+n            from 62+n on
+//	index  1 ‥ 61     62 ‥ 61+n            from 62+n
 //	       static     inserted since       inserted before the loss:
 //	       table      the loss, newest     unknown name, unknown value
 //	                  first

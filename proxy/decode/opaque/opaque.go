@@ -1,4 +1,4 @@
-// Package opaque records streams in unknown protocols: when each side sent how many bytes.
+// Package opaque records streams in unknown protocols: how many bytes each side sent, and when.
 // Such streams may carry logins, as in Redis, SMTP, FTP and PostgreSQL. So it records their
 // bytes only if [framework.Limits].Opaque is set.
 //

@@ -3,7 +3,7 @@
 //
 //	PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n      version 1: a line
 //	\r\n\r\n\0\r\nQUIT\n ver fam length addresses     version 2: binary
-//	└──────── header ────────┘└─ from here on, detection begins anew ─▶
+//	└──────── header ────────┘└─ from here on, detection starts again ─▶
 //
 // The bytes after the header are decoded as if there were no header. A connection has one
 // header: after a second or malformed one, nothing is recorded.
@@ -25,7 +25,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Protocol is the table's entry.
+// Protocol returns the entry for the table of decoders.
 func Protocol() framework.Protocol {
 	return framework.Protocol{
 		Name:   "proxy",
@@ -37,22 +37,23 @@ func Protocol() framework.Protocol {
 }
 
 const (
-	// signature begins version 2.
+	// signature is how a header of version 2 begins.
 	signature = "\r\n\r\n\x00\r\nQUIT\n"
-	// fixed is the length of version 2's header up to the addresses.
+	// fixed is the length of a version 2 header up to the addresses.
 	fixed = len(signature) + 4
-	// maxLine is the longest line of version 1, with its end.
+	// maxLine is the maximum length of a version 1 line, including its end.
 	maxLine = 107
-	// addresses is what is read of version 2's addresses: two of IPv6 and their ports.
+	// addresses is how many bytes of version 2's addresses are read: two IPv6 addresses and
+	// their ports.
 	addresses = 36
-	// maxAnswer bounds what a server may say before the header has ended.
+	// maxAnswer bounds the bytes that a server may send before the header has ended.
 	maxAnswer = 16 << 10
 )
 
-// families are what may follow the word PROXY.
+// families are the words that may follow PROXY.
 var families = [...]string{"TCP4", "TCP6", "UNKNOWN"}
 
-// detect asks for a whole word behind PROXY, since HTTP may have a method of that name.
+// detect requires a whole word after PROXY, because HTTP may have a method of that name.
 func detect(_ *tap.Flow, first []byte) framework.Verdict {
 	verdict := framework.No
 	for _, begin := range [...]string{signature, "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN\r", "PROXY UNKNOWN "} {
@@ -67,7 +68,7 @@ func detect(_ *tap.Flow, first []byte) framework.Verdict {
 	return verdict
 }
 
-// Errors quote nothing of the header: they become tags.
+// Errors quote nothing of the header, because they become tags.
 var (
 	errLine    = errors.New("line is malformed")
 	errVersion = errors.New("version isn't 2, or the command is unknown")
@@ -80,8 +81,8 @@ var (
 // header is the decoder of one header.
 type header struct {
 	state *framework.FlowState
-	head  []byte // as far as it was seen
-	skip  int    // bytes of version 2's header that are still to come, and say nothing of interest
+	head  []byte // the part that has come
+	skip  int    // bytes of a version 2 header that are still to come and are ignored
 	early framework.Body
 }
 
@@ -112,8 +113,8 @@ func (h *header) Data(side tap.Side, at time.Time, p []byte) error {
 	return h.state.Switch("", nil, at, p[n:], early)
 }
 
-// read takes bytes of the client. Once the header is done, it returns who it says
-// the client is, and how many bytes of p were its.
+// read reads bytes of the client. Once the header is complete, it returns the client's address
+// according to the header, and how many bytes of p belong to the header.
 func (h *header) read(p []byte) (source netip.AddrPort, n int, done bool, err error) {
 	for ; n < len(p); n++ {
 		if h.skip > 0 {
@@ -152,10 +153,10 @@ func (h *header) read(p []byte) (source netip.AddrPort, n int, done bool, err er
 	return source, n, false, nil
 }
 
-// version1 reads the line: PROXY, family, source, destination, their ports.
+// version1 parses the line: PROXY, family, source, destination, and their ports.
 func version1(line string) (source netip.AddrPort, err error) {
 	line, ok := strings.CutSuffix(line, "\r\n")
-	if line == "PROXY UNKNOWN" || strings.HasPrefix(line, "PROXY UNKNOWN ") { // what else is there doesn't count
+	if line == "PROXY UNKNOWN" || strings.HasPrefix(line, "PROXY UNKNOWN ") { // the rest of the line is ignored
 		return source, nil
 	}
 	words := strings.Split(line, " ")
@@ -174,7 +175,7 @@ func version1(line string) (source netip.AddrPort, err error) {
 	return ends[0], nil
 }
 
-// version2 reads the binary header, of which what follows the addresses may be cut off.
+// version2 parses the binary header, which may be cut off after the addresses.
 func version2(head []byte) (source netip.AddrPort, err error) {
 	version, family := head[len(signature)], head[len(signature)+1]
 	if version>>4 != 2 || version&0xf > 1 {
