@@ -290,7 +290,7 @@ func TestACapturedHostLeadsToNoLoop(t *testing.T) {
 	s := run(t, nil, edit)
 	hungUp(t, addrOf(portOf(server)))
 	s.stop()
-	if got := s.logs.String(); !strings.Contains(got, "an address that stands for a host that it captures") || strings.Count(got, "msg=connection") != 1 {
+	if got := s.logs.String(); !strings.Contains(got, "the address of a captured host in the hosts file") || strings.Count(got, "msg=connection") != 1 {
 		t.Errorf("the log:\n%s", got)
 	}
 }

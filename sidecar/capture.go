@@ -34,7 +34,7 @@ type Capture struct {
 	roots    func() *x509.CertPool
 }
 
-// tapPart divides the memory for capture: the tap gets one tapPart-th of it.
+// tapPart is the divisor of the memory for capture that gives the tap's share.
 const tapPart = 4
 
 // Open opens the recording in cfg.Sink. version is this program's version. Of cfg.Memory, the
@@ -62,7 +62,7 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Opti
 	limits := framework.DefaultLimits()
 	limits.Memory, limits.Body = cfg.Memory/8*5, int(cfg.BodyLimit)
 	limits.Opaque = cfg.OpaqueBytes
-	if limits.Body == 0 { // no content is recorded, in any protocol
+	if limits.Body == 0 { // no content is recorded in any protocol
 		limits.Stream = 0
 	}
 	gaveUp := func(f *tap.Flow, why decode.Failure) {

@@ -125,7 +125,7 @@ func (c *cgroup) lower(dir string) (seen bool) {
 		names = []string{"memory.max", "memory.high"}
 	}
 	for _, name := range names {
-		n, err := c.number(path.Join(dir, name)) // "max" is no number
+		n, err := c.number(path.Join(dir, name)) // "max" is not a number
 		seen = seen || err == nil || errors.Is(err, strconv.ErrSyntax)
 		if err == nil && 0 < n && n < unlimited && (c.limit == 0 || n < c.limit) {
 			c.limit = n

@@ -42,7 +42,7 @@ type chooser struct {
 	broken atomic.Bool
 
 	files map[string]string // the files that apply
-	wrong string            // the error of the last files; "" if they apply
+	wrong string            // the error of the last files that were read; "" if they apply
 }
 
 // newChooser returns a chooser that has applied the settings and the files once. It returns an
@@ -168,7 +168,7 @@ func readFile(name string) (string, error) {
 	if info, err := os.Stat(name); err != nil {
 		return "", err
 	} else if !info.Mode().IsRegular() { // opening a pipe would block
-		return "", fmt.Errorf("read %s: found no regular file, allowed: one of at most %d bytes", name, maxFile)
+		return "", fmt.Errorf("read %s: it is not a regular file: want one of at most %d bytes", name, maxFile)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -180,7 +180,7 @@ func readFile(name string) (string, error) {
 		return "", fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(text) > maxFile {
-		return "", fmt.Errorf("read %s: found more than %d bytes, allowed: at most that", name, maxFile)
+		return "", fmt.Errorf("read %s: it has more than %d bytes, the maximum", name, maxFile)
 	}
 	return string(text), nil
 }

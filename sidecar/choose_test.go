@@ -191,17 +191,17 @@ func TestBrokenFilesChangeNothing(t *testing.T) {
 		{"a rate", func(_ *testing.T, m *configMap) { m.set("exclude", "path=/a", "sample", "10") }, "more than all"},
 		{"a key", func(_ *testing.T, m *configMap) { m.set("excludes", "path=/a") }, `found key \"excludes\", allowed: capture, include, exclude, sample`},
 		{"a switch", func(_ *testing.T, m *configMap) { m.set("capture", "offf") }, "neither on nor off"},
-		{"too much", func(_ *testing.T, m *configMap) { m.set("exclude", strings.Repeat("#", maxFile+1)) }, "found more than 65536 bytes"},
+		{"too much", func(_ *testing.T, m *configMap) { m.set("exclude", strings.Repeat("#", maxFile+1)) }, "it has more than 65536 bytes"},
 		{"a directory", func(t *testing.T, m *configMap) {
 			if err := os.Mkdir(filepath.Join(m.dir, "..data", "sample"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-		}, "found no regular file"},
+		}, "it is not a regular file"},
 		{"a pipe", func(t *testing.T, m *configMap) {
 			if err := syscall.Mkfifo(filepath.Join(m.dir, "..data", "sample"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-		}, "found no regular file"},
+		}, "it is not a regular file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := newConfigMap(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// Identity is the pod's name and place, which recordings have.
+// Identity is the pod's name and place, which recordings include.
 type Identity struct {
 	App, Pod, Namespace, Node, ServiceAccount, HostIP, PodIP, Cluster string
 }
@@ -45,7 +45,7 @@ type Config struct {
 	BodyLimit int64
 	// OpaqueBytes records the bytes of streams in unknown protocols.
 	OpaqueBytes bool
-	// RedactHeaders are more headers and URL parameters to redact.
+	// RedactHeaders are additional headers and URL parameters to redact.
 	RedactHeaders []string
 	// Redact selects what is redacted in addition to secrets.
 	Redact contract.Redaction
@@ -55,7 +55,7 @@ type Config struct {
 	LogLevel slog.Level
 	// Memory is the maximum memory for capture, in bytes.
 	Memory int64
-	// Identity is the pod's.
+	// Identity is the pod's identity.
 	Identity Identity
 	// Listening, if not nil, is called once the proxy listens. Recorded, if not nil, is called
 	// once all records are written, with the number of outbound exchanges among them.
@@ -184,12 +184,12 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	for _, s := range settings {
 		v := value(s.env)
 		if s.env == contract.EnvProxyProtocol && c.Protocols == "" {
-			v = "" // the default follows from the type
+			v = "" // the default depends on the type
 		}
 		if err := s.set(&c, v); err != nil {
 			shown := fmt.Sprintf("%s=%q", s.env, v)
-			// The errors of these two variables quote the value without a password. Values of
-			// others may have one in a URL or before an @.
+			// The errors of these two variables quote the value without a password. Other values
+			// may have a password in a URL or before an @.
 			if slices.Contains([]string{contract.EnvCaptureHosts, contract.EnvSink}, s.env) || strings.Contains(v, "://") || strings.Contains(v, "@") {
 				shown = s.env
 			}

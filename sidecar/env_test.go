@@ -105,9 +105,9 @@ func TestWrongVariables(t *testing.T) {
 		"TAPEDECK_CAPTURE_HOSTS=redis://:hunter2@redis:6379":                    `TAPEDECK_CAPTURE_HOSTS: "redis://…" is a URL or a path: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
 		"TAPEDECK_CAPTURE_HOSTS=redis:80":                                       `TAPEDECK_CAPTURE_HOSTS: redis:80: that port is the application's, which could not listen on it`,
 		"TAPEDECK_CAPTURE_HOSTS=redis:6379 PROXY_TYPE=reverse":                  `TAPEDECK_CAPTURE_HOSTS: the forward proxy captures hosts, and PROXY_TYPE turns it off`,
-		"TAPEDECK_UPSTREAM_READY=mock:4141 ALL_PROXY=mock":                      `TAPEDECK_UPSTREAM_READY="mock:4141": it is no URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`,
+		"TAPEDECK_UPSTREAM_READY=mock:4141 ALL_PROXY=mock":                      `TAPEDECK_UPSTREAM_READY="mock:4141": it is not a URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`,
 		"TAPEDECK_UPSTREAM_READY=http://mock/healthz":                           `TAPEDECK_UPSTREAM_READY: it needs a proxy for all traffic; set ALL_PROXY to the proxy's URL`,
-		"TAPEDECK_UPSTREAM_READY=http://me:hunter2@mock/healthz ALL_PROXY=mock": `TAPEDECK_UPSTREAM_READY: it is no URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`,
+		"TAPEDECK_UPSTREAM_READY=http://me:hunter2@mock/healthz ALL_PROXY=mock": `TAPEDECK_UPSTREAM_READY: it is not a URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`,
 		"REVERSE_PROXY_HOST=http://me:hunter2@app":                              `REVERSE_PROXY_HOST: want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
 		"TAPEDECK_IN_ADDRESS=10.0.0.1":                                          `TAPEDECK_IN_ADDRESS="10.0.0.1": want loopback, all`,
 		"PROXY_OUT_PORT=0":                                                      `PROXY_OUT_PORT="0": want a port, 1 to 65535`,
@@ -138,8 +138,8 @@ func TestWrongVariables(t *testing.T) {
 		"TAPEDECK_CAPTURE_SAMPLE=10":                                            `TAPEDECK_CAPTURE_SAMPLE="10": more than all; a percentage ends in %: want a rate from 0 to 1, such as 0.1, or 0% to 100%`,
 		"TAPEDECK_CAPTURE_EXCLUDE=path=health":                                  `TAPEDECK_CAPTURE_EXCLUDE="path=health": rule 1, "path=health": path: found "health", allowed: a path that begins with / or *, without a query: want rules such as "in path=/healthz,/readyz; out host=*.internal method=GET", of the terms in, out, host, path, method and header.NAME, with = or != (* stands for anything), ~ or !~ (RE2)`,
 		"TAPEDECK_DRAIN=soon":                                                   `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
-		"TAPEDECK_SINK=http://collector:4310":                                   `TAPEDECK_SINK="http://collector:4310": plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
-		"TAPEDECK_SINK=http://127.0.0.1.nip.io":                                 `TAPEDECK_SINK="http://127.0.0.1.nip.io": plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
+		"TAPEDECK_SINK=http://collector:4310":                                   `TAPEDECK_SINK="http://collector:4310": plain HTTP beyond this pod, so bodies and the token would travel in clear text: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
+		"TAPEDECK_SINK=http://127.0.0.1.nip.io":                                 `TAPEDECK_SINK="http://127.0.0.1.nip.io": plain HTTP beyond this pod, so bodies and the token would travel in clear text: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
 		"TAPEDECK_SINK=s3://bucket":                                             `TAPEDECK_SINK: a pod can't write to a bucket, because its service account would need rights to it: want file:///directory, or the https:// or http:// URL of a collector`,
 	} {
 		t.Run(env1, func(t *testing.T) {

@@ -42,7 +42,7 @@ func WaitFor(ctx context.Context, patience time.Duration, address string) error 
 func checkHealthURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("it is no URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:%d/healthz", contract.ResponderAdminPort)
+		return fmt.Errorf("it is not a URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:%d/healthz", contract.ResponderAdminPort)
 	}
 	return nil
 }

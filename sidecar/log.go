@@ -48,7 +48,7 @@ type logQueue struct {
 	ended chan struct{}
 }
 
-// newLogQueue starts a queue in front of w. close ends it.
+// newLogQueue starts a queue that writes to w. close ends it.
 func newLogQueue(w io.Writer) *logQueue {
 	q := &logQueue{w: w, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	go q.run()
@@ -91,7 +91,7 @@ func (q *logQueue) run() {
 			if cap(batch) > logBufferKept {
 				batch = nil
 			}
-			failed = err != nil // then it tries again with the next line
+			failed = err != nil // if so, the next line starts another attempt
 		}
 	}
 }
@@ -111,7 +111,7 @@ func (q *logQueue) take(spare []byte) (batch []byte, dropped int, last bool) {
 	return batch, dropped, q.closed
 }
 
-// wrote notes the result of a write. left has the lines that were not written.
+// wrote records the result of a write. left has the lines that were not written.
 func (q *logQueue) wrote(left []byte, dropped int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/metric"
 )
 
-// fitInto makes a configuration fit the container's memory limit, see [contract.DivideMemory];
-// 0: no limit.
+// fitInto makes the configuration fit the container's memory limit, as [contract.DivideMemory]
+// divides it. 0 means no limit.
 func (c *Config) fitInto(limit int64) contract.Memory {
 	m := contract.DivideMemory(limit)
 	if m.Limit == 0 {

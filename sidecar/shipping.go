@@ -43,7 +43,7 @@ func (c *Config) checkCollector() error {
 	if c.Collector.Scheme != "http" || c.SinkPlainHTTP || isLoopback(c.Collector.Host) {
 		return nil
 	}
-	return fmt.Errorf("%s=%q: plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or %s=true where a mesh encrypts it",
+	return fmt.Errorf("%s=%q: plain HTTP beyond this pod, so bodies and the token would travel in clear text: want https://, or %s=true where a mesh encrypts it",
 		contract.EnvSink, c.Collector.String(), contract.EnvSinkPlainHTTP)
 }
 
@@ -65,7 +65,7 @@ func newShipper(cfg Config, log *slog.Logger, roots func() *x509.CertPool) *ship
 	})
 }
 
-// sinkToken reads the token for the collector. A missing file is no error, because the
+// sinkToken reads the token for the collector. A missing file is not an error, because the
 // Secret may come later, and the collector rejects requests without a token.
 func sinkToken(file string) (string, error) {
 	text, err := readFile(file)

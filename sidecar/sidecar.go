@@ -8,7 +8,7 @@
 //
 // The proxy forwards even if capture or the collector fails. At the end, the sidecar writes
 // the remaining records. The package imports contract and its filter, proxy and its
-// subpackages, recording, its subpackage, Prometheus' client, x/sys/unix and the standard
+// subpackages, recording, its subpackage, the Prometheus client, x/sys/unix and the standard
 // library: no YAML, no cloud SDK and no CLI framework.
 package sidecar
 
@@ -33,15 +33,15 @@ import (
 )
 
 // heapGrowth is the percentage by which the heap may grow before a collection, unless GOGC
-// sets another. Every pod has a sidecar, so memory matters more than the few per mille of
-// processor time that Go's default of 100 would save. It applies once the sidecar listens:
-// the start fits into the 4 MiB that Go's default begins with, and a collection during the
-// start would only take pages that the runtime keeps.
+// sets another. Every pod has a sidecar, so memory matters more than the few tenths of a
+// percent of processor time that Go's default of 100 would save. It applies once the sidecar
+// listens: the start fits into the 4 MiB that Go's default begins with, and a collection
+// during the start would only take pages that the runtime keeps.
 const heapGrowth = 50
 
 // Main runs the sidecar with the environment's configuration until ctx ends and its
 // connections have drained. Records have the version. The log goes to w as JSON lines, at
-// the level that the environment sets. If nobody reads w, log lines are dropped and nothing
+// the level that the environment sets. If nothing reads w, log lines are dropped, and nothing
 // else is affected.
 func Main(ctx context.Context, getenv func(string) string, version string, w io.Writer) error {
 	cfg, err := FromEnv(getenv)
@@ -110,7 +110,7 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	if cfg.Listening != nil {
 		cfg.Listening(p)
 	}
-	debug.FreeOSMemory() // the memory that the start took, for example for the trust files
+	debug.FreeOSMemory() // frees the memory that the start took, for example for the trust files
 	return p.Serve(ctx)
 }
 

@@ -45,7 +45,7 @@ func Write(path, content string) error {
 			return err
 		}
 	case err == nil && !info.Mode().IsRegular():
-		return fmt.Errorf("write %s: it is no regular file: %w", path, fs.ErrInvalid)
+		return fmt.Errorf("write %s: it is not a regular file: %w", path, fs.ErrInvalid)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package hostsfile makes the hosts file that leads captured hosts to the sidecar. The
-// file has the lines of the pod's file, and then the names of each captured host with a
-// separate loopback address.
+// Package hostsfile makes the hosts file that points captured hosts to the sidecar. The file
+// has the lines of the pod's file, and then the names of each captured host with a separate
+// loopback address.
 //
 //	TAPEDECK_CAPTURE_HOSTS ──┐
 //	/etc/resolv.conf ────────┼─▶ New ─▶ []Host ─┬─▶ Compose ─▶ Write ─▶ the trust volume's hosts
@@ -191,7 +191,7 @@ func writeLines(b *strings.Builder, addr string, names []string) {
 }
 
 // without removes captured names from a line of a hosts file and returns the names as out. A
-// line without captured names stays as it is. A line with only captured names becomes "".
+// line without captured names is returned unchanged. A line with only captured names becomes "".
 func without(line string, captured map[string]bool) (kept string, out []string) {
 	entry, _, _ := strings.Cut(line, "#")
 	fields := strings.Fields(entry)

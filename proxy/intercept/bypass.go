@@ -18,7 +18,7 @@ const (
 	longestPause = 24 * time.Hour
 )
 
-// history is what the bypass list knows of an endpoint.
+// history is what the bypass list knows about an endpoint.
 type history struct {
 	pass  Outcome       // why the endpoint is or was bypassed; "" if it never was
 	until time.Time     // end of the bypass; zero: it has no end
@@ -58,9 +58,8 @@ func (h *history) bypass(why Outcome, forever bool) bool {
 	return first
 }
 
-// bypassList remembers which endpoints, each a name and a port, interception would
-// break. When it is full, it forgets entries at random; new connections find them out
-// again.
+// bypassList remembers the endpoints, each a name and a port, that interception would break.
+// When it is full, it forgets entries at random, and new connections find them again.
 type bypassList struct {
 	mu        sync.Mutex
 	endpoints map[string]*history
@@ -97,8 +96,8 @@ func (l *bypassList) reason(endpoint string) Outcome {
 // clientFailed records that a client did not accept the certificate. It returns true
 // if that newly bypasses the endpoint. Distrust bypasses it forever, because another
 // try would fail, too. Silence does not count once a client has accepted a certificate
-// or while another connection is open: a client that opens several connections at once
-// closes those that it does not need.
+// or while another connection is open: a client that opens several connections at the same
+// time closes those that it does not need.
 func (l *bypassList) clientFailed(endpoint string, v verdict) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

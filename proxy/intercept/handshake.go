@@ -10,9 +10,9 @@ import (
 )
 
 // Open does the handshake with a server for a client that leaves TLS to the proxy, because it
-// asks for https in a request line. It verifies the server for name, and shows a client
-// certificate if the server asks, as when TLS is intercepted. alpn is the protocol that the
-// client will use.
+// asks for https in a request line. As in interception, it verifies the server for name, and
+// shows a client certificate if the server asks for one. alpn is the protocol that the client
+// will use.
 func Open(ctx context.Context, cfg *Config, server *pump.Conn, name, alpn string) (*pump.Conn, error) {
 	t := &tls.Config{
 		ServerName:    strings.TrimSuffix(name, "."),

@@ -13,7 +13,7 @@ import (
 
 // Hello holds a client's first TLS message.
 type Hello struct {
-	// SNI is the name that the client asks for, "" if there is none.
+	// SNI is the name that the client asks for; "" if there is none.
 	SNI string
 	// ALPN lists the protocols that the client offers, in its order of preference.
 	ALPN []string
@@ -29,12 +29,12 @@ type Hello struct {
 func (h *Hello) Supports(c *tls.Certificate) error {
 	switch {
 	case h.MaxVersion < minVersion:
-		return fmt.Errorf("the client offers TLS up to %s, and the sidecar speaks %s and later",
+		return fmt.Errorf("the client offers TLS up to %s, but the sidecar speaks %s and later",
 			tls.VersionName(h.MaxVersion), tls.VersionName(minVersion))
 	case len(h.suites()) == 0:
-		return errors.New("the client offers no cipher suite that the sidecar speaks")
+		return errors.New("the client offers no cipher suite that the sidecar supports")
 	case len(h.info.SupportedCurves) > 0 && !slices.ContainsFunc(groups[:], func(g tls.CurveID) bool { return slices.Contains(h.info.SupportedCurves, g) }):
-		return errors.New("the client offers no group for the key exchange that the sidecar speaks")
+		return errors.New("the client offers no key exchange group that the sidecar supports")
 	}
 	info := *h.info
 	info.ServerName = "" // the client checks the name itself
@@ -81,9 +81,8 @@ func (h *Hello) policy() *tls.Config {
 	}
 }
 
-// permits returns an error if the cipher suite that a server chose is none that the client
-// offers. The check is needed because the cipher suites of TLS 1.3 can't be configured in
-// crypto/tls.
+// permits returns an error if a server chose a cipher suite that the client does not offer.
+// The check is needed because the cipher suites of TLS 1.3 can't be configured in crypto/tls.
 func (h *Hello) permits(state tls.ConnectionState) error {
 	if !slices.Contains(h.info.CipherSuites, state.CipherSuite) {
 		return fmt.Errorf("the server chose %s, which the client does not offer", tls.CipherSuiteName(state.CipherSuite))

@@ -56,7 +56,7 @@ type Outcome string
 const (
 	Intercepted       Outcome = "intercepted"     // the proxy sees the plaintext
 	Opened            Outcome = "opened"          // the proxy began TLS, because the client asked for https in plaintext
-	PassedNotTLS      Outcome = "not_tls"         // untouched: it is no TLS
+	PassedNotTLS      Outcome = "not_tls"         // untouched: it is not TLS
 	PassedClientTLS   Outcome = "client_tls"      // untouched: the client can't use our certificate
 	PassedDistrust    Outcome = "client_distrust" // untouched: clients have rejected the certificate before
 	PassedUpstreamTLS Outcome = "upstream_tls"    // untouched: the handshake with the upstream failed, now or before
@@ -70,7 +70,7 @@ const (
 	Failed            Outcome = "failed"          // closed: a peer disconnected
 )
 
-// Outcomes lists them.
+// Outcomes lists the outcomes.
 var Outcomes = [...]Outcome{
 	Intercepted, Opened, PassedNotTLS, PassedClientTLS, PassedDistrust, PassedUpstreamTLS, PassedClientCert, PassedOtherName, PassedNoCert, PassedNoCA,
 	Unverified, Refused, BadName, Failed,
@@ -116,7 +116,7 @@ type Result struct {
 	Outcome Outcome
 	// Name is the SNI, or else the host that the client asked for.
 	Name string
-	// Endpoint is the name and the port, by which the bypass list has its entries.
+	// Endpoint is the name and the port, which are the key of the bypass list.
 	Endpoint string
 	// Client and Server are the connections to pump between. They are nil if the
 	// connections were closed.
@@ -170,8 +170,8 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		alert(client, unverified.Err)
 		r.First = i.bypass.unverified(r.Endpoint)
 		return r.end(Unverified, fmt.Errorf("verify %s: %w", r.Name, unverified.Err))
-	case asked && cert == nil: // err, if not nil, is that no certificate was shown
-		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedClientCert
+	case asked && cert == nil: // err, if not nil, is due to the missing certificate
+		err, r.Outcome = errors.New("the upstream asks for a client certificate"), PassedClientCert
 	case err != nil:
 		r.Outcome = PassedUpstreamTLS
 	}
@@ -271,7 +271,7 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 	return c, asked, err
 }
 
-// certificate returns the client certificate for upstreams, nil if there is none.
+// certificate returns the client certificate for upstreams; nil if there is none.
 func (i *Interceptor) certificate() *tls.Certificate {
 	if i.cfg.Certificate == nil {
 		return nil
@@ -318,7 +318,7 @@ func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, leaf *t
 // certificate. There is no other cause, because TCP does not corrupt records.
 const badRecordMAC = tls.AlertError(20)
 
-var errPlainAlert = errors.New("the client refused the certificate, in plaintext as OpenSSL does")
+var errPlainAlert = errors.New("the client rejected the certificate with an alert in plaintext, as OpenSSL does")
 
 // distrustAlerts lists the alerts of clients that reject a certificate: bad, unsupported, revoked,
 // expired or unknown certificate, unknown CA, access denied. crypto/tls uses another type for

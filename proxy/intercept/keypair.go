@@ -12,7 +12,7 @@ import (
 const recheck = 10 * time.Second
 
 // KeyPair returns a function that returns the certificate in two PEM files, and reads them again
-// when they have changed. If the changed files can't be read, the old certificate stays in use,
+// when they have changed. If the changed files can't be read, the old certificate remains in use,
 // because the files may be replaced one after the other. If the files can't be read at first,
 // KeyPair also returns an error, and the function tries again later.
 func KeyPair(cert, key string) (get func() (*tls.Certificate, error), err error) {

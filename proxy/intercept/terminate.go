@@ -37,8 +37,8 @@ type Terminator struct {
 	mu     sync.Mutex
 	said   map[Outcome]bool
 	secure bool       // the application is known to speak TLS
-	plain  history    // it has answered a handshake with something else
-	silent bypassList // by SNI: it has not answered
+	plain  history    // bypassed while the application is known to have answered a handshake with something else
+	silent bypassList // by SNI: bypassed while the application is known not to answer handshakes
 }
 
 // Do terminates TLS on a connection on which the client has begun to send. Other protocols pass
@@ -92,7 +92,7 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 			t.bypass.upstreamFailed(hello.SNI)
 		}
 	case !good(cert, hello.SNI) && goodLeaf(up.ConnectionState().PeerCertificates[0], hello.SNI):
-		r.Outcome, r.Err = PassedOtherName, fmt.Errorf("the application has a certificate for %s, and that of the sidecar is not good for it", hello.SNI)
+		r.Outcome, r.Err = PassedOtherName, fmt.Errorf("the application has a certificate for %s, but the sidecar's is not valid for that name", hello.SNI)
 	default:
 		t.bypass.upstreamSucceeded(hello.SNI)
 		r.Server, r.ALPN = pump.NewConn(up, nil), up.ConnectionState().NegotiatedProtocol
@@ -106,15 +106,15 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 	return r
 }
 
-// isPlain reports whether the application was found to speak no TLS.
+// isPlain reports whether the application was found not to speak TLS.
 func (t *Terminator) isPlain(sni string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return !t.secure && (t.plain.reason() != "" || t.silent.reason(sni) != "")
 }
 
-// provesPlain reports whether a handshake that ended with err shows that the application speaks
-// no TLS: it answered something else, or it disconnected or did not answer and has never spoken
+// provesPlain reports whether a handshake that ended with err shows that the application does not
+// speak TLS: it answered something else, or it disconnected or did not answer and has never spoken
 // TLS. The result is remembered for a while, because the application receives each attempt as
 // garbage. A missing answer may be due to the client, so it is remembered only for the SNI, and
 // only once it has happened twice.
@@ -131,7 +131,7 @@ func (t *Terminator) provesPlain(sni string, err error, asked bool) bool {
 	case wentAway(err), errors.Is(err, context.DeadlineExceeded):
 		t.silent.upstreamFailed(sni)
 		return true
-	default: // an alert, say
+	default: // an alert, for example
 		t.secure = true
 	}
 	return false
@@ -162,7 +162,7 @@ func (t *Terminator) application(ctx context.Context, server *pump.Conn, hello *
 			return err
 		}
 		err := Verify(state, app.Name, app.Roots)
-		if err != nil && hello.SNI != "" && Verify(state, hello.SNI, app.Roots) == nil { // it chose by the SNI
+		if err != nil && hello.SNI != "" && Verify(state, hello.SNI, app.Roots) == nil { // the application chose it by the SNI
 			return nil
 		}
 		return err

@@ -124,9 +124,9 @@ func (b *body) framing(c byte) error {
 	case b.chunk == dataLF && c == '\n':
 		b.chunk, b.line, b.digits = chunkSize, 0, false
 	case b.chunk == chunkLF:
-		return bad("in a chunk's first line: a CR that ends no line")
+		return bad("in a chunk's first line: a CR that does not end the line")
 	default:
-		return bad("a chunk that is longer than it says")
+		return bad("a chunk that is longer than its size")
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (b *body) trailer(p []byte) (n int, err error) {
 	if b.lines+n > maxTrailer {
 		return 0, bad("a trailer longer than %d bytes", maxTrailer)
 	}
-	line := append(b.field, p[:n]...) // b.field only once it is all right: see take
+	line := append(b.field, p[:n]...) // b.field is set only if the line is valid: see take
 	if line[len(line)-1] == '\n' {
 		if err := trailerField(line); err != nil {
 			return 0, err

@@ -16,12 +16,12 @@ func IsConnect(head []byte) bool {
 	return len(head) > 0 && bytes.HasPrefix(head, []byte(method)[:min(len(head), len(method))])
 }
 
-// ParseConnect parses the target of a CONNECT request. Where it names no port, that is
-// 443. The error says what is wrong with it, and wraps nothing.
+// ParseConnect parses the target of a CONNECT request. The default port is 443. The error says
+// what is wrong with the target, and wraps nothing.
 func ParseConnect(target string) (Target, error) { return parseAuthority(target, connectPort) }
 
-// ReadConnect reads a CONNECT request and no more. A request that is refused is
-// answered.
+// ReadConnect reads a CONNECT request, and leaves later bytes unread. It answers a request that
+// it rejects.
 func ReadConnect(client *pump.Conn) (Target, error) {
 	_ = client.SetReadDeadline(time.Now().Add(headTime))
 	defer client.Resume()

@@ -5,12 +5,11 @@ import "sync/atomic"
 // exchange is a request and its answer.
 type exchange struct {
 	method  string
-	upgrade bool        // it may switch protocols
-	asked   atomic.Bool // that it does
-	// verdict tells the request side whether the server agreed to the upgrade.
+	upgrade bool        // the request may ask for an upgrade
+	asked   atomic.Bool // the request asks for an upgrade
+	// verdict tells the request side whether the server accepts the upgrade.
 	verdict chan bool
-	// finished is closed when the client's side of an upgraded connection is
-	// over.
+	// finished is closed when the client's side of an upgraded connection has ended.
 	finished chan struct{}
 	// voided says that the request was rejected after a part of it was sent to the server.
 	// claimed says that the client is getting the server's answer. At most one of them is

@@ -26,7 +26,7 @@ const (
 type badRequest struct {
 	status int
 	reason string
-	method string // the request's method, "" if it is not known
+	method string // the request's method; "" if it is not known
 	many   bool   // the reason is that there are too many fields
 }
 
@@ -71,7 +71,7 @@ type request struct {
 	// all fields are known yet. authority is the host and port in the target.
 	long      bool
 	authority string
-	// recoded says that Transfer-Encoding had names that are no codings. The server gets only
+	// recoded says that Transfer-Encoding had names that are not codings. The server gets only
 	// the codings.
 	recoded bool
 }
@@ -91,7 +91,7 @@ type Target struct {
 type framing struct {
 	chunked bool
 	close   bool  // the body ends with the connection; only in responses
-	length  int64 // otherwise
+	length  int64 // length of the body in the other cases
 }
 
 // parseRequest parses a head strictly. It rejects heads that two parsers could read differently,
@@ -115,14 +115,14 @@ func parseLine(head []byte) (q *request, rest []byte, err error) {
 		return nil, nil, refuseWith(http.StatusRequestURITooLong, fmt.Sprintf("a first line of more than %d bytes", maxTarget))
 	}
 	if !ok {
-		return nil, nil, bad("a request without a line")
+		return nil, nil, bad("a request without a request line")
 	}
 	q = &request{}
 	var version string
 	q.method, version, _ = strings.Cut(string(line), " ")
 	q.target, version, ok = strings.Cut(version, " ")
 	if !ok || strings.Contains(version, " ") || !isToken(q.method) || q.target == "" || !isVisible(q.target) {
-		return nil, nil, bad("a malformed request line: want METHOD, target and version, each behind one space")
+		return nil, nil, bad("a malformed request line: want METHOD, target and version, separated by one space")
 	}
 	if len(q.target) > maxTarget {
 		return nil, nil, refuseWith(http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(q.target), maxTarget))
@@ -132,7 +132,7 @@ func parseLine(head []byte) (q *request, rest []byte, err error) {
 		q.minor = 1
 	case "HTTP/1.0":
 	default:
-		return nil, nil, refuseWith(http.StatusHTTPVersionNotSupported, "an unknown version: a proxy is spoken to in HTTP/1.0 or HTTP/1.1")
+		return nil, nil, refuseWith(http.StatusHTTPVersionNotSupported, "an unknown version: want HTTP/1.0 or HTTP/1.1")
 	}
 	return q, rest, nil
 }
@@ -200,7 +200,7 @@ func values(fields []field, name string) (all []string) {
 func (q *request) frame() error {
 	coding, length := q.all("Transfer-Encoding"), q.all("Content-Length")
 	if len(coding) > 1 || len(length) > 1 {
-		return bad("a framing field that is there twice")
+		return bad("a repeated framing field")
 	}
 	coding, q.recoded = codings(coding)
 	switch {
@@ -209,7 +209,7 @@ func (q *request) frame() error {
 	case len(coding) > 0 && q.minor == 0:
 		return bad("Transfer-Encoding in HTTP/1.0")
 	case len(coding) > 1 || len(coding) == 1 && coding[0] != chunked:
-		return refuseWith(http.StatusNotImplemented, "an unknown Transfer-Encoding: only chunked is known")
+		return refuseWith(http.StatusNotImplemented, "an unknown Transfer-Encoding: want chunked")
 	case len(coding) == 1:
 		q.body.chunked = true
 	case len(length) == 1:
@@ -250,11 +250,11 @@ var schemes = map[string]struct {
 func (q *request) destination() (t Target, origin string, err error) {
 	name, rest, ok := strings.Cut(q.target, "://")
 	if !ok {
-		return t, "", bad("a target without a host: this is a forward proxy, it wants http://host/path or CONNECT host:port")
+		return t, "", bad("a target without a host: this is a forward proxy, want http://host/path or CONNECT host:port")
 	}
 	scheme, ok := schemes[strings.ToLower(name)]
 	if !ok {
-		return t, "", refuseWith(http.StatusNotImplemented, "a target with an unknown scheme: http, https, ws and wss are known")
+		return t, "", refuseWith(http.StatusNotImplemented, "a target with an unknown scheme: want http, https, ws or wss")
 	}
 	authority, origin := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -300,7 +300,7 @@ func parseAuthority(s, port string) (t Target, err error) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return t, bad("a target without a good port: want 1 to 65535")
+		return t, bad("a target with an invalid port: want 1 to 65535")
 	}
 	return Target{Host: host, Port: int(n)}, nil
 }

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// maxName is the maximum length of a field's name in a long head, and maxHeld the maximum
+	// maxName is the maximum length of a field name in a long head, and maxHeld the maximum
 	// size of all fields that are held back: a Host has 255 bytes, and a length a few. Nothing
-	// else bounds the memory for them over all connections.
+	// else bounds their memory over all connections.
 	maxName = 4 << 10
 	maxHeld = 2 << 10
 	// manyHeld is the maximum number of fields that are held back. A valid head has one of
@@ -124,7 +124,7 @@ func (h *longHead) inName(out, p []byte) (_ []byte, n int, err error) {
 		n = i
 	}
 	if h.name = append(h.name, p[:n]...); len(h.name) > maxName {
-		return out, n, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("a field's name of more than %d bytes", maxName))
+		return out, n, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("a field name of more than %d bytes", maxName))
 	}
 	if i < 0 {
 		return out, n, nil
@@ -190,7 +190,7 @@ func (h *longHead) put(out, p []byte) ([]byte, error) {
 		out = append(out, p...)
 	case heldBack:
 		if h.size+len(h.value)+len(p) > maxHeld {
-			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d bytes of fields that decide on the message", maxHeld))
+			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d bytes of fields that decide about the message", maxHeld))
 		}
 		h.value = append(h.value, p...)
 	}
@@ -207,7 +207,7 @@ func (h *longHead) finish(out []byte) ([]byte, error) {
 		out = append(out, "\r\n"...)
 	case heldBack:
 		if len(h.held) == manyHeld {
-			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields that decide on the message", manyHeld))
+			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields that decide about the message", manyHeld))
 		}
 		line := slices.Concat(h.name, []byte(":"), h.value, []byte("\r\n"))
 		name := line[:len(h.name)]

@@ -8,8 +8,8 @@
 //
 // The package parses before it forwards, so it is strict: it rejects requests that two
 // parsers could read differently (RFC 9112 sections 6.3 and 11.2). Forwarded header fields
-// keep their order, case and spacing, and Host stays as the client sent it, because meshes
-// route by it. Each client connection has one connection to the host. So keep-alive,
+// keep their order, case and spacing, and Host is not changed, because meshes route by it.
+// Each client connection has one connection to the host. So keep-alive,
 // pipelining, 100-continue, early answers and the end of a connection mean the same as
 // without a proxy. An upgrade turns the two connections into a tunnel.
 //
@@ -94,7 +94,7 @@ func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error)
 	}
 	final, owing := s.leave()
 	if aborted && errors.Is(owing, errUnanswered) {
-		owing = nil // no wonder
+		owing = nil // the abort caused it
 	}
 	if final {
 		tunnel = nil // the client can't be told that it is open
@@ -158,8 +158,9 @@ func (s *session) next() (*request, error) {
 	for {
 		head, err := s.head()
 		if s.up != nil && s.up.ended() {
-			// The server closed, and interrupted the read. An idle client is
-			// closed as well; one that has begun a request gets a new server.
+			// The server closed the connection, which interrupted the read. An idle
+			// client's connection is closed, too. A client that has begun a request
+			// gets a new connection to the server.
 			idle := len(s.in.unread()) == 0
 			if final, gone := s.leave(); gone != nil || final || idle {
 				return nil, gone
@@ -271,7 +272,7 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 // ask writes a request to the server, with the part of its body that has arrived.
 func (s *session) ask(q *request, origin string, come int) error {
 	out := &s.up.out
-	begun := s.in.unread()[:min(come, maxBegun)] // leaves with the head
+	begun := s.in.unread()[:min(come, maxBegun)] // is sent with the head
 	s.scratch = append(q.write(s.scratch[:0], origin), begun...)
 	now := time.Now()
 	s.Meter.Add(tap.FromClient, now, len(s.scratch))
@@ -327,7 +328,7 @@ func (s *session) upgraded(x *exchange) (done bool, err error) {
 	var write *writeError
 	switch {
 	case errors.As(err, &write):
-		return true, nil // the other way sees the server's end
+		return true, nil // the other direction sees the server's end
 	case err == nil:
 		_ = s.up.conn.CloseWrite()
 		return true, nil

@@ -138,7 +138,7 @@ func (d *reader) skipEmptyLines() {
 }
 
 // head reads a head up to and including its final empty line. strict, for requests, requires
-// CRLF at the end of every line, and skips empty lines before the head. The bytes stay
+// CRLF at the end of every line, and skips empty lines before the head. The bytes remain
 // unread until they are used, and are valid until the next read.
 func (d *reader) head(strict bool) ([]byte, error) {
 	for seen := 0; ; {

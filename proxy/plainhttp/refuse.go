@@ -12,13 +12,13 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// Refuse answers a client that is not served, and gives it time to read that.
-// It returns reason.
+// Refuse tells a client that its CONNECT request is rejected, gives it time to read the answer,
+// and returns reason.
 func Refuse(client *pump.Conn, status int, reason error) error {
 	return refuse(client, http.MethodConnect, status, reason)
 }
 
-// refuse refuses a request with the given method.
+// refuse is Refuse for a request with any method.
 func refuse(client *pump.Conn, method string, status int, reason error) error {
 	body := "tapedeck: " + reason.Error() + "\n"
 	var b bytes.Buffer
@@ -40,9 +40,9 @@ func refuse(client *pump.Conn, method string, status int, reason error) error {
 	return reason
 }
 
-// lingerClose ends what is sent to a client and reads on for a moment: closing
-// with bytes unread would reset the connection, and the client might lose what
-// it was just sent.
+// lingerClose half-closes the connection to a client, and continues to read for a moment.
+// Closing it with unread bytes would reset the connection, and the client might lose the
+// answer.
 func lingerClose(client *pump.Conn) {
 	_ = client.CloseWrite()
 	_ = client.SetReadDeadline(time.Now().Add(linger))
@@ -55,7 +55,7 @@ func Established(client *pump.Conn) error {
 	return err
 }
 
-// DialStatus is the status that tells a client why a dial failed.
+// DialStatus returns the HTTP status for a failed dial.
 func DialStatus(err error) int {
 	var unauthorized *upstream.ProxyAuthError
 	switch {

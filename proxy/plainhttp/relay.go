@@ -9,15 +9,15 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// relay forwards one side's bytes to the other. It writes bytes together that were read
-// together: they stay in the reader's buffer until the next read or the message's end.
+// relay forwards one side's bytes to the other. Bytes that were read together are written
+// together: they remain in the reader's buffer until the next read or the end of the message.
 type relay struct {
 	side   tap.Side
 	from   *reader
 	to     *pump.Conn
 	stream *tap.Stream
 	meter  *pump.Meter
-	held   int // bytes that are passed on and not written yet
+	held   int // bytes that were passed on and are not written yet
 }
 
 // pass passes on the next n bytes of the reader.

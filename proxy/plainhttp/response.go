@@ -12,10 +12,10 @@ import (
 
 const chunked = "chunked"
 
-// codings returns the transfer codings that Transfer-Encoding names, in lower
-// case. HTTP once had "identity" for none, which servers still send (RFC 9112
-// section 7 has no such coding); other says that it, or an empty element, is
-// among them. Who receives it may take it for a coding, so it is not passed on.
+// codings returns the transfer codings in Transfer-Encoding, in lower case. Some servers still
+// send "identity", which once meant no coding (RFC 9112 section 7 has no such coding). other
+// says that it, or an empty element, is among them. It is not passed on, because a receiver
+// may take it for a coding.
 func codings(values []string) (all []string, other bool) {
 	for _, v := range elements(values) {
 		switch v = strings.ToLower(v); v {
@@ -31,19 +31,19 @@ func codings(values []string) (all []string, other bool) {
 // framingFields say how a message ends.
 var framingFields = []string{"Content-Length", "Transfer-Encoding"}
 
-// response is what of a response's head decides on its body.
+// response is a parsed head of a response.
 type response struct {
 	status int
 	body   framing
-	// head is what the client is to see, rewritten if the server sent another.
+	// head is the head for the client. rewritten says that it differs from the server's.
 	head      []byte
 	rewritten bool
 }
 
 var errResponse = errors.New("malformed response")
 
-// parseResponse parses a response's head to a request with the given method.
-// It is more lenient than parseRequest: who sent it was chosen by the client.
+// parseResponse parses the head of a response to a request with the given method. It is more
+// lenient than parseRequest, because the client chose the server.
 func parseResponse(head []byte, method string) (*response, error) {
 	lines := bytes.SplitAfter(head, []byte("\n"))
 	folded := unfold(lines)
@@ -51,7 +51,7 @@ func parseResponse(head []byte, method string) (*response, error) {
 	code, _, _ := strings.Cut(rest, " ")
 	status, err := strconv.Atoi(code)
 	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.1" && version != "HTTP/1.0" {
-		return nil, fmt.Errorf("%w: its status line", errResponse)
+		return nil, fmt.Errorf("%w: its status line is malformed", errResponse)
 	}
 	r := &response{status: status, head: head, rewritten: folded}
 	var coding, length []string
@@ -81,7 +81,7 @@ func parseResponse(head []byte, method string) (*response, error) {
 	switch {
 	case method == http.MethodHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified:
 	case len(coding) > 0:
-		// Chunked must come last; else the body ends with the connection.
+		// Unless chunked comes last, the body ends with the connection.
 		r.body.chunked = coding[len(coding)-1] == chunked
 		r.body.close = !r.body.chunked
 		if len(length) > 0 {
@@ -94,7 +94,7 @@ func parseResponse(head []byte, method string) (*response, error) {
 		if r.body.length, err = parseLength(length[0]); err != nil {
 			return nil, fmt.Errorf("%w: %w", errResponse, err)
 		}
-		if len(length) > 1 { // RFC 9112 section 6.3: as if it were there once
+		if len(length) > 1 { // RFC 9112 section 6.3: repeated equal values count as one
 			once := []byte("Content-Length: " + length[0] + "\r\n")
 			r.head, r.rewritten = slices.Concat(lines[0], once, without(lines[1:], "Content-Length")), true
 		}
@@ -104,7 +104,7 @@ func parseResponse(head []byte, method string) (*response, error) {
 	return r, nil
 }
 
-// elements returns those of a field that is a list, in however many lines.
+// elements returns the elements of a list field, which may have several lines.
 func elements(values []string) (all []string) {
 	if len(values) == 1 && !strings.Contains(values[0], ",") {
 		return values
@@ -117,8 +117,8 @@ func elements(values []string) (all []string) {
 	return all
 }
 
-// recode returns the lines with one Transfer-Encoding for all of them, which
-// names the codings, or with none.
+// recode returns the lines with a single Transfer-Encoding that names the codings, or with none
+// if there are no codings.
 func recode(lines [][]byte, coding []string) (recoded [][]byte) {
 	for i, line := range lines {
 		name, _, ok := bytes.Cut(line, []byte(":"))
@@ -133,8 +133,8 @@ func recode(lines [][]byte, coding []string) (recoded [][]byte) {
 	return recoded
 }
 
-// unfold makes one line of each field that is folded over several, of which the
-// others are empty then (RFC 9112 section 5.2: a proxy must).
+// unfold joins the lines of each folded field, as RFC 9112 section 5.2 requires of a proxy. The
+// continuation lines become empty.
 func unfold(lines [][]byte) (folded bool) {
 	last := 0
 	for i, line := range lines {
@@ -148,7 +148,7 @@ func unfold(lines [][]byte) (folded bool) {
 	return folded
 }
 
-// without returns the lines, less those of one field.
+// without returns the lines except those of one field.
 func without(lines [][]byte, name string) (head []byte) {
 	for _, line := range lines {
 		if n, _, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(bytes.TrimSpace(n), []byte(name)) {

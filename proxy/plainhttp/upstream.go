@@ -28,18 +28,19 @@ type upstreamConn struct {
 	out     relay // client to server, run by the request side
 	back    relay // server to client
 	pending chan *exchange
-	last    *exchange // that was asked; the request side's
-	started bool      // the request side's
+	// Only the request side uses these:
+	last    *exchange // the last request
+	started bool
+	asked   int64 // number of requests
 
-	asked    int64 // the request side's
 	answered atomic.Int64
 
-	mu      sync.Mutex // also held while the end is told
-	current *exchange  // the one whose answer is next
-	waiting bool       // for the server to speak
-	parting bool       // written by the request side alone
+	mu      sync.Mutex // also held while run announces its end
+	current *exchange  // the exchange whose answer is next
+	waiting bool       // run waits for the server to send something
+	parting bool       // only the request side sets it
 
-	done  chan struct{} // closed when no more answers come; the rest is set by then
+	done  chan struct{} // closed when no more answers come; the fields below are set by then
 	err   error
 	dirty bool // an answer was begun and not finished
 	final bool // nothing can follow what the client was sent
@@ -47,7 +48,7 @@ type upstreamConn struct {
 
 // errUnanswered ends a client's connection if a server closes with outstanding answers. The
 // client would take the next server's answers for them (RFC 9112 section 9.3.2).
-var errUnanswered = errors.New("the server closed the connection before it had answered")
+var errUnanswered = errors.New("the server closed the connection before it answered")
 
 var errTruncated = errors.New("the server's TLS ended without close_notify, in an answer that ends with the connection")
 
@@ -81,7 +82,7 @@ func (u *upstreamConn) begin(x *exchange) bool {
 // missed returns the error for a request that the server's end prevented.
 func (u *upstreamConn) missed() error {
 	if u.final {
-		return nil // the client was told
+		return nil // the client has seen the end
 	}
 	return errUnanswered
 }
@@ -135,7 +136,7 @@ func (u *upstreamConn) answers(x *exchange) (over bool, err error) {
 		select {
 		case x = <-u.pending:
 		default:
-			if spoke { // without being asked: most often that it closes
+			if spoke { // without a request: usually it closes the connection
 				_, err := u.in.some()
 				return true, gone(err)
 			}
@@ -247,7 +248,7 @@ func (u *upstreamConn) answer(x *exchange) (over bool, err error) {
 			}
 			head = u.in.unread()[:len(line)+1]
 		case err != nil:
-			// As without a proxy: the connection ends, the client may retry.
+			// As without a proxy, the connection ends, and the client may retry.
 			return true, unanswered(err)
 		}
 		r, err := parseResponse(head, x.method)

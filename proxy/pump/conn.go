@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// Conn is a TCP connection, or TLS over another Conn. It can put bytes back that were read.
+// Conn is a TCP connection, or TLS over another Conn. Bytes that were read can be put back.
 // Only one goroutine may read from it at a time.
 type Conn struct {
 	net.Conn
@@ -34,14 +34,14 @@ type Conn struct {
 
 	mu     sync.Mutex
 	closed bool
-	owner  owner // the pair that has taken the connection over; may be nil
+	owner  owner // the pair that has taken over the connection; may be nil
 
 	writing sync.Mutex
 	reset   atomic.Bool // the system has reported a reset by the peer
 	ended   atomic.Bool // a read has found the end
 }
 
-// owner has taken a connection over, and closes it.
+// owner has taken over a connection, and closes it.
 type owner interface{ end(reset bool) }
 
 // taken marks the connection as closed, and returns the owner that must close it; nil: the

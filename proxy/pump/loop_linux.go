@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// eventsPerRound is how many ready connections a loop learns of at once.
+// eventsPerRound is the maximum number of events that a loop gets from epoll at a time.
 const eventsPerRound = 128
 
 // Loops move the bytes of pairs of TCP connections. Each loop is a goroutine that serves
@@ -57,8 +57,8 @@ func (l *Loops) Close() {
 	l.running.Wait()
 }
 
-// adopt takes a pair over from Go's poller and moves its bytes. It returns false
-// if it can't, in which case nothing has happened to the pair.
+// adopt takes over a pair from Go's poller and moves its bytes. If it can't, it returns false
+// and leaves the pair unchanged.
 func (l *Loops) adopt(p *Pump, client, server *Conn, ended func(error)) bool {
 	if l == nil {
 		return false
@@ -79,16 +79,16 @@ type loop struct {
 	fd   int
 
 	events  [eventsPerRound]unix.EpollEvent
-	buffers [tap.Classes]*tap.Buffer // to read into, when needed
-	again   []*end                   // those that had their turn and have more to say
+	buffers [tap.Classes]*tap.Buffer // buffers to read into; nil until they are needed
+	again   []*end                   // ends that had their turn and may have more bytes
 
 	mu    sync.Mutex
 	slots []slot
 	free  []int32
 }
 
-// slot is where an event finds its connection. The generation tells an event
-// of a connection that has ended from one of its successor's.
+// slot maps an event to its connection. The generation distinguishes events of a connection
+// that has ended from events of the next connection in the slot.
 type slot struct {
 	end        *end
 	generation int32
@@ -99,7 +99,7 @@ func newLoop(pool *tap.Pool) (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // or Go would not poll it
+	if err := unix.SetNonblock(fd, true); err != nil { // Go polls only non-blocking files
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -111,7 +111,7 @@ func newLoop(pool *tap.Pool) (*loop, error) {
 	return l, nil
 }
 
-// add begins to serve a pair, unless somebody has ended it since it was taken.
+// add begins to serve a pair, unless the pair has ended since it was taken.
 func (l *loop) add(q *pair) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -119,7 +119,7 @@ func (l *loop) add(q *pair) {
 		return
 	}
 	var events [len(q.ends)]unix.EpollEvent
-	for i := range q.ends { // both have a slot before either can fail, for close frees both
+	for i := range q.ends { // both need a slot before one can fail, because close frees both
 		events[i] = l.reserve(&q.ends[i])
 	}
 	for i := range q.ends {
@@ -133,7 +133,7 @@ func (l *loop) add(q *pair) {
 // noSlot is the slot of an end that the loop doesn't serve yet.
 const noSlot = -1
 
-// reserve gives an end a slot, and returns what epoll is to say about it.
+// reserve gives an end a slot, and returns the event to register with epoll.
 func (l *loop) reserve(e *end) unix.EpollEvent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,7 +147,7 @@ func (l *loop) reserve(e *end) unix.EpollEvent {
 	return unix.EpollEvent{Events: interest, Fd: e.slot, Pad: l.slots[e.slot].generation}
 }
 
-// interest is everything, told once for each change (EPOLLET).
+// interest selects all events. Epoll reports each change once (EPOLLET).
 const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
 // remove forgets an end, if it was added.
@@ -162,7 +162,7 @@ func (l *loop) remove(e *end) {
 	l.free = append(l.free, e.slot)
 }
 
-// find returns the end that an event is about; nil if that has ended.
+// find returns the end that an event belongs to; nil if the end is closed.
 func (l *loop) find(event *unix.EpollEvent) *end {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -174,16 +174,16 @@ func (l *loop) find(event *unix.EpollEvent) *end {
 
 // run serves until the epoll instance is closed.
 func (l *loop) run() {
-	// All in one call: between two, what Go's poller has seen would be forgotten.
+	// All rounds run in one call, because Go's poller forgets events between two calls.
 	_ = l.conn.Read(func(uintptr) bool {
 		for l.round() {
-			runtime.Gosched() // the tap's workers have work now
+			runtime.Gosched() // let the tap's workers run, which have work now
 		}
 		return false
 	})
 }
 
-// round serves all that is ready, each once, and reports whether there may be more.
+// round serves each ready end once, and reports whether there may be more.
 func (l *loop) round() bool {
 	n, err := ready(l.fd, l.events[:])
 	if err != nil {
@@ -215,7 +215,7 @@ func (l *loop) buffer(c tap.Class) *tap.Buffer {
 	return l.buffers[c]
 }
 
-// used gives a buffer up that somebody else holds now.
+// used releases the buffer of a class if others hold it, too.
 func (l *loop) used(c tap.Class) {
 	if b := l.buffers[c]; b.Shared() {
 		b.Release()

@@ -4,7 +4,7 @@ package pump
 
 import "github.com/tapedeck/tapedeck/proxy/tap"
 
-// Loops need epoll: elsewhere two goroutines move each pair's bytes.
+// Loops need epoll. On other systems, two goroutines move each pair's bytes.
 type Loops struct{}
 
 // NewLoops returns nil.

@@ -53,7 +53,7 @@ type end struct {
 }
 
 // take duplicates both connections' descriptors and closes the originals, which removes them
-// from Go's poller. The locks prevent that others close them meanwhile.
+// from Go's poller. The locks keep others from closing them meanwhile.
 func (q *pair) take(client, server *Conn) bool {
 	conns := [2]*Conn{tap.FromClient: client, tap.FromServer: server}
 	var fds [2]int
@@ -148,7 +148,7 @@ func (q *pair) read(e *end) {
 		buf := q.loop.buffer(class)
 		n, err := read(e.fd, buf.B)
 		if n == 0 && err == nil && q.conns[e.side].reset.Load() {
-			err = unix.ECONNRESET // a write was told
+			err = unix.ECONNRESET // the system reported the reset to a write
 		}
 		switch {
 		case err == unix.EINTR:
@@ -169,7 +169,7 @@ func (q *pair) read(e *end) {
 		q.pass(e, buf, n)
 		q.loop.used(class)
 		if n < len(buf.B) {
-			e.ready = e.hup // a short read has emptied the connection, but for its end
+			e.ready = e.hup // after a short read, only the end can be left to read
 		}
 		e.class = e.class.Fit(n)
 	}
@@ -204,8 +204,8 @@ func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
 			}
 			return
 		default:
-			// The other direction goes on: an answer that was sent before the
-			// connection closed is still to be delivered.
+			// The other direction continues: an answer that was sent before the
+			// connection closed must still be delivered.
 			e.deaf = true
 			_ = q.conns[e.side].told(err)
 			if err := os.NewSyscallError("write", err); !isGone(err) {
@@ -233,9 +233,9 @@ func (q *pair) finish(e *end) {
 	}
 }
 
-// gone handles a reset by e after all its bytes were read: nothing can be written to e any
-// more. The peer gets the reset if it has all of e's bytes. Otherwise it learns of the
-// reset with its next write.
+// gone handles a reset by e after all its bytes were read. Nothing more can be written to e.
+// The peer gets the reset if it has all of e's bytes. Otherwise it gets the reset with its
+// next write.
 func (q *pair) gone(e *end) {
 	if q.ended {
 		return

@@ -27,7 +27,7 @@ func Guard(f func() error) (err error) {
 	return f()
 }
 
-// guardedMove is move, but a panic resets both connections.
+// guardedMove calls move. A panic resets both connections.
 func (p *Pump) guardedMove(dst, src *Conn, side tap.Side) error {
 	err := Guard(func() error { return p.move(dst, src, side) })
 	var crash *Panic

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// readable calls got with what was read from c, and with an error at the end,
-// until got returns false.
+// readable calls got after each read from c, and with an error at the end, until got returns
+// false.
 func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) bool, idle func()) error {
 	defer idle()
 	for {
@@ -25,8 +25,8 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 
 const canAwait = false
 
-// AwaitRead reads once, into a buffer that is held meanwhile: waiting without
-// one needs a Unix.
+// AwaitRead reads once. It holds the buffer while it waits, because waiting without one needs
+// Unix.
 func (c *Conn) AwaitRead(buffer func() []byte, _ func()) (n int, err error) {
 	return c.Read(buffer())
 }
@@ -34,13 +34,13 @@ func (c *Conn) AwaitRead(buffer func() []byte, _ func()) (n int, err error) {
 // Arrived works only on Unix.
 func (c *Conn) Arrived() (bytes, end bool) { return false, false }
 
-// Await returns at once: waiting without a buffer needs a Unix.
+// Await returns immediately, because waiting without a buffer needs Unix.
 func (c *Conn) Await() error { return nil }
 
-// hungUp can't tell without a Unix.
+// hungUp returns false: only Unix can tell.
 func hungUp(*net.TCPConn) bool { return false }
 
-// SetBuffers is not written for this system.
+// SetBuffers is not implemented on this system.
 func SetBuffers(syscall.RawConn, int) {}
 
 func (c *Conn) write(p []byte) (int, error) { return c.Conn.Write(p) }

@@ -44,7 +44,7 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 const canAwait = true
 
 // SetBuffers limits the kernel's buffer for each direction of a connection to size
-// bytes, including the kernel's book-keeping. Connections inherit the limit of their
+// bytes, including the kernel's bookkeeping. Connections inherit the limit of their
 // listener. 0 leaves the socket unchanged.
 func SetBuffers(raw syscall.RawConn, size int) {
 	if size == 0 {

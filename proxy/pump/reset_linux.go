@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// passResetOn waits until the client, which has said all it had to say, resets
-// the connection, and passes that on. It returns when the client is closed.
+// passResetOn waits until the client, which has already half-closed, resets the connection, and
+// passes the reset on. It returns when the client is closed.
 func passResetOn(client, server *Conn) {
 	from, to := client.TCP(), server.TCP()
 	if from == nil || to == nil || !awaitReset(from) {
@@ -20,11 +20,12 @@ func passResetOn(client, server *Conn) {
 	if got {
 		server.Abort()
 	} else {
-		_ = server.Close() // it learns of it when it speaks
+		_ = server.Close() // the server gets the reset with its next write
 	}
 }
 
-// awaitReset reports whether the peer resets a connection before it is closed.
+// awaitReset waits until the connection is closed or reset by the peer, and reports whether it
+// was reset.
 func awaitReset(c *net.TCPConn) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -37,15 +38,15 @@ func awaitReset(c *net.TCPConn) bool {
 	}) == nil
 }
 
-// delivered reports whether the peer has acknowledged all that was written, the
-// end included. If not, a reset might cost it the rest.
+// delivered reports whether the peer has acknowledged all bytes and the end. If not, it might
+// lose the rest to a reset.
 func delivered(fd int) bool {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	return err == nil && n == 0
 }
 
-// saidAll reports whether the peer of a connection says no more, or has reset it. It is
-// true of one that is closed.
+// saidAll reports whether the peer has half-closed or reset the connection. It is true for a
+// closed connection.
 func saidAll(c *net.TCPConn) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

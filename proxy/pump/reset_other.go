@@ -4,11 +4,11 @@ package pump
 
 import "net"
 
-// passResetOn can't tell what has been delivered: the server learns of a reset
-// when it speaks.
+// passResetOn does nothing, because it can't tell what was delivered. The server gets a reset
+// with its next write.
 func passResetOn(_, _ *Conn) {}
 
-// saidAll can tell only that a connection is closed.
+// saidAll reports whether the connection is closed. It can't tell more on this system.
 func saidAll(c *net.TCPConn) bool {
 	raw, err := c.SyscallConn()
 	if err == nil {

@@ -24,8 +24,8 @@ const (
 	Version5 = 5
 )
 
-// Reply says how a request ended, in SOCKS5's codes (RFC 1928 section 6);
-// SOCKS4 knows only granted and rejected.
+// Reply is the result of a request, as a code of SOCKS5 (RFC 1928 section 6). SOCKS4 has only
+// granted and rejected.
 type Reply byte
 
 // The replies.
@@ -58,17 +58,17 @@ const (
 type Request struct {
 	// Version is Version4 or Version5.
 	Version byte
-	// Host is a name or an address; Port is its port.
+	// Host is a name or an address, and Port its port.
 	Host string
 	Port int
 }
 
-// ErrProtocol is wrapped by every error about what the client sent.
+// ErrProtocol is wrapped by the error for a request that is malformed or not supported.
 var ErrProtocol = errors.New("malformed SOCKS request")
 
-// Accept reads a request from r, and answers to w what the handshake demands
-// before it. A request that can't be granted is refused to w and returned as an
-// error. After a success the caller must call Reply.
+// Accept reads a request from r, and writes the answers of the handshake to w. If the request
+// can't be granted, Accept writes a refusal to w and returns an error. After a success, the
+// caller must call Reply.
 func Accept(r *bufio.Reader, w io.Writer) (Request, error) {
 	version, err := r.ReadByte()
 	if err != nil {
@@ -83,8 +83,8 @@ func Accept(r *bufio.Reader, w io.Writer) (Request, error) {
 	return Request{}, fmt.Errorf("%w: version %d, want 4 or 5", ErrProtocol, version)
 }
 
-// Reply answers the request; bound is the local address of the connection that
-// was made, which most clients ignore.
+// Reply answers the request. bound is the local address of the upstream connection, which most
+// clients ignore.
 func (q Request) Reply(w io.Writer, code Reply, bound netip.AddrPort) error {
 	if q.Version == Version4 {
 		status := byte(socks4Refused)
@@ -109,13 +109,13 @@ func (q Request) Reply(w io.Writer, code Reply, bound netip.AddrPort) error {
 	return err
 }
 
-// refuse answers code and returns an error that says why.
+// refuse replies with the code, and returns an error that says why.
 func (q Request) refuse(w io.Writer, code Reply, format string, args ...any) (Request, error) {
 	_ = q.Reply(w, code, netip.AddrPort{})
 	return Request{}, fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
 }
 
-// accept4 reads SOCKS4 and its 4a extension, in which an address 0.0.0.x says
+// accept4 reads a request of SOCKS4 or of its extension 4a, in which an address 0.0.0.x means
 // that a name follows.
 func accept4(r *bufio.Reader, w io.Writer) (Request, error) {
 	q := Request{Version: Version4}
@@ -151,7 +151,7 @@ func accept5(r *bufio.Reader, w io.Writer) (Request, error) {
 	}
 	if strings.IndexByte(methods, noAuth) < 0 {
 		_, _ = w.Write([]byte{Version5, noneIsGood})
-		return q, fmt.Errorf("%w: client offers only authentication methods %v, and there is none here", ErrProtocol, []byte(methods))
+		return q, fmt.Errorf("%w: the client offers only authentication methods %v, want 0 (no authentication)", ErrProtocol, []byte(methods))
 	}
 	if _, err := w.Write([]byte{Version5, noAuth}); err != nil {
 		return q, fmt.Errorf("write SOCKS5 method: %w", err)
@@ -190,8 +190,8 @@ func accept5(r *bufio.Reader, w io.Writer) (Request, error) {
 	return q.checked(w)
 }
 
-// checked refuses what cannot be dialed, or would be read differently by a
-// resolver, a log or an upstream proxy.
+// checked refuses a request whose host or port can't be dialed, or whose host a resolver, a log
+// or an upstream proxy would read differently.
 func (q Request) checked(w io.Writer) (Request, error) {
 	if q.Port == 0 {
 		return q.refuse(w, GeneralFailure, "port 0")
@@ -216,7 +216,7 @@ func readCounted(r *bufio.Reader) (string, error) {
 	return string(p), err
 }
 
-// readString reads up to and without a zero byte.
+// readString reads a string that ends with a zero byte, and returns it without that byte.
 func readString(r *bufio.Reader) (string, error) {
 	var p []byte
 	for len(p) <= maxString {

@@ -8,8 +8,8 @@
 //
 // An answer has no secrets, and no captured data except host names. [MaxNotes], [MaxText] and
 // [MaxPorts] bound its size. Readers must accept missing fields, because the sidecar may be
-// older than they are, and unknown ones, because it may be newer. Up to v0.2.0 the names of
-// fields began with a capital letter; encoding/json reads both.
+// older than they are, and unknown ones, because it may be newer. Up to v0.2.0 the field names
+// began with a capital letter; encoding/json reads both.
 //
 // The package imports the standard library and internal/oneline.
 package status
@@ -24,10 +24,10 @@ import (
 const Path = "/status"
 
 const (
-	// MaxNotes bounds Status.Notes: the oldest make room.
+	// MaxNotes bounds Status.Notes. New notes replace the oldest.
 	MaxNotes = 32
-	// MaxText bounds the text of an error, and the name of a host, in bytes. An error may
-	// quote what a peer sent.
+	// MaxText bounds the text of an error, and a host name, in bytes. An error may quote bytes
+	// of a peer.
 	MaxText = 300
 	// MaxPorts bounds Half.Ports.
 	MaxPorts = 64
@@ -35,21 +35,22 @@ const (
 
 // Status is what a sidecar says about itself.
 type Status struct {
-	// Version is the sidecar's, Pod its pod's as namespace/name, or as name alone.
+	// Version is the sidecar's version, and Pod is its pod as namespace/name, or only as name.
 	Version string `json:"version,omitempty"`
 	Pod     string `json:"pod,omitempty"`
-	// Time is when this was said, Started when the process listened, both by the sidecar's clock.
+	// Time is when the status was taken, and Started when the process began to listen, both by the
+	// sidecar's clock.
 	Time    time.Time `json:"time"`
 	Started time.Time `json:"started"`
-	// Draining: it was told to stop.
+	// Draining says that the sidecar was told to stop.
 	Draining bool `json:"draining,omitempty"`
-	// Inbound and Outbound are the halves; nil: that half does not run.
+	// Inbound and Outbound are the reverse and the forward proxy; nil: that proxy does not run.
 	Inbound  *Half `json:"inbound,omitempty"`
 	Outbound *Half `json:"outbound,omitempty"`
-	// TLS is about outbound TLS; nil: it passes untouched, as configured.
+	// TLS is the state of the interception of outbound TLS; nil: TLS passes untouched, as configured.
 	TLS *TLS `json:"tls,omitempty"`
-	// Notes tell where TLS could not be looked into, the oldest first. Each combination of host and
-	// outcome is noted when it happens for the first time, and again after a pause.
+	// Notes lists the hosts whose TLS was not intercepted, oldest first. Each combination of host and
+	// outcome is noted the first time that it occurs, and again after a pause.
 	Notes []Note `json:"notes,omitempty"`
 	// Sink is where recordings go; nil: the program records nothing.
 	Sink *Sink `json:"sink,omitempty"`
@@ -57,29 +58,29 @@ type Status struct {
 
 // Half is one half of the proxy.
 type Half struct {
-	// Ports are where it listens on loopback, and where inbound connections go.
+	// Ports are the ports on which it listens on loopback, and where inbound connections go.
 	Ports []Port `json:"ports"`
-	// Failed is the connection that failed last; nil: none did.
+	// Failed is the last connection that failed; nil: none did.
 	Failed *Failure `json:"failed,omitempty"`
 }
 
-// Port is where a half listens.
+// Port is a port on which a half listens.
 type Port struct {
 	Port int `json:"port"`
 	// App is host:port of the application; "" for the forward proxy.
 	App string `json:"app,omitempty"`
 }
 
-// Unreachable is the reason of a connection for which its target could not be connected to.
+// Unreachable is the reason if the proxy could not connect to a connection's target.
 const Unreachable = "unreachable"
 
 // Failure is something that did not work.
 type Failure struct {
 	Time time.Time `json:"time"`
-	// Target is what was to be reached, as host:port or as a URL.
+	// Target is the target of the connection, as host:port or as a URL.
 	Target string `json:"target,omitempty"`
-	// Reason is a code: of a connection [Unreachable] or the outcome of TLS, if there is one; of a
-	// segment why it was not taken.
+	// Reason is a code. For a connection it is [Unreachable] or the outcome of TLS, if there is one.
+	// For a segment it says why the segment was not stored.
 	Reason string `json:"reason,omitempty"`
 	Error  string `json:"error"`
 }
@@ -88,42 +89,42 @@ type Failure struct {
 const (
 	CAGood    = "good"
 	CAMissing = "missing"
-	CAInvalid = "invalid" // not yet, or not any more
+	CAInvalid = "invalid" // for example not valid yet, or expired
 )
 
-// TLS is how outbound TLS is looked into.
+// TLS is the state of the interception of outbound TLS.
 type TLS struct {
-	// CA is its state now, one of CAGood, CAMissing and CAInvalid.
+	// CA is the current state of the CA: CAGood, CAMissing or CAInvalid.
 	CA string `json:"ca"`
 	// Error says what is wrong with the CA.
 	Error string `json:"error,omitempty"`
-	// Directory is where the CA was looked for, Trust the directory of the files by which the
-	// application trusts it.
+	// Directory is the CA's directory, and Trust the directory of the files that make the application
+	// trust the CA.
 	Directory string `json:"directory,omitempty"`
 	Trust     string `json:"trust,omitempty"`
-	// TrustError says why those files are not written; "": they are.
+	// TrustError says why those files could not be written; "": they were.
 	TrustError string `json:"trustError,omitempty"`
 }
 
-// Note tells of a host whose TLS could not be looked into.
+// Note names a host whose TLS was not intercepted.
 type Note struct {
 	Time time.Time `json:"time"`
 	// Direction is IN or OUT.
 	Direction string `json:"direction"`
-	// Host is the name and the port; of inbound TLS the SNI.
+	// Host is the name and the port. For inbound TLS it is the SNI.
 	Host string `json:"host"`
-	// Outcome is what became of the connection, as in /connections.
+	// Outcome is the outcome of TLS, as in /connections.
 	Outcome string `json:"outcome"`
 	Error   string `json:"error,omitempty"`
 }
 
 // Sink is where recordings go.
 type Sink struct {
-	// Directory has the segments that this process writes.
+	// Directory is the directory of the segments that this process writes.
 	Directory string `json:"directory"`
 	// Error says what is wrong with the directory; "": it works.
 	Error string `json:"error,omitempty"`
-	// Collector is where complete segments are sent; nil: they stay in the directory.
+	// Collector is where complete segments are sent; nil: they remain in the directory.
 	Collector *Collector `json:"collector,omitempty"`
 }
 
@@ -136,5 +137,5 @@ type Collector struct {
 	Failed *Failure `json:"failed,omitempty"`
 }
 
-// Text makes a text fit for an answer: one line of at most [MaxText] bytes.
+// Text returns text as one line of at most [MaxText] bytes.
 func Text(text string) string { return oneline.Text(text, MaxText) }

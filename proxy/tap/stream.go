@@ -24,7 +24,7 @@ const (
 	gap
 	end
 	tick
-	pause // the Reader ends, and the flow goes on without one
+	pause // the Reader ends, and the flow continues without one
 )
 
 type event struct {
@@ -49,7 +49,7 @@ type Stream struct {
 	flow   *Flow
 	reader Reader // used by the worker; nil until the first event is delivered
 	opened bool   // used by the worker
-	waits  bool   // for a tick; used by the worker
+	waits  bool   // the Reader waits for a tick; used by the worker
 
 	mu     sync.Mutex
 	events *batch    // nil while nothing waits
@@ -187,7 +187,7 @@ func (s *Stream) lose(side Side, at time.Time, n int, why reason) {
 	s.tap.drop(why, int64(n))
 }
 
-// gap notes that n bytes are missing.
+// gap records that n bytes are missing.
 func (s *Stream) gap(side Side, at time.Time, n int) {
 	if s.gaps == [2]int64{} {
 		s.first = side

@@ -7,7 +7,7 @@
 //
 //   - Writing to a Stream never waits.
 //   - One number bounds the memory of all queues. The tap counts each byte that it drops,
-//     and tells the Reader of the loss with a Gap at that place.
+//     and reports the loss to the Reader with a Gap at that place.
 //   - A worker calls a Reader, one call at a time and in the order of the bytes. Flows are
 //     read in parallel, but the bytes of an inbound flow are always read before the
 //     outbound bytes that they caused.
@@ -124,7 +124,7 @@ type Timely interface {
 	Reader
 	// Waits reports whether the Reader waits for a Tick. It is called after other methods.
 	Waits() bool
-	// Tick gives the time, once, within Config.Tick after Waits has returned true.
+	// Tick is called once, within Config.Tick after Waits has returned true.
 	Tick(now time.Time)
 }
 

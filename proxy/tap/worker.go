@@ -153,7 +153,7 @@ func (t *Tap) charge(cost int64) bool {
 }
 
 // take takes cost from the budget. ok reports whether there was enough. release reports
-// whether more than half of the budget is used now, so that the workers should read at once.
+// whether the budget is now more than half used, so that the workers should read immediately.
 func (t *Tap) take(cost int64) (ok, release bool) {
 	used := t.used.Add(cost)
 	if used > t.cfg.Limit {
@@ -232,9 +232,9 @@ func (t *Tap) again(s *Stream, since time.Time) bool {
 	return true
 }
 
-// next waits for a stream with events. It returns the stream and the time up to which it is
-// to be read, or nil if the tap has stopped. done is the stream that the worker has read,
-// nil at first.
+// next waits for a stream with events. It returns the stream and the time up to which the
+// worker must read it, or nil if the tap has stopped. done is the stream that the worker has
+// read; nil at first.
 func (t *Tap) next(done *Stream) (s *Stream, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

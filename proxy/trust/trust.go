@@ -107,7 +107,7 @@ func parse(text []byte) (certs []*x509.Certificate, err error) {
 		certs = append(certs, cert)
 	}
 	if len(certs) == 0 {
-		return nil, errors.New("no PEM block CERTIFICATE in it")
+		return nil, errors.New("no PEM block CERTIFICATE found")
 	}
 	return certs, nil
 }
@@ -125,7 +125,7 @@ func (r *Roots) Write(dir string, ca *x509.Certificate) error {
 	} else if !info.IsDir() {
 		return fmt.Errorf("write trust files: %s is not a directory: %w", dir, fs.ErrInvalid)
 	}
-	var all []*x509.Certificate // without the system's, because its pool can't be listed
+	var all []*x509.Certificate // without the system's roots, because their pool can't be listed
 	if ca != nil {
 		all = append(all, ca)
 	}

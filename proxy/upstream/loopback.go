@@ -16,7 +16,7 @@ import (
 
 // ErrLoopback is wrapped by the error of a dial whose name resolved to loopback. A client
 // can check the address of a name before it connects, but not if it uses a proxy.
-var ErrLoopback = errors.New("a name that leads to this pod's loopback: allowed are localhost, the pod's own names, and the address itself")
+var ErrLoopback = errors.New("the name resolves to this pod's loopback: allowed are localhost, the pod's own names, and the address itself")
 
 // names is a set of names that may resolve to loopback, in lower case.
 type names map[string]bool
@@ -32,7 +32,7 @@ func ownNames() names {
 	}
 	f, err := os.Open(hostsFile)
 	if err != nil {
-		return own // an image without one
+		return own // an image without a hosts file
 	}
 	defer f.Close()
 	own.read(f, hostname)

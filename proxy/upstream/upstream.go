@@ -53,7 +53,7 @@ var ErrSelf = errors.New("that is the proxy itself")
 
 // ErrCaptured is wrapped by the error of a dial to the address of a captured host in the hosts
 // file.
-var ErrCaptured = fmt.Errorf("%w, at an address that stands for a host that it captures: the sidecar has to find the host's own, in DNS or the pod's own /etc/hosts, and may not have the hosts file mounted that it writes for the application", ErrSelf)
+var ErrCaptured = fmt.Errorf("%w, at the address of a captured host in the hosts file: the sidecar must find the host's real address, in DNS or the pod's own /etc/hosts, and must not mount the hosts file that it writes for the application", ErrSelf)
 
 // TimedOut reports whether a dial failed because it took too long.
 func TimedOut(err error) bool {
@@ -72,10 +72,10 @@ type Proxies struct {
 	Only bool
 }
 
-// The errors of a dial where proxies are the only way out.
+// The errors of a dial if proxies are the only way out.
 var (
-	ErrMetadata = errors.New("that is a cloud's metadata server, and nothing is connected to but through a proxy")
-	ErrNoProxy  = errors.New("no proxy is named for this, and nothing is connected to but through one")
+	ErrMetadata = errors.New("that is a cloud's metadata server, and all connections must go through a proxy")
+	ErrNoProxy  = errors.New("no proxy is configured for this, and all connections must go through one")
 )
 
 // Scheme is how the client asked for the connection. It decides which proxy is used.
@@ -247,7 +247,7 @@ func connectTo(ctx context.Context, d *net.Dialer, host string, port int) (*pump
 	return pump.NewConn(c, nil), nil
 }
 
-// Proxy returns the proxy for connections to host and port, nil for none. It returns none for
+// Proxy returns the proxy for connections to host and port; nil for none. It returns none for
 // a metadata server, because the server of the proxy's host would answer, with that host's
 // credentials.
 func (d *Dialer) Proxy(ctx context.Context, scheme Scheme, host string, port int) (*url.URL, error) {
@@ -367,7 +367,7 @@ func isOwn(a netip.Addr) bool {
 	return own == nil || own[a] // if unknown, a rejected dial is better than a loop
 }
 
-// ownAddrs returns this host's current addresses, nil if they are unknown.
+// ownAddrs returns this host's current addresses; nil if they are unknown.
 func ownAddrs() map[netip.Addr]bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {

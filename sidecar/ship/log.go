@@ -6,8 +6,8 @@ import "github.com/tapedeck/tapedeck/internal/oneline"
 // a server sent.
 const maxError = 500
 
-// collectorFailed logs that the collector has not accepted a segment, once the failure lasts, or at
-// once if somebody has to fix something.
+// collectorFailed logs that the collector has not accepted a segment, once the failure lasts, or
+// immediately if somebody has to fix something.
 func (s *Shipper) collectorFailed(v verdict) {
 	kept := v.fate == fateKept
 	if s.failures < failingAfter && !kept || s.logged != "" && (s.logged == v.reason || !kept) {
@@ -15,12 +15,12 @@ func (s *Shipper) collectorFailed(v verdict) {
 	}
 	s.setLogged(v.reason)
 	left := s.Stats()
-	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
+	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it accepts them",
 		"error", oneline.Text(v.err.Error(), maxError), "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
 		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
 }
 
-// collectorWorks notes that the collector has given a valid answer.
+// collectorWorks records that the collector has given a valid answer.
 func (s *Shipper) collectorWorks() {
 	s.failures = 0
 	if s.logged == "" {

@@ -67,7 +67,7 @@ func newClient(o Options) *http.Client {
 }
 
 // timeFor bounds the time of an attempt: a grace period, because a collector may wait two minutes
-// for its store, and a second for each so many bytes.
+// for its store, plus a second for every `bytes` bytes of the segment.
 type timeFor struct {
 	grace time.Duration
 	bytes int64
@@ -170,7 +170,7 @@ func read(resp *http.Response) verdict {
 	return verdict{fateRetried, reasonAnswer, fmt.Errorf("%.100q answered %.100q", server, resp.Status), after}
 }
 
-// retryAfter parses a header Retry-After, in seconds or as a date (RFC 9110, section 10.2.3). It
+// retryAfter parses a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3). It
 // returns 0 if there is none.
 func retryAfter(text string, now time.Time) time.Duration {
 	if n, err := strconv.Atoi(text); err == nil && n > 0 {

@@ -3,7 +3,7 @@
 //
 //	recorder ──▶ spool (x.jsonl.zst) ──PUT──▶ collector ──▶ store
 //	                  ▲    │ 201 or 200: removed
-//	                  └────┘ anything else: stays, or is set aside as x.jsonl.zst.corrupt
+//	                  └────┘ anything else: kept, or set aside as x.jsonl.zst.corrupt
 //
 // It promises:
 //
@@ -40,7 +40,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// Options of [New].
+// Options configures [New].
 type Options struct {
 	// Dir is the spool: the directory in which segments wait.
 	Dir spool.Dir
@@ -91,7 +91,7 @@ type Shipper struct {
 	close   context.CancelFunc
 
 	// Only the goroutine uses these:
-	waiting  []spool.Segment // complete segments, the newest first
+	waiting  []spool.Segment // complete segments, newest first
 	stale    bool            // waiting may lack segments
 	troubles map[string]trouble
 	failures int             // failures of the collector in a row
@@ -146,7 +146,7 @@ func (s *Shipper) Start() {
 
 // Close ships the segments that wait, without the usual pauses, and ends the goroutine. If the
 // collector does not answer, it makes one attempt. When ctx ends, it aborts. It logs how many
-// segments stay.
+// segments remain.
 func (s *Shipper) Close(ctx context.Context) {
 	s.close()
 	if !s.started {
@@ -257,9 +257,9 @@ func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
 		return s.leaveAlone(seg, v)
 	case fateHeld:
 		s.troubles[seg.Name] = trouble{until: time.Now().Add(jittered(keptPause))}
-		s.warnOnce(v.reason, "a segment is not taken: it stays in the pod's directory and is sent again", v.err)
+		s.warnOnce(v.reason, "a segment was not accepted: it stays in the pod's directory and is sent again", v.err)
 	case fateSetAside:
-		s.warnOnce(v.reason, "a segment is not taken, and never will be: it stays in the pod's directory under the name "+path.Base(seg.Name)+spool.AsideSuffix, v.err)
+		s.warnOnce(v.reason, "a segment will never be accepted: it stays in the pod's directory under the name "+path.Base(seg.Name)+spool.AsideSuffix, v.err)
 	}
 	if answered {
 		s.collectorWorks()
@@ -268,7 +268,7 @@ func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
 }
 
 // settle removes the file of a segment, or sets it aside, according to its verdict. If that fails,
-// it returns the verdict that the segment stays and is sent again.
+// it returns the verdict that the segment is kept and sent again.
 func (s *Shipper) settle(seg spool.Segment, v verdict) verdict {
 	var err error
 	switch v.fate {
@@ -308,8 +308,8 @@ func (s *Shipper) count(seg spool.Segment, v verdict) {
 	}
 }
 
-// leaveAlone notes a failure of the collector and returns the pause: longer with each failure in a
-// row, or as long as the collector asks for.
+// leaveAlone records a failure of the collector and returns the pause: longer with each failure in
+// a row, or as long as the collector asks for.
 func (s *Shipper) leaveAlone(seg spool.Segment, v verdict) time.Duration {
 	if seg.Name != "" { // it is "" if the directory could not be listed
 		t := s.troubles[seg.Name]

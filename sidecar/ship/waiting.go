@@ -39,7 +39,7 @@ func (s *Shipper) look() verdict {
 	return verdict{}
 }
 
-// waiting returns the segments of the spool that have to be sent, the newest first.
+// waiting returns the segments of the spool that have to be sent, newest first.
 //
 // A segment that is being completed has two names. It is sent only after the other name is gone,
 // so that a file with that name is not taken for another segment later.
@@ -58,10 +58,10 @@ func waiting(found []spool.Segment) (all []spool.Segment) {
 	return all
 }
 
-// choose returns the segment to send next: the newest first. A process numbers its segments, so
-// once the newest is stored, each missing older one shows as a gap, even if the pod is deleted.
-// So the shipper need not send a list of its segments. Segments that have failed often come after
-// the others.
+// choose returns the segment to send next, newest first. A process numbers its segments, so once
+// the newest is stored, each missing older one shows as a gap, even if the pod is deleted. So the
+// shipper need not send a list of its segments. Segments that have often failed come after the
+// others.
 func (s *Shipper) choose(now time.Time) (spool.Segment, bool) {
 	best, least := -1, 0
 	for i, seg := range s.waiting {

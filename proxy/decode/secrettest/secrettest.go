@@ -1,11 +1,10 @@
-// Package secrettest plants secrets in traffic, in each of the places where secrets stand, and
-// finds those that are left in what was made of it. Tests of what is recorded, logged and
-// shown share it.
+// Package secrettest plants secrets in traffic, in every place where secrets occur, and finds
+// the ones that remain in the output. Tests of what is recorded, logged and shown share it.
 //
-//	Places ──▶ Conversations ──▶ (what is tested) ──▶ Written, and whatever else it says ──▶ Found
+//	Places ──▶ Conversations ──▶ (code under test) ──▶ Written, and other output ──▶ Found
 //
-// It promises that a secret is found however it is escaped, encoded and packed. It imports
-// proxy/tap, recording's coding, the standard library and what speaks the protocols.
+// It promises to find a secret however it is escaped, encoded and compressed. It imports
+// proxy/tap, recording's coding, the standard library and libraries for the protocols.
 package secrettest
 
 import (
@@ -40,10 +39,11 @@ import (
 //go:embed places.txt
 var table string
 
-// Place is where a secret stands, and what else stands there; CANARY is the secret.
+// Place is a place where a secret occurs: Where names it, and What is the text there, in which
+// CANARY stands for the secret.
 type Place struct{ Where, What string }
 
-// Places returns all of them.
+// Places returns all places.
 func Places(t *testing.T) (places []Place) {
 	t.Helper()
 	for line := range strings.Lines(table) {
@@ -60,18 +60,18 @@ func Places(t *testing.T) (places []Place) {
 	return places
 }
 
-// Secret is the n-th secret that [Found] knows.
+// Secret returns the n-th secret that [Found] recognizes.
 func Secret(n int) string { return fmt.Sprintf("Kanari%04dVogel", n) }
 
 var secrets = regexp.MustCompile(`(?i)kanari\d{4}vogel`)
 
-// Said is what a side of a conversation says at once.
+// Said holds the bytes that a side of a conversation sends in one piece.
 type Said struct {
 	Side tap.Side
 	Data []byte
 }
 
-// Conversations returns those in which the secret is said in the place.
+// Conversations returns conversations that have the secret in this place.
 func (p Place) Conversations(t *testing.T, secret string) [][]Said {
 	t.Helper()
 	where, what := p.Where, strings.ReplaceAll(p.What, "CANARY", secret)
@@ -136,12 +136,12 @@ func (p Place) Conversations(t *testing.T, secret string) [][]Said {
 		}
 		return all
 	}
-	t.Fatalf("places.txt: place %q?", where)
+	t.Fatalf("places.txt: unknown place %q", where)
 	return nil
 }
 
-// unquoted is the text that a place has as a Go string without its quotes. In JSON and the
-// like, only the escapes of line breaks and of bytes are the table's.
+// unquoted replaces the table's escapes of line breaks and of bytes. Other escapes belong to
+// the text, such as those of JSON.
 func unquoted(t *testing.T, what string) string {
 	t.Helper()
 	return escapes.ReplaceAllStringFunc(what, func(escape string) string {
@@ -155,7 +155,7 @@ func unquoted(t *testing.T, what string) string {
 
 var escapes = regexp.MustCompile(`\\r\\n|\\x[0-9a-f]{2}`)
 
-// coded returns a text with each coding, and with two, one upon the other.
+// coded returns text in each content coding, and in two codings applied in turn.
 func coded(t *testing.T, text string) map[string]string {
 	t.Helper()
 	pack := func(text string, w func(io.Writer) io.WriteCloser) string {
@@ -185,8 +185,8 @@ func coded(t *testing.T, text string) map[string]string {
 	}
 }
 
-// overWebSocket says a text on either side: in one frame, in three, and compressed, where
-// the second message repeats the first.
+// overWebSocket returns conversations in which one side sends text: in one frame, in
+// fragments, and twice with compression.
 func overWebSocket(t *testing.T, text string) (conversations [][]Said) {
 	t.Helper()
 	frame := func(first byte, payload string) []byte {
@@ -224,7 +224,7 @@ func overWebSocket(t *testing.T, text string) (conversations [][]Said) {
 	return conversations
 }
 
-// overGRPC says a message on both sides of a call.
+// overGRPC returns a call in which both sides send the message.
 func overGRPC(coding, message string) []Said {
 	fields := []string{":path", "/pkg.Service/Call", "content-type", "application/grpc"}
 	compressed := byte(0)
@@ -237,7 +237,7 @@ func overGRPC(coding, message string) []Said {
 	for i, s := range all {
 		var out bytes.Buffer
 		switch i {
-		case 1, 2: // headers of a request, and of an answer
+		case 1, 2: // the headers of the request and of the answer
 			s.Data = openStream(s.Data)
 			http2.NewFramer(&out, nil).WriteData(1, i == 1, data)
 		}
@@ -249,14 +249,14 @@ func overGRPC(coding, message string) []Said {
 	return conn
 }
 
-// openStream takes the flag off a frame that says that its stream ends.
+// openStream clears the END_STREAM flag of a frame.
 func openStream(frame []byte) []byte {
 	frame = bytes.Clone(frame)
 	frame[4] &^= byte(http2.FlagHeadersEndStream)
 	return frame
 }
 
-// overHTTP2 speaks one exchange, with fields as names and values.
+// overHTTP2 returns one exchange. The fields are names and values in turn.
 func overHTTP2(request, answer, trailers []string) []Said {
 	var out [2]bytes.Buffer
 	var conn []Said
@@ -281,8 +281,8 @@ func overHTTP2(request, answer, trailers []string) []Said {
 	return conn
 }
 
-// Written returns every byte of the files of a directory, with their names, and what is in those that are
-// compressed, or archives of such files.
+// Written returns the names and bytes of all files in a directory, and the content of the compressed
+// ones.
 func Written(t *testing.T, dir string) []byte {
 	t.Helper()
 	var all bytes.Buffer
@@ -304,7 +304,8 @@ func Written(t *testing.T, dir string) []byte {
 	return all.Bytes()
 }
 
-// Archived returns what is in the files of a tar archive.
+// Archived returns the bytes of a tar archive and of its files, and the content of the compressed
+// ones.
 func Archived(t *testing.T, archive []byte) []byte {
 	t.Helper()
 	var all bytes.Buffer
@@ -328,7 +329,7 @@ func Archived(t *testing.T, archive []byte) []byte {
 	}
 }
 
-// unpack appends what zstd packed.
+// unpack appends the content of text if text is compressed with zstd.
 func unpack(all *bytes.Buffer, text []byte) error {
 	if !bytes.HasPrefix(text, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
 		return nil
@@ -344,8 +345,8 @@ func unpack(all *bytes.Buffer, text []byte) error {
 
 var percent = regexp.MustCompile(`%(?:[^0-9a-fA-F]|.[^0-9a-fA-F])`)
 
-// base64Texts returns the parts of a text, of 8 characters and more, that may be base64. A regular
-// expression takes ten times as long.
+// base64Texts returns the parts of text that may be base64 and have at least 8 characters. A regular
+// expression would take ten times as long.
 func base64Texts(text []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for from := 0; from < len(text); from++ {
@@ -372,19 +373,19 @@ var isBase64 = func() (is [256]bool) {
 	return is
 }()
 
-// Found returns the secrets that stand in a text, and how. A text that is packed in several
-// places is unpacked once.
+// Found returns the secrets in text, and how each is encoded. It decodes a part that occurs
+// several times only once.
 func Found(text []byte) (all []string) {
 	see := func(how string, view []byte) {
 		if !bytes.Contains(bytes.ToLower(view), []byte("kanari")) {
-			return // the expression is slow where it finds nothing
+			return // the regular expression is slow if it finds nothing
 		}
 		for _, secret := range secrets.FindAll(view, -1) {
 			all = append(all, string(secret)+" "+how)
 		}
 	}
 	escaped := string(text)
-	for range 8 { // as it may have been escaped
+	for range 8 { // it may have been escaped several times
 		see("as text", []byte(escaped))
 		if strings.IndexByte(escaped, '%') < 0 {
 			break

@@ -1,6 +1,6 @@
 // Package websocket decodes WebSocket frames (RFC 6455) after an HTTP/1 upgrade. Each frame
 // becomes a message. Payloads are unmasked and otherwise kept as they were sent. With
-// permessage-deflate (RFC 7692) they stay compressed, and the message is marked as such.
+// permessage-deflate (RFC 7692) they remain compressed, and the message is marked as such.
 //
 // The package imports framework, tap and recording.
 package websocket
@@ -31,9 +31,9 @@ type side struct {
 	head [14]byte // of a frame
 	have int      // bytes of head that have come
 	body *framework.Body
-	// of the frame whose payload is being read:
+	// Of the frame whose payload is being read:
 	message recording.Message
-	left    int64 // bytes of it that are still to come
+	left    int64 // bytes of the payload that are still to come
 	masked  bool
 	mask    [4]byte
 	pos     int  // position in the payload
@@ -137,7 +137,7 @@ func (s *side) open() error {
 	if s.masked = masked; masked {
 		copy(s.mask[:], h[need-4:])
 	}
-	if op == 1 || op == 2 { // the first frame says it for the whole message
+	if op == 1 || op == 2 { // the first frame's flag is for the whole message
 		s.deflated = h[0]&0x40 != 0
 	}
 	s.message = recording.Message{Type: types[op], More: !fin, Compressed: s.deflated && op < 8}
