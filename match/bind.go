@@ -2,10 +2,9 @@ package match
 
 import "github.com/tapedeck/tapedeck/match/class"
 
-// Bind returns the pairs of values that differ between a recorded request and a live one that has
-// its answer. The values are at masked places. Where a response repeats the recorded value, it
-// should have the live value instead. If a later request has the live value, it means the recorded
-// one.
+// Bind returns the values at masked places that differ between a recorded request and the live
+// request that gets its answer, as pairs. Where the response repeats the recorded value, it should
+// have the live value instead. In a later request, the live value stands for the recorded one.
 func (m *Matcher) Bind(recorded, live *Request) []Binding {
 	var all []Binding
 	at := make(map[key]int)

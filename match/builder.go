@@ -36,7 +36,7 @@ type shard struct {
 	cuts      map[int]bool        // the lengths to which bodies were cut
 }
 
-// added has what Build needs of an exchange.
+// added is what Build needs to know about an exchange.
 type added struct {
 	at       int64 // nanoseconds
 	ref      Ref
@@ -222,7 +222,7 @@ func (r *Request) endpointText() endpointText {
 	return endpointText{r.Protocol, r.Method, r.Host, b.String()}
 }
 
-// condition reports whether only a conditional request gets such a response.
+// condition reports whether the response is one that only a conditional request gets.
 func condition(e *recording.Exchange) bool {
 	return e.HTTP != nil && (e.HTTP.Res.StatusCode == 304 || e.HTTP.Res.StatusCode == 412)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// unheard has the headers of a response that say nothing about its content: they describe the
+// unheard lists the response headers that say nothing about the content: they describe the
 // connection, or follow from the body or the clock. A rule can require them.
 var unheard = []string{"age", "connection", "content-length", "date", "keep-alive", "proxy-connection", "sec-websocket-accept", "te", "trailer", "transfer-encoding", "via"}
 
@@ -196,8 +196,8 @@ func (d *responses) messages(recorded, live *recording.Exchange) {
 	}
 }
 
-// body compares two bodies: by their trees if both have the same format, otherwise by line if both
-// are texts, otherwise by hash.
+// body compares two bodies: by tree if both have the same format, otherwise by line if both
+// are text, otherwise by hash.
 func (d *responses) body(place string, recorded, live content) {
 	if p := d.whole(); p != nil {
 		d.fired = append(d.fired, p)
@@ -244,7 +244,7 @@ func (d *responses) whole() (p *rules.Place) {
 	return p
 }
 
-// inside returns the place of the root of a body at a place.
+// inside returns the place of the root of a body that is at place.
 func inside(place string, f canon.Format) string {
 	if root, ok := strings.CutPrefix(rootPlace(f), "body"); ok {
 		return place + root
@@ -269,7 +269,7 @@ func (d *responses) tree(c *content) *node {
 	return t.root
 }
 
-// lines compares texts by line.
+// lines compares text line by line.
 func (d *responses) lines(place string, recorded, live []byte) {
 	a, b := bytes.Split(recorded, []byte("\n")), bytes.Split(live, []byte("\n"))
 	hash := func(lines [][]byte) func(int) uint64 {
@@ -287,7 +287,7 @@ func (d *responses) lines(place string, recorded, live []byte) {
 	})
 }
 
-// hashOf returns a text for bytes that can't be shown.
+// hashOf describes bytes that can't be shown.
 func hashOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return "sha256:" + hex.EncodeToString(sum[:]) + " (" + strconv.Itoa(len(b)) + " bytes)"

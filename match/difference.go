@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Kind says how a value differs. The first four names are the ecosystem's.
+// Kind says how a value differs. The first four names are those of the ecosystem's tools.
 type Kind string
 
 const (

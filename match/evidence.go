@@ -6,8 +6,8 @@ import (
 	"github.com/tapedeck/tapedeck/match/class"
 )
 
-// minRepeats is how many repeats must have different values at a place to be evidence about it.
-// Repeats are requests of one endpoint that are equal except for values of the same classes.
+// minRepeats is how many repeats must differ at a place to be evidence about it. Repeats are
+// requests of one endpoint that are equal except for values of the same classes.
 const minRepeats = 3
 
 // profile has the evidence about one place of one endpoint.
@@ -35,37 +35,37 @@ type Verdict struct {
 
 // verdicts is that table. The first row that applies decides.
 var verdicts = []Verdict{
-	{"The protocol has a fresh value there: the `id` of a JSON-RPC 2.0 call.", true, ByProtocol,
+	{"The protocol puts a fresh value there: the `id` of a JSON-RPC 2.0 call.", true, ByProtocol,
 		func(p *profile, v class.Value) bool { return p.protocol }},
-	{"The recording has a token there, made under a key that nobody here has.", true, ByRedaction,
+	{"The recording has a token there that was made under an unknown key.", true, ByRedaction,
 		func(p *profile, v class.Value) bool { return p.foreign > 0 }},
 	{"The responses follow the value: among repeats with the same value they are equal, among others they are not.", false, "",
 		func(p *profile, v class.Value) bool { return p.follow > 0 }},
-	{"An identifier of which more than half of the values had been seen before, in an earlier request or response: it refers to something.", false, "",
+	{"An identifier of which more than half of the values had occurred in an earlier request or response: it refers to something.", false, "",
 		func(p *profile, v class.Value) bool { return 2*p.earlier > p.values }},
-	{"Three or more repeats with different values there were all answered in the same way, and without an error. If the request only reads, this does not hold in the path, nor under a name that says what to read, such as `userId` or `cursor`.", true, ByRepeats,
+	{"Three or more repeats with different values there all got the same answer, without an error. If the request only reads, this does not apply to the path or to a name that says what to read, such as `userId` or `cursor`.", true, ByRepeats,
 		func(p *profile, v class.Value) bool {
 			return p.agree > 0 && p.differ == 0 && !(p.reads && (p.inPath || p.reference))
 		}},
 	{"A JSON Web Token.", true, ByClass,
 		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Credential }},
-	{"A time less than a month from the exchange's own. Live and recorded time must be equally far from that, to an hour or, if that is more than a day, to a day; the beginning and the end of a day must be those of the same day.", true, ByClass,
+	{"A time less than a month from the exchange's own. The live and the recorded time must be equally far from their exchanges, to the hour or, beyond about a day, to the day; the beginning and the end of a day must belong to the same day.", true, ByClass,
 		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Moment && v.Near }},
-	{"A value under a name that says that it is made for one request, or signs it: `nonce`, `requestId`, `signature`. It may be redacted under a known key.", true, ByClass,
+	{"A value whose name says that it is made for one request or signs it: `nonce`, `requestId`, `signature`. It may be redacted under a known key.", true, ByClass,
 		func(p *profile, v class.Value) bool { return p.once && !p.inPath && 2*p.earlier <= p.values }},
 	{"An identifier in the path.", false, "",
 		func(p *profile, v class.Value) bool { return p.inPath }},
-	{"An identifier that has its time in it and was made less than ten minutes before or after.", true, ByClass,
+	{"An identifier that contains its time and was made less than ten minutes before or after the exchange.", true, ByClass,
 		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Minted && v.Near }},
-	{"An identifier that has its time in it and was made at another time.", false, "",
+	{"An identifier that contains its time and was made at another time.", false, "",
 		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Minted }},
-	{"A random identifier in a request that only reads, under a name that says what to read, such as `userId`, or under a number; or if responses differed.", false, "",
+	{"A random identifier in a request that only reads, if its name says what to read, such as `userId`, if its name is a number, or if responses differed.", false, "",
 		func(p *profile, v class.Value) bool {
 			return v.Class.Role() == class.Random && p.reads && (p.reference || p.unnamed || p.differ > 0)
 		}},
 	{"Any other random identifier.", true, ByClass,
 		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Random }},
-	{"Everything else: words, short numbers, times long ago, secrets, texts that look random and may tell one thing from another.", false, "",
+	{"Everything else: words, short numbers, times long ago, secrets, and text that looks random and may identify something.", false, "",
 		func(p *profile, v class.Value) bool { return true }},
 }
 

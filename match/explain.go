@@ -173,7 +173,7 @@ func (x *Index) alternatives(r *Request) *Known {
 	return &Known{Host: true, Names: around(h.names, text.name()), Others: h.more + max(0, len(h.names)-maxKnown)}
 }
 
-// around returns the names next to the place that a name would have.
+// around returns the names next to the position that name would have.
 func around(names []string, name string) []string {
 	i, _ := slices.BinarySearch(names, name)
 	from := max(0, min(i-maxKnown/2, len(names)-maxKnown))

@@ -6,7 +6,7 @@ import (
 	"sort"
 )
 
-// near finds requests of an endpoint that differ from another one in few places. It divides each
+// near finds requests of an endpoint that differ from a given one in few places. It divides each
 // request into bands by the names of its places, so that a difference in one place changes only one
 // band. It takes 68 bytes for each entry.
 type near struct {

@@ -44,7 +44,7 @@ func (r *Request) operation() {
 	}
 }
 
-// named returns the operation in a header, such as DynamoDB_20120810.GetItem.
+// named returns the operation that a header names, such as DynamoDB_20120810.GetItem.
 func (r *Request) named() string {
 	if r.e.HTTP == nil {
 		return ""
@@ -102,7 +102,7 @@ func membersOf(f canon.Format, body []byte, name string) []byte {
 	return bytes.TrimSuffix(all, []byte("\n"))
 }
 
-// picker is a visitor that finds these members by name.
+// picker is the visitor of membersOf.
 type picker struct {
 	name  string
 	found func(item int, k canon.Kind, value []byte)

@@ -23,7 +23,7 @@ func appendStep(dst []byte, parent canon.Axis, s canon.Step) []byte {
 		} else {
 			dst = append(strconv.AppendQuote(append(dst, '['), string(s.Name)), ']')
 		}
-		if s.N > 0 { // one more of the same name
+		if s.N > 0 { // a repeated name
 			dst = strconv.AppendInt(append(dst, '#'), int64(s.N), 10)
 		}
 		return dst

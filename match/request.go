@@ -17,12 +17,12 @@ import (
 // Request has the compared parts of a request, recorded or live, of any protocol.
 // [Matcher.Request] makes it. Don't change it.
 type Request struct {
-	// TS is the exchange's time: that of the recording, or now.
+	// TS is the time of the exchange: the recorded time, or now.
 	TS time.Time
 	// Protocol is http, grpc, websocket or tcp.
 	Protocol string
-	// Method is the HTTP method as it was sent. Host is in lower case and without its port. Port
-	// is the scheme's default if the request names none. Path has the unescaped segments.
+	// Method is the HTTP method as it was sent. Host is in lower case and has no port. Port is the
+	// scheme's default if the request names none. Path has the unescaped segments.
 	Method, Host string
 	Port         string
 	Path         []string
@@ -52,7 +52,7 @@ const (
 	maxSegments = 256
 )
 
-// selecting has the headers that are compared without a rule, because they select the requested
+// selecting lists the headers that are compared without a rule, because they select the requested
 // resource, as the path does.
 var selecting = []struct{ name, lower string }{
 	{"Range", "range"}, {"X-Amz-Target", "x-amz-target"}, {"Soapaction", "soapaction"}, {"X-Http-Method-Override", "x-http-method-override"},
@@ -66,8 +66,8 @@ func Selecting() (names []string) {
 	return names
 }
 
-// Request returns the compared parts of an exchange. It redacts the exchange in place, and
-// refers to it.
+// Request returns the compared parts of an exchange. It redacts the exchange in place, and the
+// result refers to it.
 func (m *Matcher) Request(e *recording.Exchange) *Request {
 	r := m.requests.Get().(*Request)
 	m.read(r, e)

@@ -16,8 +16,8 @@ type Pair struct {
 	Value string `json:"value"`
 }
 
-// Signature returns the compared parts of the request under the ecosystem's names: http:method,
-// http:host (without port), http:url (the path), http:queryparams (all of them) and
+// Signature returns the compared parts of the request under the names of the ecosystem's tools:
+// http:method, http:host (without port), http:url (the path), http:queryparams (all of them) and
 // http:queryparams:NAME, and the body in canonical form. It is for explanations, and for
 // comparing with recorded signatures. Lookups don't use it.
 func (r *Request) Signature() []Pair {
@@ -74,7 +74,7 @@ type bodyName struct {
 	name   string
 }
 
-// bodyNames are the keys of bodies by format. Other bodies have a hash.
+// bodyNames are the keys of bodies by format. Bodies of other formats are hashed.
 var bodyNames = [...]bodyName{
 	{canon.JSON, "http:requestBodyJSON"}, {canon.GraphQL, "http:requestBodyJSON"}, {canon.JSONLines, "http:requestBodyJSON"},
 	{canon.XML, "http:requestBodyXML"}, {canon.Form, "http:requestBodyForm"}, {canon.Document, "http:requestBodyGraphQL"},

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/match/rules"
 )
 
-// node is a value of a message, with the values below it.
+// node is a value of a message, with its children.
 type node struct {
 	step     canon.Step
 	kind     canon.Kind
@@ -111,8 +111,8 @@ type comparison struct {
 
 	// foreign means that tokens of the recorded side can't be compared.
 	foreign bool
-	// clock bounds the difference of two equal times, each counted from its exchange; 0: times are
-	// compared as texts.
+	// clock is how much two equal times may differ, each counted from its exchange. If 0, times are
+	// compared as text.
 	clock time.Duration
 
 	place []byte
@@ -189,7 +189,7 @@ func standsForAny(recorded, live []byte) bool {
 	return !bytes.Equal(pattern, recorded) && bytes.Equal(pattern, class.AppendPattern(nil, live))
 }
 
-// text compares two texts. A missing side is nil.
+// text compares two strings. A missing side is nil.
 func (c *comparison) text(place string, recorded, live []byte) { c.texts(place, recorded, live, false) }
 
 func (c *comparison) texts(place string, recorded, live []byte, required bool) {
@@ -251,7 +251,7 @@ func isEmpty(n *node) bool {
 	return len(n.children) == 0 && (n.kind == canon.Object || n.kind == canon.Array || n.kind == 0)
 }
 
-// at calls a function for a place one step below.
+// at calls f at the place one step below.
 func (c *comparison) at(parent canon.Axis, s canon.Step, f func()) {
 	n, names := len(c.place), c.names
 	c.place = appendStep(c.place, parent, s)
@@ -437,7 +437,7 @@ func show(n *node) string {
 	return cut(text)
 }
 
-// cut shortens a text to MaxValue bytes.
+// cut shortens a string to MaxValue bytes.
 func cut(s string) string {
 	if len(s) <= MaxValue {
 		return s

@@ -22,8 +22,8 @@ import (
 // maxMessage bounds a gRPC message.
 const maxMessage = 64 << 20
 
-// grpcInternal is the gRPC status of a miss. It is not UNIMPLEMENTED, because health checks take
-// that for healthy.
+// grpcInternal is the gRPC status of a miss. It is not UNIMPLEMENTED, because health checks treat
+// that as healthy.
 const grpcInternal = "13"
 
 // caller is the client of a gRPC call.
@@ -120,7 +120,7 @@ func (q *ask) call() {
 	q.finish(Hit)
 }
 
-// gone ends the request, and counts it as unfinished because its client is gone.
+// gone ends the request and counts it as unfinished, because its client is gone.
 func (q *ask) gone() {
 	q.unfinished.Add(1)
 	panic(http.ErrAbortHandler)
@@ -149,7 +149,7 @@ func (c *caller) read() (l line, err error) {
 	}
 	n := binary.BigEndian.Uint32(head[1:])
 	if n > maxMessage {
-		return l, fmt.Errorf("a message of %d bytes: at most %d are read", n, maxMessage)
+		return l, fmt.Errorf("a message has %d bytes; at most %d are allowed", n, maxMessage)
 	}
 	var b bytes.Buffer // grows with the bytes that arrive, whatever length the client claims
 	if _, err := io.CopyN(&b, c.body, int64(n)); err != nil {
@@ -175,7 +175,7 @@ func (c *caller) hear(ctx context.Context, _ []line) (line, error) {
 
 func (c *caller) halfCloses() bool { return true }
 
-// script returns the messages, uncompressed.
+// script returns the messages, decompressed.
 func (c *caller) script(a *tape.Answer) (lines []line, servers []bool, err error) {
 	var d coding.Decoder
 	defer d.Close()
@@ -201,13 +201,13 @@ func (c *caller) same(recorded, live line) (same, decided bool) {
 	return same, same
 }
 
-// accepts reports whether the client accepts messages compressed as in the recording.
+// accepts reports whether the client accepts the compression of the recorded messages.
 func (c *caller) accepts() bool {
 	encoding := c.q.answer.Header.Get("Grpc-Encoding")
 	return encoding == "gzip" && strings.Contains(strings.Join(c.q.r.Header["Grpc-Accept-Encoding"], ","), encoding)
 }
 
-// begin sends the header of the conversation that the mock follows.
+// begin sends the header of the recorded conversation that the mock follows.
 func (c *caller) begin(live *match.Request, found match.Result, d *dialogue) {
 	s := d.lead()
 	c.q.answer, c.q.out.entry = &s.meta, s.entry
@@ -243,7 +243,7 @@ func (c *caller) say(l line) error {
 	return http.NewResponseController(c.q.w).Flush()
 }
 
-// callBody has the client's messages of a call, from the first one on, in gRPC's framing.
+// callBody reads the client's messages of a call, from the first one, in gRPC's framing.
 type callBody struct {
 	c     *caller
 	ctx   context.Context

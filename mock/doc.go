@@ -11,14 +11,14 @@
 // It promises:
 //
 //   - It never guesses. A request is a MISS unless package match finds it in the recording.
-//     The answer to a miss is one that no client takes for a success or stores in a cache.
-//     It names the nearest recorded request and says where that differs.
-//   - It cannot leak. Only package passthrough connects to other hosts. It serves the hosts
-//     that were listed, and counts its connections.
+//     No client mistakes the answer to a miss for a success or stores it in a cache. It names
+//     the nearest recorded request and says where that differs.
+//   - It cannot leak. Only package passthrough connects to other hosts. It connects only to
+//     listed hosts, and counts its connections.
 //   - The same requests in the same order get the same answers.
-//   - An answer is the recorded one, with these exceptions: headers that describe the
-//     connection, values that the live request has in place of recorded ones, times if the
-//     user asks for it, and faults, each of which leaves a record.
+//   - An answer equals the recorded one, except for headers that describe the connection,
+//     values that the live request has in place of recorded ones, times if the user asks for
+//     it, and faults, each of which leaves a record.
 //
 // It imports match, recording and its folders, the packages below it, proxy/ca, proxy/pump,
 // coder/websocket, Prometheus' client, klauspost/compress and the standard library. It logs

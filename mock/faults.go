@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// faultSets has the current fault rules, and for the receipt the earlier ones.
+// faultSets holds the current fault rules and, for the receipt, the earlier ones.
 type faultSets struct {
 	now atomic.Pointer[fault.Set]
 
@@ -22,15 +22,15 @@ type faultSets struct {
 // Injection is a fault that was injected.
 type Injection struct {
 	At time.Time `json:"at"`
-	// Rules are the texts of the rules that fired.
+	// Rules are the rules that fired, as written.
 	Rules []string `json:"rules"`
-	// Request is the text that the rules matched, such as `GET https://api.example.com/v1`.
+	// Request is what the rules were matched against, such as `GET https://api.example.com/v1`.
 	Request string `json:"request"`
 	// RefUUID is the UUID of the recorded exchange. A refused connection has none.
 	RefUUID string `json:"refUuid,omitempty"`
 }
 
-// maxInjections bounds the faults that are listed; more are only counted.
+// maxInjections bounds the faults that are listed. Further ones are only counted.
 const maxInjections = 1000
 
 // SetFaults replaces the fault rules; nil removes them. The receipt keeps the counts of the earlier
@@ -68,7 +68,7 @@ func (f *faultSets) list() []Injection {
 	return append([]Injection(nil), f.injected...)
 }
 
-// inject counts and lists an injected fault. ref is the recorded exchange.
+// inject lists and logs an injected fault. ref is the recorded exchange.
 func (s *state) inject(e fault.Effect, target string, ref recording.UUID) {
 	i := Injection{At: time.Now().UTC(), Rules: e.Rules, Request: target}
 	if ref != (recording.UUID{}) {

@@ -65,34 +65,34 @@ type dialogue struct {
 	client client
 
 	all      []*script // the recorded conversations that begin alike
-	agree    []*script // those of all that have the client's messages so far
-	chosen   *script   // nil while all of agree continue alike
+	agree    []*script // those among all that have the client's messages so far
+	chosen   *script   // nil while all in agree continue alike
 	sequence uint64    // identifies all, for the chooser
 	of       uint64    // identifies the scripts from which chosen was taken
 
 	heard []line        // messages of the client
-	count int           // how many of heard were compared
+	count int           // number of messages in heard that were compared
 	said  int           // messages that the mock sent since the last compared one
 	total int           // messages that the mock sent
 	ended bool          // the client has ended its side
 	last  time.Time     // when the last message was received or sent
-	at    time.Duration // the time of that message in the recording, since its beginning
+	at    time.Duration // when that message was recorded, since the conversation began
 }
 
 const (
 	// maxScripts bounds the conversations with the same opening that are compared.
 	maxScripts = 256
-	// endPatience is how long the mock waits for the client's half-close, if the recorded
-	// server answered only after it: some clients wait for the answer first.
+	// endPatience is how long the mock waits for the client's half-close if the recorded
+	// server answered only after it. Some clients wait for the answer first.
 	endPatience = 100 * time.Millisecond
 )
 
-// errUnlike is returned if the client sends a message that was not recorded.
+// errUnlike means that the client sent a message that was not recorded.
 type errUnlike struct{ text string }
 
 func (e *errUnlike) Error() string { return e.text }
 
-// errGone is returned if the client is gone.
+// errGone means that the client disconnected.
 var errGone = errors.New("the client is gone")
 
 // read reads the conversation of an entry.
@@ -167,8 +167,8 @@ func (d *dialogue) begin(found match.Result, kind tape.Kind) reason {
 	return reason{}
 }
 
-// window returns the entries that are compared: those that were not served yet and, if there are
-// few of these, also served ones.
+// window returns the entries to compare: those that were not served yet and, if there are few of
+// them, also served ones.
 func (d *dialogue) window(entries []match.Entry) []match.Entry {
 	if len(entries) <= maxScripts {
 		return entries
@@ -305,7 +305,7 @@ func (d *dialogue) finally() error {
 	return nil
 }
 
-// over reports whether a conversation that agrees is at its end.
+// over reports whether a conversation that agrees has ended.
 func (d *dialogue) over(s *script) bool { return s.ended(d.count) && len(s.says[d.count]) == d.said }
 
 // expected returns the messages that the client may send next.
@@ -318,7 +318,7 @@ func (d *dialogue) expected() (all []line) {
 	return all
 }
 
-// take records a message of the client, or its end.
+// take records a message from the client, or the client's end.
 func (d *dialogue) take(ctx context.Context, l line, err error) error {
 	switch {
 	case err == nil:
@@ -326,7 +326,7 @@ func (d *dialogue) take(ctx context.Context, l line, err error) error {
 		return nil
 	case errors.Is(err, io.EOF):
 		d.ended = true
-		return d.narrow(func(s *script) bool { return s.ended(d.count) }, fmt.Sprintf("the client ended after its message %d, and in no recorded conversation it does", d.count))
+		return d.narrow(func(s *script) bool { return s.ended(d.count) }, fmt.Sprintf("the client ended after its message %d, which it does in no recorded conversation", d.count))
 	}
 	return fmt.Errorf("%w: %w", errGone, err)
 }
@@ -356,7 +356,7 @@ func (d *dialogue) compare() error {
 	return nil
 }
 
-// same reports whether the client's message with this number equals that of a conversation.
+// same reports whether the client's message i equals that of the recorded conversation s.
 func (d *dialogue) same(s *script, i int) bool {
 	recorded, live := s.asks[i], d.heard[i]
 	same, decided := d.client.same(recorded, live)
@@ -475,7 +475,7 @@ func differs(recorded, live []byte) string {
 	return fmt.Sprintf(": it has %d bytes, and %d were recorded", len(live), len(recorded))
 }
 
-// record notes the messages of the conversation, and the recorded conversation that it followed.
+// record notes the messages, and the recorded conversation that the mock followed.
 func (d *dialogue) record(said []recording.Message) {
 	d.out.said = conversation(said)
 	if d.chosen != nil {

@@ -18,7 +18,7 @@ type Latency struct {
 // maxFactor bounds a factor: a larger one is probably a mistake.
 const maxFactor = 1000
 
-// ParseLatency reads none, streams (answers come at once, and streams keep their pace),
+// ParseLatency parses none, streams (answers come immediately, and streams keep their pace),
 // recorded, or a factor such as 2x or 0.5x.
 func ParseLatency(text string) (Latency, error) {
 	switch text {
@@ -39,7 +39,7 @@ func ParseLatency(text string) (Latency, error) {
 
 func scaled(d time.Duration, factor float64) time.Duration { return time.Duration(float64(d) * factor) }
 
-// wait waits until a time. It returns false if ctx ends first.
+// wait waits until the given time. It returns false if ctx ends first.
 func wait(ctx context.Context, until time.Time) bool {
 	d := time.Until(until)
 	if d <= 0 {

@@ -35,7 +35,7 @@ type Library struct {
 	shapes  sync.Map // properties of sequences, by match.Result.Sequence
 }
 
-// entry is the part of an answer that is in memory, besides the index.
+// entry is the part of an answer that is kept in memory, besides the index.
 type entry struct {
 	offset int64 // on the tape
 	id     order.Identity
@@ -56,7 +56,7 @@ type address struct {
 	port string
 }
 
-// peer has the recording's facts about a server.
+// peer is what the recording says about a server.
 type peer struct {
 	http, stream, serverFirst bool
 	alpn                      []string // negotiated protocols, in recorded order
@@ -64,27 +64,27 @@ type peer struct {
 
 // LoadOptions say how to load a recording.
 type LoadOptions struct {
-	// Matcher compares requests. Redact is the function by which it redacts exchanges; nil: it
-	// redacts nothing.
+	// Matcher compares requests. Redact is the function with which it redacts exchanges, or nil if
+	// it redacts nothing.
 	Matcher *match.Matcher
 	Redact  func(*recording.Exchange)
 	// Inbound loads inbound exchanges instead, so that the mock replaces the workload.
 	Inbound bool
-	// Dir is the directory for the tape; "": the system's directory for temporary files.
-	// Limit bounds the tape, in bytes; 0: any size.
+	// Dir is the directory for the tape. The default is the system's directory for temporary
+	// files. Limit bounds the tape, in bytes. 0 means no limit.
 	Dir   string
 	Limit int64
 	// Foreign reports whether the tokens of an exchange were made under a key that the matcher does
-	// not have; nil: none were.
+	// not have. If nil, none were.
 	Foreign func(*recording.Exchange) bool
-	// Progress is called from time to time with the number of loaded exchanges; nil: never.
+	// Progress, if not nil, is called from time to time with the number of loaded exchanges.
 	Progress func(n int)
 }
 
 // ErrEmpty is returned for a recording without an exchange to answer from.
 var ErrEmpty = errors.New("there is nothing to answer with")
 
-// batch is the number of exchanges that a goroutine gets at once.
+// batch is the number of exchanges that a goroutine gets at a time.
 const batch = 64
 
 // Load loads the exchanges, which must not be used afterwards. The library answers from outbound
@@ -187,7 +187,7 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 			continue
 		}
 		if e.HTTP != nil && e.HTTP.Req.Method == http.MethodConnect && e.Conversation() == nil {
-			continue // a tunnel, whose content is in other exchanges
+			continue // a tunnel; its content is in other exchanges
 		}
 		if unneeded(e) {
 			continue
@@ -221,7 +221,7 @@ func unneeded(e *recording.Exchange) bool {
 // value that looks like a token, such as a number, is an ordinary value.
 func mayHaveTokens(e *recording.Exchange) bool {
 	if e.Conversation() != nil {
-		return true // each part has its own list
+		return true // each part lists its redactions separately
 	}
 	for path := range strings.SplitSeq(e.Tags.Get(recording.TagRedacted), ",") {
 		if strings.HasPrefix(path, "req.") || path == "**" {
@@ -267,7 +267,7 @@ func opening(c *recording.Conversation) (asks uint8, talks bool) {
 	return asks, talks
 }
 
-// connection identifies the connection of an exchange. It is 0 for HTTP/2, where several
+// connection identifies the connection of an exchange. It returns 0 for HTTP/2, where several
 // callers may share a connection.
 func connection(e *recording.Exchange) uint64 {
 	if e.NetInfo == nil || e.NetInfo.ID == "" || e.HTTP == nil || strings.HasPrefix(e.HTTP.Req.Version, "2") {
@@ -323,7 +323,7 @@ func (l *Library) request(ref match.Ref) (*recording.Exchange, error) {
 	return e, nil
 }
 
-// recorded returns the facts about an answer that the chooser needs.
+// recorded returns what the chooser needs to know about an answer.
 func (l *Library) recorded(n uint32) order.Recorded {
 	e := &l.entries[l.index.Ref(match.Entry(n))]
 	began := time.Unix(0, e.began)
@@ -352,7 +352,7 @@ func (l *loader) meet(e *recording.Exchange) {
 	}
 }
 
-// addresses returns the addresses by which a client may call the server of an exchange.
+// addresses returns the addresses that a client may use for the server of an exchange.
 func addresses(e *recording.Exchange) (all []address) {
 	add := func(hostport string) {
 		if a := addressOf(hostport); a.host != "" && !slices.Contains(all, a) {
@@ -366,7 +366,7 @@ func addresses(e *recording.Exchange) (all []address) {
 	return all
 }
 
-// addressOf splits a host and a port; the port is "" if there is none.
+// addressOf splits a host and a port. The port is "" if there is none.
 func addressOf(hostport string) address {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {

@@ -51,5 +51,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// label makes a text valid as a label's value: clients choose hosts and paths.
+// label makes s valid as a label value, because clients choose hosts and paths.
 func label(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

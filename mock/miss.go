@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// noResult is the result for a request that was not looked up.
+// noResult is the result of a request that was not looked up.
 var noResult match.Result
 
 // Miss explains why a request got no recorded answer.
@@ -22,7 +22,7 @@ type Miss struct {
 	Method  string    `json:"method,omitempty"`
 	Host    string    `json:"host"`
 	Path    string    `json:"path,omitempty"`
-	// Code is a stable word for the reason, and Reason is a sentence.
+	// Code is a stable identifier of the reason. Reason describes it in a sentence.
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
 	// Explanation says how the request was judged, and how the nearest recorded request differs.
@@ -33,7 +33,7 @@ type Miss struct {
 	Count int64 `json:"count,omitempty"`
 }
 
-// hints has the advice for each code of a miss.
+// hints maps the code of a miss to what the user can do.
 var hints = map[string]string{
 	"no_match":       "if the difference does not matter, ignore or mask the place by a rule; if the request is new, record it",
 	"no_endpoint":    "record the request, or list the host with --passthrough",
@@ -52,7 +52,7 @@ type misses struct {
 	seen map[string]int // index in kept of the first one
 }
 
-// maxMisses bounds the misses that are kept. There is one for each endpoint and reason.
+// maxMisses bounds the misses that are kept, one for each endpoint and reason.
 const maxMisses = 100
 
 // keep keeps or counts a miss, and reports whether it is the first one of its endpoint and reason.
@@ -92,9 +92,9 @@ func (q *ask) explain(why reason, live *match.Request, found match.Result) Miss 
 		miss.Explanation = q.lib.index.Explain(live, found, q.lib.request)
 	}
 	if k := miss.Explanation; why.code == "no_match" && k != nil && k.Known != nil {
-		miss.Code, miss.Reason = "no_endpoint", "the recording has nothing of this endpoint"
+		miss.Code, miss.Reason = "no_endpoint", "the recording has nothing for this endpoint"
 		if !k.Known.Host {
-			miss.Code, miss.Reason = "no_host", "the recording has nothing of this host"
+			miss.Code, miss.Reason = "no_host", "the recording has nothing for this host"
 		}
 	}
 	miss.Hint = hints[miss.Code]
@@ -104,7 +104,7 @@ func (q *ask) explain(why reason, live *match.Request, found match.Result) Miss 
 	return miss
 }
 
-// missStatus is the status of a miss. No client takes it for success, and few clients retry it.
+// missStatus is the HTTP status of a miss. No client mistakes it for success, and few clients retry it.
 const missStatus = http.StatusNotImplemented
 
 // miss answers a request that has no recorded answer.

@@ -27,11 +27,11 @@ import (
 
 // Options say how a Mock answers. Policy, Authority and Log must be set.
 type Options struct {
-	// Listen are the addresses of the port for all clients. Maps are further ports, each of
-	// which answers as one server; see package front.
+	// Listen are the addresses of the main port, which serves all clients. Maps are further ports,
+	// each of which answers as one server; see package front.
 	Listen []string
 	Maps   []front.Map
-	// Authority makes the certificates of the mock's TLS servers.
+	// Authority issues the certificates of the mock's TLS servers.
 	Authority *ca.Authority
 	// Policy says how to answer a request whose recorded answers have all been given.
 	Policy order.Policy
@@ -42,21 +42,21 @@ type Options struct {
 	RefreshDates bool
 	// Latency says which parts of the recorded time the mock reproduces.
 	Latency Latency
-	// Faults are the first fault rules; [Mock.SetFaults] replaces them. nil: none.
+	// Faults are the initial fault rules; [Mock.SetFaults] replaces them. If nil, there are none.
 	Faults *fault.Set
-	// Passthrough forwards misses to hosts that were listed; nil: no host is listed.
+	// Passthrough forwards misses to listed hosts. If nil, no host is listed.
 	Passthrough *passthrough.Passthrough
-	// Sink gets an exchange for each request, tagged with the verdict; nil: nothing is recorded.
+	// Sink receives an exchange for each request, tagged with the verdict. If nil, nothing is recorded.
 	Sink recording.Sink
-	// Explain gets the explanation of how each request was judged; nil: none is written.
+	// Explain receives the explanation of how each request was judged. If nil, none is written.
 	Explain io.Writer
 	// Grace is how long requests in progress may continue when the Mock ends.
 	Grace time.Duration
-	// Log gets misses and faults as they happen.
+	// Log receives misses and faults as they happen.
 	Log *slog.Logger
 }
 
-// Mock answers clients. New makes it, and Serve runs it.
+// Mock answers clients. New creates it, and Serve runs it.
 type Mock struct {
 	Options
 	lib   *Library
@@ -71,7 +71,7 @@ type Mock struct {
 	ended      func()
 }
 
-// New makes a mock and binds its ports. The caller must call Serve.
+// New creates a mock and binds its ports. The caller must call Serve.
 func New(ctx context.Context, lib *Library, o Options) (*Mock, error) {
 	m := &Mock{Options: o, lib: lib}
 	m.now.Store(m.newState(o.Faults, 0))
@@ -93,10 +93,10 @@ func New(ctx context.Context, lib *Library, o Options) (*Mock, error) {
 	return m, nil
 }
 
-// Addr returns the address of the port for all clients, or nil if there is none.
+// Addr returns the address of the main port, or nil if there is none.
 func (m *Mock) Addr() *net.TCPAddr { return m.front.Addr() }
 
-// MapAddr returns the address of the map with this index.
+// MapAddr returns the address of Options.Maps[i].
 func (m *Mock) MapAddr(i int) *net.TCPAddr { return m.front.MapAddr(i) }
 
 // Serve serves until ctx ends. Requests in progress may then continue for Options.Grace. The
@@ -128,8 +128,7 @@ func (m *Mock) admit(o front.Origin) error {
 	return errors.New("refused by a fault rule")
 }
 
-// tunnelTarget returns the text of a connection that fault rules match; "" if the client named no
-// host.
+// tunnelTarget returns what fault rules match for a connection, or "" if the client named no host.
 func tunnelTarget(o front.Origin) string {
 	if o.Host == "" {
 		return ""
@@ -140,7 +139,7 @@ func tunnelTarget(o front.Origin) string {
 // ask is one request of a client.
 type ask struct {
 	*Mock
-	*state // the state when the request came
+	*state // the state when the request arrived
 	w      http.ResponseWriter
 	r      *http.Request
 	conn   *front.Conn
@@ -195,7 +194,7 @@ func isGRPC(contentType string) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// begin makes an exchange of the request, because exchanges are compared.
+// begin turns the request into an exchange, because exchanges are compared.
 func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
 	q.Mock, q.state, q.w, q.r, q.conn, q.began = m, m.now.Load(), w, r, front.ConnOf(r.Context()), time.Now()
 	q.scheme, q.host, q.path = "http", r.Host, r.URL.Path
@@ -335,7 +334,7 @@ func (q *ask) serve() {
 	q.say(q.stands(live, found))
 }
 
-// lookup looks a request up, and writes how it was judged to Explain.
+// lookup looks up a request, and writes how it was judged to Explain.
 func (q *ask) lookup(live *match.Request) match.Result {
 	found := q.lib.index.Lookup(live, &q.bindings)
 	if q.Explain != nil {
@@ -394,7 +393,7 @@ func (q *ask) decide() {
 	}
 }
 
-// target returns the text of the request that fault rules match.
+// target returns what fault rules match for the request.
 func (q *ask) target() string {
 	if q.exchange.HTTP == nil {
 		return "STREAM tcp://" + q.exchange.NetworkAddress
@@ -412,7 +411,7 @@ func (q *ask) otherwise(why reason, live *match.Request, found match.Result) {
 	q.miss(why, live, found)
 }
 
-// stands returns a replacer that writes the live values of this request where an answer repeats the
+// stands returns a replacer that writes this request's live values where an answer repeats the
 // recorded ones.
 func (q *ask) stands(live *match.Request, found match.Result) replacer {
 	var pairs []pair
@@ -443,8 +442,8 @@ func (q *ask) finish(v Verdict) {
 	}
 }
 
-// bindings maps live values to the recorded values that they replace. All callers share it, because
-// two callers are unlikely to have the same value.
+// bindings maps live values to the recorded values that they replace. All callers share it; two
+// callers are unlikely to have the same value.
 type bindings struct {
 	mu         sync.RWMutex
 	young, old map[string]string

@@ -20,8 +20,8 @@ type Receipt struct {
 	Recording Source `json:"recording"`
 	// Loaded counts the recorded exchanges.
 	Loaded int `json:"loaded"`
-	// Served counts requests that got a recorded answer, and Masked those of them in which a
-	// volatile value was masked. Missed counts requests that got none, and Passthrough those
+	// Served counts requests that got a recorded answer, and Masked those among them in which a
+	// volatile value was masked. Missed counts requests that got none, and Passthrough requests
 	// that were forwarded to a listed host.
 	Served      int64 `json:"served"`
 	Masked      int64 `json:"masked"`
@@ -33,15 +33,15 @@ type Receipt struct {
 	// NeverUsed counts recorded exchanges that were not served.
 	NeverUsed int `json:"neverUsed"`
 	// Distrusted counts connections that clients ended because of the certificate.
-	// Unfinished counts requests that their clients gave up.
+	// Unfinished counts requests whose clients gave up.
 	Distrusted int64 `json:"distrusted,omitempty"`
 	Unfinished int64 `json:"unfinished,omitempty"`
-	// Endpoints has the verdicts by host and path. Misses has the first miss of each endpoint
+	// Endpoints lists the verdicts by host and path. Misses lists the first miss of each endpoint
 	// and reason.
 	Endpoints []Count `json:"endpoints,omitempty"`
 	Misses    []Miss  `json:"misses,omitempty"`
-	// Faults has the fault rules, each with the number of times that it fired. Injected has the
-	// first thousand faults.
+	// Faults lists the fault rules and how often each fired. Injected lists the first thousand
+	// faults.
 	Faults   []fault.Count `json:"faults,omitempty"`
 	Injected []Injection   `json:"injected,omitempty"`
 	// UnusedRules are the matching rules that have had no effect since the run began.
@@ -56,7 +56,7 @@ type Receipt struct {
 type Source struct {
 	// Place is where the recording is. A snapshot is pinned.
 	Place string `json:"place"`
-	// SHA256 is the hash of the recording: the pin of a snapshot, or else a hash of the files
+	// SHA256 is the hash of the recording: the pin of a snapshot, otherwise a hash of the files
 	// that were read.
 	SHA256 string `json:"sha256"`
 	// Findings say which parts can't be read or are missing.
@@ -125,7 +125,7 @@ func (r *Receipt) String() string {
 		fmt.Fprintf(&b, "recording: %s\n", f)
 	}
 	if r.Served+r.Missed+r.Passthrough == 0 {
-		b.WriteString("nobody asked for anything: does the application use the proxy variables, or an address of the mock?\n")
+		b.WriteString("no requests arrived: does the application use the proxy variables or an address of the mock?\n")
 	}
 	if r.Distrusted > 0 {
 		fmt.Fprintf(&b, "%d connections were ended by clients that do not trust the CA of this run\n", r.Distrusted)

@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// record writes an exchange with the request and its answer to the sink. Its tags have the verdict
+// record writes an exchange with the request and its answer to the sink. Its tags hold the verdict
 // and, for a hit, the UUID of the recorded exchange.
 func (q *ask) record() {
 	now := time.Now()
@@ -63,7 +63,7 @@ func (q *ask) record() {
 		}
 	}
 	if err := q.Sink.Write(e); err != nil {
-		q.Log.Warn("an exchange is not recorded", "error", err)
+		q.Log.Warn("an exchange was not recorded", "error", err)
 	}
 }
 
@@ -78,7 +78,7 @@ func headers(h http.Header) (all recording.Headers) {
 	return all
 }
 
-// newUUID makes a random UUID (RFC 9562 section 5.4).
+// newUUID returns a random UUID (RFC 9562 section 5.4).
 func newUUID() (u recording.UUID) {
 	_, _ = rand.Read(u[:]) // never fails
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80

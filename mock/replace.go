@@ -13,7 +13,7 @@ type pair struct{ recorded, live string }
 // minReplaced is the length of the shortest value that is replaced in an answer.
 const minReplaced = 4
 
-// replacer replaces values of the recorded request, which an answer repeats, by the values of the
+// replacer replaces values that an answer repeats from the recorded request with the values of the
 // live request.
 type replacer struct{ pairs []pair }
 
@@ -29,7 +29,7 @@ func newReplacer(pairs []pair) replacer {
 			}
 		}
 	}
-	// Try a longer value before a shorter one with which it begins.
+	// Try a longer value before a shorter one that is its prefix.
 	slices.SortStableFunc(r.pairs, func(a, b pair) int { return len(b.recorded) - len(a.recorded) })
 	return r
 }
@@ -45,7 +45,7 @@ func inJSON(s string) string {
 // empty reports whether there is nothing to replace.
 func (r replacer) empty() bool { return len(r.pairs) == 0 }
 
-// text replaces values that are whole words of the text.
+// text replaces values that are whole words in s.
 func (r replacer) text(s string) string {
 	if r.empty() {
 		return s
@@ -70,7 +70,7 @@ func (r replacer) text(s string) string {
 	return out.String()
 }
 
-// at finds the value that begins at this index of a text.
+// at finds the value that begins at index at of s.
 func (r replacer) at(s string, at int) *pair {
 	for i := range r.pairs {
 		p := &r.pairs[i]

@@ -26,7 +26,7 @@ func (q *ask) say(live replacer) {
 		q.breakOff()
 		return
 	}
-	if a.Interim > 101 && a.Interim < 200 { // net/http sends 100 itself
+	if a.Interim > 101 && a.Interim < 200 { // net/http sends 100 Continue itself
 		q.w.WriteHeader(a.Interim)
 	}
 	q.out.begun = time.Now()
@@ -74,7 +74,7 @@ func (q *ask) say(live replacer) {
 	}
 }
 
-// pause waits. It ends the request if the client disconnects meanwhile.
+// pause waits for d. It ends the request if the client disconnects meanwhile.
 func (q *ask) pause(d time.Duration) {
 	if d <= 0 {
 		return
@@ -93,7 +93,7 @@ func (q *ask) context() (context.Context, func()) {
 	return ctx, func() { stop(); cancel() }
 }
 
-// breakOff breaks the connection, as a fault rule requires, instead of answering.
+// breakOff breaks the connection instead of answering, as a fault rule requires.
 func (q *ask) breakOff() {
 	q.out.why = "fault"
 	q.finish(Hit)
@@ -143,10 +143,10 @@ func (q *ask) content(live replacer) (io.Reader, int64, error) {
 	return bytes.NewReader(p), int64(len(p)), nil
 }
 
-// isText reports whether a body is text. Only in text are values replaced.
+// isText reports whether a body is text. Values are replaced only in text.
 func isText(p []byte) bool { return bytes.IndexByte(p[:min(len(p), 8<<10)], 0) < 0 }
 
-// corrupted changes one of each 64 bytes of a body, and at least one.
+// corrupted changes one in every 64 bytes of a body, and at least one byte.
 func corrupted(p []byte, seed uint64) []byte {
 	p = bytes.Clone(p)
 	draw := rand.New(rand.NewPCG(seed, 0))
@@ -257,7 +257,7 @@ func (q *ask) frame(h http.Header, status int, size int64) {
 		h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
 	case q.r.ProtoMajor > 1: // HTTP/2 frames mark the end
 	case a.Framing == recording.FramingClose:
-		h["Transfer-Encoding"] = []string{"identity"} // the connection's end marks the end
+		h["Transfer-Encoding"] = []string{"identity"} // closing the connection marks the end
 	case q.r.ProtoMinor >= 1:
 		h["Transfer-Encoding"] = []string{"chunked"}
 	}
@@ -318,7 +318,7 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// moment is a time at which a body continues after a pause.
+// moment is when a body continues after a pause.
 type moment struct {
 	offset int64
 	at     time.Time

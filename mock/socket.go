@@ -95,7 +95,7 @@ func (q *ask) socket() {
 func (p *socketClient) accept(live replacer) error {
 	q := p.q
 	h := q.w.Header()
-	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // the recording decides, and not the origin
+	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // don't check the origin: the recording decides
 	for _, f := range q.answer.Header {
 		switch f.Name {
 		case "Sec-Websocket-Protocol":

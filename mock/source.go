@@ -21,7 +21,7 @@ type Hashed struct {
 	sums map[string]string // by key
 }
 
-// NewHashed returns a store that reads from another one.
+// NewHashed returns a store that reads from s.
 func NewHashed(s read.Store) *Hashed { return &Hashed{Store: s, sums: map[string]string{}} }
 
 // Get implements read.Store.
@@ -46,7 +46,7 @@ func (o *hashedObject) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close reads the rest of the object, for its hash.
+// Close reads the rest of the object, so that its hash is complete.
 func (o *hashedObject) Close() error {
 	_, _ = io.Copy(io.Discard, o)
 	o.h.mu.Lock()
@@ -55,8 +55,8 @@ func (o *hashedObject) Close() error {
 	return o.ReadCloser.Close()
 }
 
-// Sum returns the SHA-256 of all objects that were read. It is the hash of a list in the form
-// of sha256sum: a line with the hash and the key of each object, in the order of their keys.
+// Sum returns the SHA-256 of all objects that were read. It is the hash of a list in the format
+// of sha256sum: one line with the hash and key of each object, sorted by key.
 func (h *Hashed) Sum() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/mock/order"
 )
 
-// state has the mock's memory since it began or was reset: the recorded sessions of its callers,
-// the answers that they got, and the counts.
+// state is what the mock remembers since it began or was reset: the recorded sessions of its
+// callers, the answers that they got, and the counts.
 type state struct {
 	began  time.Time
 	resets int64 // number of earlier resets
@@ -22,8 +22,8 @@ type state struct {
 	misses     misses
 	faults     faultSets
 	distrusted atomic.Int64
-	unfinished atomic.Int64 // requests that their clients gave up
-	escaped    int64        // count of Passthrough when the state began
+	unfinished atomic.Int64 // requests whose clients gave up
+	escaped    int64        // Passthrough.Escaped when the state began
 }
 
 func (m *Mock) newState(faults *fault.Set, resets int64) *state {
@@ -36,9 +36,9 @@ func (m *Mock) newState(faults *fault.Set, resets int64) *state {
 	return s
 }
 
-// Reset forgets the callers' sessions, the answers that were given, and all counts. The fault rules
-// stay, and draw their random numbers from the beginning. Requests in progress finish as without a
-// reset, and no later receipt counts them. Reset returns the receipt up to now.
+// Reset forgets the callers' sessions, the answers that were given, and all counts. It keeps the
+// fault rules, and restarts their random numbers. Requests in progress finish as without a reset,
+// but no later receipt counts them. Reset returns the receipt up to now.
 func (m *Mock) Reset() Receipt {
 	m.changing.Lock()
 	defer m.changing.Unlock()

@@ -91,8 +91,8 @@ func (m *Mock) serveStream(ctx context.Context, c *front.Conn) {
 	_ = c.Close()
 }
 
-// after listens to the client after the recorded messages, for as long as the recorded connection
-// stayed open. Then the mock closes the connection.
+// after listens to the client after the recorded messages, as long as the recorded connection
+// remained open. Then the mock closes the connection.
 func (p *streamClient) after(ctx context.Context, d *dialogue) (line, error) {
 	rest := max(endPatience, scaled(max(0, d.lead().took-d.at), d.Latency.Streams))
 	for _, s := range d.agree {
@@ -134,7 +134,7 @@ func (q *ask) open(p *streamClient) (live *match.Request, found match.Result) {
 		}
 		p.conn.Resume()
 		if look(bytes.Clone(p.conn.Head()[:n])); found.How != match.None {
-			return live, found // the bytes stay unread, and are compared again
+			return live, found // the bytes remain unread, and are compared again
 		}
 	}
 	look(bytes.Clone(p.conn.Head()))
@@ -210,7 +210,7 @@ func (p *streamClient) script(a *tape.Answer) (lines []line, servers []bool, err
 	return lines, servers, nil
 }
 
-// reset resets a stream that was not recorded.
+// reset resets the connection of a stream that was not recorded.
 func (q *ask) reset(why reason, live *match.Request, found match.Result) {
 	miss := q.explain(why, live, found)
 	q.out.why = miss.Reason

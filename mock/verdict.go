@@ -10,21 +10,21 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Verdict is the result of a request, in the ecosystem's words.
+// Verdict is the result of a request, in the terms of the ecosystem's tools.
 type Verdict string
 
-// The verdicts.
+// Verdicts.
 const (
 	Hit    Verdict = "HIT"
 	Missed Verdict = "MISS"
 	Passed Verdict = "PASSTHROUGH"
 )
 
-// Count has the verdicts for one path of a host.
+// Count counts the verdicts for one path of a host.
 type Count struct {
 	Host string `json:"host"`
 	Path string `json:"path"`
-	// Hit counts requests that were answered, and Masked those of them in which a volatile
+	// Hit counts requests that were answered, and Masked those among them in which a volatile
 	// value was masked.
 	Hit         int64 `json:"hit,omitempty"`
 	Masked      int64 `json:"masked,omitempty"`
@@ -43,7 +43,7 @@ type counter struct{ hit, masked, missed, passed atomic.Int64 }
 // maxEndpoints bounds the paths that are counted separately.
 const maxEndpoints = 2000
 
-// others is the path under which all further paths are counted.
+// others is the path that counts all further paths.
 const others = "(others)\x00"
 
 // add counts a verdict.
@@ -102,8 +102,8 @@ func (t *tally) counts() (all []Count, sum Count) {
 	return all, sum
 }
 
-// shape returns a path with stars for the segments that look like values. All paths of a resource
-// then count as one.
+// shape returns a path with stars for the segments that look like values, so that all paths of a
+// resource count as one.
 func shape(path string) string { return string(appendShape(nil, path)) }
 
 func appendShape(dst []byte, path string) []byte {

@@ -48,7 +48,7 @@ var formats = [numFormats]FormatDoc{
 	Raw: {"bytes", []string{"application/octet-stream"},
 		"Nothing."},
 	GraphQL: {"graphql", jsonTypes,
-		"As JSON. In the document: white space, commas, comments, the order of arguments. An `operationName`, `variables` or `extensions` that is empty or missing."},
+		"As in JSON. In the document: white space, commas, comments, the order of arguments. Whether `operationName`, `variables` and `extensions` are empty or missing."},
 	JSON: {"json", jsonTypes,
 		"White space, the order of members, escapes in strings, the spelling of numbers: 1.0 is 1, and 1e2 is 100."},
 	JSONLines: {"jsonlines", append([]string{"application/x-ndjson", "application/jsonl", "application/jsonlines", "application/x-jsonlines", "application/json-seq"}, jsonTypes...),
@@ -62,7 +62,7 @@ var formats = [numFormats]FormatDoc{
 	Document: {"graphql-document", []string{"application/graphql"},
 		"As in the document of a GraphQL request."},
 	Protobuf: {"protobuf", []string{"application/x-protobuf", "application/protobuf", "application/vnd.google.protobuf", "application/x-google-protobuf", "application/proto"},
-		"The order of fields with different numbers. With a descriptor also packing, and fields with their default value."},
+		"The order of fields with different numbers. With a descriptor also packing, and whether fields with their default value are present."},
 }
 
 var jsonTypes = []string{"application/json", "text/json", "*+json", "application/x-amz-json-*", "application/stream+json"}

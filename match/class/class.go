@@ -2,8 +2,8 @@
 // made anew for each request, so that two requests that differ only in such values can be the
 // same.
 //
-// The class depends on the text and on the time of its exchange alone. Package match decides
-// whether a value of a class is volatile at its place, because it knows the whole recording.
+// The class depends only on the text, its name and the time of its exchange. Package match, which
+// knows the whole recording, decides whether a value of a class is volatile at its place.
 //
 // It imports the standard library only.
 package class
@@ -48,13 +48,13 @@ type Role uint8
 const (
 	// Moment is a point in time. It is volatile if it follows the clock.
 	Moment Role = iota + 1
-	// Minted is an identifier that has the time at which it was made.
+	// Minted is an identifier that contains the time at which it was made.
 	Minted
 	// Random is an identifier or a number used once, without a time.
 	Random
 	// Credential is a secret that is issued anew.
 	Credential
-	// Unexplained is a text that looks random. It may identify something.
+	// Unexplained is text that looks random. It may identify something.
 	Unexplained
 	// Redacted is a token in place of a secret.
 	Redacted
@@ -62,7 +62,7 @@ const (
 
 // String returns the role in words.
 func (r Role) String() string {
-	return [...]string{"", "a point in time", "an identifier, with its time", "an identifier, or a number used once", "a credential", "unknown", "a redacted secret"}[r]
+	return [...]string{"", "a point in time", "an identifier with its time", "an identifier or a number used once", "a credential", "unknown", "a redacted secret"}[r]
 }
 
 // Doc is the row of a class in the table.
@@ -75,14 +75,14 @@ type Doc struct {
 
 var docs = [numClasses]Doc{
 	None:         {},
-	DateTime:     {"datetime", Moment, "RFC 3339, with or without zone, or basic as in `20260612T150405Z`", "2026-06-12T15:04:05.123Z"},
+	DateTime:     {"datetime", Moment, "RFC 3339, with or without a zone, or the basic format, such as `20260612T150405Z`", "2026-06-12T15:04:05.123Z"},
 	HTTPDate:     {"http-date", Moment, "RFC 9110 and RFC 5322", "Fri, 12 Jun 2026 15:04:05 GMT"},
 	Date:         {"date", Moment, "Year, month and day", "2026-06-12"},
 	EpochSeconds: {"epoch-s", Moment, "10 digits, or with a fraction", "1781276645"},
 	EpochMillis:  {"epoch-ms", Moment, "13 digits", "1781276645123"},
 	EpochMicros:  {"epoch-us", Moment, "16 digits", "1781276645123456"},
 	EpochNanos:   {"epoch-ns", Moment, "19 digits", "1781276645123456789"},
-	UUID:         {"uuid", Random, "RFC 9562, of a version without time", "6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e"},
+	UUID:         {"uuid", Random, "RFC 9562, a version without a time", "6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e"},
 	UUIDv7:       {"uuidv7", Minted, "RFC 9562, version 7", "019ebc5c-9703-7c2b-8a51-0f6d3c9e7b14"},
 	UUIDv1:       {"uuidv1", Minted, "RFC 9562, versions 1 and 6", "c232ab00-9414-11ec-b3c8-9f6bdeced846"},
 	ULID:         {"ulid", Minted, "26 digits of Crockford's base 32", "01KTY5S5R3F3Z9X7Q2M4V8R6T1"},
@@ -91,7 +91,7 @@ var docs = [numClasses]Doc{
 	ObjectID:     {"objectid", Minted, "24 hexadecimal digits", "507f1f77bcf86cd799439011"},
 	Snowflake:    {"snowflake", Minted, "17 to 19 digits, in the epoch of Twitter or Discord", "1541815603606036480"},
 	TraceParent:  {"traceparent", Random, "W3C Trace Context", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
-	Hex:          {"trace-id", Random, "16 or 32 hexadecimal digits under a name for traces, or for what is used once", "4bf92f3577b34da6a3ce929d0e0e4736"},
+	Hex:          {"trace-id", Random, "16 or 32 hexadecimal digits under a name for traces or for values that are used once", "4bf92f3577b34da6a3ce929d0e0e4736"},
 	JWT:          {"jwt", Credential, "RFC 7519: the first part is JSON with `alg`", "eyJhbGciOiJub25lIn0.e30."},
 	Opaque:       {"opaque", Unexplained, "16 characters or more that look random", "q8ZkT0vXw2LrB5nD"},
 	Token:        {"redacted", Redacted, "A token of Tapedeck's redaction", "REDACTED-0123456789abcdef"},
@@ -100,17 +100,17 @@ var docs = [numClasses]Doc{
 // Docs returns the table of classes, without None.
 func Docs() []Doc { return docs[1:] }
 
-// String returns the class's name; "" for None.
+// String returns the class's name, or "" for None.
 func (c Class) String() string { return docs[c].Name }
 
 // Role returns the purpose of the class.
 func (c Class) Role() Role { return docs[c].Role }
 
-// Value is the class of a text, with its relation to the time of the exchange.
+// Value is the class of a string, with its relation to the time of the exchange.
 type Value struct {
 	Class Class
-	// Near tells that a moment is less than a month away from the exchange's time, or that an
-	// identifier was made when the exchange began.
+	// Near reports whether a moment is less than a month away from the exchange's time, or whether an
+	// identifier was made around that time.
 	Near bool
 	// Offset is the distance of a near moment from the exchange's time: 0 within about an hour,
 	// then in hours, then in days. The beginning and the end of a day count in days. Values of
@@ -118,7 +118,7 @@ type Value struct {
 	Offset int16
 }
 
-// IsOfDay tells whether the offset of a near moment counts in days only.
+// IsOfDay reports whether the offset of a near moment counts in days only.
 func (v Value) IsOfDay() bool { return v.Class == Date || v.Offset >= midnight-50 }
 
 const (
@@ -128,7 +128,7 @@ const (
 	// now is the distance from the exchange's time up to which the offset of a moment is 0. It
 	// includes the beginning of the hour.
 	now = 65 * time.Minute
-	// hours is the distance up to which an offset counts in hours, and days that up to which it
+	// hours is the distance up to which an offset counts in hours, days the distance up to which it
 	// counts in days.
 	hours = 36 * time.Hour
 	days  = 31 * 24 * time.Hour
@@ -138,10 +138,10 @@ const (
 	maxLen = 8 << 10
 )
 
-// Find returns the class of a text in an exchange of the given time, or of a part of it, which is
-// s[from:to]. name is that of the text's place; it may be empty. A part is found if it is the
-// only UUID, as in urn:uuid:…, or if it follows the last `_` or `:` and has a time in it, as in
-// req_01KTY5S5R3….
+// Find returns the class of s, or of a part of it, in an exchange at the given time. The classified
+// part is s[from:to]. name is the name of the place; it may be empty. Find recognises a part if it
+// is the only UUID, as in urn:uuid:…, or if it follows the last `_` or `:` and contains a time, as
+// in req_01KTY5S5R3….
 func Find(s, name []byte, at time.Time) (v Value, from, to int) {
 	if v = Of(s, name, at); v.Class != None && v.Class != Opaque || len(s) > maxLen {
 		return v, 0, len(s)
@@ -157,7 +157,7 @@ func Find(s, name []byte, at time.Time) (v Value, from, to int) {
 	return v, 0, len(s)
 }
 
-// Of returns the class of a whole text.
+// Of returns the class of s as a whole.
 func Of(s, name []byte, at time.Time) Value {
 	if len(s) < 10 {
 		return Value{}
@@ -323,7 +323,7 @@ func OfTimestamp(s []byte, at time.Time) Value {
 	return moment(DateTime, time.Unix(n, 0).UTC(), at)
 }
 
-// When returns the time of a text of a class of moments.
+// When returns the time that s states, if s has a class of moments.
 func When(s []byte) (time.Time, bool) {
 	whole, fraction, _ := bytes.Cut(s, []byte("."))
 	if n, err := strconv.ParseInt(string(whole), 10, 64); err == nil {
@@ -392,7 +392,7 @@ func day(t, at time.Time) Value {
 	return Value{Date, true, daysBetween(t, at)}
 }
 
-// isNear tells whether an identifier was made at the exchange's time.
+// isNear reports whether an identifier was made at the exchange's time.
 func isNear(t, at time.Time, within time.Duration) bool {
 	return !at.IsZero() && t.Sub(at).Abs() <= within
 }

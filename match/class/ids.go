@@ -12,7 +12,7 @@ import (
 
 const uuidLen = 36
 
-// onlyUUID finds the only UUID in a longer text; -1 if there is none, or several.
+// onlyUUID returns the position of the only UUID in s, or -1 if there is none or more than one.
 func onlyUUID(s []byte) int {
 	found := -1
 	for i := 8; i+uuidLen-8 <= len(s); {
@@ -84,7 +84,7 @@ func ofUUID(s []byte, at time.Time) Value {
 	return Value{Class: UUID}
 }
 
-// gregorian returns a time in ticks of 100 ns since the calendar's beginning.
+// gregorian converts ticks of 100 ns since the beginning of the Gregorian calendar.
 func gregorian(ticks int64) time.Time {
 	const unix = 122_192_928_000_000_000
 	ticks -= unix
@@ -142,7 +142,7 @@ func xidTime(s []byte) (time.Time, bool) {
 	return time.Unix(int64(n>>3), 0), true
 }
 
-// isJWT tells whether a text is a JSON Web Token: api.nasa.gov has three parts too.
+// isJWT reports whether s is a JSON Web Token. Three parts are not enough: api.nasa.gov has three, too.
 func isJWT(s []byte) bool {
 	if !bytes.HasPrefix(s, []byte("ey")) || bytes.Count(s, []byte(".")) < 2 {
 		return false
@@ -153,8 +153,8 @@ func isJWT(s []byte) bool {
 	return err == nil && bytes.HasPrefix(b[:n], []byte("{")) && bytes.Contains(b[:n], []byte(`"alg"`))
 }
 
-// looksRandom tells whether a text looks generated: it is long, consists of the characters of
-// encodings, and has digits between letters more than once.
+// looksRandom reports whether s looks generated: it is long, consists of characters that encodings
+// use, and has digits between letters more than once.
 func looksRandom(s []byte) bool {
 	if len(s) < 16 {
 		return false

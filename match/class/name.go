@@ -13,7 +13,7 @@ var usedOnce = []string{"trace", "traceid", "traceparent", "span", "spanid", "b3
 // references are the last words of the names of values that a request refers to.
 var references = []string{"id", "ids", "uuid", "uuids", "guid", "guids", "uid", "uids", "ref", "refs", "reference", "key", "keys", "slug", "hash", "digest", "checksum", "sha", "sha1", "sha256", "md5", "etag", "version", "cursor", "token"}
 
-// UsedOnce tells whether a value is made for one request by its name, such as requestId.
+// UsedOnce reports whether the name of a value, such as requestId, says that it is made for one request.
 func UsedOnce(name []byte) bool {
 	for w := range words(name) {
 		if slices.Contains(usedOnce, string(w)) {
@@ -23,8 +23,8 @@ func UsedOnce(name []byte) bool {
 	return false
 }
 
-// IsReference tells whether a value refers to something by its name, such as userId. requestId is
-// no reference.
+// IsReference reports whether the name of a value, such as userId, says that it refers to something.
+// requestId is not a reference.
 func IsReference(name []byte) bool {
 	refers := false
 	for w := range words(name) {
@@ -33,7 +33,7 @@ func IsReference(name []byte) bool {
 	return refers && !UsedOnce(name)
 }
 
-// IsNumber tells whether a name is a number, as in the wire format of protobuf.
+// IsNumber reports whether a name is a number, as in the wire format of protobuf.
 func IsNumber(name []byte) bool { return len(name) > 0 && countDigits(name) == len(name) }
 
 // words splits a name before capitals that begin a word, and at characters other than letters and
@@ -53,7 +53,7 @@ func words(name []byte) func(func([]byte) bool) {
 				word = word[:0]
 			}
 			if letter || digit {
-				word = append(word, c|0x20) // digits stay what they are
+				word = append(word, c|0x20) // leaves digits unchanged
 			}
 		}
 		if len(word) > 0 {
@@ -67,7 +67,8 @@ func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 // readingVerbs begin the names of gRPC methods that read (AIP-130 and common usage).
 var readingVerbs = []string{"get", "list", "search", "find", "read", "fetch", "lookup", "look", "query", "check", "count", "describe", "watch", "exists", "is", "has", "resolve", "validate", "estimate", "preview"}
 
-// Reads tells whether an operation only reads by its name, such as ListOrders or BatchGetOrders.
+// Reads reports whether the name of an operation, such as ListOrders or BatchGetOrders, says that it
+// only reads.
 func Reads(operation []byte) bool {
 	for w := range words(operation) {
 		if string(w) != "batch" {

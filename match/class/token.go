@@ -2,15 +2,15 @@ package class
 
 import "bytes"
 
-// Prefix begins the tokens that redaction writes; 16 hexadecimal digits follow.
+// Prefix begins the tokens that redaction writes. 16 hexadecimal digits follow.
 const Prefix = "REDACTED-"
 
 const tokenLen = len(Prefix) + 16
 
-// NumberPrefix begins the numbers that redaction writes; 12 digits follow.
+// NumberPrefix begins the numbers that redaction writes. 12 digits follow.
 const NumberPrefix = "8000"
 
-// IsToken tells whether a text or number is exactly one token. In a binary message, where sizes
+// IsToken reports whether a text or number is exactly one token. In a binary message, where sizes
 // must not change, a token may be cut, or padded with dashes.
 func IsToken(s []byte) bool {
 	if isNumber(s) {
@@ -32,7 +32,7 @@ func startsToken(s []byte) bool {
 	return len(s) >= tokenLen && bytes.HasPrefix(s, []byte(Prefix)) && isHex(s[len(Prefix):tokenLen])
 }
 
-// OfBody returns the class of a body of no known format, of any length.
+// OfBody returns the class of a body of unknown format and any length.
 func OfBody(s []byte) (v Value) {
 	if _, _, ok := nextToken(s); ok {
 		v.Class = Token
@@ -40,7 +40,7 @@ func OfBody(s []byte) (v Value) {
 	return v
 }
 
-// nextToken finds the first token in a text.
+// nextToken finds the first token in s.
 func nextToken(s []byte) (from, to int, ok bool) {
 	for i := 0; ; {
 		n := bytes.Index(s[i:], []byte(Prefix))
@@ -54,7 +54,7 @@ func nextToken(s []byte) (from, to int, ok bool) {
 	}
 }
 
-// AppendPattern appends a text in which all tokens are replaced by the same one.
+// AppendPattern appends s with all tokens replaced by the same one.
 func AppendPattern(dst, s []byte) []byte {
 	for {
 		from, to, ok := nextToken(s)

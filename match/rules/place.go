@@ -29,22 +29,22 @@ const (
 // PlaceDoc is a row of the table of places.
 type PlaceDoc struct {
 	Kind PlaceKind
-	// Name is the beginning of the place. After a colon, more follows.
+	// Name is the beginning of the place. If it ends in a colon, more follows.
 	Name, Doc, Example string
-	// Request and Response tell whether requests and responses have such a place.
+	// Request and Response report whether requests and responses have such a place.
 	Request, Response bool
 }
 
 var places = []PlaceDoc{
-	{Host, "host", "The host that is asked for.", "host", true, false},
-	{Port, "port", "The port that is asked for.", "port", true, false},
-	{Path, "path:", "Segments of the path: `*` stands for the one that is meant, a last `**` for all that follow. The rest of the pattern must be the path's.", "path:/v1/track/*", true, false},
-	{Query, "query:", "A query parameter; `*` stands for any characters of its name. If its value is JSON, a path into it can follow.", "query:utm_*", true, false},
+	{Host, "host", "The requested host.", "host", true, false},
+	{Port, "port", "The requested port.", "port", true, false},
+	{Path, "path:", "Segments of the path: `*` stands for the segment itself, a final `**` for all that follow. The rest of the pattern must equal the path.", "path:/v1/track/*", true, false},
+	{Query, "query:", "A query parameter. `*` stands for any characters in its name. If its value is JSON, a path into it can follow.", "query:utm_*", true, false},
 	{Header, "header:", "A header, in any case.", "header:X-Tenant", true, true},
 	{Form, "form:", "A field of a form or a part of a multipart body, as with `query:`.", "form:csrf", true, false},
-	{Body, "body", "The body, whatever is in it.", "body", true, true},
-	{Body, "body:$", "A value in JSON, in a GraphQL request or in a protobuf message: `.name`, `.*`, `[0]`, `[*]`, `[\"a name\"]`, `..name` at any depth. Fields of a message without descriptor have numbers for names. What is below is meant, too.", "body:$.items[*].id", true, true},
-	{Body, "body:/", "A value in XML: `/name`, `/name[1]`, `/*`, `//name` at any depth, `/@attribute`. Names are compared without namespace.", "body:/Envelope//MessageID", true, true},
+	{Body, "body", "The whole body, whatever its format.", "body", true, true},
+	{Body, "body:$", "A value in JSON, in a GraphQL request or in a protobuf message: `.name`, `.*`, `[0]`, `[*]`, `[\"a name\"]`, `..name` at any depth. Fields of a message without a descriptor have numbers as names. A place includes everything below it.", "body:$.items[*].id", true, true},
+	{Body, "body:/", "A value in XML: `/name`, `/name[1]`, `/*`, `//name` at any depth, `/@attribute`. Names are compared without their namespaces.", "body:/Envelope//MessageID", true, true},
 	{Status, "status", "The status code.", "response:status", false, true},
 }
 
@@ -60,7 +60,7 @@ type Place struct {
 	Kind     PlaceKind
 	Response bool
 	Action   Action
-	Rule     *Rule // nil if no rule's
+	Rule     *Rule // nil if the place is not from a rule
 
 	name     string   // of a header, in lower case
 	segments []string // of a path
@@ -101,14 +101,14 @@ func ParsePlace(text string) (Place, error) {
 	for _, d := range places {
 		names = append(names, d.Name)
 	}
-	return p, fmt.Errorf("want one of %s, as in %s", strings.Join(names, " "), places[len(places)-3].Example)
+	return p, fmt.Errorf("want one of %s, such as %s", strings.Join(names, " "), places[len(places)-3].Example)
 }
 
 func (p *Place) parse(rest string) (err error) {
 	switch p.Kind {
 	case Header:
 		if p.name = strings.ToLower(rest); rest == "" || strings.ContainsAny(rest, " *:") {
-			err = errors.New("want the name of a header behind header:")
+			err = errors.New("want the name of a header after header:")
 		}
 	case Path:
 		if !strings.HasPrefix(rest, "/") || !strings.Contains(rest, "*") {
@@ -136,7 +136,7 @@ func (p *Place) parse(rest string) (err error) {
 	return err
 }
 
-var errPath = errors.New("want .name, .*, ..name, [0], [*] or [\"a name\"] behind $")
+var errPath = errors.New("want .name, .*, ..name, [0], [*] or [\"a name\"] after $")
 
 func (p *Place) jsonPath(s string) error {
 	for s != "" {
@@ -216,8 +216,8 @@ func (p *Place) xmlPath(s string) error {
 	return nil
 }
 
-// escapeGlob replaces the stars of a quoted name by NUL, so that they are no wildcards. No name has
-// a NUL.
+// escapeGlob replaces the stars of a quoted name with NUL, so that they are not wildcards. Names
+// never contain NUL.
 func escapeGlob(name string) string { return strings.ReplaceAll(name, "*", "\x00") }
 
 func (s *step) matches(t canon.Step) bool {

@@ -1,5 +1,5 @@
-// Package rules reads the user's file of rules for matching: which places are ignored, which may
-// have any value, and which must be compared.
+// Package rules reads the user's matching rules: which places are ignored, which may have any
+// value, and which must be compared.
 //
 //	apiVersion: tapedeck.dev/v1alpha1
 //	kind: MatchRules
@@ -55,11 +55,11 @@ type Key struct {
 var keys = []Key{
 	{Name: "name", Doc: "What reports call the rule. Default: its number.", Example: "payment ids"},
 	{Name: "method", Doc: "Only requests with one of these methods; `*` stands for any characters. For gRPC it is POST.", Example: "[GET, HEAD]"},
-	{Name: "host", Doc: "Only requests for one of these hosts, without port, in any case; `*` stands for any characters.", Example: `"*.example.com"`},
+	{Name: "host", Doc: "Only requests for one of these hosts, without the port, in any case; `*` stands for any characters.", Example: `"*.example.com"`},
 	{Name: "path", Doc: "Only requests with one of these paths; `*` stands for any characters, `/` included. For gRPC it is `/package.Service/Method`.", Example: "/v1/*"},
-	{Name: "ignore", Doc: "Places that are left out: they may hold anything, or be missing.", Example: `["query:utm_*"]`, Action: Ignore, Places: true},
-	{Name: "mask", Doc: "Places that may hold any value. An equal value still goes first.", Example: `["body:$.payment.id"]`, Action: Mask, Places: true},
-	{Name: "require", Doc: "Places that are compared as they stand, whatever would mask them. Headers are only compared if a rule requires them.", Example: `["header:X-Tenant"]`, Action: Require, Places: true},
+	{Name: "ignore", Doc: "Places to leave out: they may have any value or be missing.", Example: `["query:utm_*"]`, Action: Ignore, Places: true},
+	{Name: "mask", Doc: "Places that may have any value. A request with an equal value still takes precedence.", Example: `["body:$.payment.id"]`, Action: Mask, Places: true},
+	{Name: "require", Doc: "Places to compare literally, even if something else would mask them. Headers are compared only if a rule requires them.", Example: `["header:X-Tenant"]`, Action: Require, Places: true},
 }
 
 // Keys returns the table of keys of a rule.
@@ -162,7 +162,7 @@ func (r *Rule) places(k Key, value *yaml.Node) error {
 	for i, text := range texts {
 		p, err := ParsePlace(text)
 		if err == nil && p.Kind == Header && k.Action == Mask && !p.Response {
-			err = errors.New("a request's headers are not compared, so there is nothing to mask; want ignore nothing, or require it")
+			err = errors.New("request headers are compared only if a rule requires them, so there is nothing to mask; remove the place or require it")
 		}
 		if err != nil {
 			line := value.Line

@@ -29,7 +29,7 @@ func TestMalformedFiles(t *testing.T) {
 		{"a JSON path with an open bracket", head + "rules:\n- mask: 'body:$[1'", "want .name"},
 		{"an XML path", head + "rules:\n- mask: body:/a//", "want /name"},
 		{"a path without a star", head + "rules:\n- mask: path:/a", "in which * stands for the segment"},
-		{"a header that is masked", head + "rules:\n- mask: header:Date", "headers are not compared"},
+		{"a header that is masked", head + "rules:\n- mask: header:Date", "headers are compared only"},
 		{"a status of a request", head + "rules:\n- ignore: status", "a request has no status"},
 		{"a path of a response", head + "rules:\n- ignore: response:path:/*", "a response has no path"},
 	} {

@@ -13,7 +13,7 @@ type Scope struct {
 	places [Status + 1][]*Place
 }
 
-// Reset sets the scope to that of a request, or of its response.
+// Reset fills the scope for a request, or for its response.
 func (c *Scope) Reset(s *Set, method, host, path string, response bool) {
 	for i := range c.places {
 		c.places[i] = c.places[i][:0]
@@ -33,7 +33,7 @@ func (c *Scope) Reset(s *Set, method, host, path string, response bool) {
 // Of returns the places of a kind.
 func (c *Scope) Of(k PlaceKind) []*Place { return c.places[k] }
 
-// First returns the deciding place of a kind without names; nil if there is none.
+// First returns the deciding place of a kind that has no names, or nil if there is none.
 func (c *Scope) First(k PlaceKind) (p *Place) {
 	for _, q := range c.places[k] {
 		p = decides(p, q)
@@ -75,8 +75,8 @@ func (c *Scope) Segments(path []string, dst []*Place) {
 	}
 }
 
-// decides returns which of two places for the same value decides: one that requires, else one that
-// ignores, else the first one of the file.
+// decides returns which of two places decides about the same value: a place that requires wins, then
+// one that ignores, then the first one in the file.
 func decides(a, b *Place) *Place {
 	rank := [numActions]int{Require: 2, Ignore: 1, Mask: 0}
 	if a == nil || rank[b.Action] > rank[a.Action] {
@@ -156,7 +156,7 @@ func (t *Tracker) Leave() {
 	t.levels = t.levels[:last]
 }
 
-// Decides returns the deciding place for the current value; nil if there is none.
+// Decides returns the deciding place for the current value, or nil if there is none.
 func (t *Tracker) Decides() *Place {
 	if len(t.levels) == 0 {
 		return nil

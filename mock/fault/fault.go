@@ -1,10 +1,10 @@
 // Package fault decides which answers of the mock fail, and how.
 //
-// A rule is a [contract.FaultRule], such as PATTERN:rate=1/10,delay=200ms,status=503. Of each
+// A rule is a [contract.FaultRule], such as PATTERN:rate=1/10,delay=200ms,status=503. Of every
 // ten answers that the pattern matches, exactly one fails. A seed decides which, so that a
 // run can be repeated. [Set.Next] returns an [Effect], which the mock carries out. The
-// package counts the effects, and names the rules that never fired: a test without its
-// faults has tested nothing.
+// package counts how often each rule fired, because a test whose faults never fired has
+// tested nothing.
 //
 // It imports package contract and the standard library.
 package fault
@@ -22,21 +22,21 @@ import (
 
 // Effect says how to change one answer. The zero value changes nothing.
 type Effect struct {
-	// Rules are the texts of the rules that caused it.
+	// Rules are the rules that caused the effect, as written.
 	Rules []string
 	// Delay is the time to wait before the answer begins.
 	Delay time.Duration
 	// Status replaces the HTTP status, and GRPC the status of a gRPC call. The answer then has
-	// no body. 0 and "" keep the recorded one.
+	// no body. 0 and "" keep the recorded status.
 	Status int
 	GRPC   string
-	// Header has the names and values of headers to set.
+	// Header lists the names and values of headers to set.
 	Header [][2]string
 	// Truncate says how much of the body is sent, framed as the whole body.
 	Truncate Truncation
-	// Corrupt is the seed for changing bytes of the body; 0: none are changed.
+	// Corrupt is the seed for changing bytes of the body. 0 changes none.
 	Corrupt uint64
-	// Throttle is the most bytes of the body per second; 0: no limit.
+	// Throttle limits the bytes of the body per second. 0 means no limit.
 	Throttle int64
 	// End is how the connection ends.
 	End End
@@ -45,7 +45,7 @@ type Effect struct {
 // Truncation says where to cut a body.
 type Truncation struct {
 	On bool
-	// Bytes is how many to send; below 0: half of the body.
+	// Bytes is how many bytes to send. If negative, half of the body is sent.
 	Bytes int64
 }
 
@@ -63,23 +63,23 @@ func (t Truncation) Of(size int64) int64 {
 // End is how a connection ends.
 type End int
 
-// The ends.
+// Ways to end a connection.
 const (
 	Normal End = iota
 	// Refuse refuses the connection. If it exists already, it is reset.
 	Refuse
-	// Reset resets it before the answer.
+	// Reset resets the connection before the answer.
 	Reset
 	// Stall sends no answer, and keeps the connection open.
 	Stall
-	// Drop closes it in the middle of the body.
+	// Drop closes the connection in the middle of the body.
 	Drop
 )
 
-// Injects tells whether the effect changes anything.
+// Injects reports whether the effect changes anything.
 func (e Effect) Injects() bool { return len(e.Rules) > 0 }
 
-// ends are the words of the grammar.
+// ends maps the words of the rule grammar.
 var ends = map[string]End{"refuse": Refuse, "reset": Reset, "stall": Stall, "drop": Drop}
 
 // apply adds a fault to the effect. draw returns random numbers.
@@ -122,13 +122,13 @@ type rule struct {
 	drawn   map[int]bool // positions in the current block
 }
 
-// Set is a set of rules. It is safe for concurrent use; nil has no rules.
+// Set is a set of rules. It is safe for concurrent use. A nil Set has no rules.
 type Set struct {
 	seed  uint64
 	rules []*rule
 }
 
-// New reads rules, each PATTERN:NAME=VALUE[,NAME=VALUE…]. The seed draws which answers
+// New parses rules, each PATTERN:NAME=VALUE[,NAME=VALUE…]. The seed decides which answers
 // fail.
 func New(seed uint64, texts []string) (*Set, error) {
 	s := &Set{seed: seed}
@@ -142,7 +142,7 @@ func New(seed uint64, texts []string) (*Set, error) {
 	return s, nil
 }
 
-// Anew returns a set of the same rules with their counts at 0.
+// Anew returns a new set of the same rules with all counts at 0.
 func (s *Set) Anew() *Set {
 	if s == nil {
 		return nil
@@ -156,8 +156,8 @@ func (s *Set) Anew() *Set {
 
 // Next returns the effect on the next answer to a request. target is METHOD
 // scheme://host[:port]/path. All rules that match and fire have an effect; where they
-// contradict each other, the last one wins. tunnel is the target that [Set.Refuses] got for
-// the request's connection; "" if it was not called.
+// conflict, the last one wins. tunnel is the target that was passed to [Set.Refuses] for the
+// request's connection, or "" if it was not called.
 func (s *Set) Next(target, tunnel string) (e Effect) {
 	if s == nil {
 		return e
@@ -196,13 +196,13 @@ func (s *Set) Refuses(target string) (e Effect) {
 	return e
 }
 
-// decides tells whether the rule is about connections, and not about answers.
+// decides reports whether the rule applies to connections rather than answers.
 func (r *rule) decides(target string) bool {
 	refuses := slices.ContainsFunc(r.Faults, func(f contract.Fault) bool { return f.Word == "refuse" })
 	return refuses && r.Pattern.MatchString(target)
 }
 
-// next counts a match and tells whether it fires. In each block of matches the same number
+// next counts a match and reports whether it fires. In each block of matches the same number
 // fires, drawn without replacement (Floyd's algorithm).
 func (r *rule) next(seed uint64) (number int64, fires bool) {
 	r.mu.Lock()
@@ -229,14 +229,14 @@ func (r *rule) next(seed uint64) (number int64, fires bool) {
 	return number, fires
 }
 
-// Count has how often a rule matched and fired.
+// Count says how often a rule matched and fired.
 type Count struct {
 	Rule    string `json:"rule"`
 	Matched int64  `json:"matched"`
 	Fired   int64  `json:"fired"`
 }
 
-// Counts returns the counts of all rules, in their order.
+// Counts returns the counts of all rules, in the order of the rules.
 func (s *Set) Counts() (all []Count) {
 	if s == nil {
 		return nil

@@ -16,14 +16,15 @@ const (
 	token      kind = iota // Authorization, or a key in another header
 	cookie                 // cookies that look like a session's
 	trace                  // the inbound request that caused this one
-	connection             // of HTTP/1, whose requests follow each other
+	connection             // of HTTP/1, which carries one request at a time
 	kinds
 )
 
-// Identity identifies a caller by hashes of values in its request; 0: the request has none.
+// Identity identifies a caller by hashes of values in its request. 0 means that the request has no
+// such value.
 type Identity [kinds]uint64
 
-// Hash hashes a name for this process; never to 0.
+// Hash hashes parts with a seed of this process. The result is never 0.
 func Hash(parts ...string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
@@ -36,7 +37,7 @@ func Hash(parts ...string) uint64 {
 
 var seed = maphash.MakeSeed()
 
-// Identify returns the identity of a request's caller. conn identifies its connection; 0 if
+// Identify returns the identity of a request's caller. conn identifies its connection, and is 0 if
 // several callers may share it.
 func Identify(h recording.Headers, conn uint64) (id Identity) {
 	id[connection] = conn
@@ -63,8 +64,8 @@ func Identify(h recording.Headers, conn uint64) (id Identity) {
 	return id
 }
 
-// traceField ranks a header that names a trace, the best one highest; 0: it names none.
-// Capture finds the cause of an outbound request by the same headers.
+// traceField ranks a header that names a trace, the best one highest. It returns 0 for other headers.
+// Capture uses the same headers to find the cause of an outbound request.
 func traceField(name string) int {
 	switch name {
 	case "Traceparent":
@@ -79,7 +80,7 @@ func traceField(name string) int {
 	return 0
 }
 
-// tokenField ranks a header that names a caller; 0: it names none.
+// tokenField ranks a header that names a caller. It returns 0 for other headers.
 func tokenField(name string) int {
 	switch name {
 	case "Authorization":
@@ -104,7 +105,7 @@ func tokenField(name string) int {
 	return 0
 }
 
-// traceOf returns the trace's id.
+// traceOf returns the trace ID in a header.
 func traceOf(name, value string) string {
 	switch name {
 	case "Traceparent": // version-trace-parent-flags
@@ -122,7 +123,7 @@ func traceOf(name, value string) string {
 	return value
 }
 
-// cookies adds the cookies of a header that look like a session's, or all if none does.
+// cookies adds the cookies in a header that look like session cookies, or all if none does.
 func cookies(value string, before uint64) uint64 {
 	var session []string
 	for pair := range strings.SplitSeq(value, ";") {
@@ -141,10 +142,10 @@ func cookies(value string, before uint64) uint64 {
 	return Hash(session...) ^ before&^1
 }
 
-// maxKnown bounds the live identities that are remembered. At least half as many are.
+// maxKnown bounds the live identities that are remembered. At least half as many are remembered.
 const maxKnown = 1 << 20
 
-// generations is a map that forgets the entries that were not used for long.
+// generations is a map that forgets entries that have not been used for a long time.
 type generations[K comparable] struct {
 	young, old map[K]uint64
 }
@@ -169,8 +170,8 @@ func (g *generations[K]) set(k K, v uint64) {
 // Shared is a set of kinds of identities.
 type Shared uint8
 
-// Share finds for each of n recorded identities the kinds that other exchanges also have. A
-// value that only one exchange has tells nothing about others.
+// Share finds, for each of n recorded identities, the kinds whose values other exchanges also have. A
+// value that only one exchange has says nothing about other exchanges.
 func Share(n int, identity func(i int) *Identity, set func(i int, s Shared)) {
 	shared := make([]Shared, n)
 	values := make([]uint64, 0, n)
@@ -197,6 +198,6 @@ func Share(n int, identity func(i int) *Identity, set func(i int, s Shared)) {
 	}
 }
 
-// Caller returns the hash of a session's cookies, or else of a credential; 0 if there is
+// Caller returns the hash of the session cookies, otherwise of a credential, or 0 if there is
 // neither.
 func (id Identity) Caller() uint64 { return cmp.Or(id[cookie], id[token]) }

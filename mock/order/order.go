@@ -26,31 +26,31 @@ import (
 	"time"
 )
 
-// Policy says what a request gets after all its answers have been given.
+// Policy says how to answer a request after all its answers have been given.
 type Policy string
 
-// The policies.
+// Policies.
 const (
-	Last  Policy = "last"  // the last one again, which shows the final state
-	Cycle Policy = "cycle" // all again, from the first one on
-	Miss  Policy = "miss"  // none
+	Last  Policy = "last"  // repeat the last answer, which shows the final state
+	Cycle Policy = "cycle" // repeat all answers, from the first
+	Miss  Policy = "miss"  // give no answer
 )
 
 // Policies lists all policies.
 func Policies() []Policy { return []Policy{Last, Cycle, Miss} }
 
-// ParsePolicy reads a policy by its name.
+// ParsePolicy parses the name of a policy.
 func ParsePolicy(text string) (Policy, error) {
 	if p := Policy(text); slices.Contains(Policies(), p) {
 		return p, nil
 	}
-	return "", fmt.Errorf("%q is no policy for repeated requests: want last, cycle or miss", text)
+	return "", fmt.Errorf("%q is not a policy for repeated requests: want last, cycle or miss", text)
 }
 
-// Recorded has what the choice needs of a recorded exchange.
+// Recorded is what the choice needs to know about a recorded exchange.
 type Recorded struct {
 	Identity
-	// Shared has the kinds that other exchanges also have: see [Share].
+	// Shared is the set of kinds whose values other exchanges also have; see [Share].
 	Shared     Shared
 	Start, End time.Time
 }
@@ -63,11 +63,11 @@ type Chooser struct {
 
 	mu        sync.Mutex
 	sequences map[uint64]*sequence
-	stands    generations[named] // live identities for recorded ones
+	stands    generations[named] // recorded identities by live ones
 	claims    map[named]uint32   // number of live identities, by the recorded one that they belong to
 }
 
-// New returns a chooser for the entries 0 to n-1. recorded returns an entry.
+// New returns a chooser for the entries 0 to n-1. recorded returns the facts about an entry.
 func New(policy Policy, n int, recorded func(entry uint32) Recorded) *Chooser {
 	return &Chooser{policy: policy, recorded: recorded, served: make([]atomic.Uint32, n), sequences: map[uint64]*sequence{}, claims: map[named]uint32{}}
 }
@@ -117,7 +117,7 @@ func Choose[E ~uint32](c *Chooser, sequence uint64, entries []E, caller Identity
 	return E(entry), true
 }
 
-// Return takes a choice back, because the entry was not served.
+// Return takes back a choice, because the entry was not served.
 func (c *Chooser) Return(sequence uint64, entry uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,14 +136,14 @@ type named struct {
 	value uint64
 }
 
-// standsFor returns the recorded identity that a live one belongs to.
+// standsFor returns the recorded identity that a live identity belongs to.
 func (c *Chooser) standsFor(k kind, live uint64) (recorded uint64, ok bool) {
 	to, ok := c.stands.get(named{k, live})
 	return to, ok
 }
 
 // meet notes that the caller's identities belong to the recorded ones from now on, unless they
-// belong to others already.
+// already belong to others.
 func (c *Chooser) meet(caller Identity, r Recorded) {
 	recorded := r.Identity
 	for k := range kinds {
@@ -152,7 +152,7 @@ func (c *Chooser) meet(caller Identity, r Recorded) {
 		}
 		if k == connection {
 			if to, ok := c.standsFor(k, caller[k]); !ok || to != recorded[k] {
-				c.stands.set(named{k, caller[k]}, recorded[k]) // a connection may serve one after the other
+				c.stands.set(named{k, caller[k]}, recorded[k]) // a live connection may stand for several, one after the other
 			}
 			continue
 		}
@@ -166,34 +166,34 @@ func (c *Chooser) meet(caller Identity, r Recorded) {
 	}
 }
 
-// sequence has the answers to one request.
+// sequence is the answers to one request.
 type sequence struct {
 	*Chooser
 	entries []uint32
 	runs    [kinds]*runs // by session; nil where no answer has an identity of the kind
 	all     run
-	lap     uint32 // how often all have been given; then they begin again
-	// scoped tells that each connection is a session.
+	lap     uint32 // how often all answers have been given
+	// scoped reports whether each connection is a session.
 	scoped bool
 }
 
 // run is a list of answers in recorded order.
 type run struct {
-	next int // all before this one have been given in this lap
-	over int // answers given after all had been given
+	next int // all answers before this one have been given in this lap
+	over int // number of answers given after all had been given
 }
 
-// runs has the answers in the order of an identity.
+// runs is the answers sorted by an identity.
 type runs struct {
 	sorted []member
-	heads  []uint32 // of each session, in sorted, by the order of their first answers
+	heads  []uint32 // index in sorted of each session's first answer, in recorded order
 	next   int      // in heads: all before this one are claimed in this lap
 }
 
 type member struct {
 	value    uint64
 	position uint32
-	next     uint32 // of the first member of a session: as in run, relative to it
+	next     uint32 // in the first member of a session: like run.next, relative to this member
 }
 
 func newSequence[E ~uint32](c *Chooser, entries []E) *sequence {
@@ -234,8 +234,8 @@ func (s *sequence) sort(k kind) *runs {
 	return r
 }
 
-// concurrent tells whether each connection is a session. Connections are if they were used one
-// after the other, or all at the same time, but not if one caller used a pool of them in no
+// concurrent reports whether each connection is a session. That is so if the connections were used
+// one after the other, or all at the same time, but not if one caller used a pool of them in no
 // particular order.
 func (s *sequence) concurrent() bool {
 	seen := map[uint64]bool{}
@@ -272,12 +272,12 @@ func (r *runs) of(value uint64) (from, to int) {
 	return from, from + to
 }
 
-// available tells whether the answer at a position has not been given in this lap.
+// available reports whether the answer at a position has not been given in this lap.
 func (s *sequence) available(position int) bool {
 	return s.served[s.entries[position]].Load() <= s.lap
 }
 
-// choose returns the position of the answer to give, -1 if there is none.
+// choose returns the position of the answer to give, or -1 if there is none.
 func (s *sequence) choose(caller Identity) int {
 	if position, ok := s.ofSession(caller); ok {
 		return position
@@ -294,7 +294,7 @@ func (s *sequence) choose(caller Identity) int {
 		if position := s.unclaimed(k, r); position >= 0 {
 			return position
 		}
-		strange = true // the answers that are left belong to others
+		strange = true // the remaining answers belong to others
 	}
 	if s.scoped && caller[connection] != 0 {
 		if position := s.ofConnection(caller[connection]); position >= 0 {
@@ -325,7 +325,7 @@ func (s *sequence) begin() {
 	s.rewind()
 }
 
-// rewind looks for answers from the beginning on.
+// rewind starts the search for answers at the beginning again.
 func (s *sequence) rewind() {
 	s.all.next = 0
 	for _, r := range s.runs {
@@ -338,7 +338,7 @@ func (s *sequence) rewind() {
 	}
 }
 
-// inOrder returns the first answer that has not been given, -1 if there is none.
+// inOrder returns the first answer that has not been given, or -1 if there is none.
 func (s *sequence) inOrder() int {
 	for ; s.all.next < len(s.entries); s.all.next++ {
 		if s.available(s.all.next) {
@@ -370,7 +370,7 @@ func (s *sequence) ofSession(caller Identity) (position int, ok bool) {
 		}
 		to, met := s.standsFor(k, caller[k])
 		if !met {
-			to = caller[k] // it may be the same as was recorded
+			to = caller[k] // the live identity may equal the recorded one
 		}
 		from, end := r.of(to)
 		if from == end {
@@ -390,7 +390,7 @@ func (s *sequence) ofSession(caller Identity) (position int, ok bool) {
 // window bounds the answers of a session that are searched for a trace without a caller.
 const window = 64
 
-// next returns the next answer of a session, -1 if all have been given.
+// next returns the next answer of a session, or -1 if all have been given.
 func (s *sequence) next(k kind, r *runs, from, end int, caller Identity) int {
 	head := &r.sorted[from]
 	for int(head.next) < end-from && !s.available(int(r.sorted[from+int(head.next)].position)) {
@@ -411,12 +411,12 @@ func (s *sequence) next(k kind, r *runs, from, end int, caller Identity) int {
 	return int(r.sorted[first].position)
 }
 
-// claimed tells whether a recorded identity belongs to a caller in this lap.
+// claimed reports whether a recorded identity belongs to a caller in this lap.
 func (s *sequence) claimed(k kind, recorded uint64) bool {
 	return recorded != 0 && s.claims[named{k, recorded}] > s.lap
 }
 
-// unclaimed returns the first answer of the first session that belongs to no caller; -1 if
+// unclaimed returns the first answer of the first session that belongs to no caller, or -1 if
 // there is none.
 func (s *sequence) unclaimed(k kind, r *runs) int {
 	for ; r.next < len(r.heads); r.next++ {
@@ -437,8 +437,8 @@ func (s *sequence) unclaimed(k kind, r *runs) int {
 	return -1
 }
 
-// ofConnection returns an answer of the recorded connection that the caller's one belongs to,
-// or else of a connection of which no answer has been given; -1 if there is none.
+// ofConnection returns an answer of the recorded connection that the caller's connection belongs to,
+// otherwise of a connection none of whose answers has been given, or -1 if there is none.
 func (s *sequence) ofConnection(live uint64) int {
 	r := s.runs[connection]
 	if to, ok := s.standsFor(connection, live); ok {

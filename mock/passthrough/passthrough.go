@@ -1,10 +1,11 @@
-// Package passthrough forwards requests of the mock to hosts that were listed. No other part
-// of the mock connects to other hosts.
+// Package passthrough forwards the mock's requests to listed hosts. No other part of the mock
+// connects to other hosts.
 //
 //	request without a recorded answer ─▶ is the host listed? ─▶ host
 //
-// Every dial is checked against the list and counted. A dial to another host is refused. It
-// imports contract, proxy/pump and the standard library.
+// Every dial is checked against the list and counted. A dial to an unlisted host is refused.
+//
+// It imports contract, proxy/pump and the standard library.
 package passthrough
 
 import (
@@ -32,8 +33,8 @@ var ErrNotListed = errors.New("the host is not listed for passthrough")
 // dialTime bounds a dial.
 const dialTime = 10 * time.Second
 
-// Passthrough connects to the hosts that are listed. It is safe for concurrent use; nil lists
-// no host.
+// Passthrough connects to listed hosts. It is safe for concurrent use. A nil Passthrough lists no
+// host.
 type Passthrough struct {
 	hosts   []host
 	http    http.RoundTripper
@@ -46,12 +47,12 @@ type Passthrough struct {
 
 type host struct {
 	name   string // in lower case
-	suffix bool   // and all below it
-	port   string // "": any
+	suffix bool   // matches all hosts below name
+	port   string // "" matches any port
 }
 
 // New returns a passthrough for hosts, each of which is HOST, HOST:PORT, or *.HOST for all
-// hosts below it. cfg says how servers are verified; nil: by the system's roots.
+// hosts below HOST. cfg says how to verify servers. If nil, the system's roots are used.
 func New(hosts []string, cfg *tls.Config, log *slog.Logger) (*Passthrough, error) {
 	p := &Passthrough{tls: cfg, log: log}
 	if cfg == nil {
@@ -77,7 +78,7 @@ func New(hosts []string, cfg *tls.Config, log *slog.Logger) (*Passthrough, error
 	return p, nil
 }
 
-// Lists tells whether the host of an address is listed.
+// Lists reports whether the host of an address is listed.
 func (p *Passthrough) Lists(address string) bool {
 	if p == nil {
 		return false
@@ -132,7 +133,7 @@ func (p *Passthrough) Close() {
 	}
 }
 
-// ServeHTTP forwards a request to its host as it came: with its headers, body, upgrade and
+// ServeHTTP forwards a request to its host unchanged: with its headers, body, upgrade and
 // trailers. scheme is http or https, and address is the host's. If seen is not nil, it is
 // called with the answer before the client gets it.
 func (p *Passthrough) ServeHTTP(w http.ResponseWriter, r *http.Request, scheme, address string, seen func(*http.Response)) {

@@ -19,7 +19,7 @@ import (
 // Kind is the protocol of an answer.
 type Kind uint8
 
-// The kinds.
+// Kinds of answers.
 const (
 	HTTP Kind = iota
 	GRPC
@@ -30,36 +30,36 @@ const (
 // Answer is a recorded answer without the headers that describe its connection.
 type Answer struct {
 	Kind Kind
-	// Status is the HTTP status; 0: there was no answer.
+	// Status is the HTTP status, or 0 if there was no answer.
 	Status int
-	// Interim is the status of an interim answer before it; 0: there was none.
+	// Interim is the status of an interim answer before it, or 0 if there was none.
 	Interim int
 	// Header and Trailer are the fields before and after the body.
 	Header, Trailer recording.Headers
 	// Framing is how the body was framed.
 	Framing recording.Framing
-	// Length is the Content-Length of an answer without a body, as to HEAD; -1: it had none.
+	// Length is the Content-Length of an answer without a body, such as to HEAD, or -1 if it had none.
 	Length int64
-	// Codings are the content codings of the body, the outermost last.
+	// Codings are the content codings of the body, outermost last.
 	Codings []string
-	// Asked is the compression of the client's messages in a gRPC call; "": none.
+	// Asked is the compression of the client's messages in a gRPC call, or "" if there is none.
 	Asked string
-	// Negotiated tells that the client accepted these codings.
+	// Negotiated reports whether the client accepted Codings.
 	Negotiated bool
-	// Wait is the time from the request's end to the answer's beginning, and Took the time
-	// from there to its end. Pace says when the body went on after pauses, since the
-	// answer's beginning.
+	// Wait is the time from the end of the request to the beginning of the answer, and Took the
+	// time from there to its end. Pace says when the body continued after pauses, counted from
+	// the beginning of the answer.
 	Wait, Took time.Duration
 	Pace       []recording.Moment
 	// Lasted is the time of the whole exchange.
 	Lasted time.Duration
-	// Lacks says why the answer is not complete; "": it is.
+	// Lacks says why the answer is incomplete, or is "" if it is complete.
 	Lacks string
 	// Echoes are headers of the request whose values the answer repeats.
 	Echoes recording.Headers
-	// TS is when the request came.
+	// TS is when the request arrived.
 	TS time.Time
-	// UUID is the exchange's.
+	// UUID is the UUID of the exchange.
 	UUID recording.UUID
 	// Size is the number of bytes in Body or Reader. It has no meaning for a conversation.
 	Size int64
@@ -92,7 +92,7 @@ func (a *Answer) All() ([]byte, error) {
 	return p, nil
 }
 
-// unsaid are headers that describe the recorded connection, or lead past the mock: with
+// unsaid lists headers that describe the recorded connection, or lead past the mock: with
 // Alt-Svc a client would try HTTP/3 with the real server.
 var unsaid = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Transfer-Encoding": true, "Content-Length": true, "Trailer": true,
@@ -136,7 +136,7 @@ func Of(e *recording.Exchange) *Answer {
 	onlyTrailers := a.Kind == GRPC && !slices.ContainsFunc(a.Messages, fromServer) && half.Headers.Get("Grpc-Status") != ""
 	for _, h := range half.Headers {
 		if a.Kind == GRPC && strings.HasSuffix(h.Name, "-Bin") && strings.HasPrefix(h.Value, redact.Prefix) {
-			h.Value = base64.RawStdEncoding.EncodeToString([]byte(h.Value)) // a token, where clients decode what they get
+			h.Value = base64.RawStdEncoding.EncodeToString([]byte(h.Value)) // clients decode this value, but a token isn't base64
 		}
 		switch {
 		case unsaid[h.Name]:
@@ -171,7 +171,7 @@ func (a *Answer) times(e *recording.Exchange) {
 	}
 }
 
-// lacks returns why an answer is not complete.
+// lacks returns why an answer is incomplete, or "" if it is complete.
 func lacks(e *recording.Exchange) string {
 	switch why := e.Incomplete(); {
 	case e.HTTP != nil && e.HTTP.Res.StatusCode == 0:
@@ -192,7 +192,7 @@ func lacks(e *recording.Exchange) string {
 		if m := &c.Messages[i]; m.From == recording.Server {
 			if kept += int64(len(m.Data)); m.Size > int64(len(m.Data)) {
 				if e.TCP != nil && len(m.Data) == 0 {
-					return "the recording has sizes and no bytes of this stream: record with TAPEDECK_OPAQUE_BYTES=true"
+					return "the recording has the sizes of this stream but not its bytes: record with TAPEDECK_OPAQUE_BYTES=true"
 				}
 				return fmt.Sprintf("a recorded message was cut: %d of %d bytes were kept", len(m.Data), m.Size)
 			}
@@ -200,7 +200,7 @@ func lacks(e *recording.Exchange) string {
 	}
 	switch {
 	case c.Part != 1 || !c.Last:
-		return "the recording has not all parts of this conversation"
+		return "the recording lacks parts of this conversation"
 	case e.WebSocket == nil && kept < c.ServerBytes && e.GRPC == nil:
 		return fmt.Sprintf("the recorded conversation was cut: %d of %d bytes were kept", kept, c.ServerBytes)
 	}
@@ -208,14 +208,14 @@ func lacks(e *recording.Exchange) string {
 }
 
 const (
-	// minEcho is the length from which on a value counts as an echo. Shorter values are in any
-	// answer by chance.
+	// minEcho is the minimal length of a value that counts as an echo. Shorter values occur in
+	// answers by chance.
 	minEcho   = 8
 	maxEchoes = 16
 )
 
-// plain are headers of a request whose values a server doesn't repeat, or which many requests
-// have in common.
+// plain lists request headers whose values servers don't repeat, or that many requests have in
+// common.
 var plain = map[string]bool{
 	"Host": true, "Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Content-Type": true, "Content-Length": true, "Content-Encoding": true,
 	"Connection": true, "Te": true, "Transfer-Encoding": true, "Cache-Control": true, "Pragma": true, "Upgrade": true, "Sec-Websocket-Version": true,
@@ -235,7 +235,7 @@ func (a *Answer) echoes(e *recording.Exchange) {
 	}
 }
 
-// framings are the framings by their number in the file.
+// framings maps the number of a framing in the file to the framing.
 var framings = [...]recording.Framing{recording.FramingNone, recording.FramingStream, recording.FramingChunked, recording.FramingLength, recording.FramingClose}
 
 func (a *Answer) appendHead(dst []byte) []byte {
@@ -266,7 +266,7 @@ func (a *Answer) decodeHead(p []byte) error {
 	if len(p) < fixed || int(p[1]) >= len(framings) {
 		return errHead
 	}
-	d := decoder{text: string(p[fixed:])} // the one copy that fields are parts of
+	d := decoder{text: string(p[fixed:])} // a single copy that all fields share
 	*a = Answer{
 		Kind: Kind(p[0]), Framing: framings[p[1]], Negotiated: p[2] == 1, UUID: recording.UUID(p[3:fixed]),
 		Header: a.Header[:0], Trailer: a.Trailer[:0], Echoes: a.Echoes[:0], Pace: a.Pace[:0],
@@ -313,8 +313,8 @@ func (a *Answer) appendBody(dst []byte) []byte {
 	return dst
 }
 
-// Conversation decodes the messages of a conversation into Messages. They are valid as long
-// as the answer is.
+// Conversation decodes the messages of a conversation into Messages. They remain valid as long
+// as the answer.
 func (a *Answer) Conversation() error {
 	p, err := a.All()
 	if err != nil {

@@ -4,8 +4,8 @@
 //	                                                        │ one read for a small answer
 //	                    Tape.Read(offset) ─▶ Answer ◀───────┘
 //
-// An answer takes no more memory than the offset that the caller keeps. The file is one of
-// package scratch: it goes with the process, is bounded, and readable by its owner alone.
+// In memory, an answer takes only the offset that the caller keeps. The file comes from package
+// scratch: it disappears with the process, is bounded, and only its owner can read it.
 //
 // [Of] removes the headers of a recorded answer that describe the recorded connection
 // (framing, keep-alive, other protocols on offer), and a Content-Encoding that the stored
@@ -25,17 +25,17 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// sizes is the length of the sizes before each answer: of its head, body and request.
+// sizes is the number of bytes before each answer, which hold the sizes of its head, body and request.
 const sizes = 4 + 8 + 4
 
-// Tape is the file, once all answers are in it. It is safe for concurrent use.
+// Tape is the complete file. It is safe for concurrent use.
 type Tape struct{ file *scratch.File }
 
-// Writer makes a tape. It is safe for concurrent use. Records can be read after Finish.
+// Writer writes a tape. It is safe for concurrent use. Records can be read after Finish.
 type Writer struct{ file *scratch.Writer }
 
-// Create makes a file of up to limit bytes in dir. If dir is "", it is the system's directory
-// for temporary files. If limit is 0, the file is not bounded.
+// Create creates a file of up to limit bytes in dir. If dir is "", Create uses the system's
+// directory for temporary files. If limit is 0, the file is not bounded.
 func Create(dir string, limit int64) (*Writer, error) {
 	file, err := scratch.Create(dir, "recorded answers", limit)
 	if err != nil {
@@ -44,8 +44,8 @@ func Create(dir string, limit int64) (*Writer, error) {
 	return &Writer{file}, nil
 }
 
-// Record is an answer and its request, encoded for the file. It is made in two steps, because
-// redaction changes the exchange in between. It can be used again. The zero value is empty.
+// Record is an answer and its request, encoded for the file. It is filled in two steps, because
+// redaction changes the exchange in between. It can be reused. The zero value is empty.
 type Record struct {
 	buf        []byte
 	head, body int
@@ -82,29 +82,29 @@ func (w *Writer) Finish() (*Tape, error) {
 // Abandon removes the unfinished tape.
 func (w *Writer) Abandon() { w.file.Abandon() }
 
-// Size returns the bytes of the tape on disk.
+// Size returns the size of the tape on disk, in bytes.
 func (t *Tape) Size() int64 { return t.file.Size }
 
 // Close removes the tape.
 func (t *Tape) Close() error { return t.file.Close() }
 
-// small is the number of bytes that one read takes. Most answers are smaller.
+// small is the number of bytes of the first read. Most answers are smaller.
 const small = 4 << 10
 
-// Buffer is memory that reads reuse. It is not safe for concurrent use.
+// Buffer is memory that reads can reuse. It is not safe for concurrent use.
 type Buffer struct {
 	p []byte
 	a Answer
 }
 
-// maxKept is the largest memory that a Buffer keeps.
+// maxKept bounds the memory that a Buffer keeps.
 const maxKept = 256 << 10
 
-// inMemory is the largest body that Read reads completely.
+// inMemory is the size of the largest body that Read reads completely.
 const inMemory = 64 << 10
 
-// Read reads the answer at an offset. It is valid until b is used again. A body that is
-// larger than 64 KiB is not read: see [Answer.Reader].
+// Read reads the answer at offset. The answer is valid until b is used again. Read does not read a
+// body larger than 64 KiB; see [Answer.Reader].
 func (t *Tape) Read(offset int64, b *Buffer) (*Answer, error) {
 	if cap(b.p) > maxKept {
 		b.p = nil
@@ -139,8 +139,7 @@ func (t *Tape) Read(offset int64, b *Buffer) (*Answer, error) {
 	return a, nil
 }
 
-// Request reads the request of the answer at an offset, in the form in which it was
-// added.
+// Request reads the request of the answer at offset, in the form in which it was added.
 func (t *Tape) Request(offset int64) ([]byte, error) {
 	p, err := t.read(nil, offset, sizes)
 	if err != nil {
@@ -157,7 +156,7 @@ func (t *Tape) Request(offset int64) ([]byte, error) {
 	return text[:request], nil
 }
 
-// read appends bytes to p until it has n, or fewer at the end of the file.
+// read appends bytes to p until it has n bytes, or fewer at the end of the file.
 func (t *Tape) read(p []byte, offset int64, n int) ([]byte, error) {
 	have := len(p)
 	if have >= n {
@@ -190,7 +189,7 @@ func (t *Tape) layout(p []byte, offset int64) (head int, body int64, request int
 	return head, body, request, nil
 }
 
-// appendHeaders and the functions below encode for this file only.
+// appendHeaders and the functions below use an encoding that only this file knows.
 func appendHeaders(dst []byte, h recording.Headers) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(h)))
 	for i := range h {
@@ -203,7 +202,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// decoder decodes what they appended. After damage, it returns zero values.
+// decoder decodes what those functions appended. After damage, it returns zero values.
 type decoder struct {
 	text string
 	bad  bool

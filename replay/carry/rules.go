@@ -25,7 +25,7 @@ const (
 type Key struct {
 	// Name of the key.
 	Name string
-	// List tells that its value may be a list.
+	// List reports whether its value may be a list.
 	List bool
 	// Doc says what the key does, and Example is a value.
 	Doc, Example string
@@ -38,7 +38,7 @@ var keys = []Key{
 		func(r *rule, v []string) error { r.name = v[0]; return nil }},
 	{"method", true, "Only requests with one of these methods; `*` stands for any characters.", "[POST, PUT]",
 		func(r *rule, v []string) error { r.scope.method = v; return nil }},
-	{"host", true, "Only requests for one of these hosts, without port, in any case; `*` stands for any characters.", `"*.example.com"`,
+	{"host", true, "Only requests for one of these hosts, without the port, in any case; `*` stands for any characters.", `"*.example.com"`,
 		func(r *rule, v []string) error { r.scope.host = lowered(v); return nil }},
 	{"path", true, "Only requests with one of these paths; `*` stands for any characters, `/` included.", "/carts/*",
 		func(r *rule, v []string) error { r.scope.path = v; return nil }},
