@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
-// writeCA makes a CA in a directory, as a Secret is mounted.
+// writeCA makes a CA in a directory, with the file names of a mounted Secret.
 func writeCA(t testing.TB, dir string, from time.Time, validity time.Duration) {
 	t.Helper()
 	cert, key, err := ca.Generate("test CA", from, validity)
@@ -30,8 +30,8 @@ func writeCA(t testing.TB, dir string, from time.Time, validity time.Duration) {
 	write(t, filepath.Join(dir, "tls.key"), key)
 }
 
-// The log warns in time that the CA expires, and says that it has expired, and that there is
-// another one, which is not used. The clock is virtual.
+// The log warns before the CA expires, and says when it has expired and when there is another
+// one, which is not used. The clock is virtual.
 func TestTheCAIsWatched(t *testing.T) {
 	const day = 24 * time.Hour
 	const (
@@ -110,7 +110,8 @@ func TestTheCAIsWatched(t *testing.T) {
 	}
 }
 
-// A CA that can't be used blocks nobody: TLS passes untouched, and the metric and the log say why.
+// A CA that can't be used blocks no connection: TLS passes untouched, and the metric and the log say
+// why.
 func TestWithACAThatIsNotValid(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
 	for name, c := range map[string]struct {

@@ -53,7 +53,7 @@ func askIn(t *testing.T, c *net.TCPConn, granted, field string) string {
 	return readAll(t, c)
 }
 
-// A service that listens on loopback alone relies on being out of reach of others. Somebody else
+// A service that listens only on loopback relies on being unreachable from outside. Somebody else
 // may point a name at loopback, and through a proxy the client can't see where the name leads.
 func TestNamesThatLeadToLoopback(t *testing.T) {
 	var reached atomic.Int64
@@ -79,7 +79,7 @@ func TestNamesThatLeadToLoopback(t *testing.T) {
 					t.Errorf("%s: %q", host, answer)
 				}
 				if name == "absolute-form" && !strings.Contains(answer, "loopback: allowed are localhost") {
-					t.Errorf("%s: it is not said why: %q", host, answer)
+					t.Errorf("%s: the answer does not say why: %q", host, answer)
 				}
 			}
 			for _, host := range []string{"localhost", "LocalHost", "app.localhost", "own-pod", "127.0.0.1", "127.1", "2130706433"} {
@@ -163,7 +163,7 @@ func metricOf(t *testing.T, s *sidecar, name string) string {
 	return "nothing"
 }
 
-// A web page can't read the admin port by a name that leads to loopback.
+// A web page can't read the admin port by a name that resolves to loopback.
 func TestTheAdminPortIsForLoopback(t *testing.T) {
 	s := run(t, nil, nil)
 	port := s.AdminAddr().(*net.TCPAddr).Port

@@ -104,7 +104,7 @@ func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
 	}
 	io.WriteString(unknown, "there")
 	if got := make([]byte, 5); !readFull(unknown, got, "there") {
-		t.Errorf("the connection of which nobody knows: %q", got)
+		t.Errorf("the connection with an unknown protocol: %q", got)
 	}
 	unknown.Close()
 	close(goOn)
@@ -137,7 +137,7 @@ func TestADrainThatHangsUpIsNoWarning(t *testing.T) {
 }
 
 // A classic sidecar gets its signal together with the application. Until there is a quiet period,
-// others may call the application, and it may call others, even after it has answered everybody.
+// others may call the application, and it may call others, even after it has answered all requests.
 func TestADrainGoesOnWithTheApplication(t *testing.T) {
 	app, asked, goOn := slowEcho(t)
 	s := run(t, app, func(c *Config) { c.Classic, c.Drain, c.lull = true, time.Hour, 2*time.Second })
@@ -196,7 +196,7 @@ func TestAConnectionThatComesTooLateIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistry()
 			if shut(r); r.add(late()) {
-				t.Error("taken, and nobody would end it")
+				t.Error("accepted, and nothing would end it")
 			}
 			if !r.add(&conn{direction: tap.Out, started: time.Now()}) {
 				t.Error("the other direction is refused")
@@ -217,7 +217,7 @@ func TestAConnectionThatComesTooLateIsRefused(t *testing.T) {
 	}
 }
 
-// If a connection is closed while its upstream is being dialled, the upstream's connection is
+// If a connection is closed while its upstream is being dialed, the upstream's connection is
 // closed, too.
 func TestWhatIsConnectedTooLateIsCut(t *testing.T) {
 	near, far := make(chan *net.TCPConn, 1), make(chan *net.TCPConn, 1)

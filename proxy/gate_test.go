@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// farAway is a server that only a proxy can reach. Elsewhere its name leads to loopback, which is
-// refused.
+// farAway is a server that only a proxy can reach. Elsewhere its name resolves to loopback, which
+// is refused.
 const farAway = "dep.example"
 
 // chained starts a server at farAway, a proxy that leads there, and a sidecar whose only way out
@@ -79,7 +79,7 @@ func TestConnectionsWaitForTheProxy(t *testing.T) {
 					t.Errorf("%s of %s: %q", path, from, got)
 				}
 			}
-			status.Store(http.StatusFound) // a redirect is no yes
+			status.Store(http.StatusFound) // a redirect does not count
 			before := polls.Load()
 			eventually(t, "it is asked again", func() bool { return polls.Load() >= before+2 })
 			select {
@@ -134,7 +134,7 @@ func TestAWaitEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// A connection beyond the limit on waiting ones is refused at once.
+// A connection beyond the limit on waiting ones is refused immediately.
 func TestOnlySoManyConnectionsWait(t *testing.T) {
 	s, _, port, _ := chained(t, never, nil)
 	s.gate.waiting.Add(maxWaiting)
@@ -163,8 +163,8 @@ func TestADrainEndsWaits(t *testing.T) {
 	}
 }
 
-// Where a proxy is the only way out, every connection uses it: those to hosts that NO_PROXY lists,
-// to hosts of the hosts file, and to a metadata server. Only loopback belongs to the pod itself.
+// If a proxy is the only way out, every connection uses it: those to hosts that NO_PROXY lists, to
+// hosts of the hosts file, and to a metadata server. Only loopback belongs to the pod itself.
 func TestTheProxyIsTheOnlyWayOut(t *testing.T) {
 	for way, ask := range allWays() {
 		t.Run(way, func(t *testing.T) {
@@ -203,8 +203,9 @@ func (s *sidecar) outbound() (all []View) {
 	return all
 }
 
-// A captured host whose address can't be listened on is left out of the hosts file, so that the
-// application reaches it. Where a proxy is the only way out, the application must not reach it.
+// If the sidecar can't listen at a captured host's address, it leaves the host out of the hosts
+// file, so that the application reaches it. If a proxy is the only way out, the application must
+// not reach it.
 func TestAHostThatCannotBeCapturedIsReachedByNobody(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.1.1:0")
 	if err != nil {

@@ -20,12 +20,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// taped is what the tap passed on of one flow.
+// taped holds what the tap passed on from one flow.
 type taped struct {
 	flow   *tap.Flow
 	side   [2]bytes.Buffer
-	last   tap.Side // who had the last word
-	lost   bool     // what it says is not known to be questions and answers
+	last   tap.Side // the side that sent last
+	lost   bool     // the flow's bytes are not known to be questions and answers
 	closed bool
 }
 
@@ -99,8 +99,8 @@ type sidecar struct {
 	stop func()
 }
 
-// run starts a sidecar in front of app, with dual, tcp:http and free ports, and changed by edit.
-// It stops when the test ends, or by stop.
+// run starts a sidecar for app, with dual, tcp:http and free ports, and changed by edit. It stops
+// when the test ends, or by stop.
 func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 	t.Helper()
 	cfg := Config{

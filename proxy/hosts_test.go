@@ -28,9 +28,9 @@ import (
 // podsHosts is the pod's own hosts file.
 const podsHosts = "127.0.0.1\tlocalhost\n10.1.2.3\tcheckout-5d9c\n"
 
-// capture returns an edit for a pod in the namespace shop that captures a host. DNS leads the
-// host's name to 127.0.0.1. The name becomes one of the pod's own, since other names may not lead
-// there.
+// capture returns an edit for a pod in the namespace shop that captures a host. DNS resolves the
+// host's name to 127.0.0.1. The name becomes one of the pod's own, because other names may not
+// resolve to that.
 func capture(t testing.TB, name string, ports ...int) func(*Config) {
 	t.Helper()
 	etc := t.TempDir()
@@ -50,7 +50,7 @@ func (s *sidecar) hostsFile() string {
 	return string(content)
 }
 
-// metric returns what /metrics says of a series, "" if there is none.
+// metric returns the value of a series in /metrics; "" if there is none.
 func (s *sidecar) metric(t testing.TB, series string) string {
 	t.Helper()
 	resp, err := http.Get("http://" + s.AdminAddr().String() + "/metrics")
@@ -71,7 +71,7 @@ func portOf(a net.Addr) int { return a.(*net.TCPAddr).Port }
 // addrOf returns the address at which the sidecar listens for a port of the first captured host.
 func addrOf(port int) *net.TCPAddr { return &net.TCPAddr{IP: net.IPv4(127, 0, 1, 1), Port: port} }
 
-// hungUp connects, and fails unless the connection is reset, at once or soon.
+// hungUp connects, and fails unless the connection is soon reset.
 func hungUp(t testing.TB, addr net.Addr) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr.String())
@@ -117,7 +117,7 @@ func TestAHostIsCapturedThroughTheHostsFile(t *testing.T) {
 	}
 }
 
-// Resolvers that look for IPv6 addresses alone find ::ffff:127.0.1.1, which is the same.
+// Resolvers that look only for IPv6 addresses find ::ffff:127.0.1.1, which is the same.
 func TestACapturedHostIsReachedInIPv6(t *testing.T) {
 	server := serveTCP(t, echo)
 	run(t, nil, capture(t, "postgres.db", portOf(server)))
@@ -281,8 +281,8 @@ func TestAnAddressOfACapturedHostMeansTheHost(t *testing.T) {
 	}
 }
 
-// The sidecar has to look up the host itself. If the name leads to the sidecar's own address, no
-// connection loops, and the log says why it failed.
+// The sidecar has to look up the host itself. If the name resolves to the sidecar's own address,
+// no connection loops, and the log says why it failed.
 func TestACapturedHostLeadsToNoLoop(t *testing.T) {
 	server := serveTCP(t, echo)
 	edit := capture(t, "postgres.db", portOf(server))
@@ -330,8 +330,8 @@ func TestACapturedHostThatIsNotThere(t *testing.T) {
 	}
 }
 
-// If a port can't be listened on, the application reaches the host directly, as if it were not
-// listed. The sidecar tries again.
+// If the sidecar can't listen on a port, the application reaches the host directly, as if it were
+// not listed. The sidecar tries again.
 func TestAPortThatIsTaken(t *testing.T) {
 	server := serveTCP(t, echo)
 	taken, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -360,7 +360,7 @@ func TestAPortThatIsTaken(t *testing.T) {
 	taken.Close()
 	eventually(t, "the hosts file leads there", func() bool { return strings.Contains(s.hostsFile(), "127.0.1.1\tpostgres.db") })
 	if after, err := os.Stat(filepath.Join(s.cfg.TrustDir, contract.HostsName)); err != nil || !os.SameFile(before, after) {
-		t.Error("who has the file mounted has another one now")
+		t.Error("a container that has the file mounted keeps the old one")
 	}
 	if got := s.metric(t, up); got != "1" {
 		t.Errorf("%s is %s", up, got)
@@ -386,7 +386,7 @@ func TestAHostsFileThatCantBeWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "trust")
 	edit := capture(t, "postgres.db", portOf(server))
 	s := run(t, nil, func(c *Config) { edit(c); c.TrustDir = dir })
-	if log := s.logs.String(); strings.Count(log, "hosts file is not written") != 1 || !strings.Contains(log, dir) {
+	if log := s.logs.String(); strings.Count(log, "can't write the application's hosts file") != 1 || !strings.Contains(log, dir) {
 		t.Errorf("the log:\n%s", log)
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -420,7 +420,7 @@ func TestADrainLetsConnectionsToCapturedHostsFinish(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the tape has the flow", func() bool { return len(s.tape.find(tap.Out)) == 1 })
-	s.tape.nobodyKnows(s.tape.find(tap.Out)[0]) // so nobody takes it for idle
+	s.tape.nobodyKnows(s.tape.find(tap.Out)[0]) // so that it is not taken for idle
 	stopped := make(chan struct{})
 	go func() { s.stop(); close(stopped) }()
 	eventually(t, "nobody listens any more", func() bool {

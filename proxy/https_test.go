@@ -20,7 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// askHTTPS sends a request for a URL in absolute-form, on a connection that stays open.
+// askHTTPS sends a request for a URL in absolute-form, on a connection that remains open.
 func askHTTPS(t *testing.T, c net.Conn, r *bufio.Reader, url string) (status int, body string) {
 	t.Helper()
 	_, rest, _ := strings.Cut(url, "://")
@@ -36,7 +36,7 @@ func askHTTPS(t *testing.T, c net.Conn, r *bufio.Reader, url string) (status int
 
 // Clients that don't support CONNECT, such as axios before 1.7, ask for https in absolute-form.
 // The sidecar then begins TLS, as for any other connection: the server is verified, the exchange
-// is recorded in the clear, and one connection is used as long as client and server keep it.
+// is recorded in plaintext, and one connection is used as long as client and server keep it.
 func TestHTTPSInARequestLine(t *testing.T) {
 	var conns [2]atomic.Int64
 	newServer := func(i int) (*httptest.Server, string) {
@@ -51,7 +51,7 @@ func TestHTTPSInARequestLine(t *testing.T) {
 		})
 	}
 	a, root := newServer(0)
-	b, _ := newServer(1) // with the same certificate: httptest has but one
+	b, _ := newServer(1) // with the same certificate: httptest has only one
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "plain "+r.URL.String()) }))
 	defer plain.Close()
 	s := run(t, nil, func(c *Config) { c.UpstreamCA = root })
@@ -86,7 +86,7 @@ func TestHTTPSInARequestLine(t *testing.T) {
 	}
 }
 
-// If a server can't be spoken to, or can't prove who it is, the client gets a 502 that says why,
+// If a server does not speak TLS, or can't prove its identity, the client gets a 502 that says why,
 // and its connection ends.
 func TestHTTPSInARequestLineFails(t *testing.T) {
 	failing := func(edit func(*tls.Config)) (*httptest.Server, string) {
@@ -218,7 +218,7 @@ func TestWSSInARequestLine(t *testing.T) {
 	}
 }
 
-// An upstream proxy gets a request for a tunnel, and can't read anything in it.
+// An upstream proxy is asked for a tunnel, and can't read anything in it.
 func TestHTTPSInARequestLineIsChained(t *testing.T) {
 	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok "+r.Host) })
 	corporate := run(t, nil, nil)
@@ -235,7 +235,7 @@ func TestHTTPSInARequestLineIsChained(t *testing.T) {
 	s.stop()
 	corporate.stop()
 	if f := corporate.tape.find(tap.Out); len(f) != 1 || f[0].flow.Via != tap.ViaConnect || strings.Contains(f[0].side[tap.FromClient].String(), "GET /") {
-		t.Error("the proxy was not asked for a tunnel alone")
+		t.Error("the proxy was asked for more than a tunnel")
 	}
 }
 

@@ -43,8 +43,8 @@ func TestBothLoopbacks(t *testing.T) {
 	}
 }
 
-// Other pods reach the reverse proxy only where that was configured, and never the forward proxy
-// and the admin port.
+// Other pods reach the reverse proxy only if that is configured, and never the forward proxy or the
+// admin port.
 func TestWhatIsReachedFromOutside(t *testing.T) {
 	var outside []net.IP
 	addrs, _ := net.InterfaceAddrs()

@@ -71,7 +71,7 @@ func TestCaptureGivesWayToTraffic(t *testing.T) {
 func TestConnectionsWaitForMemory(t *testing.T) {
 	for _, c := range []struct {
 		shortage Shortage
-		in, out  bool // are served
+		in, out  bool // connections are served
 	}{{ShedCapture, true, true}, {HoldInbound, false, true}, {HoldAll, false, false}} {
 		t.Run(c.shortage.String(), func(t *testing.T) {
 			var n atomic.Int32
@@ -97,7 +97,7 @@ func TestConnectionsWaitForMemory(t *testing.T) {
 	}
 }
 
-// Connections that are idle don't keep others waiting for ever.
+// Idle connections don't keep others waiting forever.
 func TestIdleConnectionsMakeRoom(t *testing.T) {
 	var n atomic.Int32
 	s := run(t, serveTCP(t, echo), short(&n))
@@ -106,7 +106,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		t.Fatal("no echo")
 	}
 	n.Store(int32(HoldAll))
-	dial(t, s.InAddr()) // the one that the half was waiting for is still let in
+	dial(t, s.InAddr()) // the connection that the half was waiting for is still accepted
 	dial(t, s.InAddr())
 	if got := readAll(t, idle); got != "" {
 		t.Errorf("%q", got)

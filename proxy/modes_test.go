@@ -104,8 +104,7 @@ func TestH2C(t *testing.T) {
 	}
 }
 
-// On the TCP path, smuggling and everything else that is not correct HTTP is left to the
-// application.
+// On the TCP path, the application handles smuggling and everything else that is not valid HTTP.
 func TestTheTCPPathDoesNotLook(t *testing.T) {
 	app := serveTCP(t, echo)
 	s := run(t, app, nil)
@@ -217,8 +216,8 @@ func TestWhatIsRefusedIsNotQuoted(t *testing.T) {
 	}
 }
 
-// An application without outbound calls is most often not configured to use the forward proxy. If
-// nobody calls it, as far as is known, it gets more time.
+// An application without outbound calls is usually not configured to use the forward proxy. If it
+// gets no inbound calls either, it gets more time.
 func TestItSaysWhenNothingGoesOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit   func(*Config)

@@ -12,7 +12,7 @@ import (
 )
 
 // Names come from outside, and some of them are kept: in the views of connections, with the leaf
-// certificates, and in the history of hosts. Nobody can fill the memory with them.
+// certificates, and in the history of hosts. They can't fill the memory.
 func TestLongNamesAreRefused(t *testing.T) {
 	const tries, most = 1500, 8 << 20
 	srv, root := secure(t, func(http.ResponseWriter, *http.Request) {})
@@ -57,7 +57,7 @@ func TestLongNamesAreRefused(t *testing.T) {
 		})
 	}
 	if strings.Contains(s.logs.String(), "abcdefg") {
-		t.Error("the log quotes a name that is none")
+		t.Error("the log quotes an invalid name")
 	}
 }
 

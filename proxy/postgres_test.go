@@ -16,9 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// postgres starts a PostgreSQL server that listens on an address, "*" for every one, with the
-// default rules of who needs a password and, before them, further ones. It
-// returns the server's address.
+// postgres starts a PostgreSQL server that listens on an address, or on all if that is "*". rules
+// come before the default rules that say who needs a password. It returns the server's address.
 func postgres(t *testing.T, listen, rules string) *net.TCPAddr {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
@@ -37,7 +36,7 @@ func postgres(t *testing.T, listen, rules string) *net.TCPAddr {
 	command := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, name), args...)
 		cmd.Dir = dir
-		if os.Getuid() == 0 { // as whom it does not run
+		if os.Getuid() == 0 { // PostgreSQL does not run as root
 			nobody, err := user.Lookup("nobody")
 			if err != nil {
 				t.Skipf("PostgreSQL does not run as root, and there is no other user: %v", err)

@@ -92,8 +92,8 @@ var entries = map[string]func(t testing.TB, s *sidecar, target string) *net.TCPC
 	},
 }
 
-// Bytes that two ends send each other, at once and in chunks of every size, arrive unchanged at
-// the other end and at the tap.
+// Bytes that two ends send each other, at the same time and in chunks of every size, arrive
+// unchanged at the other end and at the tap.
 func TestEveryByteBothWays(t *testing.T) {
 	const size = 1 << 20
 	random := func(seed uint64) []byte {
@@ -279,7 +279,7 @@ func TestAFlowSaysWhenItsUpstreamWasConnectedTo(t *testing.T) {
 		t.Errorf("connected at %v, between %v", at, asked)
 	}
 	if at := flows[1].flow.Connected; !at.IsZero() {
-		t.Errorf("nobody was connected to, at %v", at)
+		t.Errorf("a connection time without a connection: %v", at)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// pipes is a listener to which a client connects at once, whenever it accepts.
+// pipes is a listener to which a client connects whenever it accepts.
 type pipes struct {
 	net.Listener
 	clients []net.Conn
@@ -22,8 +22,8 @@ func (l *pipes) Accept() (net.Conn, error) {
 	return near, nil
 }
 
-// When all places are taken, the oldest connection is closed after its grace period, and no other
-// one. A place that becomes free earlier is used at once. The clock is virtual.
+// When all places are taken, only the oldest connection is closed, after its grace period. A place
+// that becomes free earlier is used immediately. The clock is virtual.
 func TestTheOldestConnectionMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const grace = time.Second

@@ -72,6 +72,6 @@ func TestAStalledScraperIsHungUpOn(t *testing.T) {
 	}
 	n, err := io.Copy(io.Discard, stalled)
 	if errors.Is(err, os.ErrDeadlineExceeded) || n > historySize*20<<10 {
-		t.Errorf("it was waited for: %d bytes, %v", n, err)
+		t.Errorf("the server waited for it: %d bytes, %v", n, err)
 	}
 }

@@ -85,7 +85,7 @@ func TestStatusOfAClientThatRefusesTheCA(t *testing.T) {
 		}
 	}
 	if got := metricOf(t, s, `tapedeck_tls_connections_total{direction="IN",outcome="intercepted"}`); got != "nothing" {
-		t.Errorf("inbound TLS is not looked into, and has a count: %s", got)
+		t.Errorf("inbound TLS is not intercepted, and has a count: %s", got)
 	}
 }
 
@@ -165,8 +165,8 @@ func TestStatusOfTheCA(t *testing.T) {
 	}
 }
 
-// The status reports missing trust files, since a program that is pointed at missing files trusts
-// nobody.
+// The status reports missing trust files, because a program that is pointed at missing files trusts
+// no server.
 func TestStatusOfTrustFilesThatCantBeWritten(t *testing.T) {
 	for name, test := range map[string]struct{ dir, error string }{
 		"a directory":        {t.TempDir(), ""},

@@ -23,7 +23,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// caDir makes a CA as the Secret is mounted, and returns the pool that trusts it.
+// caDir makes a CA in a directory like a mounted Secret, and returns the pool that trusts it.
 func caDir(t testing.TB) (dir string, pool *x509.CertPool) {
 	t.Helper()
 	dir = t.TempDir()
@@ -364,7 +364,7 @@ func TestTLSIn(t *testing.T) {
 }
 
 // An application that speaks first does so inside TLS that the sidecar terminates, and to a client
-// without TLS as well. Where the client has to speak, too, as in HTTP/2, the client may be late.
+// without TLS as well. If the client has to speak, too, as in HTTP/2, it may be late.
 func TestTLSInOfAServerThatSpeaksFirst(t *testing.T) {
 	dir, pool := caDir(t)
 	files := leafFiles(t, authorityOf(t, dir), "app.svc")
@@ -442,7 +442,7 @@ func TestChaining(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before, _ := corporate.conns.sums(tap.Out)
 			s := run(t, nil, c.edit)
-			// Loopback is never sent through a proxy, so the name must not be one of loopback.
+			// Connections to loopback never use a proxy, so the name must not be a loopback name.
 			client, tr := s.client(t, c.client+"://"+s.OutAddr().String())
 			resp, err := client.Get("http://" + outsideLoopback(t, srv.Listener.Addr()) + "/x")
 			if err != nil {
@@ -460,7 +460,7 @@ func TestChaining(t *testing.T) {
 	}
 }
 
-// outsideLoopback returns a name that resolves to an address, and that proxy rules don't know as
+// outsideLoopback returns a name that resolves to an address, and that proxy rules don't take for
 // loopback.
 func outsideLoopback(t testing.TB, a net.Addr) string {
 	t.Helper()

@@ -85,8 +85,8 @@ func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer
 	return addr, in, said
 }
 
-// inbound runs a sidecar that terminates TLS in front of a TLS application. declared says whether
-// the configuration tells it that the application speaks TLS.
+// inbound runs a sidecar that terminates TLS for a TLS application. declared says whether the
+// configuration declares that the application speaks TLS.
 func (k *pki) inbound(t testing.TB, app net.Addr, declared bool) *sidecar {
 	return run(t, app, func(c *Config) { c.TLSIn, c.In[0].App.TLS = k.app, declared })
 }
@@ -124,7 +124,7 @@ func (s *sidecar) outcomes() (all []string) {
 }
 
 // An application gets the TLS that it demands from its clients, although the sidecar terminates
-// TLS in front of it. Where that is impossible, the sidecar passes TLS untouched.
+// TLS. If that is impossible, the sidecar passes TLS untouched.
 func TestTLSInDoesNotBreakAnOpenSSLApplication(t *testing.T) {
 	k := newPKI(t)
 	two := leafFiles(t, k.ca, "two.svc")
@@ -311,12 +311,12 @@ func TestACertificateThatIsAskedForLate(t *testing.T) {
 	}
 }
 
-// An application without TLS gets none, though TLS is tried once. Its clients are served, whatever
-// it does with that.
+// An application without TLS gets none, although the sidecar tries TLS once. Its clients are
+// served, however it reacts.
 func TestTLSInFindsOutThatAnApplicationSpeaksNoTLS(t *testing.T) {
 	k := newPKI(t)
 	for name, c := range map[string]struct {
-		serve func(net.Conn) error // of something that is no TLS
+		serve func(net.Conn) error // the answer to a handshake, which is not TLS
 		tries int                  // of TLS, for three connections
 	}{
 		"answers":  {func(c net.Conn) error { _, err := io.WriteString(c, "ERR what?\r\n"); return err }, 1},

@@ -233,8 +233,8 @@ func TestASinkIsTriedAtTheStart(t *testing.T) {
 	s.capture.Close(t.Context()) // its error is the sink's
 }
 
-// A directory that vanishes takes its recordings with it. The sidecar makes it again, and
-// recording goes on.
+// If the directory vanishes, its recordings are lost. The sidecar makes it again, and recording
+// continues.
 func TestARemovedSinkIsNotInTheWay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
 	s := run(t, config(t), spool.Dir(dir))
@@ -269,7 +269,7 @@ func TestARemovedSinkIsNotInTheWay(t *testing.T) {
 	}
 }
 
-// stuck is a store that never returns, as a network file system that is gone.
+// stuck is a store that never returns, such as a network file system that is gone.
 type stuck struct{ free chan struct{} }
 
 func (s stuck) Try() error { return nil }
@@ -339,8 +339,8 @@ func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
 	}
 }
 
-// Bytes that follow on the connection of a crashed decoder pass, too. Nobody knows how many
-// exchanges they hold, so the sidecar counts each byte.
+// Later bytes on the connection of a crashed decoder pass, too. How many exchanges they hold is
+// unknown, so the sidecar counts each byte.
 func TestWhatFollowsACrashIsCountedInBytes(t *testing.T) {
 	dir := t.TempDir()
 	s := runWithBug(t, dir)
@@ -386,8 +386,8 @@ func TestWhatFollowsACrashIsCountedInBytes(t *testing.T) {
 	}
 }
 
-// If there is no memory to hold bytes, they are dropped before anybody knows how many exchanges
-// they are. So each byte is counted.
+// If there is no memory to hold bytes, they are dropped before it is known how many exchanges they
+// hold. So each byte is counted.
 func TestExhaustedMemoryIsNotInTheWay(t *testing.T) {
 	for _, memory := range []int64{0, 64 << 10, 1 << 20} {
 		cfg := config(t)

@@ -114,7 +114,7 @@ func TestTheLimitIsFound(t *testing.T) {
 	}
 }
 
-// A sidecar that can't see its cgroup warns, and says what to set, unless it is set.
+// A sidecar that can't see its cgroup warns, and says what to set, unless that is already set.
 func TestAHiddenLimitIsRemarkedOn(t *testing.T) {
 	hidden := machine(map[string]string{"proc/self/cgroup": "0::/", "proc/self/mountinfo": mountV2})
 	for limit, want := range map[string]int{"": 1, "40MiB": 0} {

@@ -16,8 +16,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// configMap is a directory as the kubelet mounts one: the files are links into
-// ..data, which is a link to a directory that a change replaces.
+// configMap is a directory like one that the kubelet mounts: the files are links into ..data, which
+// is a link to a directory that a change replaces.
 type configMap struct {
 	t    *testing.T
 	dir  string
@@ -26,7 +26,7 @@ type configMap struct {
 
 func newConfigMap(t *testing.T) *configMap { return &configMap{t: t, dir: t.TempDir()} }
 
-// set replaces what is in it by pairs of key and value.
+// set replaces the content with pairs of key and value.
 func (m *configMap) set(pairs ...string) {
 	m.t.Helper()
 	check := func(err error) {
@@ -95,7 +95,7 @@ func (s *sidecar) metric(t *testing.T, name, label string) float64 {
 	return 0
 }
 
-// paths of the exchanges in a recording.
+// paths returns the paths of the exchanges in a recording.
 func paths(t *testing.T, dir string) (all []string, last recording.Counters) {
 	t.Helper()
 	exchanges, last := counted(t, dir)
@@ -179,8 +179,7 @@ func TestAConfigMapChangesWhatIsCaptured(t *testing.T) {
 	}
 }
 
-// Files that can't be understood change nothing. They are logged once, and show in a metric until
-// they can be understood.
+// Invalid files change nothing. They are logged once, and a metric shows them until they are valid.
 func TestBrokenFilesChangeNothing(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -315,8 +314,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 	s.capture.Close(t.Context())
 }
 
-// On an HTTP/2 connection that was open all the time, capture goes on once it is
-// turned on again.
+// On an HTTP/2 connection that was open all the time, capture continues once it is turned on again.
 func TestHTTP2IsCapturedAgainOnTheSameConnection(t *testing.T) {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)

@@ -22,8 +22,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// fewFiles, when set, makes the test binary a sidecar that may open few files, in
-// front of the application at that port; fewDir is where it records.
+// fewFiles, when set, makes the test binary a sidecar that may open few files, for the application
+// at that port; fewDir is where it records.
 const (
 	fewFiles = "TAPEDECK_TEST_FEW_FILES"
 	fewDir   = "TAPEDECK_TEST_FEW_DIR"

@@ -17,8 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// draining starts a sidecar in front of an application, which a test stops while requests are
-// under way.
+// draining starts a sidecar for an application, which a test stops while requests are under way.
 func draining(t *testing.T, app net.Addr) *sidecar {
 	t.Helper()
 	cfg := config(t)
@@ -49,7 +48,7 @@ func TestADrainWaitsForAnswers(t *testing.T) {
 	app := listen(t, func(c net.Conn) {
 		q, err := http.ReadRequest(bufio.NewReader(c))
 		if err != nil {
-			return // the sidecar looks whether the application takes connections
+			return // the sidecar checks whether the application accepts connections
 		}
 		if q.URL.Path == "/idle" {
 			io.WriteString(c, all)

@@ -178,8 +178,8 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	}
 }
 
-// A variable is free text, or a wrong value is an error with its name, the value, and what is
-// allowed.
+// A variable is free text, or a wrong value causes an error with the name, the value, and the
+// allowed values.
 func TestEveryVariableIsChecked(t *testing.T) {
 	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
 		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS TAPEDECK_REDACT_KEY_FILE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_SPOOL TAPEDECK_SINK_TOKEN_FILE TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used
@@ -195,7 +195,7 @@ func TestEveryVariableIsChecked(t *testing.T) {
 			t.Errorf("%s takes anything", e.Name)
 		case !strings.HasPrefix(err.Error(), e.Name) || !strings.Contains(err.Error(), "want "):
 			t.Errorf("%s: %v", e.Name, err)
-		case !strings.Contains(err.Error(), strings.Fields(value)[0]) && !strings.Contains(err.Error(), "want both or neither"): // of a list an error has the wrong entry alone
+		case !strings.Contains(err.Error(), strings.Fields(value)[0]) && !strings.Contains(err.Error(), "want both or neither"): // for a list, an error has only the wrong entry
 			t.Errorf("%s: %v", e.Name, err)
 		}
 	}

@@ -48,8 +48,8 @@ func (l *logs) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: l.level}))
 }
 
-// config is a reverse proxy in front of an application that repeats what it is
-// sent, on free ports.
+// config returns the configuration of a reverse proxy for an application that echoes requests, on
+// free ports.
 func config(t testing.TB) Config {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -133,7 +133,7 @@ func (s *sidecar) send(t testing.TB, n, size int, keepAlive bool) {
 	wg.Wait()
 }
 
-// ledger is what the metrics say of exchanges.
+// ledger holds the metrics about exchanges.
 type ledger struct {
 	handed, stored, pending float64
 	up                      float64            // whether the sink works

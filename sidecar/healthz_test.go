@@ -40,12 +40,12 @@ func TestWaitForAURL(t *testing.T) {
 		{"it becomes ready", srv.URL + "/loading", time.Minute, ""},
 		{"it is asked once", srv.URL + "/never", 0, "503 Service Unavailable: still loading"},
 		{"it never is", srv.URL + "/never", 150 * time.Millisecond, "not healthy after 150ms: "},
-		{"a redirect is no yes", srv.URL + "/moved", 0, "302 Found"},
+		{"a redirect does not count", srv.URL + "/moved", 0, "302 Found"},
 		{"nobody listens", "http://" + gone.Addr().String(), 0, "connect: connection refused"},
 		{"a path", "/healthz", 0, `"/healthz": it is not a URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`},
-		{"another scheme", "file:///etc/passwd", 0, "is no URL to ask for health"},
+		{"another scheme", "file:///etc/passwd", 0, "is not a URL to ask for health"},
 		{"a user", "http://me:hunter2@" + gone.Addr().String() + "/healthz", 0, "it is not a URL to ask for health"},
-		{"no host", "http://:4141/healthz", 0, "is no URL to ask for health"},
+		{"no host", "http://:4141/healthz", 0, "is not a URL to ask for health"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := WaitFor(t.Context(), c.patience, c.url)

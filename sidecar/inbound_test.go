@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Where several ports are captured, each record names the one that was called.
+// If several ports are captured, each record names the one that was called.
 func TestRecordsNameTheirPort(t *testing.T) {
 	cfg := config(t)
 	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "second") }))

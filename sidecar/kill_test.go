@@ -22,8 +22,8 @@ import (
 // killDir, when set, makes the test binary the sidecar that is to be killed.
 const killDir = "TAPEDECK_TEST_KILL_DIR"
 
-// A sidecar is killed under load, by a signal that it can't catch. All that it had flushed is
-// found. Only the tail of the open segment is lost.
+// A sidecar is killed under load by a signal that it can't catch. All flushed exchanges are found.
+// Only the tail of the open segment is lost.
 func TestAKilledSidecarLosesTheTailAlone(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		serveForEver(t, dir)
@@ -99,6 +99,6 @@ func serveForEver(t *testing.T, dir string) {
 		if r.Flush(context.Background()) == nil && before > 0 {
 			fmt.Println(before)
 		}
-		time.Sleep(time.Millisecond) // the processor is the load's, too
+		time.Sleep(time.Millisecond) // leave the processor to the load, too
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// droppedLines is what the metrics say.
+// droppedLines returns the number of dropped lines in the metrics.
 func droppedLines(t testing.TB, q *logQueue) int {
 	t.Helper()
 	r := prometheus.NewRegistry()
@@ -123,7 +123,7 @@ func TestTheLogIsBounded(t *testing.T) {
 		t.Errorf("%d lines came", got)
 	}
 	if want := fmt.Sprintf(`"lines":%d`, lines-logBytes/1024); strings.Count(w.out.String(), want) != 1 {
-		t.Errorf("the log does not tell once of %s", want)
+		t.Errorf("the log does not have %s once", want)
 	}
 }
 
@@ -187,7 +187,7 @@ func TestAReaderOfTheLogThatGoesAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer taken.Close() // else the collector of garbage may close it, and the sidecar would serve
+		defer taken.Close() // otherwise the garbage collector may close it, and the sidecar would serve
 		_, port, _ := net.SplitHostPort(taken.Addr().String())
 		err = Main(t.Context(), func(name string) string {
 			return map[string]string{"PROXY_TYPE": "forward", "PROXY_OUT_PORT": port, "TAPEDECK_SINK": t.TempDir()}[name]

@@ -44,11 +44,11 @@ func TestThePartsOfALimitFit(t *testing.T) {
 }
 
 // The gauge sheds load in order when memory runs short. It doesn't switch back and forth with each
-// look, and garbage is no shortage.
+// measurement, and garbage does not count as a shortage.
 func TestShortage(t *testing.T) {
 	type step struct {
 		used    int64 // of 1000
-		garbage int64 // of it
+		garbage int64 // the part of used that is garbage
 		want    proxy.Shortage
 	}
 	for _, c := range []struct {
@@ -83,7 +83,7 @@ func TestShortage(t *testing.T) {
 	}
 }
 
-// Collecting garbage is costly, so not every look does it.
+// Collecting garbage is costly, so not every measurement does it.
 func TestGarbageIsCollectedSeldom(t *testing.T) {
 	times := 0
 	g := &gauge{limit: 1000, used: func() (int64, error) { return 990, nil }, collect: func() { times++ }, changed: func(_, _ proxy.Shortage, _ int64) {}}
@@ -99,7 +99,7 @@ func TestGarbageIsCollectedSeldom(t *testing.T) {
 	}
 }
 
-// A look that fails changes nothing.
+// A measurement that fails changes nothing.
 func TestAGaugeThatCannotLook(t *testing.T) {
 	used, err := int64(800), error(nil)
 	g := &gauge{limit: 1000, used: func() (int64, error) { return used, err }, collect: func() {}, changed: func(_, _ proxy.Shortage, _ int64) {}}

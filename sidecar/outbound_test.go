@@ -29,8 +29,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// An application is called, and calls another to answer. Both calls are
-// recorded, in the clear, and the second names the first as its cause.
+// An application is called, and calls another to answer. Both calls are recorded in plaintext, and
+// the second names the first as its cause.
 func TestACallAndWhatItCaused(t *testing.T) {
 	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "price of %s", r.URL.Path[1:]) })
 	plain, secure := httptest.NewServer(answer), httptest.NewUnstartedServer(answer)

@@ -54,10 +54,10 @@ func TestTheKeyForRedactionIsReadFromAFile(t *testing.T) {
 		{"an empty file", file("empty", "", 0o444), "", []string{"level=WARN", unusable, own, "0 bytes"}},
 		{"a short key", file("short", key[:15]+"\n", 0o444), "", []string{"level=WARN", unusable, own, "15 bytes"}},
 		{"a long key", file("long", strings.Repeat(key, 1000), 0o444), "", []string{"level=WARN", unusable, own, "20000 bytes"}},
-		{"a file that is no key", file("huge", strings.Repeat(key, 10_000), 0o444), "", []string{"level=WARN", unusable, own, "more than 65536 bytes"}},
-		{"a directory", dir, "", []string{"level=WARN", unusable, own, "no regular file"}},
+		{"a file that isn't a key", file("huge", strings.Repeat(key, 10_000), 0o444), "", []string{"level=WARN", unusable, own, "more than 65536 bytes"}},
+		{"a directory", dir, "", []string{"level=WARN", unusable, own, "not a regular file"}},
 		{"a file in a file", filepath.Join(dir, "key", "key"), "", []string{"level=WARN", unusable, own, "not a directory"}},
-		{"a pipe", pipe, "", []string{"level=WARN", unusable, own, "no regular file"}},
+		{"a pipe", pipe, "", []string{"level=WARN", unusable, own, "not a regular file"}},
 		{"a file that may not be read", file("private", key, 0), "", []string{"level=WARN", unusable, own, "permission denied"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -22,8 +22,8 @@ import (
 )
 
 // A sidecar that forwards secrets in each of the places neither writes nor logs any of them, nor
-// shows one in its metrics and its list of connections. No command shows one of the recorded
-// exchanges' secrets, either.
+// shows one in its metrics and its list of connections. No command shows a secret of the recorded
+// exchanges either.
 func TestNoSecretIsWrittenLoggedShownOrExported(t *testing.T) {
 	app, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -116,7 +116,7 @@ func speak(t *testing.T, app net.Listener, in net.Addr, conversation []secrettes
 	}
 }
 
-// ask returns what the admin port says.
+// ask returns an answer of the admin port.
 func ask(t *testing.T, s *sidecar, path string) []byte {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -132,7 +132,7 @@ func ask(t *testing.T, s *sidecar, path string) []byte {
 	return text
 }
 
-// showAll shows each exchange of a recording in full, and tells how many there are.
+// showAll shows each exchange of a recording in full, and returns how many there are.
 func showAll(t *testing.T, dir string, write func(io.Writer, *recording.Exchange) error) ([]byte, int) {
 	t.Helper()
 	r, err := read.Open(t.Context(), read.Query{}, read.Options{}, store.Dir(dir))

@@ -28,11 +28,11 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
 
-// shipperEnv, when set, makes the test binary a sidecar that ships and is to be killed. It
-// has a shipping as JSON.
+// shipperEnv, when set, makes the test binary a sidecar that ships and will be killed. It has a
+// shipping as JSON.
 const shipperEnv = "TAPEDECK_TEST_SHIPPER"
 
-// shipping is what such a sidecar, and the test, work with.
+// shipping is the configuration of such a sidecar and of the test.
 type shipping struct {
 	Collector string
 	TokenFile string
@@ -311,6 +311,6 @@ func shipForEver(t *testing.T, text string) {
 		if c.recorder.Flush(context.Background()) == nil && before > 0 {
 			fmt.Println(before)
 		}
-		time.Sleep(time.Millisecond) // the processor is the load's, too
+		time.Sleep(time.Millisecond) // leave the processor to the load, too
 	}
 }

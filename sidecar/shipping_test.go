@@ -23,8 +23,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// newCollector returns a collector, a file with the token of the namespace shop, and what
-// it stores in.
+// newCollector returns a collector, a file with the token of the namespace shop, and the
+// collector's store.
 func newCollector(t testing.TB, dir string) (c *collector.Collector, tokenFile string, kept store.Dir) {
 	t.Helper()
 	key := []byte("a key of a collector, 32 bytes..")
@@ -40,7 +40,7 @@ func newCollector(t testing.TB, dir string) (c *collector.Collector, tokenFile s
 	return c, tokenFile, kept
 }
 
-// shippingConfig is a sidecar's that sends to a collector.
+// shippingConfig returns the configuration of a sidecar that sends to a collector.
 func shippingConfig(t testing.TB, dir, collector, tokenFile string) Config {
 	t.Helper()
 	cfg := config(t)
@@ -103,7 +103,7 @@ func get(t *testing.T, in net.Addr, n int) {
 	}
 }
 
-// When a sidecar's process has ended, the collector's store has all that it recorded, with the
+// When a sidecar's process has ended, the collector's store has all that it recorded, including the
 // mark of its end. Nothing is left in the pod.
 func TestASidecarShipsAllWhenItEnds(t *testing.T) {
 	dir := t.TempDir()
@@ -125,8 +125,8 @@ func TestASidecarShipsAllWhenItEnds(t *testing.T) {
 	}
 }
 
-// A collector is verified by the same roots as upstreams. The token goes to nobody else, and is
-// written nowhere.
+// A collector is verified against the same roots as upstreams. The token is sent to no other server
+// and written nowhere.
 func TestACollectorIsVerified(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprint(known), func(t *testing.T) {

@@ -134,7 +134,7 @@ func TestAStreamInConstantMemory(t *testing.T) {
 	}
 }
 
-// heap is what the Go heap has of the machine's memory, garbage included.
+// heap returns the memory of the Go heap, including garbage.
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

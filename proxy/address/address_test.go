@@ -96,8 +96,8 @@ func TestHostOf(t *testing.T) {
 	}
 }
 
-// A metadata server's address is found in any spelling. No address is both loopback's and a
-// metadata server's: one is refused by name, the other relayed.
+// A metadata server's address is found in any spelling. No address is both a loopback address and a
+// metadata server's: one is refused by name, and the other is relayed.
 func FuzzIsMetadata(f *testing.F) {
 	f.Add("::ffff:169.254.169.254")
 	f.Add("Metadata.GOOG.")

@@ -125,7 +125,7 @@ func BenchmarkHTTP1(b *testing.B) {
 				}
 				reader.Data(tap.FromClient, epoch, request)
 				reader.Data(tap.FromServer, epoch, answer)
-				if n%100 == 0 { // lest the benchmark run away from the writer
+				if n%100 == 0 { // so that the benchmark does not outrun the writer
 					sink.Flush(b.Context())
 				}
 			}

@@ -98,8 +98,8 @@ func TestMetadataServersAreLeftOut(t *testing.T) {
 	}
 }
 
-// Once it is known that nobody wants an exchange, nothing of its body is held, in any protocol.
-// The next exchange on the connection is captured.
+// Once an exchange is known to be excluded, nothing of its body is held, in any protocol. The next
+// exchange on the connection is captured.
 func TestNothingOfWhatIsLeftOutIsHeld(t *testing.T) {
 	for _, c := range []struct{ name, exclude string }{
 		{"http1", "path=/upload"}, {"opaque", "out host=db"},
@@ -125,8 +125,8 @@ func TestNothingOfWhatIsLeftOutIsHeld(t *testing.T) {
 	}
 }
 
-// Streams of HTTP/2 are chosen one by one, and gRPC calls by their paths. A stream that is left
-// out costs the others neither headers nor room.
+// Streams of HTTP/2 are chosen one by one, and gRPC calls by their paths. A stream that is left out
+// does not affect the headers and the room of others.
 func TestStreamsAreChosenOneByOne(t *testing.T) {
 	var sink memory
 	d := chosen(t, &sink, "exclude", "path=/grpc.health.v1.Health/*; header.x-probe=1")
@@ -211,7 +211,7 @@ func TestADecisionStands(t *testing.T) {
 	}
 }
 
-// A filter judges an exchange that can't be parsed, or that has no request, by what is known of
+// A filter judges an exchange that can't be parsed, or that has no request, by what is known about
 // its connection.
 func TestWhatHasNoHeadIsChosenByItsConnection(t *testing.T) {
 	for _, c := range []struct {
@@ -333,8 +333,8 @@ func TestARateChangesAtOnce(t *testing.T) {
 	}
 }
 
-// An exchange that nobody wants is parsed, and costs no more than one that is
-// kept: no redaction, no encoding, no room for bodies.
+// An excluded exchange is parsed, and costs no more than one that is kept: no redaction, no
+// encoding, no room for bodies.
 func BenchmarkFilteredHTTP1(b *testing.B) {
 	d := chosen(b, recording.Discard{}, "exclude", "path=/api/*")
 	d.shared.Origin, d.shared.Limits = typicalConfig().Origin, framework.DefaultLimits()

@@ -101,7 +101,7 @@ func (m *memory) diff(other *memory) string {
 	return cmp.Diff(m.text(true), other.text(true))
 }
 
-// script lists what the two sides of a flow say.
+// script lists what the two sides of a flow send.
 type script struct {
 	flow  tap.Flow
 	cfg   Config
@@ -119,8 +119,8 @@ type line struct {
 	wait time.Duration
 }
 
-// play runs the script with every chunk cut by cut, and returns the records.
-// The n-th line is said n milliseconds after the beginning.
+// play runs the script with every chunk cut by cut, and returns the records. The n-th line is sent
+// n milliseconds after the beginning.
 func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Decoders) {
 	d := New(s.cfg, sink)
 	d.Choose(s.filter)
@@ -243,11 +243,11 @@ func rewrite(t *testing.T, name string, a *txtar.Archive, got string) {
 
 // parse reads a case. Its sections are, in order:
 //
-//	flow            what the connection is, as `tls: true`; and limits, as `body: 10`
-//	client, server  what that side says: lines as in a Go string, joined without newlines
+//	flow            what the connection is, such as `tls: true`; and limits, such as `body: 10`
+//	client, server  what that side sends: lines as in a Go string, joined without newlines
 //	client h2       the same, as frames of HTTP/2
 //	client lost     a number of bytes that the tap dropped
-//	pause           a number of milliseconds in which nothing is said
+//	pause           a number of milliseconds in which nothing is sent
 //	want            the records
 func parse(t testing.TB, a *txtar.Archive) *script {
 	t.Helper()
@@ -385,7 +385,7 @@ func TestTagsAreDocumented(t *testing.T) {
 	for _, byProxy := range []string{recording.TagCaptureMode, recording.TagAppLabel, recording.TagPodName, recording.TagPodNamespace, recording.TagClusterName, recording.TagProxyProtocol,
 		recording.TagProxyType, recording.TagProxyVersion, recording.TagReverseProxyHost, recording.TagReverseProxyPort, recording.TagParentBy,
 		recording.TagDecoded, recording.TagRedacted, recording.TagRequestSentSize, recording.TagResponseSentSize} {
-		seen[byProxy] = true // the proxy's configuration says them; parentBy takes two flows, and redaction comes behind the decoders
+		seen[byProxy] = true // the proxy's configuration has them; parentBy takes two flows, and redaction comes after the decoders
 	}
 	for name := range documented {
 		if !seen[name] {

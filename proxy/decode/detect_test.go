@@ -24,7 +24,7 @@ func TestDetection(t *testing.T) {
 		{"a long path", "GET /" + strings.Repeat("a", 9000), "http1"},
 		{"a path with a NUL", "GET /a\x00 HTTP/1.1\r\n", "opaque"},
 		{"a long path, ended", "GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\n", "http1"},
-		{"a long path with a NUL far behind", "GET /" + strings.Repeat("a", 9000) + "\x00", "http1"},
+		{"a long path with a NUL at the end", "GET /" + strings.Repeat("a", 9000) + "\x00", "http1"},
 		{"a long word", strings.Repeat("A", 40), "opaque"},
 		{"half a preface", "PRI * HTTP/2.0\r\n", ""},
 		{"a preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"},

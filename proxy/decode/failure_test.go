@@ -22,7 +22,7 @@ func TestUndecodedBytesAreCounted(t *testing.T) {
 		t.Errorf("after the loss %+v, want %+v", got, want)
 	}
 	if want := (Undecoded{1, 25}); got[Failure{"http1", Malformed}] != want {
-		t.Errorf("after what is malformed %+v, want %+v", got, want)
+		t.Errorf("after malformed bytes %+v, want %+v", got, want)
 	}
 }
 
@@ -39,7 +39,7 @@ func TestPanicLosesOneFlow(t *testing.T) {
 	func() {
 		defer func() {
 			if v := recover(); v != "bug" {
-				t.Errorf("the tap is told of %v", v)
+				t.Errorf("the tap gets %v", v)
 			}
 		}()
 		r.Data(tap.FromServer, epoch, answer)

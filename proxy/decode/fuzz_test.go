@@ -35,8 +35,8 @@ func seeds(f *testing.F, pattern string, add func(client, server []byte)) {
 	}
 }
 
-// hold checks what holds for any bytes and any losses: nothing panics, nothing stays held, and the
-// records don't depend on how the bytes were cut.
+// hold checks what is true for any bytes and any losses: nothing panics, no memory remains held,
+// and the records don't depend on how the bytes were cut.
 func hold(t *testing.T, s *script, seed uint64) {
 	t.Helper()
 	holdOne(t, s, seed)
@@ -153,7 +153,7 @@ func FuzzWebSocket(f *testing.F) {
 	})
 }
 
-// FuzzAnything lets the sides say anything in any order, and loses some of it.
+// FuzzAnything lets the sides send anything in any order, and loses some of it.
 func FuzzAnything(f *testing.F) {
 	seeds(f, "opaque*", func(c, s []byte) { f.Add(append(c, s[:min(len(s), 1000)]...), uint64(1)) })
 	seeds(f, "http1-ch*", func(c, s []byte) { f.Add(append(c, s...), uint64(2)) })

@@ -12,7 +12,7 @@ import (
 )
 
 // When memory is used up, content is cut and counted, and nothing else happens. When flows end,
-// they give all of it back.
+// they give back all of it.
 func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
 	large := strings.Repeat("x", 20<<10)
 	f := newFramer()
@@ -70,7 +70,7 @@ func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
 	}
 }
 
-// When other flows have used the memory up, every decoder still finishes with any input, however
+// When other flows have used up the memory, every decoder still finishes with any input, however
 // it is cut.
 func TestNoDecoderIsStuckWithoutMemory(t *testing.T) {
 	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -120,7 +120,7 @@ func TestNoDecoderIsStuckWithoutMemory(t *testing.T) {
 	}
 }
 
-// heap is how many bytes are in use.
+// heap returns how many bytes are in use.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats

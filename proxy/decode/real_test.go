@@ -152,7 +152,7 @@ func TestRealTraffic(t *testing.T) {
 				{"GET", "/trailer", "", "body"}, {"DELETE", "/none", "", ""}, {"HEAD", "/echo", "", ""},
 				{"GET", "/missing", "", "404 page not found\n"}, {"GET", "/hints", "", "hinted"},
 			}
-			if version == "1.1" { // in HTTP/2 it would refuse, by GOAWAY, what else is under way
+			if version == "1.1" { // in HTTP/2 a GOAWAY would refuse the other requests
 				calls = append(calls, call{"GET", "/close", "", "bye"})
 			}
 			if version == "2.0" {

@@ -91,8 +91,9 @@ func TestBeginningAnew(t *testing.T) {
 	}
 }
 
-// Bytes are lost anywhere, of clients that wait for their answers and of clients that were seen
-// not to. No request is recorded with another's answer, and clients that wait are recorded again.
+// Bytes are lost anywhere, from clients that wait for their answers and from clients that were seen
+// not to wait. No request is recorded with another's answer, and clients that wait are recorded
+// again.
 func TestNoRequestGetsAnothersAnswer(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -179,8 +179,8 @@ func TestHTTP2GoesOnAfterALoss(t *testing.T) {
 // mixed up, and most exchanges are recorded.
 func TestHTTP2MixesNothingUp(t *testing.T) { testMixingUp(t, false, 50) }
 
-// The same holds when other connections take all the memory now and then, also
-// while frames are searched.
+// The same is true if other connections take all the memory now and then, even during the search
+// for frames.
 func TestHTTP2MixesNothingUpWithoutMemory(t *testing.T) { testMixingUp(t, true, 10) }
 
 // testMixingUp fails if anything is mixed up, or if fewer than least percent of the exchanges are
@@ -357,8 +357,8 @@ func TestGRPCGoesOnAfterALoss(t *testing.T) {
 	}
 }
 
-// FuzzLosses loses bytes of a conversation where the input says so: each byte of the input says of
-// a chunk whether it is lost, and how it is cut.
+// FuzzLosses loses bytes of a conversation where the input says so: each byte of the input says
+// whether a chunk is lost, and how it is cut.
 func FuzzLosses(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}, uint64(1))
 	f.Add([]byte{0, 0, 0, 2, 3, 7, 0, 0, 131, 0, 0, 0, 0, 0}, uint64(2))
@@ -375,7 +375,7 @@ func FuzzLosses(f *testing.F) {
 			b := plan[0]
 			plan = plan[1:]
 			k.losing = b&1 != 0
-			if at := int(b >> 2); b&2 != 0 && at < len(p) { // lose but one part
+			if at := int(b >> 2); b&2 != 0 && at < len(p) { // lose only one part
 				return [][]byte{p[:at], p[at:]}
 			}
 			return whole(p)

@@ -119,7 +119,7 @@ func TestAHostUnderSeveralNamesHasAllItsPorts(t *testing.T) {
 		}
 	}
 	if names["redis"] != 1 || names["redis.shop"] != 0 || names["redis.shop.svc"] != 3 || names["redis.shop.svc.cluster.local"] != 0 {
-		t.Errorf("names are led to others than those that are listed by them: %v", names)
+		t.Errorf("names that are listed have the addresses of other hosts: %v", names)
 	}
 }
 
@@ -137,7 +137,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// Lines that other programs wrote stay as they are, except for captured names.
+// Lines that other programs wrote are unchanged, except for captured names.
 func TestLinesOfThePodsOwnFile(t *testing.T) {
 	hosts := New(listed(t, "redis.db:6379"), search)
 	for line, want := range map[string]string{
@@ -160,9 +160,9 @@ func TestLinesOfThePodsOwnFile(t *testing.T) {
 	}
 }
 
-// FuzzCompose: the pod's own file is foreign. Whatever it has, a composed file leads each
-// captured name to its address and nowhere else, has no long line more than the pod's own,
-// and stays the same when it is composed again.
+// FuzzCompose composes files from any content of the pod's own file. A composed file maps each
+// captured name to its address and to nothing else, has no long lines besides the pod's own, and
+// is the same when it is composed again.
 func FuzzCompose(f *testing.F) {
 	f.Add(own, "postgres.db:5432, redis:6379", "search shop.svc.cluster.local")
 	f.Add("127.0.1.9 redis\r\n#", "redis:1,redis.shop:2", "search shop.svc.k8s")
@@ -227,7 +227,7 @@ func TestTheFileIsWrittenOver(t *testing.T) {
 		if mounted != nil {
 			seen := make([]byte, len(content)+1)
 			if n, _ := mounted.Read(seen); string(seen[:n]) != content {
-				t.Errorf("who has it open reads %d bytes, want %d", n, len(content))
+				t.Errorf("a reader that has it open reads %d bytes, want %d", n, len(content))
 			}
 			mounted.Close()
 		}

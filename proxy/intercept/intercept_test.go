@@ -213,8 +213,8 @@ func TestADistrustingClientIsLetThrough(t *testing.T) {
 	}
 }
 
-// A client that does not accept the certificate is recognised, however it shows that: at once if
-// there is no doubt, the second time if there is.
+// A client that does not accept the certificate is recognized, however it shows that: the first time
+// if there is no doubt, and the second time if there is.
 func TestAClientThatRefusesTheCertificateIsRecognised(t *testing.T) {
 	name := &tls.Config{ServerName: "example.test"}
 	hangUp := func(c net.Conn) {
@@ -348,7 +348,7 @@ func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 	}
 }
 
-// A client under load connects several times at once, and closes the connections that it doesn't
+// A client under load opens several connections at the same time, and closes those that it doesn't
 // need. A client that pins certificates closes all of them.
 func TestHangUpsBesideAnOpenConnectionAreNoDistrust(t *testing.T) {
 	i := New(Config{})
@@ -366,7 +366,7 @@ func TestHangUpsBesideAnOpenConnectionAreNoDistrust(t *testing.T) {
 	}
 	i.bypass.opened(endpoint)
 	if i.Ended(endpoint, 0, time.Millisecond) != Refused {
-		t.Error("not let through, though none has stayed")
+		t.Error("not let through, although all have hung up")
 	}
 }
 
@@ -508,8 +508,7 @@ func TestPeekHello(t *testing.T) {
 	}
 	checkPolicy(t, h)
 
-	// The message may come in many records, and be as long as a session ticket makes
-	// it.
+	// The message may come in many records, and may be long because of a session ticket.
 	var split []byte
 	for _, b := range sent[recordHeader:] {
 		split = append(split, recordHandshake, 3, 1, 0, 1, b)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// overheard notes the offers that an upstream gets.
+// overheard records the offers that an upstream gets.
 type overheard struct {
 	mu    sync.Mutex
 	hello *tls.ClientHelloInfo
@@ -82,7 +82,7 @@ func TestTheFloorOfTheUpstreamHandshake(t *testing.T) {
 	}
 }
 
-// A client that is too old, or offers nothing that the sidecar supports, is bypassed alone: others
+// Only a client that is too old, or offers nothing that the sidecar supports, is bypassed. Others
 // are intercepted as before.
 func TestAClientThatCannotBeAnsweredIsLetThrough(t *testing.T) {
 	ca, ours := authority(t, "ours")

@@ -16,7 +16,7 @@ import (
 
 // A handshake that stalls ends after HandshakeTimeout. The clock is virtual.
 func TestWhoStallsInAHandshakeIsNotWaitedFor(t *testing.T) {
-	begun := func(t *testing.T, c net.Conn, hello []byte) { // and goes on listening
+	begun := func(t *testing.T, c net.Conn, hello []byte) { // and continues to read
 		if _, err := c.Write(hello); err != nil {
 			t.Error(err)
 		}
@@ -25,7 +25,7 @@ func TestWhoStallsInAHandshakeIsNotWaitedFor(t *testing.T) {
 	silent := func(_ *testing.T, c net.Conn, _ *tls.Config) { io.Copy(io.Discard, c) }
 	willing := func(_ *testing.T, c net.Conn, cfg *tls.Config) {
 		s := tls.Server(c, cfg)
-		_ = s.Handshake() // the test is about what becomes of the other side
+		_ = s.Handshake() // the test checks what happens to the other side
 		io.Copy(io.Discard, s)
 	}
 	whole := func(b []byte) []byte { return b }
@@ -86,7 +86,7 @@ func TestWhoStallsInAHandshakeIsNotWaitedFor(t *testing.T) {
 					t.Errorf("passed %v, with a client %v", passed, r.Client != nil)
 				} else if passed {
 					if string(client.Head()) != string(hello) {
-						t.Error("what the client said is not there to be passed on")
+						t.Error("the client's bytes are not there to be passed on")
 					}
 					_ = r.Client.Close()
 					_ = r.Server.Close()

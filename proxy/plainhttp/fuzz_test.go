@@ -107,7 +107,7 @@ func FuzzResponseHead(f *testing.F) {
 		}
 		std, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(ours.head)), &http.Request{Method: method})
 		if err != nil || !std.ProtoAtLeast(1, 1) {
-			return // stricter than we are; and what HTTP/1.0 means by chunked is anybody's guess
+			return // stricter than we are; and HTTP/1.0 does not define chunked
 		}
 		chunked := len(std.TransferEncoding) > 0
 		length := ours.body.length

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t       *testing.T
 	servers map[string]string // host to address
-	via     *url.URL          // what Dial says that it connected to
+	via     *url.URL          // the proxy that Dial returns
 	client  *net.TCPConn
 	near    net.Conn // the Handler's end of client
 	handler *Handler
@@ -139,7 +139,7 @@ func answering(t *testing.T, steps ...string) (addr string, got func() string) {
 	}
 }
 
-// listenOnce is a server that hands its first connection out.
+// listenOnce is a server that returns its first connection.
 func listenOnce(t *testing.T) (addr string, accepted <-chan net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -179,7 +179,7 @@ func (w *world) idle() {
 	w.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !w.handler.Idle(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Fatal("not idle, though all is answered")
+			w.t.Fatal("not idle, although all is answered")
 		}
 	}
 }

@@ -27,7 +27,7 @@ var many = func() string {
 	return b.String()
 }()
 
-// Heads of requests and of answers pass whatever their length, and so does what follows them. The
+// Heads of requests and of answers pass whatever their length, and so do the bytes after them. The
 // fields that decide how the message is read then come last.
 func TestLongHeadsPass(t *testing.T) {
 	for name, long := range map[string]string{"a big field": big, "many fields": many, "both, often": strings.Repeat(big+many, 8)} {
@@ -35,7 +35,7 @@ func TestLongHeadsPass(t *testing.T) {
 			name, send, seen, answer, want string
 		}{
 			{"GET", "GET http://h/p HTTP/1.1\r\nHost: h\r\n" + long + "\r\n", "GET /p HTTP/1.1\r\n" + long + "Host: h\r\n\r\n", ok, ok},
-			{"Host behind it", "GET http://h/p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", "GET /p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", ok, ok},
+			{"Host after it", "GET http://h/p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", "GET /p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", ok, ok},
 			{"no Host", "GET http://h/p HTTP/1.0\r\n" + long + "\r\n", "GET /p HTTP/1.0\r\n" + long + "Host: h\r\n\r\n", ok, ok},
 			{"a length", "POST http://h/p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n" + long + "\r\nabc", "POST /p HTTP/1.1\r\n" + long + "Host: h\r\nContent-Length: 3\r\n\r\nabc", ok, ok},
 			{"chunks", "POST http://h/p HTTP/1.1\r\n" + long + "Host: h\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", "POST /p HTTP/1.1\r\n" + long + "Host: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ok, ok},
@@ -94,24 +94,24 @@ func TestLongHeadsAreRefused(t *testing.T) {
 		tail   string
 		status int
 	}{
-		"both framing fields":           {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400},
-		"two lengths":                   {"Content-Length: 5\r\nContent-Length: 5\r\n", 400},
-		"a second Host":                 {"hOST: i\r\n", 400},
-		"a coding that is unknown":      {"Transfer-Encoding: gzip\r\n", 501},
-		"a folded field":                {"X: a\r\n b\r\n", 400},
-		"a folded length":               {"Content-Length:\r\n 5\r\n", 400},
-		"a space before the colon":      {"Content-Length : 5\r\n", 400},
-		"a bare LF":                     {"X: a\nContent-Length: 5\r\n", 400},
-		"a bare CR":                     {"X: a\rContent-Length: 5\r\n", 400},
-		"CR CR LF":                      {"X: a\r\r\n", 400},
-		"a zero byte":                   {"X: \x00\r\n", 400},
-		"no colon":                      {"nothing\r\n", 400},
-		"a length that is endless":      {"Content-Length: " + strings.Repeat("0", 80<<10) + "5\r\n", 431},
-		"a length with many zeros":      {"Content-Length: " + strings.Repeat("0", 2<<10) + "5\r\n", 431},
-		"an upgrade that is long":       {strings.Repeat("Upgrade: "+strings.Repeat("x", 1000)+"\r\n", 3), 431},
-		"an endless name":               {strings.Repeat("x", 80<<10) + ": y\r\n", 431},
-		"many fields that decide":       {strings.Repeat("Upgrade: x\r\n", 100), 431},
-		"an empty line that begins odd": {"\rX: y\r\n", 400},
+		"both framing fields":             {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400},
+		"two lengths":                     {"Content-Length: 5\r\nContent-Length: 5\r\n", 400},
+		"a second Host":                   {"hOST: i\r\n", 400},
+		"a coding that is unknown":        {"Transfer-Encoding: gzip\r\n", 501},
+		"a folded field":                  {"X: a\r\n b\r\n", 400},
+		"a folded length":                 {"Content-Length:\r\n 5\r\n", 400},
+		"a space before the colon":        {"Content-Length : 5\r\n", 400},
+		"a bare LF":                       {"X: a\nContent-Length: 5\r\n", 400},
+		"a bare CR":                       {"X: a\rContent-Length: 5\r\n", 400},
+		"CR CR LF":                        {"X: a\r\r\n", 400},
+		"a zero byte":                     {"X: \x00\r\n", 400},
+		"no colon":                        {"nothing\r\n", 400},
+		"a length that is endless":        {"Content-Length: " + strings.Repeat("0", 80<<10) + "5\r\n", 431},
+		"a length with many zeros":        {"Content-Length: " + strings.Repeat("0", 2<<10) + "5\r\n", 431},
+		"an upgrade that is long":         {strings.Repeat("Upgrade: "+strings.Repeat("x", 1000)+"\r\n", 3), 431},
+		"an endless name":                 {strings.Repeat("x", 80<<10) + ": y\r\n", 431},
+		"many fields that decide":         {strings.Repeat("Upgrade: x\r\n", 100), 431},
+		"an empty line with an odd start": {"\rX: y\r\n", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, accepted := listenOnce(t)

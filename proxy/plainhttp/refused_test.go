@@ -24,7 +24,7 @@ func TestRefused(t *testing.T) {
 		{"a list of lengths", get + "Host: h\r\nContent-Length: 5, 5\r\n\r\n", 400},
 		{"a length with a sign", get + "Host: h\r\nContent-Length: +5\r\n\r\n", 400},
 		{"two codings", get + "Host: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
-		{"a coding behind chunked", get + "Host: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 501},
+		{"a coding after chunked", get + "Host: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 501},
 		{"chunked twice", get + "Host: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 501},
 		{"both framing fields, and identity", get + "Host: h\r\nContent-Length: 5\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", 400},
 		{"identity, and chunked in a field of its own", get + "Host: h\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
@@ -48,7 +48,7 @@ func TestRefused(t *testing.T) {
 		{"an unknown scheme", "GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 501},
 		{"https, of a host that is not there", "GET https://nowhere/ HTTP/1.1\r\nHost: h\r\n\r\n", 502},
 		{"a user in the target", "GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-		{"a port that is none", "GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+		{"an invalid port", "GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 		{"CONNECT to an address that may have a port", "CONNECT ::1:443 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 		{"CONNECT to a name in brackets", "CONNECT [h] HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 		{"CONNECT to a path", "CONNECT h/443 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
@@ -91,7 +91,7 @@ func TestRefused(t *testing.T) {
 // does not take it for a whole body.
 func TestMalformedBody(t *testing.T) {
 	for name, body := range map[string]string{
-		"a size that is no number":   "x\r\n",
+		"a size that isn't a number": "x\r\n",
 		"a size with a prefix":       "0x3\r\nabc\r\n0\r\n\r\n",
 		"a bare LF":                  "3\nabc\r\n0\r\n\r\n",
 		"more than the size":         "3\r\nabcd\r\n0\r\n\r\n",
@@ -137,16 +137,16 @@ func TestAMalformedChunkIsAnswered(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		before int    // requests that are answered before
-		behind bool   // one of them isn't until the chunk has come
+		behind bool   // one of them is answered only after the chunk
 		answer string // how the server answers the request's beginning
 		want   string // what its client gets
 	}{
 		{"as the first request", 0, false, "", refused},
 		{"as the second", 1, false, "", refused},
 		{"on a connection that lasts", 3, false, "", refused},
-		{"behind one that waits", 1, true, "", refused},
-		{"behind the server's word to go on", 1, false, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n" + refused},
-		{"behind an answer", 1, false, ok, ok},
+		{"after one that waits", 1, true, "", refused},
+		{"after the server's 100 Continue", 1, false, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n" + refused},
+		{"after an answer", 1, false, ok, ok},
 		{"in the middle of an answer", 1, false, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -21,7 +21,7 @@ func (w *writes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// arriving is a connection of which each read brings one piece.
+// arriving is a connection on which each read returns one piece.
 type arriving struct {
 	net.Conn
 	pieces []string

@@ -27,8 +27,8 @@ type trickle struct {
 
 func (t trickle) Read(p []byte) (int, error) { return t.Reader.Read(p) }
 
-// Bytes that Fill has read stay readable, however often it reads more. A sender of single bytes
-// does not make each of them cost a copy of the rest.
+// Bytes that Fill has read remain readable, however often it reads more. If a sender sends single
+// bytes, the rest is not copied for each of them.
 func TestFill(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
 	owner := []byte("firstNEXT")
@@ -49,7 +49,7 @@ func TestFill(t *testing.T) {
 		t.Errorf("copied %d times", len(arrays))
 	}
 	if string(owner) != "firstNEXT" {
-		t.Errorf("wrote behind the bytes that it was given: %q", owner)
+		t.Errorf("wrote after the bytes that it was given: %q", owner)
 	}
 	if head := c.Head(); len(head) != limit || !bytes.Equal(head, append([]byte("first"), sent[:limit-5]...)) {
 		t.Errorf("the head is %d bytes, or differs", len(head))
@@ -139,7 +139,7 @@ func TestTheEndOfTLSIsPassedOnAsItIs(t *testing.T) {
 			c.end(app)
 			_, err := user.Read(make([]byte, 1))
 			if err == io.EOF && wire.ended {
-				err = io.ErrUnexpectedEOF // crypto/tls does not tell
+				err = io.ErrUnexpectedEOF // crypto/tls does not report it
 			}
 			if !errors.Is(err, c.want) {
 				t.Errorf("the client reads %v, want %v", err, c.want)

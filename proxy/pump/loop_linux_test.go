@@ -54,7 +54,7 @@ func startPair(t *testing.T, run *Pump) *pumped {
 	return p
 }
 
-// A pair that epoll refuses ends alone: the loop still serves the other pairs.
+// If epoll refuses a pair, only that pair ends: the loop still serves the others.
 func TestAPairThatEpollRefusesEndsAlone(t *testing.T) {
 	f := onLoop(t, nil, new(tap.Pool))
 	send(t, f.client, "ask")
@@ -89,7 +89,7 @@ func TestAPairThatEpollRefusesEndsAlone(t *testing.T) {
 	expect(t, f.client, "answer")
 }
 
-// A pair that is ended before its loop serves it ends alone, too.
+// If a pair is ended before its loop serves it, only that pair ends, too.
 func TestAPairThatEndsBeforeItBeginsEndsAlone(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(*Conn)
@@ -132,7 +132,7 @@ func TestAPairThatEndsBeforeItBeginsEndsAlone(t *testing.T) {
 	}
 }
 
-// A pair that runs into a bug is reset alone.
+// If a pair panics, only that pair is reset.
 func TestAPairThatPanicsEndsAlone(t *testing.T) {
 	f := onLoop(t, nil, new(tap.Pool))
 	client, near := connection(t)
@@ -154,7 +154,7 @@ func TestAPairThatPanicsEndsAlone(t *testing.T) {
 	expect(t, f.server, "ask")
 }
 
-// kept keeps the chunks that a tap's reader gets, once it is allowed to look.
+// kept keeps the chunks that a tap's reader gets, once it is allowed to read.
 type kept struct {
 	look chan struct{}
 	all  [2]strings.Builder

@@ -92,7 +92,7 @@ func connection(t *testing.T) (dialed, accepted *net.TCPConn) {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{out, in} {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // a test that hangs shall fail
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // so that a test that hangs fails
 	}
 	_ = in.(*net.TCPConn).SetReadBuffer(64 << 10)
 	return out.(*net.TCPConn), in.(*net.TCPConn)
@@ -225,7 +225,7 @@ func TestAResetIsPassedOnWhileTheServerIsOwedBytes(t *testing.T) {
 // A client that has sent everything may close the connection before it is answered.
 func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("what has been delivered is known on Linux only")
+		t.Skip("only Linux can tell what was delivered")
 	}
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		p := start()
@@ -244,7 +244,7 @@ func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
 	})
 }
 
-// The server still gets all that the client sent before the reset.
+// The server still gets all bytes that the client sent before the reset.
 func TestAResetAfterTheEndDoesNotOvertakeWhatWasSaid(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		const size = 256 << 10 // more than the server's system takes unread
@@ -274,13 +274,13 @@ func TestAnAnswerOutlivesTheConnectionThatItCameOn(t *testing.T) {
 		send(t, p.server, "413 too large")
 		p.server.CloseWrite()
 		expect(t, p.client, "413 too large")
-		p.server.CloseRead() // what arrives from here on is thrown away
+		p.server.CloseRead() // bytes that arrive from now on are thrown away
 		go io.Copy(p.client, bytes.NewReader(make([]byte, 8<<20)))
 		expectAll(t, p.client, "")
 	})
 }
 
-// A slow reader holds up the sender, and loses nothing.
+// A slow reader holds up the sender and loses nothing.
 func TestASlowReaderHoldsUpTheSender(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
 		p := start()
@@ -303,7 +303,7 @@ func TestASlowReaderHoldsUpTheSender(t *testing.T) {
 			last = moved()
 		}
 		if n := moved(); n >= int64(2*len(random)) {
-			t.Fatalf("%d bytes were taken that nobody has read", n)
+			t.Fatalf("%d bytes were taken although nobody has read them", n)
 		}
 		for _, c := range []*net.TCPConn{p.server, p.client} {
 			if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, random) {
@@ -394,7 +394,7 @@ func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
 		quiet := func() bool { return p.meter.Quiet(time.Now().Add(time.Minute), time.Second) }
 		for deadline := time.Now().Add(10 * time.Second); quiet(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatal("quiet, though the answer waits for its reader")
+				t.Fatal("quiet, although the answer waits for its reader")
 			}
 		}
 		if _, err := io.ReadFull(p.client, make([]byte, len(answer))); err != nil {

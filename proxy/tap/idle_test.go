@@ -9,7 +9,7 @@ import (
 // questions is a Reader that is idle when the server spoke last.
 type questions struct {
 	last Side
-	hold chan struct{} // closed when it may read
+	hold chan struct{} // closed when the Reader may read
 }
 
 func (q *questions) Data(side Side, _ time.Time, _ []byte) { <-q.hold; q.last = side }
@@ -22,8 +22,8 @@ func TestIdle(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		says   []Side
-		held   bool // the Reader is still at it
-		lost   bool // the last is more than there is room for
+		held   bool // the Reader is still reading
+		lost   bool // there is no room for the last bytes
 		reader func(*questions) Reader
 		want   bool
 	}{
@@ -70,6 +70,6 @@ func TestIdle(t *testing.T) {
 		})
 	}
 	if (*Stream)(nil).Idle() {
-		t.Error("what nobody is told of is not known to be idle")
+		t.Error("a stream without a Reader is not known to be idle")
 	}
 }

@@ -139,8 +139,8 @@ func TestAnAnswerFollowsItsRequest(t *testing.T) {
 type journal struct {
 	mu   sync.Mutex
 	said []string
-	// holds has a Reader wait, when it is given a chunk, for the channel to be
-	// closed; entered tells that it does.
+	// holds makes a Reader that is given a chunk wait until the channel is closed. entered says
+	// that it waits.
 	holds   map[string]chan struct{}
 	entered chan string
 }
@@ -199,7 +199,7 @@ func TestACallIsReadAfterItsCause(t *testing.T) {
 }
 
 // A reader that never returns fills the tap. Writers must not notice, and the counters and the
-// reader must know the lost bytes exactly.
+// reader must have the exact number of lost bytes.
 func TestAFullTapDropsAndCounts(t *testing.T) {
 	hold := make(chan struct{})
 	r := &recorder{}
@@ -222,7 +222,7 @@ func TestAFullTapDropsAndCounts(t *testing.T) {
 	s.Close(time.Now())
 	shutdown(t, tp)
 	if got := r.gaps[0] + r.gaps[1]; got != lost {
-		t.Errorf("the reader was told of %d lost bytes, the counter says %d", got, lost)
+		t.Errorf("the reader got gaps of %d bytes, the counter says %d", got, lost)
 	}
 	for side := range sent {
 		if got := r.side[side].Len() + int(r.gaps[side]); got != sent[side] {
@@ -231,8 +231,7 @@ func TestAFullTapDropsAndCounts(t *testing.T) {
 	}
 }
 
-// Once the bound on buffers is reached, only small ones are allowed, until some
-// are given back.
+// Once the bound on buffers is reached, only small ones are allowed until some are given back.
 func TestFewBuffersAreLarge(t *testing.T) {
 	var p Pool
 	p.Bound(100 << 10)
@@ -263,8 +262,8 @@ func TestFewBuffersAreLarge(t *testing.T) {
 	}
 }
 
-// A reader learns of a gap on one side before it gets more of the other. A reader of a request
-// then knows whether the answer before it is still to come.
+// A reader gets a gap on one side before it gets more of the other. So a reader of a request knows
+// whether the answer before it is still to come.
 func TestAGapStandsWhereItWasLost(t *testing.T) {
 	j := new(journal)
 	tp := New(Config{Limit: 1 << 20, Open: func(*Flow) Reader { return j }})
@@ -299,7 +298,7 @@ func (p *patient) Tick(now time.Time) {
 	p.elapsed <- now
 }
 
-// The tap calls Tick for a reader that waits, although no bytes come, and not for other readers.
+// The tap calls Tick for a reader that waits, even if no bytes come, and not for other readers.
 func TestTimePassesForThoseWhoWait(t *testing.T) {
 	p := &patient{left: 2, elapsed: make(chan time.Time)}
 	tp := New(Config{Limit: 1 << 20, Tick: time.Millisecond, Open: func(f *Flow) Reader {

@@ -54,7 +54,7 @@ func TestMayBeLoopback(t *testing.T) {
 	}
 }
 
-// The address is checked when the connection is made, whatever the name led to before.
+// The address is checked when the connection is made, whatever the name resolved to before.
 func TestANameIsCheckedWhenItIsConnectedTo(t *testing.T) {
 	const own = 4140
 	d, _ := New(Proxies{}, own)
@@ -75,8 +75,9 @@ func TestANameIsCheckedWhenItIsConnectedTo(t *testing.T) {
 	}
 }
 
-// Names below localhost, and other spellings of its address, are not chained to a proxy, whose
-// loopback is another. Metadata servers aren't, either, since the proxy has its own.
+// Connections to names below localhost, and to other spellings of its address, are not chained to a
+// proxy, which has another loopback. Those to metadata servers aren't either, because the proxy has
+// its own.
 func TestWhatIsNeverChained(t *testing.T) {
 	d, unusable := New(Proxies{All: "http://proxy.example:3128", HTTP: "http://proxy.example:3128", HTTPS: "http://proxy.example:3128"})
 	if len(unusable) > 0 {

@@ -17,8 +17,8 @@ func (t table) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 	return nil, errors.New("no such host")
 }
 
-// A name that the hosts file leads to a metadata server is not chained to a proxy. A bare name
-// that DNS leads there isn't, either. The proxy looks up all other names.
+// A name that the hosts file maps to a metadata server is not chained to a proxy. A bare name that
+// DNS resolves to one isn't either. The proxy looks up all other names.
 func TestNamesThatLeadToAMetadataServerAreNotChained(t *testing.T) {
 	const proxy = "http://proxy.example:3128"
 	d, _ := New(Proxies{All: proxy, HTTP: proxy, HTTPS: proxy})

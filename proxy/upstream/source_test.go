@@ -31,7 +31,7 @@ func seen(t *testing.T, host string) (port int, clients <-chan netip.Addr) {
 	return ln.Addr().(*net.TCPAddr).Port, saw
 }
 
-// outside returns an address of this host that is not loopback's.
+// outside returns an address of this host that is not a loopback address.
 func outside(t *testing.T) string {
 	t.Helper()
 	for addr := range ownAddrs() {

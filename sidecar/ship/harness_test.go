@@ -41,15 +41,15 @@ func place(t testing.TB) contract.Place {
 	return p
 }
 
-// fakeCollector does with segments what a collector does: it stores each key once, and checks what
-// can be checked by the bytes alone.
+// fakeCollector handles segments as a collector does: it stores each key once, and checks what can
+// be checked by the bytes alone.
 type fakeCollector struct {
 	mu       sync.Mutex
 	segments map[string][]byte
-	order    []string // of the keys, as they were stored
+	order    []string // the keys, in the order in which they were stored
 	requests int
 	// trouble, unless it is nil, is asked before a segment is stored, and again when it is,
-	// before the answer. It answers itself if it returns true.
+	// before the answer. If it returns true, it has answered.
 	trouble func(w http.ResponseWriter, r *http.Request, stored bool) bool
 }
 
@@ -111,7 +111,7 @@ func refuse(w http.ResponseWriter, code string) {
 	fmt.Fprintf(w, `{"code":%q,"detail":"for a test"}`, code)
 }
 
-// cut breaks the connection, as a process does that is killed.
+// cut breaks the connection, as a process that is killed does.
 func cut(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }
 
 func (s *fakeCollector) asked() int {
@@ -158,12 +158,12 @@ func exchangesOf(t testing.TB, key string, segment []byte) (all []*recording.Exc
 	}
 }
 
-// network is one on which the collector can be reached, or can't.
+// network is a network on which the collector can be reached or not.
 type network struct {
 	mu    sync.Mutex
 	conns chan net.Conn
 	down  bool
-	calls []string // addresses that were dialled
+	calls []string // addresses that were dialed
 	once  sync.Once
 }
 
@@ -190,7 +190,7 @@ func (n *network) set(down bool) {
 	n.down = down
 }
 
-// called returns the addresses that were dialled.
+// called returns the addresses that were dialed.
 func (n *network) called() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

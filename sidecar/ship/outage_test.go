@@ -14,14 +14,14 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// The recorder takes each exchange at once, whatever happens to the collector for an hour, and in
-// the end each exchange is stored once. During the outage, the collector is called a few times a
-// minute at most. The log has a line when it begins and one when it ends.
+// The recorder takes each exchange immediately, whatever happens to the collector for an hour, and
+// in the end each exchange is stored once. During the outage, the collector is called at most a few
+// times a minute. The log has a line when the outage begins and one when it ends.
 func TestNothingIsLostAndNobodyWaits(t *testing.T) {
 	for name, c := range map[string]struct {
 		begin, end func(w *testPod)
 		calls      int  // at most, in the hour
-		told       bool // that shipping fails
+		told       bool // the log says that shipping fails
 	}{
 		"down": {
 			func(w *testPod) { w.set(true) },

@@ -18,8 +18,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A segment is sent once it is complete, under its own name and the digest of its bytes.
-// Nothing of it stays, not even folders.
+// A segment is sent once it is complete, under its own name and the digest of its bytes. Nothing of
+// it remains, not even folders.
 func TestSegmentsAreStoredAndRemoved(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		w.token = func() (string, error) { return "tdc1_token", nil }
@@ -100,7 +100,7 @@ func TestTheNewestGoesFirst(t *testing.T) {
 	})
 }
 
-// Trouble with one segment does not hold up the others.
+// A failure of one segment does not hold up the others.
 func TestOneSegmentDoesNotKeepTheOthers(t *testing.T) {
 	for name, trouble := range map[string]func(w http.ResponseWriter) bool{
 		"other bytes":              func(w http.ResponseWriter) bool { refuse(w, contract.RefusedOtherBytes); return true },
@@ -154,7 +154,7 @@ func TestWhatIsNeverTakenIsSetAside(t *testing.T) {
 	})
 }
 
-// A file that is no segment by its name can't be sent. It is set aside.
+// A file whose name is not a segment's can't be sent. It is set aside.
 func TestAForeignFileIsSetAside(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		folder := filepath.Join(w.dir, "cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20")
@@ -172,8 +172,8 @@ func TestAForeignFileIsSetAside(t *testing.T) {
 	})
 }
 
-// A collector that wants another token is called seldom, and accepts everything once the Secret
-// has come. The token is in no line of the log.
+// A collector that wants another token is seldom called, and accepts everything once the Secret has
+// come. The token is in no line of the log.
 func TestATokenThatComesLater(t *testing.T) {
 	inPod(t, func(t *testing.T, w *testPod) {
 		const good = "tdc1_good-secret"
