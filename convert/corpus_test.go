@@ -15,7 +15,7 @@ import (
 // collection is a folder with files of other tools: rrpair, har and wiremock.
 type collection struct {
 	root string
-	http int // exchanges of HTTP in all of it, or more
+	http int // least number of HTTP exchanges
 	want map[string]content
 }
 
@@ -23,7 +23,7 @@ type collection struct {
 type content struct {
 	records  int
 	findings map[read.Kind]uint64
-	losses   []string // all that there are, without the values in them
+	losses   []string // all losses, without the values in them
 }
 
 var collections = map[string]collection{
@@ -44,8 +44,7 @@ var collections = map[string]collection{
 	}},
 }
 
-// inEach runs a test for each collection that exists on this machine. Tapedeck's own one always
-// does.
+// inEach runs a test for each collection that exists on this machine. Tapedeck's own always exists.
 func inEach(t *testing.T, test func(t *testing.T, c collection)) {
 	t.Helper()
 	for name, c := range collections {
@@ -151,7 +150,7 @@ func readAll(t *testing.T, f *convert.Format, file []byte, into map[recording.UU
 	t.Helper()
 	in, found, err := convert.Detect(bytes.NewReader(file), "file")
 	if err != nil || found == nil || found.Name != f.Name {
-		t.Fatalf("%s is taken for %v, %v", f.Name, found, err)
+		t.Fatalf("%s is recognised as %v, %v", f.Name, found, err)
 	}
 	r := f.Open(in, nil)
 	for {
@@ -170,7 +169,7 @@ func readAll(t *testing.T, f *convert.Format, file []byte, into map[recording.UU
 	}
 }
 
-// exchanges returns those of all folders.
+// exchanges returns the exchanges of all folders.
 func (c collection) exchanges(t *testing.T) (all []*recording.Exchange) {
 	t.Helper()
 	for _, folder := range []string{"rrpair", "har", "wiremock"} {
@@ -182,7 +181,7 @@ func (c collection) exchanges(t *testing.T) (all []*recording.Exchange) {
 	return all
 }
 
-// Markdown and HAR give every exchange back as it was.
+// Exchanges survive a trip through markdown and HAR unchanged.
 func TestExchangesSurviveATrip(t *testing.T) {
 	inEach(t, func(t *testing.T, c collection) {
 		all := c.exchanges(t)

@@ -58,10 +58,10 @@ type Writer interface {
 	Close() error
 }
 
-// Opener opens a file that another one refers to.
+// Opener opens a file that another file refers to.
 type Opener = wiremock.Opener
 
-// Format is a format of files.
+// Format is a file format.
 type Format struct {
 	// Name is its name in flags.
 	Name string
@@ -149,7 +149,7 @@ func Find(name string) (*Format, error) {
 	return nil, fmt.Errorf("format %.40q: want %s", name, strings.Join(names, ", "))
 }
 
-// compressed are the extensions behind a format's own.
+// compressed are the extensions for compression, which follow a format's own.
 var compressed = [...]string{".gz", ".zst"}
 
 // ByName returns the format and the compression (.gz, .zst or "") that the extension of an output's name
@@ -224,7 +224,7 @@ func Detect(r io.Reader, name string) (io.Reader, *Format, error) {
 // peek returns the beginning of a file.
 func peek(in *bufio.Reader) ([]byte, error) {
 	head, err := in.Peek(headBytes)
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) { // who reads on says that it was cut
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) { // a later read reports that the file was cut
 		err = nil
 	}
 	return head, err
@@ -256,7 +256,7 @@ func keysOf(head []byte) (keys []string) {
 		name, _ := t.(string)
 		keys = append(keys, name)
 		var value json.RawMessage
-		if d.Decode(&value) != nil { // its value isn't all there
+		if d.Decode(&value) != nil { // its value is incomplete
 			break
 		}
 	}

@@ -104,7 +104,7 @@ func TestByName(t *testing.T) {
 	}
 }
 
-// The format of any file can be decided, and its reader ends.
+// Detect accepts any file, and the reader of the format ends.
 func FuzzDetect(f *testing.F) {
 	f.Add("a.har", []byte(`{"x":{"log":{"entries":[{}]}}}`))
 	f.Add("a.md", []byte("### REQUEST ###\n```\nGET / HTTP/1.1\n```\n"))

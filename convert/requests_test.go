@@ -116,7 +116,7 @@ func TestScriptLeavesOut(t *testing.T) {
 	}{
 		"a binary body":                 {post("a", "/", "a\x00b"), "a binary body"},
 		"a body with an escape":         {post("a", "/", "\x1b[2K"), "a binary body"},
-		"a body that is no UTF-8":       {post("a", "/", "\xffabc"), "a binary body"},
+		"a body that is not UTF-8":      {post("a", "/", "\xffabc"), "a binary body"},
 		"a field that turns around":     {post("a", "/", "", recording.Header{Name: "A", Value: "\u202eabc"}), "not visible"},
 		"a long body":                   {post("a", "/", strings.Repeat("a", 200<<10)), "a command holds"},
 		"a field with an escape":        {post("a", "/", "", recording.Header{Name: "A", Value: "\x1b"}), "not visible"},
@@ -124,9 +124,9 @@ func TestScriptLeavesOut(t *testing.T) {
 		"a name that is a file's":       {post("a", "/", "", recording.Header{Name: "@secret", Value: ""}), "can't have"},
 		"a URL with a line":             {post("a", "/\n touch x", ""), "a URL that HTTP can't have"},
 		"another protocol":              {post("a", "x", ""), ""},
-		"a host that is a user's":       {post("u@a", "/", ""), "no request of HTTP with a URL"},
-		"no HTTP":                       {&recording.Exchange{}, "no request of HTTP with a URL"},
-		"a method that is none":         {func() *recording.Exchange { e := post("a", "/", ""); e.HTTP.Req.Method = "A B"; return e }(), "a method or a URL"},
+		"a host that is a user's":       {post("u@a", "/", ""), "not an HTTP request with a URL"},
+		"no HTTP":                       {&recording.Exchange{}, "not an HTTP request with a URL"},
+		"an invalid method":             {func() *recording.Exchange { e := post("a", "/", ""); e.HTTP.Req.Method = "A B"; return e }(), "a method or a URL"},
 	} {
 		text, said := create(t, "curl", c.e)
 		if words := strings.Join(said, "; "); !strings.Contains(words, c.said) {

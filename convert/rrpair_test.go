@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// Every RRPair is read, and nothing of it is lost.
+// Every RRPair is read without losses.
 func TestRRPairsLoad(t *testing.T) {
 	inEach(t, rrpairsLoad)
 }
@@ -31,7 +31,7 @@ func rrpairsLoad(t *testing.T, c collection) {
 	}
 	for i, rec := range got {
 		if i > 0 && rec.TS.Before(got[i-1].TS) {
-			t.Errorf("%s comes behind a later one", rec.Key)
+			t.Errorf("%s comes after a later one", rec.Key)
 		}
 		text, err := os.ReadFile(filepath.Join(root, rec.Key))
 		if err != nil {
@@ -62,8 +62,8 @@ func rrpairsLoad(t *testing.T, c collection) {
 	}
 }
 
-// missing names the members of one JSON that another doesn't have, or has otherwise. A
-// body as text beside the same as base64 may be missing, and so may nothing.
+// missing names the members of one JSON value that another doesn't have, or has with a different
+// value. Null may be missing, and the text of a body if both have the same base64 of it.
 func missing(t *testing.T, of, in []byte) []string {
 	t.Helper()
 	var a, b any

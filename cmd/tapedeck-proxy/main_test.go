@@ -117,7 +117,7 @@ func TestExportWritesTheSinkOfTheEnvironment(t *testing.T) {
 		args        []string
 	}{
 		{"file://" + dir, "", []string{"export"}},
-		{"https://collector.speedscale:4310", dir, []string{"export"}}, // what it does not have yet
+		{"https://collector.speedscale:4310", dir, []string{"export"}}, // segments that the collector does not have yet
 		{"file://" + dir + "/other", "", []string{"export", dir}},
 	} {
 		t.Setenv(contract.EnvSink, c.sink)

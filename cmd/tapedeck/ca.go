@@ -66,18 +66,18 @@ const (
 	renewalPart = 3
 )
 
-// issuerSuffix makes the Issuer's name of the Certificate's.
+// issuerSuffix turns the Certificate's name into the Issuer's.
 const issuerSuffix = "-issuer"
 
-// label is a DNS label (RFC 1123), which Kubernetes names objects by; some by
-// several, with dots in between.
+// label is a DNS label (RFC 1123). The name of a Kubernetes object is one label or,
+// for some kinds, several with dots in between.
 var (
 	label     = `[a-z0-9]([-a-z0-9]*[a-z0-9])?`
 	labels    = regexp.MustCompile(`^` + label + `(\.` + label + `)*$`)
 	justLabel = regexp.MustCompile(`^` + label + `$`)
 )
 
-// check finds names that Kubernetes would refuse, or YAML read as something else.
+// check rejects names that Kubernetes would refuse, or that YAML would read as something else.
 func (f *caFlags) check() error {
 	for _, c := range []struct {
 		flag, value string
@@ -121,8 +121,7 @@ func (f *caFlags) run(cmd *cobra.Command) error {
 	return f.write(cmd, f.secret(cert, key))
 }
 
-// write writes to the file, which is made and nobody else's, or to standard
-// output.
+// write writes to standard output, or to a new file that only its owner can read.
 func (f *caFlags) write(cmd *cobra.Command, text string) error {
 	if f.output == "-" || f.output == "" {
 		_, err := fmt.Fprint(cmd.OutOrStdout(), text)

@@ -20,7 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/oneline"
 )
 
-// checkFlags are those of check.
+// checkFlags are the flags of check.
 type checkFlags struct {
 	renderFlags
 	build  kustomizeFlags
@@ -28,7 +28,7 @@ type checkFlags struct {
 	watch  time.Duration
 }
 
-// newCheckCommand says what is captured, and what not.
+// newCheckCommand reports what is captured and what is not.
 func newCheckCommand() *cobra.Command {
 	var flags checkFlags
 	var forms []string
@@ -48,7 +48,7 @@ the sidecar has seen, TLS errors, a sink that rejects recordings, and losses.
 
 Forms:
 ` + docs.String() + `
-Exit codes: 0 if everything is captured that was asked for, 1 if something isn't captured or is lost, 2 if the
+Exit codes: 0 if everything that was asked for is captured, 1 if something isn't captured or is lost, 2 if the
 check could not run.`,
 		Example: `  tapedeck check manifests/
   tapedeck check -k overlays/production --config tapedeck.yaml
@@ -64,7 +64,7 @@ check could not run.`,
 	colourFlag(cmd, &flags.colour, "text")
 	cmd.Flags().StringVarP(&flags.output, "output", "o", forms[0], "how to print: "+strings.Join(forms, ", "))
 	cmd.Flags().DurationVar(&flags.watch, "for", 0, "watch a running pod for this long, such as 30s, and report on that time; send a request meanwhile")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "leave findings that are ok out of the text")
+	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "leave out findings that are ok; applies to the text form")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -95,7 +95,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 func (f *checkFlags) check(cmd *cobra.Command, args []string) (check.Report, error) {
 	if i := slices.IndexFunc(args, isURL); i >= 0 {
 		if len(args) > 1 || f.build.dir != "" {
-			return check.Report{}, fmt.Errorf("argument %s: a running pod is checked by itself; found other arguments, allowed: one URL, or manifests", oneline.Text(args[i], maxShown))
+			return check.Report{}, fmt.Errorf("argument %s: found other arguments besides the URL of a running pod, allowed: one URL, or manifests", oneline.Text(args[i], maxShown))
 		}
 		return f.pod(cmd, args[i])
 	}
@@ -103,7 +103,7 @@ func (f *checkFlags) check(cmd *cobra.Command, args []string) (check.Report, err
 		return check.Report{}, fmt.Errorf("argument %[1]s: found a host and a port, allowed: the name of a file or directory, or a URL such as http://%[1]s", oneline.Text(args[i], maxShown))
 	}
 	if f.watch != 0 {
-		return check.Report{}, errors.New("flag --for: found no running pod, allowed: with the URL of a sidecar's admin port, such as http://localhost:4100")
+		return check.Report{}, errors.New("flag --for: found no running pod to watch; want the URL of a sidecar's admin port, such as http://localhost:4100")
 	}
 	cfg, err := f.load()
 	if err != nil {
@@ -122,13 +122,13 @@ func (f *checkFlags) check(cmd *cobra.Command, args []string) (check.Report, err
 // maxShown is how much of an argument an error shows, in bytes.
 const maxShown = 200
 
-// isURL tells a pod's URL from the name of a file.
+// isURL reports whether an argument is the URL of a pod, and not the name of a file.
 func isURL(arg string) bool {
 	scheme, _, ok := strings.Cut(arg, "://")
 	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// isAddress tells whether an argument is no file, but what comes behind http:// in a URL.
+// isAddress reports whether an argument is a URL of a pod without its http://, and not the name of a file.
 func isAddress(arg string) bool {
 	host, port, err := net.SplitHostPort(arg)
 	if err != nil || host == "" {
@@ -144,14 +144,14 @@ func isAddress(arg string) bool {
 // pod checks a running pod.
 func (f *checkFlags) pod(cmd *cobra.Command, arg string) (check.Report, error) {
 	if f.config != "" || len(f.set) > 0 {
-		return check.Report{}, errors.New("flags --config and --set: they are of renders, and a running pod has what it was rendered with; leave them out")
+		return check.Report{}, errors.New("flags --config and --set: they apply to manifests, and a running pod keeps the configuration it was rendered with; leave them out")
 	}
 	if f.watch < 0 {
 		return check.Report{}, fmt.Errorf("flag --for: found %s, allowed: a duration such as 30s, or 0", f.watch)
 	}
 	at, err := url.Parse(arg)
 	if err != nil {
-		return check.Report{}, errors.New("argument: found no URL that can be read, allowed: that of a sidecar's admin port, such as http://localhost:4100")
+		return check.Report{}, errors.New("argument: found an invalid URL, allowed: the URL of a sidecar's admin port, such as http://localhost:4100")
 	}
 	return pod.Check(cmd.Context(), at, pod.Options{For: f.watch, Watching: func() {
 		fmt.Fprintf(cmd.ErrOrStderr(), "watching for %s: send a request now\n", f.watch)

@@ -59,7 +59,7 @@ See docs/collector.md.`,
 	fs.DurationVar(&f.wait, "wait", collector.DefaultWait, "how long an upload waits before it is rejected as busy")
 	fs.DurationVar(&f.drain, "drain", collector.DefaultDrain, "how long running uploads may take after SIGTERM")
 	fs.DurationVar(&f.keep, "keep", 0, "delete segments this long after their hour; 0 keeps them. Snapshots are never deleted")
-	fs.StringVar(&f.keepBytes, "keep-bytes", "0", "delete the oldest segments if all together exceed this `size`; 0 is no limit. Snapshots are never deleted")
+	fs.StringVar(&f.keepBytes, "keep-bytes", "0", "delete the oldest segments if the total exceeds this `size`; 0 means no limit. Snapshots are never deleted")
 	_ = cmd.MarkFlagRequired("key-file")
 	_ = cmd.MarkFlagFilename("key-file")
 	_ = cmd.MarkFlagFilename("tls-cert", "crt", "pem")
@@ -113,7 +113,7 @@ func (f *collectFlags) run(cmd *cobra.Command, text string) error {
 	if err := f.open(ctx, &ports); err != nil {
 		return errors.Join(err, ports.Close())
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: takes segments on %s for %s%s; metrics http://%s/metrics\n", ports.Write.Addr(), place, readAt(ports.Read), ports.Admin.Addr())
+	fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: receiving segments on %s for %s%s; metrics http://%s/metrics\n", ports.Write.Addr(), place, readAt(ports.Read), ports.Admin.Addr())
 	return c.Serve(ctx, ports)
 }
 
@@ -121,7 +121,7 @@ func readAt(l net.Listener) string {
 	if l == nil {
 		return ""
 	}
-	return fmt.Sprintf("; what is stored is the place http://%s", l.Addr())
+	return fmt.Sprintf("; read them from the place http://%s", l.Addr())
 }
 
 // options reads the flags.
@@ -221,9 +221,9 @@ func newCollectKeyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "key",
 		Short: "Print a new random key for a collector",
-		Long: `Prints a key of 130 random bits as text. It belongs into a Secret that the collector
-alone mounts. The tokens of all namespaces are made of it, so keep a copy where
-secrets are kept.`,
+		Long: `Prints a key of 130 random bits as text. It belongs in a Secret that only the collector
+mounts. The tokens of all namespaces are derived from it, so keep a copy where you keep
+secrets.`,
 		Example: `  tapedeck collect key > key
   kubectl create secret generic tapedeck-collector-key -n speedscale --from-file=key`,
 		Args: cobra.NoArgs,

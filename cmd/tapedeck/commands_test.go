@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// An exit is an exit code of a command, and its meaning there.
+// exit is an exit code of a command, and its meaning for that command.
 type exit struct {
 	code int
 	doc  string
@@ -68,7 +68,7 @@ var commandExits = map[string][]exit{
 	"tapedeck report list":  {{codeCannotRun, "the place can't be read"}},
 }
 
-// commandsOf returns a command and all below it, in the order of the help. It leaves out
+// commandsOf returns a command and all its subcommands, in the order of the help. It leaves out
 // "help", and the shells of "completion", which cobra writes.
 func commandsOf(c *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{c}
@@ -206,7 +206,7 @@ func defaultOf(f *pflag.Flag) string {
 
 func docCell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
-// undented takes the help's indent of two off each line.
+// undented removes the help's indent of two spaces from each line.
 func undented(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -252,8 +252,8 @@ func TestTheHelpsNameTheExitCodesOfTheTable(t *testing.T) {
 	}
 }
 
-// A command without flags or a place, and one with a flag that does not exist, end with a
-// code that the table has.
+// A command line without flags or a place, or with a flag that does not exist, ends with a
+// code that is in the table.
 func TestTheTableHasTheExitCodesOfMistakes(t *testing.T) {
 	for _, c := range commandsOf(newRoot()) {
 		args := append(strings.Fields(c.CommandPath())[1:], "--no-such-flag")

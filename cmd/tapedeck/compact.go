@@ -26,12 +26,12 @@ func newCompactCommand() *cobra.Command {
 		Use:   "compact PLACE",
 		Short: "Rewrite the small segments of past hours as large ones",
 		Long: `Merges the small segments of each workload and each past hour into a large one, and
-deletes the small ones. Every exchange stays, byte for byte. Compact doesn't touch
-snapshots and files of other tools.
+deletes the small ones. Every exchange is kept, byte for byte. Compact doesn't touch
+snapshots or files of other tools.
 
-It can run at any time, several times at once, and be killed: tapedeck always reads
-each exchange once. Other query engines see exchanges twice between the moment when the
-large segment is stored and the moment when the small ones are deleted; docs/queries.md
+It can run at any time and several times at once, and it can be killed: tapedeck always
+reads each exchange once. Other query engines see exchanges twice between the moment when
+the large segment is stored and the moment when the small ones are deleted; docs/queries.md
 says what to do. Compact names a segment that it can't read, keeps it, and exits with 6.`,
 		Example: `  tapedeck compact s3://recordings/prod
   tapedeck compact --dry-run recordings
@@ -63,14 +63,14 @@ func (c *compaction) run(cmd *cobra.Command, name string) error {
 		o.MaxBytes = size
 	}
 	if o.OlderThan == 0 {
-		o.OlderThan = -time.Hour // the hour that goes on, too
+		o.OlderThan = -time.Hour // includes the current hour
 	}
 	place, err := contract.ParsePlace(name)
 	if err != nil {
 		return err
 	}
 	if _, isSnapshot, err := place.Snapshot(); err != nil || isSnapshot || place.IsCollector() {
-		return fmt.Errorf("%s: want a directory or a bucket, not a snapshot, which never changes, nor a collector, which takes no writes from commands", place)
+		return fmt.Errorf("%s: want a directory or a bucket, not a snapshot, which never changes, or a collector, which takes no writes from commands", place)
 	}
 	s, err := openPlace(cmd.Context(), place)
 	if err != nil {
@@ -93,11 +93,11 @@ func (c *compaction) run(cmd *cobra.Command, name string) error {
 // print says what was done.
 func (c *compaction) print(cmd *cobra.Command, s compact.Summary) {
 	for _, l := range s.Left {
-		fmt.Fprintf(cmd.ErrOrStderr(), "left as it is: %s: %s\n", clean.Text(l.Key), clean.Text(l.Err.Error()))
+		fmt.Fprintf(cmd.ErrOrStderr(), "left unchanged: %s: %s\n", clean.Text(l.Key), clean.Text(l.Err.Error()))
 	}
 	out := cmd.OutOrStdout()
 	if c.opts.DryRun {
-		fmt.Fprintf(out, "%d of %d partitions: %d segments of %s would become large ones; %d that are in large ones would be deleted\n", s.Compacted, s.Partitions, s.Sources, snapshot.Size(s.Before), s.Deleted)
+		fmt.Fprintf(out, "%d of %d partitions: %d segments of %s would become large ones; %d that are in large ones already would be deleted\n", s.Compacted, s.Partitions, s.Sources, snapshot.Size(s.Before), s.Deleted)
 		return
 	}
 	fmt.Fprintf(out, "%d of %d partitions: %d segments of %s became %d of %s, with %d exchanges; %d were deleted", s.Compacted, s.Partitions, s.Sources, snapshot.Size(s.Before), s.Large, snapshot.Size(s.After), s.Exchanges, s.Deleted)

@@ -29,7 +29,7 @@ type conversion struct {
 	output, format, as string
 }
 
-// newConvertCommand writes recordings in the formats of other tools, and theirs as recordings.
+// newConvertCommand converts between recordings and the formats of other tools.
 func newConvertCommand() *cobra.Command {
 	var c conversion
 	var reads, writes []string
@@ -55,8 +55,8 @@ order of their start. It recognises the format of the input by its content, and 
 ` + table.String() + `
 Convert names each loss on standard error. It redacts nothing: use tapedeck redact on files of other tools.
 
-Exit codes: 0 if each exchange was written; 2 if it could not run; 6 if the input is damaged, and without
---allow-damaged nothing is written, or if some exchanges don't fit into the format and the others were written.`,
+Exit codes: 0 if each exchange was written; 2 if it could not run; 6 if the input is damaged (without
+--allow-damaged, nothing is written) or if some exchanges don't fit the format (the others are written).`,
 		Example: `  tapedeck convert recording.har -o rrpairs.jsonl
   tapedeck convert s3://recordings/prod --namespace shop --since 1h -o shop.har
   tapedeck convert requests_0.gor -o pairs --format markdown
@@ -88,7 +88,7 @@ type target struct {
 	compression string
 }
 
-// target finds out what is to be written.
+// target reads from the flags where and how to write.
 func (c *conversion) target() (t target, err error) {
 	t.name = c.output
 	if t.name == "-" {
@@ -108,9 +108,9 @@ func (c *conversion) target() (t target, err error) {
 	case err != nil:
 		return t, err
 	case t.Format == nil:
-		return t, fmt.Errorf("output %q: its name tells no format; want --format, or one of %s", c.output, extensions())
+		return t, fmt.Errorf("output %q: its name doesn't say which format; want --format, or one of %s", c.output, extensions())
 	case !t.Writes:
-		return t, fmt.Errorf("format %s: it is read, and not written", t.Name)
+		return t, fmt.Errorf("format %s: it can be read, but not written", t.Name)
 	case strings.Contains(t.name, "://"):
 		return t, fmt.Errorf("output %q: want a file or a directory, not the URL of a place", c.output)
 	case t.Marshal != nil && t.name == "":
@@ -122,7 +122,7 @@ func (c *conversion) target() (t target, err error) {
 	case t.Marshal != nil && strings.HasSuffix(t.name, ".md"):
 		return t, fmt.Errorf("output %q: format %s has a file for each exchange; want the name of a directory", c.output, t.Name)
 	case t.compression == ".zst" && t.Name != "rrpair":
-		return t, fmt.Errorf("output %q: of .zst, other tools read nothing of format %s; want .gz, or no compression", c.output, t.Name)
+		return t, fmt.Errorf("output %q: other tools don't read format %s with .zst; want .gz, or no compression", c.output, t.Name)
 	}
 	return t, nil
 }
@@ -152,7 +152,7 @@ func (c *conversion) run(cmd *cobra.Command, places []string) error {
 	var stores []read.Store
 	for _, place := range places {
 		if t.name != "" && sameFile(place, t.name) {
-			return fmt.Errorf("output %q: it is what is read; name another one", c.output)
+			return fmt.Errorf("output %q: it is the input, too; name another file", c.output)
 		}
 		s, err := openToRead(cmd.Context(), place)
 		if err != nil {
@@ -164,7 +164,7 @@ func (c *conversion) run(cmd *cobra.Command, places []string) error {
 	defer p.clear()
 	run := &converting{conversion: c, target: t, match: sel.Match, progress: p}
 	foreign := convert.Files{Opened: func(f *convert.Format) {
-		if f.Name != "markdown" { // which recordings are written as
+		if f.Name != "markdown" { // markdown is also a form of recordings
 			run.foreign.Store(true)
 		}
 	}}
@@ -196,10 +196,10 @@ type converting struct {
 
 	written, left uint64
 	notes         []note
-	more          uint64 // losses that no note tells
+	more          uint64 // losses that are in no note
 }
 
-// note is something that was lost, and how often.
+// note is a kind of loss, and how often it occurred.
 type note struct {
 	text, first, how string
 	count            uint64
@@ -213,7 +213,7 @@ func (c *converting) write(ctx context.Context, stdout io.Writer) error {
 	case c.name == "":
 		return c.stream(stdout)
 	}
-	return writeWhole(c.name, 0o600, c.stream) // as a recording has it
+	return writeWhole(c.name, 0o600, c.stream) // the mode of recordings
 }
 
 // stream writes one file.
@@ -250,7 +250,7 @@ func (c *converting) stream(to io.Writer) error {
 func (c *converting) each(f func(*recording.Exchange) error) error {
 	for rec, err := range c.reader.Records() {
 		if err == nil && !c.allowDamaged {
-			err = c.damaged() // all of it was read before the first comes
+			err = c.damaged() // sorting reads everything before the first record
 		}
 		if err != nil {
 			return err
@@ -286,12 +286,12 @@ func (c *converting) each(f func(*recording.Exchange) error) error {
 
 func (c *converting) damaged() error {
 	if err := c.reader.Report().Damaged(); err != nil {
-		return &codedError{codeIncomplete, fmt.Errorf("%w; --allow-damaged takes the exchanges that can be read", err)}
+		return &codedError{codeIncomplete, fmt.Errorf("%w; --allow-damaged converts the exchanges that can be read", err)}
 	}
 	return nil
 }
 
-// maxLossNotes is how many kinds of losses are told.
+// maxLossNotes is how many kinds of losses are reported.
 const maxLossNotes = 100
 
 func (c *converting) note(text, first, how string) {
@@ -312,7 +312,7 @@ func (c *converting) folder() error {
 	entries, err := os.ReadDir(c.name)
 	switch {
 	case err == nil && len(entries) > 0:
-		return fmt.Errorf("output %q: it has something in it already; name a new or an empty directory", c.output)
+		return fmt.Errorf("output %q: it is not empty; name a new or an empty directory", c.output)
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	}
@@ -338,7 +338,7 @@ func (c *converting) folder() error {
 	return err
 }
 
-// files writes them into a directory.
+// files writes the files of the exchanges into a directory.
 func (c *converting) files(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -371,7 +371,7 @@ func (c *converting) files(dir string) error {
 	})
 }
 
-// folderName makes a host's name that of a folder, whatever it is.
+// folderName turns any host into the name of a folder.
 func folderName(host string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -386,7 +386,7 @@ func folderName(host string) string {
 	return name
 }
 
-// report says what was written, and what was not.
+// report prints what was written and what was not.
 func (c *converting) report(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	defer b.Flush()

@@ -15,9 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/markdown"
 )
 
-// TestDocsCommands parses every command that the documentation shows: in blocks whole, with its
-// flags' values and its arguments, and in running text its name and flags. e2e's TestDocs runs
-// the console blocks.
+// TestDocsCommands parses every command that the documentation shows. In blocks, it parses the whole
+// command line; in running text, the command and its flags. TestDocs in e2e runs the console blocks.
 func TestDocsCommands(t *testing.T) {
 	parsed := 0
 	eachPage(t, func(t *testing.T, p *markdown.Page) {
@@ -112,7 +111,7 @@ var (
 	plainCommand = regexp.MustCompile(`^(\$ |tapedeck [a-z]+ |(kubectl|helm|kustomize|kpt|make|go|curl|docker) [a-z-]+)`)
 )
 
-// calls returns the arguments of each call of tapedeck in a shell text, including those that
+// calls returns the arguments of each call of tapedeck in shell text, including those that
 // another program passes on.
 func calls(text string) (all [][]string) {
 	for _, words := range markdown.Commands(text) {

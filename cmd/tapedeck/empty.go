@@ -9,14 +9,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// refuseEmpty refuses empty names of files, places and targets. A script's variable without a
-// value is the usual reason, and what the command would do without the name is something else.
+// refuseEmpty rejects empty names of files, places and targets. The usual cause is an unset variable
+// in a script. Without the name, the command would do something else.
 func refuseEmpty(cmd *cobra.Command, args []string) (err error) {
-	if cmd.DisableFlagParsing { // a shell asks how a line could go on
+	if cmd.DisableFlagParsing { // a shell asks for completions
 		return nil
 	}
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
-		args = args[:dash] // what follows is another program's
+		args = args[:dash] // the rest belongs to another program
 	}
 	for i, arg := range args {
 		if arg == "" {
@@ -31,7 +31,7 @@ func refuseEmpty(cmd *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// hasEmpty tells whether a value, or one of several, is empty.
+// hasEmpty reports whether a value, or one of several, is empty.
 func hasEmpty(v pflag.Value) bool {
 	if all, ok := v.(pflag.SliceValue); ok {
 		return slices.Contains(all.GetSlice(), "")
@@ -39,5 +39,5 @@ func hasEmpty(v pflag.Value) bool {
 	return v.String() == ""
 }
 
-// names are what flags are called in their help whose values name something.
+// names are the placeholders, in the help of flags, for values that name something.
 var names = map[string]bool{"file": true, "directory": true, "place": true, "url": true}

@@ -37,7 +37,7 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
-// coded gives an error without an exit code the one for what could not run.
+// coded gives codeCannotRun to an error that has no exit code.
 func coded(err error) error {
 	var exit exitError
 	var code *codedError
@@ -61,7 +61,7 @@ func takenPort(err error, flag func(port int) string) error {
 	return fmt.Errorf("port %d is taken: choose another with %s", at.Port, flag(at.Port))
 }
 
-// flagError is about a wrong flag of a command that has an exit code for what could not run.
+// flagError is wrongFlag for a command that exits with codeCannotRun if it could not run.
 func flagError(cmd *cobra.Command, err error) error { return coded(wrongFlag(cmd, err)) }
 
 // wrongFlag says what is wrong with a flag, and what to do.
@@ -89,7 +89,7 @@ var wantedValues = map[string]string{
 	"bool":     "true or false",
 }
 
-// unknownFlag guesses what was meant by a flag that the command does not have.
+// unknownFlag returns the error for a flag that the command does not have, with a suggestion.
 func unknownFlag(cmd *cobra.Command, err *pflag.NotExistError) error {
 	name := err.GetSpecifiedName()
 	if strings.Contains(cmd.Use, " COMMAND ") && cmd.Flags().NArg() > 1 {
@@ -114,12 +114,12 @@ func unknownFlag(cmd *cobra.Command, err *pflag.NotExistError) error {
 // writesToStdout are the commands that have no flag for an output file.
 var writesToStdout = []string{"render", "uninject", "fn"}
 
-// noDashes is about a command line that lacks the -- before the command that is run.
+// noDashes returns the error for a command line that lacks the -- before the command to run.
 func noDashes(cmd *cobra.Command, args []string, err error) error {
 	return fmt.Errorf("%w; put -- before the command, as in %s %s -- %s", err, cmd.CommandPath(), args[0], args[1])
 }
 
-// placeAndCommand wants PLACE -- COMMAND.
+// placeAndCommand accepts only PLACE -- COMMAND.
 func placeAndCommand(cmd *cobra.Command, args []string) error {
 	if cmd.ArgsLenAtDash() == 1 && len(args) > 1 {
 		return nil
@@ -127,7 +127,7 @@ func placeAndCommand(cmd *cobra.Command, args []string) error {
 	return wrongArguments(cmd, args)
 }
 
-// wrongArguments is about arguments that are not PLACE and a command.
+// wrongArguments returns the error for arguments that are not PLACE and a command.
 func wrongArguments(cmd *cobra.Command, args []string) error {
 	err := fmt.Errorf("want %s", cmd.Use)
 	if cmd.ArgsLenAtDash() < 0 && len(args) > 1 {

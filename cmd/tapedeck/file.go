@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// writeWhole writes a file at once: under its name there is all of it, or what was there
-// before. A file that is no regular one, such as a pipe, is written to as it is. A new one
-// has the mode; one that is replaced keeps its own.
+// writeWhole writes a file in one step: readers see all of it, or what was there before. If the name
+// belongs to something other than a regular file, such as a pipe, it writes to that directly. A new file
+// gets the mode; a replaced file keeps its own.
 func writeWhole(name string, mode os.FileMode, write func(io.Writer) error) error {
 	info, err := os.Stat(name)
 	if err == nil && !info.Mode().IsRegular() {

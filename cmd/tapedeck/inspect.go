@@ -55,8 +55,8 @@ Exit codes: 0, or 1 if something can't be read; standard error names it.`,
 	return cmd
 }
 
-// showInFull writes an exchange with its bodies taken apart. A message of a conversation is shown up
-// to the length of a body, as a terminal has no page that would have to be small.
+// showInFull writes an exchange with its bodies decoded. It shows as much of a conversation's message
+// as of a body: unlike a page in a browser, its output need not be small.
 func showInFull(w io.Writer, e *recording.Exchange) error {
 	return show.New(e, show.Options{MaxMessage: 1 << 20}).Write(w)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/fn/kustomization"
 )
 
-// kustomizeFlags are the flags by which render builds a kustomization first. They
-// have kustomize's names.
+// kustomizeFlags are the flags with which render builds a kustomization first. They
+// have the same names as in kustomize.
 type kustomizeFlags struct {
 	dir        string
 	restrictor string
@@ -20,7 +20,7 @@ type kustomizeFlags struct {
 }
 
 func (f *kustomizeFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.dir, "kustomize", "k", "", "build the kustomization in `DIRECTORY` and render what comes out")
+	cmd.Flags().StringVarP(&f.dir, "kustomize", "k", "", "build the kustomization in `DIRECTORY` and render the result")
 	cmd.Flags().BoolVar(&f.opts.AlphaPlugins, "enable-alpha-plugins", false, "with -k: run the kustomization's functions")
 	cmd.Flags().BoolVar(&f.opts.Exec, "enable-exec", false, "with -k and --enable-alpha-plugins: run functions that are programs, too")
 	cmd.Flags().StringVar(&f.restrictor, "load-restrictor", types.LoadRestrictionsRootOnly.String(), "with -k: "+types.LoadRestrictionsNone.String()+" loads files from outside the kustomization")

@@ -74,7 +74,7 @@ func kubectl() {
 	}
 }
 
-// slowApp listens on the first of its ports and never answers. Once it got a request, it says so
+// slowApp listens on the first of its ports and never answers. When it gets a request, it says so
 // through the second port.
 func slowApp() {
 	app, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])

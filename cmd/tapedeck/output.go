@@ -15,15 +15,15 @@ import (
 	"github.com/tapedeck/tapedeck/snapshot"
 )
 
-// output is where a command writes a recording: a directory, or a bucket, for which a
-// temporary directory stands until the end.
+// output is where a command writes a recording: a directory or a bucket. For a bucket, it is a
+// temporary directory that is uploaded at the end.
 type output struct {
 	dir   string
 	place contract.Place
-	store store.Store // of the bucket; nil: the directory is the place
+	store store.Store // of the bucket; nil: dir is the place
 }
 
-// newOutput makes the directory. It lists a bucket first, so that nothing runs in vain.
+// newOutput makes the directory. It lists a bucket first, to find problems before the command runs.
 func newOutput(ctx context.Context, text, temp string, open snapshot.Opener) (*output, error) {
 	p, err := contract.ParsePlace(text)
 	if err != nil {
@@ -54,21 +54,21 @@ func newOutput(ctx context.Context, text, temp string, open snapshot.Opener) (*o
 	return o, nil
 }
 
-// close puts what was recorded into the bucket, if it is one, once. Where that fails the
-// temporary directory stays, and the error says how to go on.
+// close uploads the recording if the place is a bucket. Later calls do nothing. If the upload fails, the
+// temporary directory remains, and the error says how to continue.
 func (o *output) close(ctx context.Context) error {
 	to := o.store
 	if o.store = nil; to == nil {
 		return nil
 	}
-	ctx = context.WithoutCancel(ctx) // the signal that ended the command did not mean this
+	ctx = context.WithoutCancel(ctx) // the signal that ended the command must not end the upload
 	dir := store.Dir(o.dir)
 	for object, err := range dir.List(ctx, "") {
 		if err == nil {
 			err = o.put(ctx, to, object.Key)
 		}
 		if err != nil {
-			return fmt.Errorf("%w; what was recorded is in %s, and `tapedeck pull %[2]s '%s'` stores it", err, o.dir, o.place)
+			return fmt.Errorf("%w; the recording is in %s, and `tapedeck pull %[2]s '%s'` stores it", err, o.dir, o.place)
 		}
 	}
 	return os.RemoveAll(o.dir)
@@ -96,7 +96,7 @@ func (o *output) put(ctx context.Context, to store.Store, key string) error {
 	}
 	defer f.Close()
 	err = store.PutOnce(ctx, to, key, f)
-	if key == columns.Name && errors.Is(err, fs.ErrExist) { // perhaps another version's
+	if key == columns.Name && errors.Is(err, fs.ErrExist) { // perhaps from another version
 		return nil
 	}
 	return err

@@ -22,7 +22,7 @@ var errFull = errors.New("no room")
 func (full) Put(context.Context, string, io.ReadSeeker) error { return errFull }
 
 // A bucket gets the recording of a command when the command has ended, and no temporary directory
-// stays.
+// remains.
 func TestWhatGoesIntoABucketWaitsForTheEnd(t *testing.T) {
 	bucket := store.Dir(t.TempDir())
 	out := recorded(t, bucket)
@@ -39,11 +39,11 @@ func TestWhatGoesIntoABucketWaitsForTheEnd(t *testing.T) {
 	}
 }
 
-// If a bucket refuses a segment, the temporary directory stays, and the error names it.
+// If a bucket rejects a segment, the temporary directory remains, and the error names it.
 func TestWhatABucketDoesNotTakeStaysWhereItIs(t *testing.T) {
 	out := recorded(t, full{store.Dir(t.TempDir())})
 	err := out.close(t.Context())
-	if want := "what was recorded is in " + out.dir + ", and `tapedeck pull " + out.dir + " 's3://bucket/x'` stores it"; !errors.Is(err, errFull) || !strings.Contains(err.Error(), want) {
+	if want := "the recording is in " + out.dir + ", and `tapedeck pull " + out.dir + " 's3://bucket/x'` stores it"; !errors.Is(err, errFull) || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v; want %q", err, want)
 	}
 	if got := keys(t, store.Dir(out.dir)); len(got) != 2 {
@@ -64,7 +64,7 @@ func TestOutputsThatAreRefused(t *testing.T) {
 	}
 }
 
-// recorded is an output into a bucket, with a recording.
+// recorded returns an output for a bucket, with a recording in it.
 func recorded(t *testing.T, bucket store.Store) *output {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())

@@ -19,8 +19,8 @@ func openSource(ctx context.Context, p contract.Place) (store.Store, *snapshot.S
 	return snapshot.Source(ctx, p, openPlace)
 }
 
-// openFrom opens what a command makes a recording or a snapshot of: a place, a snapshot, or a single
-// file.
+// openFrom opens the input of a command that makes a recording or a snapshot: a place, a snapshot, or a
+// single file.
 func openFrom(ctx context.Context, p contract.Place, name string) (read.Store, *snapshot.Snapshot, error) {
 	if isFile(name) {
 		s, err := read.Path(name)
@@ -29,7 +29,7 @@ func openFrom(ctx context.Context, p contract.Place, name string) (read.Store, *
 	return openSource(ctx, p)
 }
 
-// isFile tells whether a name is that of a file of the file system.
+// isFile reports whether a name exists in the file system and is not a directory.
 func isFile(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && !info.IsDir()

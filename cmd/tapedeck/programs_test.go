@@ -53,7 +53,7 @@ func fetch() {
 	}
 }
 
-// send sends a text to a URL, by a method and perhaps with a header NAME: VALUE.
+// send sends text to a URL, with a method and optionally a header NAME: VALUE.
 func send() {
 	r, err := http.NewRequest(os.Args[1], os.Args[2], strings.NewReader(os.Args[3]))
 	if err != nil {
@@ -71,7 +71,7 @@ func send() {
 	io.Copy(os.Stdout, res.Body)
 }
 
-// waiter prints that it runs, and which signal ends it.
+// waiter prints that it is running, and which signal ends it.
 func waiter() {
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, syscall.SIGTERM, syscall.SIGHUP)

@@ -9,15 +9,14 @@ import (
 	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 )
 
-// progress is a line on a terminal that says how far a command is; elsewhere it is
-// nothing.
+// progress draws a status line on a terminal. Elsewhere it does nothing.
 type progress struct {
 	mu    sync.Mutex
-	w     io.Writer // nil: no terminal
+	w     io.Writer // nil: not a terminal
 	shown time.Time
 }
 
-// newProgress shows progress on w if that is a terminal.
+// newProgress returns a status line on w, which is drawn only if w is a terminal.
 func newProgress(w io.Writer) *progress {
 	if !terminal.Is(w) {
 		return &progress{}
@@ -25,10 +24,10 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w}
 }
 
-// is tells whether anybody sees it.
-func (p *progress) is() bool { return p.w != nil }
+// enabled reports whether the line is shown.
+func (p *progress) enabled() bool { return p.w != nil }
 
-// show shows a text, unless the last one was shown just now.
+// show replaces the line, at most every 100 ms.
 func (p *progress) show(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -39,7 +38,7 @@ func (p *progress) show(format string, args ...any) {
 	fmt.Fprintf(p.w, "\r\x1b[K"+format, args...)
 }
 
-// clear takes the line away, so that others can be written.
+// clear removes the line, so that other output can follow.
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

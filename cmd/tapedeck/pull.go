@@ -136,7 +136,7 @@ func (p *puller) from(source string, dest contract.Place, to pull.To) (pull.Summ
 	return pull.Place(ctx, s, to, wanted)
 }
 
-// pod has kubectl export what the sidecar of a pod has recorded.
+// pod copies the recording of a pod's sidecar, which kubectl exports.
 func (p *puller) pod(ctx context.Context, name string, to pull.To) (pull.Summary, error) {
 	args := []string{"exec", podPrefix + name, "--container=" + contract.Container}
 	if p.namespace != "" {
@@ -161,7 +161,7 @@ func (p *puller) pod(ctx context.Context, name string, to pull.To) (pull.Summary
 		return pull.Summary{}, err
 	}
 	sum, err := pull.Archive(ctx, out, to)
-	if err != nil { // it ends by itself if it failed, and perhaps never if the archive was refused
+	if err != nil { // kubectl ends by itself if it failed, but may never end if the archive was rejected
 		defer time.AfterFunc(time.Second, cancel).Stop()
 	}
 	ended := kubectl.Wait()
@@ -176,13 +176,13 @@ func (p *puller) pod(ctx context.Context, name string, to pull.To) (pull.Summary
 	return sum, err
 }
 
-// notes keeps the beginning of what a pod says.
+// notes keeps the beginning of kubectl's standard error.
 type notes struct {
 	text strings.Builder
 	len  int
 }
 
-// maxNotes is how much of it is kept.
+// maxNotes is how many bytes are kept.
 const maxNotes = 16 << 10
 
 // Write implements io.Writer.
@@ -192,7 +192,7 @@ func (n *notes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// print writes it, so that it can't steer the terminal.
+// print writes the notes, cleaned so that they can't control the terminal.
 func (n *notes) print(w io.Writer, who string) {
 	lines := bufio.NewScanner(strings.NewReader(n.text.String()))
 	for lines.Scan() {

@@ -68,7 +68,7 @@ type recordFlags struct {
 // noOutbound explains a recording without outbound exchanges.
 const noOutbound = "no outbound call was seen: calls to localhost, and programs that ignore HTTP_PROXY, are not recorded; call the host's name (docs/outbound.md)"
 
-// drainTime bounds how long connections may take that are open when the command has
+// drainTime bounds how long connections that are still open may take once the command has
 // ended.
 const drainTime = 5 * time.Second
 
@@ -77,7 +77,7 @@ func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error
 	if err != nil {
 		return err
 	}
-	defer out.close(cmd.Context()) // of a run that never began
+	defer out.close(cmd.Context()) // if the run never began
 	ca, err := wrap.NewCA("")
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ change. docs/snapshots.md describes the rules, and how to erase a person's data.
 	flags.StringVar(&r.to, "to", "", "`place` to write to; for a snapshot, the default is its place")
 	flags.StringVar(&r.keyFile, "key-file", "", "`file` with the key for tokens; the same key gives the same tokens. The default is a random key")
 	flags.BoolVar(&r.dryRun, "dry-run", false, "print what the rules would do, and write nothing")
-	flags.BoolVar(&r.allowDamaged, "allow-damaged", false, "read what is readable of a damaged recording")
+	flags.BoolVar(&r.allowDamaged, "allow-damaged", false, "read the readable parts of a damaged recording")
 	_ = cmd.MarkFlagRequired("rules")
 	_ = cmd.MarkFlagRequired("from")
 	_ = cmd.MarkFlagFilename("rules", "yaml", "yml", "json")
@@ -79,7 +79,7 @@ func (r *redaction) run(cmd *cobra.Command) error {
 			return errors.New("--to: want a place for the new recording")
 		}
 		if source.Contains(dest) {
-			return errors.New("--to: want another place than the one that is read")
+			return errors.New("--to: want a place other than the one that is read")
 		}
 	}
 	p := newProgress(cmd.ErrOrStderr())
@@ -125,7 +125,7 @@ func (r *redaction) run(cmd *cobra.Command) error {
 		return err
 	}
 	if report.Tokens > 0 && r.keyFile == "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note: tokens were made under a random key, and agree with no others; --key-file makes them agree")
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: tokens were made with a random key, so they match no other tokens; to make them match, give --key-file")
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "wrote %d exchanges in %d files, %s, to %s\n", m.Exchanges, len(m.Files), snapshot.Size(m.Bytes()), dest)
 	if parent != nil {
@@ -135,7 +135,7 @@ func (r *redaction) run(cmd *cobra.Command) error {
 	return err
 }
 
-// key is the key for tokens.
+// key returns the key for tokens.
 func (r *redaction) key() ([]byte, error) {
 	if r.keyFile == "" {
 		key := make([]byte, 32)
@@ -153,7 +153,7 @@ func (r *redaction) key() ([]byte, error) {
 	return key, nil
 }
 
-// withKey adds the key under which tokens were made.
+// withKey adds the ID of the key with which tokens were made.
 func withKey(f snapshot.Facts, report rewrite.Report, key []byte) snapshot.Facts {
 	if report.Tokens == 0 {
 		return f

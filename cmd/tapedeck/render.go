@@ -38,8 +38,8 @@ func newRenderCommand() *cobra.Command {
 		Short: "Edit annotated manifests so that their workloads capture traffic",
 		Long: `Reads Kubernetes manifests, adds the sidecar and its configuration to the annotated
 workloads, and writes all manifests to standard output. Lines that render doesn't
-edit stay byte for byte. Without a file, or with "-", it reads standard input. With
--k, it builds the kustomization first, as kustomize build does.
+edit are the same, byte for byte. Without a file, or with "-", it reads standard input.
+With -k, it builds the kustomization first, as kustomize build does.
 
 The report goes to standard error. --report writes it to a file too, because Helm 4
 doesn't show the standard error of a post-renderer.`,
@@ -307,8 +307,8 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 	return sources, nil
 }
 
-// noteEmpty says that there is nothing to edit, which a failed command in a pipe causes. It is no error, because
-// kustomize and Helm may have nothing to render.
+// noteEmpty warns that there is nothing to edit, for example because a command in a pipe failed. It is not an
+// error, because kustomize and Helm may have nothing to render.
 func noteEmpty(w io.Writer, sources []fn.Source) {
 	for _, s := range sources {
 		if len(bytes.TrimSpace(s.Text)) > 0 {

@@ -61,7 +61,7 @@ func renderedCases(t *testing.T) map[string][]*yaml.RNode {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A text that is no object is not for the sidecar.
+		// Text that is not an object is not for the sidecar.
 		if objects, err := kio.FromBytes(out); err == nil {
 			cases[strings.TrimSuffix(filepath.Base(file), ".txtar")] = objects
 		}

@@ -227,7 +227,7 @@ func (f *replayFlags) sendPart(cmd *cobra.Command, g *generator, a *asked) (*loa
 // result of its part instead.
 func (f *replayFlags) play(cmd *cobra.Command, g *generator, a *asked, l *loaded) (r *report.Report, err error) {
 	ctx := cmd.Context()
-	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: a.load, Set: a.set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Grace: f.timeout}
+	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: a.load, Set: a.set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Exact: true, Grace: f.timeout}
 	f.bounds.InFlight = cmp.Or(f.maxInFlight, replay.DefaultInFlight)
 	if o.Load, err = f.bounds.Check(a.load, l.plan); err != nil {
 		return nil, err
@@ -282,7 +282,7 @@ func (f *replayFlags) play(cmd *cobra.Command, g *generator, a *asked, l *loaded
 // send runs the engine, and shows its progress.
 func (f *replayFlags) send(cmd *cobra.Command, g *generator, o *replay.Options) (*report.Report, error) {
 	p := newProgress(cmd.ErrOrStderr())
-	if p.is() || g.log.w != nil {
+	if p.enabled() || g.log.w != nil {
 		o.Progress = func(elapsed time.Duration, c stats.Counts) {
 			p.show("%s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
 			g.progress(elapsed, c)

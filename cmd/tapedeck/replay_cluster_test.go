@@ -313,8 +313,8 @@ func TestObjectsOfAnotherRun(t *testing.T) {
 		object, want string
 		code         int
 	}{
-		"job/2": {"result-0.json", `runs/job/2/result-0.json: it is not of this run: it is of the run "runs/job/1"`, report.Incomplete},
-		"job/3": {"report.json", `runs/job/3/report.json: it is not of this run: it is of the run "runs/job/1"; another run uses this ID`, codeCannotRun},
+		"job/2": {"result-0.json", `runs/job/2/result-0.json: it does not belong to this run: it belongs to run "runs/job/1"`, report.Incomplete},
+		"job/3": {"report.json", `runs/job/3/report.json: it does not belong to this run: it belongs to run "runs/job/1"; another run uses this ID`, codeCannotRun},
 	} {
 		text, err := os.ReadFile(filepath.Join(place, "runs", "job", "1", one.object))
 		if err != nil {
@@ -365,14 +365,14 @@ func TestShardsWithDifferentSettings(t *testing.T) {
 				if codes != [2]int{report.NewDifferences, 0} {
 					t.Errorf("exit codes %d: %s", codes, said)
 				}
-			} else if codes != [2]int{codeCannotRun, codePartFailed} || got.count("/") > 0 || !strings.Contains(said[0], "part 1 is of another run than part 0") {
+			} else if codes != [2]int{codeCannotRun, codePartFailed} || got.count("/") > 0 || !strings.Contains(said[0], "part 1 is from another run than part 0") {
 				t.Errorf("exit codes %d, %d requests: %s", codes, got.count("/"), said)
 			}
 		})
 	}
 }
 
-// A process that finds its part done says so in its termination log.
+// A process whose part is done already says so in its termination log.
 func TestTheTerminationLogOfAProcessThatSendsNothing(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 5)
@@ -402,7 +402,7 @@ func TestTheTerminationLogOfAProcessThatSendsNothing(t *testing.T) {
 	}
 }
 
-// A run has an ID by which tapedeck report list finds it.
+// The ID of a run has a form that tapedeck report list finds.
 func TestTheIDOfARun(t *testing.T) {
 	long := strings.Repeat("a", 2000)
 	for id, allowed := range map[string]bool{

@@ -242,7 +242,7 @@ func TestWhatIsNoResponder(t *testing.T) {
 	}
 }
 
-// A redirect of a responder or of Envoy to another host is not followed.
+// The replay does not follow redirects of a responder or of Envoy to another host.
 func TestNoRedirectIsFollowed(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Int64
@@ -272,7 +272,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 	}
 }
 
-// The run waits for a responder's answer no longer than it may be without progress.
+// The run waits for a responder's answer no longer than --progress-timeout.
 func TestAResponderThatHangs(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 1)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/http2/h2c"
 )
 
-// agent answers as Istio's agent does. It is ready at the third question.
+// agent answers as Istio's agent does. It is ready at the third request.
 type agent struct{ ready, quits atomic.Int32 }
 
 func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {

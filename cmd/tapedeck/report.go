@@ -11,13 +11,13 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// newReportCommand groups what there is to do with the reports of replays.
+// newReportCommand groups the commands for the reports of replays.
 func newReportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "Show, compare and merge the reports of replays",
 		Long: `Shows, compares and merges the reports of tapedeck replay. The commands read reports in
-their JSON form, which has everything, and print other forms.`,
+JSON, the complete form, and print other forms.`,
 		Example: `  tapedeck report show -o html report.json > report.html
   tapedeck report diff before.json after.json
   tapedeck report merge shard-*.json -o json > report.json`,
@@ -43,7 +43,7 @@ func formFlag(cmd *cobra.Command, name *string, forms []report.Form) {
 	cmd.Long = strings.TrimSuffix(cmd.Long, "\n")
 }
 
-// wants makes wrong arguments an error of the command line.
+// wants gives the error for wrong arguments the exit code codeCannotRun.
 func wants(args cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error { return coded(args(cmd, given)) }
 }
@@ -102,9 +102,9 @@ func newReportDiffCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Compare two reports, with confidence intervals",
-		Long: `Says for each metric and endpoint how B differs from A, with the interval that the
-difference is in with a confidence of 95%, and which groups of differences are new
-or gone. The exit code is 0, whatever differs.
+		Long: `Prints how B differs from A for each metric and endpoint, with the 95% confidence
+interval of the difference, and which groups of differences are new or gone. The exit
+code is 0, whatever differs.
 
 ` + report.Method,
 		Example: `  tapedeck report diff before.json after.json
@@ -141,8 +141,8 @@ func newReportMergeCommand() *cobra.Command {
 		Use:   "merge SHARD...",
 		Short: "Merge the reports of shards into one",
 		Long: `Merges the reports of a replay's shards into the one that a single run over the same
-requests gives: every bucket of every histogram is the same. The goals that the
-shards judged are judged anew, and the exit code is that of the merged report.
+requests would give: every bucket of every histogram is the same. The shards' goals
+are judged again, and the exit code is that of the merged report.
 
 A shard whose report is missing is named, and the exit code is 6.`,
 		Example: `  tapedeck report merge shard-0.json shard-1.json shard-2.json
@@ -156,7 +156,7 @@ A shard whose report is missing is named, and the exit code is 6.`,
 	cmd.SetFlagErrorFunc(flagError)
 	formFlag(cmd, &f.output, report.Forms())
 	cmd.Flags().StringArrayVar(&f.failIf, "fail-if", nil, "miss a `goal`, and fail, if this condition holds, such as \"latency.p95 > 100\" or \"latency.p50 > recorded + 20ms\"; replaces the goals of the shards; may be repeated")
-	cmd.Flags().BoolVar(&f.allowLost, "allow-lost", false, "a shard whose report is missing is named, but does not fail the merge")
+	cmd.Flags().BoolVar(&f.allowLost, "allow-lost", false, "name shards whose report is missing, but don't fail because of them")
 	return cmd
 }
 

@@ -55,7 +55,7 @@ func newReportListCommand() *cobra.Command {
 		Use:   "list PLACE",
 		Short: "List the reports that replays in a cluster left in a place",
 		Long: `Lists the runs of a place, the latest first: those of Jobs that were rendered, and of
-commands with --meet. A run without a report goes on, or ended before it had one.`,
+commands with --meet. A run without a report is still running, or ended before it wrote one.`,
 		Example: `  tapedeck report list s3://recordings/prod
   tapedeck report list -o json s3://recordings/prod`,
 		Args: wants(cobra.ExactArgs(1)),
@@ -68,16 +68,15 @@ commands with --meet. A run without a report goes on, or ended before it had one
 	return cmd
 }
 
-// maxListed bounds what the list shows of a text that another program may have written.
+// maxListed bounds how much the list shows of text that another program may have written.
 const maxListed = 2 << 10
 
 // listedRun is a run of a place.
 type listedRun struct {
-	// Report is where the report is, as `tapedeck report show` takes it; empty if there is
-	// none.
+	// Report is the argument for `tapedeck report show`; empty if there is no report.
 	Report string `json:"report,omitempty"`
 	Run    string `json:"run"`
-	// Ended is nil, and Verdict says why, if there is no report that can be read.
+	// Ended is nil if there is no readable report, and Verdict says why.
 	Ended    *time.Time `json:"ended,omitempty"`
 	ExitCode *int       `json:"exitCode,omitempty"`
 	Verdict  string     `json:"verdict"`
@@ -110,8 +109,8 @@ func listReports(cmd *cobra.Command, output, name string) error {
 	return errors.Join(w.Flush(), failed)
 }
 
-// runsIn finds the runs of a place, the latest first, and those without a report before
-// them. Beside an error for what could not be listed, it returns the others.
+// runsIn finds the runs of a place: first those without a report, then the others, the latest
+// first. If some could not be listed, it returns an error along with the rest.
 func runsIn(ctx context.Context, s store.Store, p contract.Place) ([]listedRun, error) {
 	runs, failed := []listedRun{}, []error(nil)
 	for job, err := range s.Folders(ctx, contract.RunsDir+"/") {
@@ -134,7 +133,7 @@ func runsIn(ctx context.Context, s store.Store, p contract.Place) ([]listedRun, 
 			case err != nil:
 				one.Verdict = fmt.Sprintf("can't be read: %v", err)
 			case r.Run != run:
-				one.Verdict = fmt.Sprintf("%s is that of the run %q", meet.ReportName, r.Run)
+				one.Verdict = fmt.Sprintf("%s belongs to the run %q", meet.ReportName, r.Run)
 			default:
 				one.Report, one.Ended, one.ExitCode, one.Verdict = p.Join(strings.Split(key, "/")...).String(), &r.Ended, &r.ExitCode, r.Verdict()
 			}

@@ -18,7 +18,7 @@ func program(args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), code
 }
 
-// TestReportsOfAPlace lists runs, and shows the report of one as the list names it.
+// TestReportsOfAPlace lists runs, and shows a report by the name in the list.
 func TestReportsOfAPlace(t *testing.T) {
 	dir := t.TempDir()
 	write := func(run string, text []byte) {
@@ -63,7 +63,7 @@ func TestReportsOfAPlace(t *testing.T) {
 		t.Fatalf("list: exit code %d: %s", code, stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	for i, want := range []string{"can't be read", "no report yet", `report.json is that of the run "runs/cart-replay-a/1"`, "Failed: incomplete", "Passed"} {
+	for i, want := range []string{"can't be read", "no report yet", `report.json belongs to the run "runs/cart-replay-a/1"`, "Failed: incomplete", "Passed"} {
 		if i >= len(lines) || !strings.Contains(lines[i], want) {
 			t.Fatalf("line %d of the list: want %q in\n%s", i, want, out)
 		}

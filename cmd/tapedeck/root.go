@@ -85,12 +85,12 @@ func newRoot() *cobra.Command {
   helm template my-app ./chart --post-renderer tapedeck`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		// This finds the command that a typing error meant.
+		// This suggests the command that was meant.
 		SuggestionsMinimumDistance: 2,
 		Args:                       knownCommand,
 		PersistentPreRunE:          refuseEmpty,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if piped(cmd) { // kustomize, kpt and Helm call without a command
+			if piped(cmd) { // kustomize, kpt and Helm call tapedeck without a command
 				return flags.run(cmd, nil, nil)
 			}
 			return cmd.Help()

@@ -17,10 +17,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// pipeSize is what a pipe holds at most before a writer has to wait.
+// pipeSize is how many bytes a pipe holds before a writer has to wait.
 const pipeSize = 64 << 10
 
-// holds returns how much has been written to a pipe and not been read.
+// holds returns how many bytes of a pipe were written and not read.
 func holds(t *testing.T, pipe *os.File) (n int) {
 	t.Helper()
 	raw, err := pipe.SyscallConn()
@@ -73,7 +73,7 @@ func TestCommandsEndAtOnce(t *testing.T) {
 		{"inspect that opens", os.DevNull, []string{"inspect", fifo}},
 	} {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-			for _, ignored := range []bool{false, true} { // as a shell does to what runs in the background
+			for _, ignored := range []bool{false, true} { // as in background jobs of a shell
 				t.Run(fmt.Sprintf("%s, %v, ignored %v", c.name, sig, ignored), func(t *testing.T) {
 					cmd := &exec.Cmd{Path: os.Args[0], Args: append([]string{"tapedeck"}, c.args...)}
 					if ignored {
@@ -108,7 +108,7 @@ func TestCommandsEndAtOnce(t *testing.T) {
 						io.WriteString(inWrite, "apiVersion: v1\n")
 						blocked = func() bool { return holds(t, in) == 0 }
 					case strings.HasSuffix(c.name, "opens"):
-						f, err := os.OpenFile(fifo, os.O_WRONLY, 0) // returns once it is opened to be read
+						f, err := os.OpenFile(fifo, os.O_WRONLY, 0) // returns once a reader has opened it
 						if err != nil {
 							t.Fatal(err)
 						}

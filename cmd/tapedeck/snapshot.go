@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/snapshot"
 )
 
-// newSnapshotCommand groups what there is to do with snapshots.
+// newSnapshotCommand groups the commands for snapshots.
 func newSnapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
@@ -36,7 +36,7 @@ ID@sha256:DIGEST, identifies every byte of it; keep the pin in git. Every comman
 	return cmd
 }
 
-// outputs are the ways to print what is known of snapshots; the first is the default.
+// outputs are the forms in which snapshots and runs are printed; the first is the default.
 var outputs = []string{"text", "json"}
 
 // outputFlag adds the flag that chooses between them.
@@ -45,7 +45,7 @@ func outputFlag(cmd *cobra.Command, value *string) {
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// checkOutput refuses what is not one of them.
+// checkOutput rejects other values.
 func checkOutput(value string) error {
 	if !slices.Contains(outputs, value) {
 		return fmt.Errorf("output %q: want %s", value, strings.Join(outputs, " or "))
@@ -129,7 +129,7 @@ func placesOf(from, to string) (source, dest contract.Place, err error) {
 	return source, dest, snapshot.CheckPlaces(source, dest)
 }
 
-// createSnapshot makes a snapshot and says what became of it.
+// createSnapshot makes a snapshot, and prints its summary and its reference.
 func createSnapshot(cmd *cobra.Command, from, to string, sel snapshot.Selection, o snapshot.Options) error {
 	source, dest, err := placesOf(from, to)
 	if err != nil {
@@ -221,12 +221,12 @@ func newSnapshotListCommand() *cobra.Command {
 // named is the flag and the argument that name a snapshot.
 type named struct{ place string }
 
-// register adds the flag, and completes ids where the place is known.
+// register adds the flag, and completes IDs if the place is given.
 func (n *named) register(cmd *cobra.Command) {
 	cmd.Use += " SNAPSHOT"
 	cmd.Args = cobra.ExactArgs(1)
-	cmd.Long = cmd.Short + ".\n\nSNAPSHOT is PLACE/snapshots/ID, or ID with --place; @sha256:DIGEST may follow the id, and is checked then."
-	cmd.Flags().StringVar(&n.place, "place", "", "`place` of a snapshot that is named by its id alone")
+	cmd.Long = cmd.Short + ".\n\nSNAPSHOT is PLACE/snapshots/ID, or ID with --place. If @sha256:DIGEST follows the ID, it is checked."
+	cmd.Flags().StringVar(&n.place, "place", "", "`place` of a snapshot that is named by its ID alone")
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		root, err := contract.ParsePlace(n.place)
 		if err != nil || len(args) > 0 {
@@ -256,9 +256,9 @@ func (n *named) open(ctx context.Context, text string) (contract.SnapshotRef, st
 	}
 	switch {
 	case ref.Place == (contract.Place{}) && n.place == "":
-		return ref, nil, fmt.Errorf("snapshot %s: name its place, by --place PLACE or as PLACE/%s/%s", ref.ID, contract.SnapshotsDir, ref.ID)
+		return ref, nil, fmt.Errorf("snapshot %s: name its place, with --place PLACE or as PLACE/%s/%s", ref.ID, contract.SnapshotsDir, ref.ID)
 	case ref.Place != (contract.Place{}) && n.place != "":
-		return ref, nil, fmt.Errorf("snapshot %s: it has a place already; want an id with --place", ref)
+		return ref, nil, fmt.Errorf("snapshot %s: it has a place already; want only an ID with --place", ref)
 	case n.place != "":
 		if ref.Place, err = contract.ParsePlace(n.place); err != nil {
 			return ref, nil, err
@@ -273,7 +273,7 @@ func newSnapshotShowCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Show where a snapshot came from, what it has and what it leaves out",
+		Short: "Show where a snapshot came from, what it contains and what it leaves out",
 		Example: `  tapedeck snapshot show recordings/snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e
   tapedeck snapshot show --place s3://recordings/prod -o json 0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -328,7 +328,7 @@ func newSnapshotVerifyCommand() *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", ref)
 			fmt.Fprintf(cmd.ErrOrStderr(), "%d files, %s: all as in %s\n", len(o.Files), snapshot.Size(o.Bytes()), snapshot.ManifestName)
 			if !pinned {
-				fmt.Fprintln(cmd.ErrOrStderr(), "note: without a pin, this shows that the snapshot is whole, and not that it is the one you mean")
+				fmt.Fprintln(cmd.ErrOrStderr(), "note: without a pin, this shows that the snapshot is whole, but not that it is the one you mean")
 			}
 			return nil
 		},
@@ -364,14 +364,14 @@ func newSnapshotDeleteCommand() *cobra.Command {
 		},
 	}
 	n.register(cmd)
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask for confirmation")
 	return cmd
 }
 
-// confirm asks a person at a terminal.
+// confirm asks a person at a terminal. It returns an error unless the answer is yes.
 func confirm(cmd *cobra.Command, question string) error {
 	if piped(cmd) || !terminal.Is(cmd.ErrOrStderr()) {
-		return errors.New("nobody to ask, as this is no terminal: --yes answers")
+		return errors.New("can't ask for confirmation, because this is not a terminal: --yes skips the question")
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')

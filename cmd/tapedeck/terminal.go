@@ -6,5 +6,5 @@ import (
 	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 )
 
-// piped tells whether a command has something to read on standard input.
+// piped reports whether a command can read data from standard input, because that is not a terminal.
 func piped(cmd *cobra.Command) bool { return !terminal.Is(cmd.InOrStdin()) }

@@ -29,25 +29,25 @@ type viewFlags struct {
 	open, forget bool
 }
 
-// viewSelects names the filters of inspect by which what is indexed can be narrowed down. The
-// page filters by everything else.
+// viewSelects names the filters of inspect that limit what is indexed. The page has filters for
+// everything else.
 var viewSelects = []string{"cluster", "namespace", "workload", "since", "from", "to", "direction"}
 
-// newViewCommand serves a page to look at traffic.
+// newViewCommand serves pages that show traffic.
 func newViewCommand() *cobra.Command {
 	var f viewFlags
 	cmd := &cobra.Command{
 		Use:   "view PLACE|REPORT|RECEIPT...",
 		Short: "Look at recordings, reports and receipts in a browser",
-		Long: `Serves pages on loopback, until it is interrupted, that show recordings: a table to filter, search and sort, each
+		Long: `Serves pages on loopback that show recordings, until it is interrupted: a table to filter, search and sort, each
 exchange in full, waterfalls, who calls whom, and two recordings side by side. PLACE is a directory, the URL of a
-bucket or of a collector's read port, a snapshot (PLACE/snapshots/ID), or a file, also of another tool. REPORT is the
-JSON report of a replay, RECEIPT the JSON receipt of a mock. View recognises files by their content.
+bucket or of a collector's read port, a snapshot (PLACE/snapshots/ID), or a file, which may come from another tool.
+REPORT is the JSON report of a replay, RECEIPT the JSON receipt of a mock. View recognises files by their content.
 
 The first time, view reads the whole recording into an index in your cache directory, which only you can read. Use
 the flags to read less.
 
-Exit codes: 0 when it was interrupted, 1 if something can't be read.`,
+Exit codes: 0 if it was interrupted, 1 if something can't be read.`,
 		Example: `  tapedeck view recordings
   tapedeck view --namespace shop --since 1h --open s3://recordings/prod
   tapedeck view before.jsonl after.jsonl
@@ -60,7 +60,7 @@ Exit codes: 0 when it was interrupted, 1 if something can't be read.`,
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "listen", "localhost:4170", "`address` to listen on, as PORT or HOST:PORT, which must be on loopback; port 0 is any free one")
 	fs.BoolVar(&f.open, "open", false, "open the page in the browser")
-	fs.BoolVar(&f.forget, "forget", false, "keep no index for the next time")
+	fs.BoolVar(&f.forget, "forget", false, "don't keep the index for the next run")
 	for _, flag := range f.inspect.Flags() {
 		if !slices.Contains(viewSelects, flag.Name) {
 			continue
@@ -112,7 +112,7 @@ func (f *viewFlags) run(cmd *cobra.Command, args []string) error {
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		url = "http://localhost:" + port + "/"
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "tapedeck: look at %s; Ctrl-C ends it\n", url)
+	fmt.Fprintf(cmd.OutOrStdout(), "tapedeck: look at %s; press Ctrl-C to stop\n", url)
 	if f.open {
 		openBrowser(cmd.Context(), cmd.ErrOrStderr(), url)
 	}
@@ -124,7 +124,7 @@ func (f *viewFlags) run(cmd *cobra.Command, args []string) error {
 // browsers are the programs that open a URL, by operating system; elsewhere it is xdg-open.
 var browsers = map[string][]string{"darwin": {"open"}, "windows": {"rundll32", "url.dll,FileProtocolHandler"}}
 
-// openBrowser opens a URL as well as it can: the user has it anyway.
+// openBrowser tries to open a URL. A failure is only noted, because the URL was printed, too.
 func openBrowser(ctx context.Context, notes io.Writer, url string) {
 	program := browsers[runtime.GOOS]
 	if program == nil {
@@ -136,5 +136,5 @@ func openBrowser(ctx context.Context, notes io.Writer, url string) {
 		fmt.Fprintf(notes, "tapedeck: --open: %s: %v\n", strings.Join(program, " "), err)
 		return
 	}
-	go func() { _ = cmd.Wait() }() // it may go on as long as the browser does
+	go func() { _ = cmd.Wait() }() // it may run as long as the browser does
 }

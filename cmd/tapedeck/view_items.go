@@ -24,7 +24,7 @@ import (
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
-// viewer opens what is named on the command line.
+// viewer opens the arguments of the command line.
 type viewer struct {
 	cmd      *cobra.Command
 	query    read.Query
@@ -32,7 +32,7 @@ type viewer struct {
 	progress *progress
 }
 
-// item finds out what a name stands for: a report and a receipt by what is in the file.
+// item opens what a name stands for. It recognises reports and receipts by the content of the file.
 func (v *viewer) item(name string) (view.Item, error) {
 	single, err := isSingleFile(name)
 	if err != nil {
@@ -68,8 +68,8 @@ func (v *viewer) item(name string) (view.Item, error) {
 	return v.recording(name), nil
 }
 
-// isSingleFile tells whether a name stands for one file, or may: in a bucket or at a
-// collector, a report has the name of a file with JSON.
+// isSingleFile reports whether a name stands, or may stand, for a single file. In a bucket or at
+// a collector, a name that ends in .json may be that of a report.
 func isSingleFile(name string) (bool, error) {
 	if !strings.Contains(name, "://") {
 		if strings.Contains(name, "@") { // as in the pin of a snapshot
@@ -79,7 +79,7 @@ func isSingleFile(name string) (bool, error) {
 		}
 		info, err := os.Stat(name)
 		if err != nil && strings.Contains(name, "snapshots/") {
-			return false, nil // of a place
+			return false, nil // a snapshot in a place
 		}
 		if err != nil {
 			return false, err
@@ -97,7 +97,7 @@ func isSingleFile(name string) (bool, error) {
 	return path.Ext(p.Path) == ".json", nil
 }
 
-// recording is the item of a place, a snapshot or a file.
+// recording returns the item for a place, a snapshot or a file.
 func (v *viewer) recording(name string) view.Item {
 	return view.Item{Name: name, Open: func(ctx context.Context, progress func(index.Progress)) (view.Index, error) {
 		s, err := openToRead(ctx, name)
@@ -113,7 +113,7 @@ func (v *viewer) recording(name string) view.Item {
 		}}, v.query, index.Source{Name: name, Store: s})
 		v.progress.clear()
 		if errors.Is(err, index.ErrDir) {
-			return nil, fmt.Errorf("%w: --forget keeps no index, and XDG_CACHE_HOME may name another directory of caches", err)
+			return nil, fmt.Errorf("%w: --forget keeps no index, and XDG_CACHE_HOME can name another cache directory", err)
 		}
 		if err != nil {
 			return nil, err
@@ -131,7 +131,7 @@ func (v *viewer) recording(name string) view.Item {
 	}}
 }
 
-// fileKind is what a file is besides a recording.
+// fileKind says what a file is if it is not a recording.
 type fileKind int
 
 const (
@@ -140,20 +140,20 @@ const (
 	isReceipt
 )
 
-// maxStart is how much of a file is looked at to tell what it is, and maxReceiptFile how large a
-// receipt is at most, in bytes.
+// maxStart is how many bytes of a file kindOf looks at, and maxReceiptFile the largest size of a
+// receipt, in bytes.
 const (
 	maxStart       = 1 << 20
 	maxReceiptFile = 64 << 20
 )
 
-// marks are members that only a report or a receipt has, beside files that have exchanges.
+// marks are members that only a report or a receipt has. Files with exchanges have none of them.
 var marks = map[string]fileKind{
 	"schemaVersion": isReport, "differences": isReport, "generator": isReport, "metrics": isReport, "results": isReport,
 	"escaped": isReceipt, "neverUsed": isReceipt, "loaded": isReceipt, "passthrough": isReceipt,
 }
 
-// kindOf tells by the members of the first JSON object, as far as they are in its start.
+// kindOf recognises a file by the members of its first JSON object, as far as start has them.
 func kindOf(start []byte) fileKind {
 	d := json.NewDecoder(bytes.NewReader(start))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -175,7 +175,7 @@ func kindOf(start []byte) fileKind {
 	return isOther
 }
 
-// skipValue reads over a value.
+// skipValue skips a value.
 func skipValue(d *json.Decoder) error {
 	for depth := 0; ; {
 		t, err := d.Token()

@@ -195,10 +195,10 @@ func (c *Command) Line() string { return c.join(" ", " ") }
 // Lines returns the command with one option on each line.
 func (c *Command) Lines() string { return c.join("\n", " \\\n  ") }
 
-func (c *Command) join(behindPipe, separator string) string {
+func (c *Command) join(afterPipe, separator string) string {
 	var b strings.Builder
 	if c.input != "" {
-		b.WriteString("printf %b " + quote(c.input) + " |" + behindPipe)
+		b.WriteString("printf %b " + quote(c.input) + " |" + afterPipe)
 	}
 	b.WriteString("curl --disable") // only counts as the first option
 	for _, option := range c.options {

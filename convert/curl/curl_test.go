@@ -36,7 +36,7 @@ func request(line, host, headers, body string) *recording.Exchange {
 	return e
 }
 
-// heard is a request as it came over the network.
+// heard is a request as it was sent over the network.
 type heard struct {
 	Line, Host, Body string
 	Headers          []string
@@ -261,12 +261,12 @@ func TestLeftOut(t *testing.T) {
 		"a long body":              {request("POST /", "a", "", strings.Repeat("a", maxArgument+1)), "", "a command holds at most 102400"},
 		"a URL that turns around":  {request("GET /\u202e", "a", "", ""), "", "characters that are not visible"},
 		"a URL with a user":        {request("GET http://u:p@a/", "a", "", ""), "", "a user name"},
-		"a host that is a user's":  {request("GET /", "u@a", "", ""), "", "no request of HTTP with a URL"},
+		"a host that is a user's":  {request("GET /", "u@a", "", ""), "", "not an HTTP request with a URL"},
 		"a URL with a line":        {request("GET /\n", "a", "", ""), "", "a URL that HTTP can't have"},
 		"a method with an option":  {func() *recording.Exchange { e := request("GET /", "a", "", ""); e.HTTP.Req.Method = "GET -o"; return e }(), "", "a method"},
 		"a body of HEAD":           {request("HEAD /", "a", "", "b"), "curl sends no body with HEAD", ""},
-		"a field that is a file":   {request("GET /", "a", "@secret: ", ""), "one that HTTP can't have", ""},
-		"a field that smuggles":    {request("GET /", "a", "A: b\rC: d", ""), "one that HTTP can't have", ""},
+		"a field that is a file":   {request("GET /", "a", "@secret: ", ""), "a field that HTTP can't have", ""},
+		"a field that smuggles":    {request("GET /", "a", "A: b\rC: d", ""), "a field that HTTP can't have", ""},
 		"a field that is not seen": {request("GET /", "a", "A: b\u200b", ""), "not visible", ""},
 		"a field with a tab":       {request("GET /", "a", "A: b\tc", ""), "a tab is sent as a space", ""},
 		"a body that was decoded": {conversation(func(e *recording.Exchange) {
@@ -321,7 +321,7 @@ func FuzzWords(f *testing.F) {
 			cmd.Dir = t.TempDir()
 			cmd.Stdin = strings.NewReader("curl() { printf '%s\\0' \"$@\"; case \"$*\" in *'--data-binary @-'*) cat;; esac; }\n" + text + "\n")
 			out, err := cmd.CombinedOutput()
-			if command.input == "" && strings.Contains(text, "--data-binary @-") { // a text that looks like it
+			if command.input == "" && strings.Contains(text, "--data-binary @-") { // text that looks like the option
 				continue
 			}
 			if err != nil || !bytes.Equal(out, want.Bytes()) {

@@ -17,7 +17,7 @@ import (
 
 const id = "5f1cb7b4a7c1aabbccddeeff"
 
-// record is one of a file.
+// record returns a record of a file.
 func record(head, message string) string {
 	return head + "\n" + strings.ReplaceAll(message, "\n", "\r\n") + "\n" + gor.Separator + "\n"
 }
@@ -107,7 +107,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// A file that was read is written unchanged, except for the order and the case of names.
+// A file that is read and written is unchanged, except for the order and the case of names.
 func TestATripGivesTheSameFile(t *testing.T) {
 	for name, file := range map[string]string{
 		"a length": record("1 "+id+" 1795374900000000000 0", "POST /a HTTP/1.1\nHost: shop\nContent-Length: 4\n\na\nb") +
@@ -201,7 +201,7 @@ func TestBounds(t *testing.T) {
 		many.WriteString(record(fmt.Sprintf("1 %06x 1 0", i), fmt.Sprintf("GET /%d HTTP/1.1\n\n", i)))
 	}
 	first := gor.NewReader(io.MultiReader(strings.NewReader(many.String()), failing{}))
-	if _, err := first.Next(&e); err != nil || e.Location != "/0" { // it comes before the end is reached
+	if _, err := first.Next(&e); err != nil || e.Location != "/0" { // it comes before the reader reaches the end
 		t.Error(e.Location, err)
 	}
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// firefoxLog has what Firefox's network panel reads of a log that is imported, with the types that
-// it needs. It throws, and shows nothing that follows, where another value makes its code throw:
+// firefoxLog has what Firefox's network panel reads from an imported log, with the types that it
+// needs. Where another value makes its code throw, it shows nothing that follows:
 //
 //   - devtools/client/netmonitor/src/har/har-importer.js of mozilla/gecko-dev (1f3b7e2), doImport:
 //     log.pages and log.entries are arrays; an entry has objects request, response,
 //     response.content, timings and cache.
 //   - devtools/client/netmonitor/src/utils/request-utils.js (08761cd), getUrlDetails: the URL can
-//     be parsed. getFormattedProtocol and getResponseHeader: fields have names that are texts.
-//   - har-importer.js, totalTime: those timings are summed up that are neither missing nor -1, so
-//     that a text would make a text of the sum.
+//     be parsed. getFormattedProtocol and getResponseHeader: the names of fields are strings.
+//   - har-importer.js, totalTime: it adds up the timings that are neither missing nor -1, so a
+//     string would turn the sum into a string.
 type firefoxLog struct {
 	Log struct {
 		Pages   *[]struct{ ID string }
@@ -62,7 +62,7 @@ func firefoxImports(text []byte) error {
 		return err
 	}
 	if !utf8.Valid(text) || l.Log.Pages == nil || l.Log.Entries == nil {
-		return fmt.Errorf("no text with pages and entries: %.200s", text)
+		return fmt.Errorf("not a log with pages and entries: %.200s", text)
 	}
 	for i, e := range *l.Log.Entries {
 		q, s := e.Request, e.Response

@@ -118,7 +118,7 @@ func TestAWrittenLogIsStrict(t *testing.T) {
 			t.Errorf("entry %d: %+v", i, p)
 		}
 		if sum := *ti.Send + *ti.Wait + *ti.Receive; *ti.Send < 0 || *ti.Wait < 0 || *ti.Receive < 0 || sum-*e.Time > 1e-6 || *e.Time-sum > 1e-6 {
-			t.Errorf("entry %d: %v ms are no sum of %+v", i, *e.Time, ti)
+			t.Errorf("entry %d: %v ms are not the sum of %+v", i, *e.Time, ti)
 		}
 		for _, all := range [][]pair{q.Cookies, q.Headers, q.QueryString, s.Cookies, s.Headers} {
 			for _, p := range all {
@@ -367,12 +367,12 @@ func TestAFileThatFails(t *testing.T) {
 		failed := errors.New("the disk is gone")
 		r := har.NewReader(io.MultiReader(strings.NewReader(entryOf("")[:n]), iotest.ErrReader(failed)))
 		if _, err := r.Next(new(recording.Exchange)); err != failed {
-			t.Errorf("behind %d bytes: %v", n, err)
+			t.Errorf("after %d bytes: %v", n, err)
 		}
 	}
 }
 
-// The pieces in which a file is read make no difference.
+// The sizes of reads make no difference.
 func TestPieces(t *testing.T) {
 	all, said := formattest.Read(har.NewReader(iotest.OneByteReader(strings.NewReader("\ufeff" + entryOf("")))))
 	if len(all) != 1 || len(said) > 0 {
@@ -380,7 +380,7 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// The reader gives up a value without an end at a limit.
+// The reader gives up on a value that is longer than the limit.
 func TestAnEntryWithoutAnEnd(t *testing.T) {
 	endless := io.MultiReader(strings.NewReader(`{"log":{"entries":[{"_x":"`), io.LimitReader(spaces{}, 1<<40))
 	_, err := har.NewReader(endless).Next(new(recording.Exchange))

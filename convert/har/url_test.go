@@ -2,7 +2,7 @@ package har
 
 import "testing"
 
-// Chromium can parse the URLs of all hosts that are accepted, and of none that are refused; see
+// Chromium can parse the URLs of all accepted hosts, and of no rejected ones; see
 // TestBrowsersParseURLs in e2e/browser.
 func TestIsHost(t *testing.T) {
 	for host, want := range map[string]bool{

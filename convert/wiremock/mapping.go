@@ -149,7 +149,7 @@ func (m *mapping) object(path string, raw []byte, f fields) error {
 	})
 }
 
-// keep keeps a member as it is.
+// keep keeps a member unchanged.
 func (m *mapping) keep(name string) func(raw []byte) error {
 	return func(raw []byte) error {
 		kept, why := web.Keep(raw)

@@ -41,9 +41,9 @@ type Opener func(name string) (io.ReadCloser, error)
 // NewReader returns a reader of a file of mappings.
 func NewReader(r io.Reader, open Opener) *Reader { return &Reader{in: r, open: open} }
 
-// Next reads the next mapping into e, overwriting all of it, and names what of it could not be
-// kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
-// [recording.LineError] and a [recording.LeftOutError], reading can go on.
+// Next reads the next mapping into e, which it overwrites, and returns what it could not keep. At the
+// end it returns [io.EOF], or [recording.ErrTorn] if the file ends early. After a
+// [recording.LineError] or a [recording.LeftOutError], the caller can continue.
 func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 	if !r.started {
 		r.started = true

@@ -1,20 +1,20 @@
-// Package signals says how the commands end, and what SIGINT and SIGTERM do to
-// them. The sidecar drains; commands that write to a place clean up first; every other
-// command ends at once, whatever it is waiting for: a pipe that nobody writes to, a
-// terminal, a reader that does not read.
+// Package signals defines how commands end, and how they handle SIGINT and SIGTERM. The
+// sidecar drains. Commands that write to a place clean up first. Every other command ends
+// at once, whatever it is waiting for: a pipe that nobody writes to, a terminal, a reader
+// that does not read.
 //
-//	                 sidecar   sidecar that drains   writer      writer that cleans up   other commands
-//	SIGTERM          drains    drains on             cleans up   cleans on               end
-//	SIGINT           drains    ends                  cleans up   ends                    end
+//	                 sidecar   draining sidecar   writer      writer cleaning up   other commands
+//	SIGTERM          drains    keeps draining     cleans up   keeps cleaning up    end
+//	SIGINT           drains    ends               cleans up   ends                 end
 //
 // A second SIGTERM does not cut a drain short, because a kubelet that restarts
 // sends one. A person who presses Ctrl-C twice does not want to wait.
 //
-// A command ends by the signal itself, so that a shell sees 130 or 143 and knows that its own loop
+// A command kills itself with the signal, so that a shell sees 130 or 143 and knows that its own loop
 // was interrupted, too. If the signal does not end the command, as in the first process of a
 // container, it exits with that code.
 //
-// The package imports the standard library alone. Apart from main, only this package exits the
+// The package imports only the standard library. Apart from main, only this package exits the
 // process.
 package signals
 
@@ -86,7 +86,7 @@ func Follow(ctx context.Context) {
 	}
 }
 
-// LastWords writes why a command failed. It gives up after a second, because the command has to end
+// LastWords writes why a command failed. It gives up after a second, because the command must end
 // even if nobody reads the text.
 func LastWords(w io.Writer, program string, err error) {
 	said := make(chan struct{})
@@ -100,7 +100,7 @@ func LastWords(w io.Writer, program string, err error) {
 	}
 }
 
-// endBy ends the process by a signal.
+// endBy ends the process with a signal.
 func endBy(sig syscall.Signal) {
 	signal.Reset(sig)
 	if self, err := os.FindProcess(os.Getpid()); err == nil && os.Getpid() != 1 && self.Signal(sig) == nil {

@@ -19,7 +19,7 @@ const asProcess = "TAPEDECK_TEST_SIGNALS"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(asProcess) {
-	case "drains": // says that it was told to stop, and when it was told again does not stop
+	case "drains": // says that it was told to stop; does not stop when told again
 		ctx, release := Notify(context.Background())
 		defer release()
 		fmt.Println("runs")

@@ -1,5 +1,5 @@
-// Package terminal tells commands whether a person is at the other end of a stream. It
-// imports the standard library alone.
+// Package terminal reports whether a person is at the other end of a stream. It
+// imports only the standard library.
 package terminal
 
 import "os"

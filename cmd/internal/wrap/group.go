@@ -8,12 +8,14 @@ import (
 
 // group is a running command and, if it has its own process group, all processes in that group.
 type group struct {
-	cmd  *exec.Cmd
-	own  bool
-	told bool // to end; SIGINT does not count, because a shell's background jobs ignore it
+	cmd *exec.Cmd
+	own bool // whether it has its own process group
+	// told means that the processes were told to end. SIGINT does not count, because a shell's
+	// background jobs ignore it.
+	told bool
 }
 
-// signal sends a signal to them. It ignores errors, which mean that the processes have ended.
+// signal sends a signal to the processes. It ignores errors, which mean that they have ended.
 func (g *group) signal(s syscall.Signal) {
 	g.told = g.told || s == syscall.SIGTERM || s == syscall.SIGKILL
 	if g.own {

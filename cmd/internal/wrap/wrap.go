@@ -174,7 +174,7 @@ func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 			}
 		case <-over:
 			over = nil
-			if _, ok := signals.Received(ctx); ok { // got has it, too
+			if _, ok := signals.Received(ctx); ok { // got receives it, too
 				break
 			}
 			g.signal(syscall.SIGTERM)

@@ -21,7 +21,7 @@ func TestSignalsArePassedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	null := os.NewFile(uintptr(fd), "/dev/stdin") // which is what os.Stdin is called, whatever it is
+	null := os.NewFile(uintptr(fd), "/dev/stdin") // the name of os.Stdin, whatever file it is
 	defer null.Close()
 	for _, signal := range forwarded {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestNothingOutlivesACommand(t *testing.T) {
 			c.stop(cancel, func() { close(kill) })
 			<-done
 			_ = read.SetReadDeadline(time.Now().Add(20 * time.Second))
-			if _, err := io.Copy(io.Discard, out); err != nil { // ends with the last one that could write
+			if _, err := io.Copy(io.Discard, out); err != nil { // ends when no process can write any more
 				t.Errorf("something goes on: %v", err)
 			}
 		})

@@ -1,4 +1,4 @@
-// Package formattest has what the tests of all formats share. It imports recording and the
+// Package formattest has helpers for the tests of all formats. It imports recording and the
 // standard library.
 package formattest
 
@@ -9,12 +9,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Reader is the reader of a format, as convert has it.
+// Reader is the reader of a format, as in package convert.
 type Reader interface {
 	Next(e *recording.Exchange) (recording.LossList, error)
 }
 
-// Read returns the exchanges that r reads, and says in words what was lost and what was wrong.
+// Read returns the exchanges that r reads, and its losses and errors as text.
 func Read(r Reader) (all []*recording.Exchange, said []string) {
 	for {
 		e := new(recording.Exchange)

@@ -8,15 +8,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Request is what a tool sends that builds its messages by itself.
+// Request is a request for a tool that builds the HTTP message itself.
 type Request struct {
 	Method, URL string
 	Headers     recording.Headers
 	Body        []byte
 }
 
-// NewRequest takes a request of an exchange, without the fields that belong to a connection or
-// to the body's framing. The error is a [recording.LeftOutError].
+// NewRequest returns the request of an exchange, without the header fields that belong to the
+// connection or to the framing of the body. The error is a [recording.LeftOutError].
 func NewRequest(e *recording.Exchange, losses *recording.LossList) (q Request, err error) {
 	left := func(why string) (Request, error) {
 		return q, &recording.LeftOutError{Where: e.UUID.String(), What: why}
@@ -24,11 +24,11 @@ func NewRequest(e *recording.Exchange, losses *recording.LossList) (q Request, e
 	q.URL = URL(e)
 	switch {
 	case q.URL == "":
-		return left("no request of HTTP with a URL")
+		return left("not an HTTP request with a URL")
 	case e.WebSocket != nil || e.GRPC != nil:
-		return left("a conversation, which is no request with a body")
+		return left("a conversation, which is not a request with a body")
 	case !strings.HasPrefix(q.URL, "http://") && !strings.HasPrefix(q.URL, "https://"):
-		return left("no URL of http or https")
+		return left("a URL whose scheme is not http or https")
 	}
 	h := e.Request()
 	if q.Method = e.HTTP.Req.Method; q.Method == "" {
@@ -51,12 +51,12 @@ func NewRequest(e *recording.Exchange, losses *recording.LossList) (q Request, e
 			continue
 		case "Content-Encoding":
 			if body.Decoded {
-				losses.Add("request.headers", "Content-Encoding is left out, as the recording has the body decoded")
+				losses.Add("request.headers", "Content-Encoding is left out, because the recording has the body decoded")
 				continue
 			}
 		}
 		if !IsToken(f.Name) || !IsValue(f.Value) {
-			losses.Add("request.headers", "one that HTTP can't have, not kept")
+			losses.Add("request.headers", "a field that HTTP can't have, not kept")
 			continue
 		}
 		q.Headers = append(q.Headers, f)
@@ -64,8 +64,8 @@ func NewRequest(e *recording.Exchange, losses *recording.LossList) (q Request, e
 	return q, nil
 }
 
-// hopFields are the fields that Connection names, which belong to the connection as it does (RFC
-// 9110, section 7.6.1).
+// hopFields returns the fields that Connection names. Like Connection itself, they apply to one
+// connection only (RFC 9110, section 7.6.1).
 func hopFields(h recording.Headers) (names []string) {
 	for value := range h.Values("Connection") {
 		for name := range strings.SplitSeq(value, ",") {

@@ -1,5 +1,5 @@
-// Package web has what the formats of other tools share: URLs, names of fields and bodies, as
-// an exchange has them and as a message of HTTP has them.
+// Package web converts URLs, header field names and bodies between exchanges and HTTP messages.
+// The formats of other tools share it.
 //
 // It imports recording and the standard library.
 package web
@@ -19,11 +19,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// MaxBody is how large a body may become when decoded.
+// MaxBody is the largest size of a decoded body, in bytes.
 const MaxBody = 32 << 20
 
-// SplitURL splits a URL where it stands, without a change to any of its parts. The target is
-// path and query; a fragment is left out, as clients do.
+// SplitURL splits a URL without normalizing its parts, except that the scheme becomes lower case.
+// The target is path and query. The fragment is left out, as in a request.
 func SplitURL(url string) (scheme, userinfo, host, target string, ok bool) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok || scheme == "" || !IsToken(scheme) {
@@ -43,10 +43,10 @@ func SplitURL(url string) (scheme, userinfo, host, target string, ok bool) {
 	return strings.ToLower(scheme), userinfo, host, target, host != ""
 }
 
-// IsTLS tells by a URL's scheme whether TLS is spoken.
+// IsTLS reports whether a URL's scheme uses TLS.
 func IsTLS(scheme string) bool { return scheme == "https" || scheme == "wss" }
 
-// Address is the host with a port, which may be the scheme's.
+// Address returns the host with its port, or with the default port of the scheme.
 func Address(scheme, host string) string {
 	if host == "" {
 		return ""
@@ -61,7 +61,7 @@ func Address(scheme, host string) string {
 	return net.JoinHostPort(strings.Trim(host, "[]"), port)
 }
 
-// SetRequest fills in what follows from a request's method and URL.
+// SetRequest sets the fields of an exchange that follow from the method and the URL of its request.
 func SetRequest(e *recording.Exchange, method, scheme, host, target string) {
 	if e.HTTP == nil {
 		e.HTTP = new(recording.HTTP)
@@ -77,8 +77,8 @@ func SetRequest(e *recording.Exchange, method, scheme, host, target string) {
 	e.NetworkAddress = Address(scheme, host)
 }
 
-// URL is the whole URL of an exchange's request. It is "" if there is none: no request of
-// HTTP, one without a host, or a CONNECT.
+// URL returns the whole URL of an exchange's request. It returns "" if the exchange is not HTTP, or
+// if the request has no host or is a CONNECT.
 func URL(e *recording.Exchange) string {
 	if e.HTTP == nil {
 		return ""
@@ -99,7 +99,7 @@ func URL(e *recording.Exchange) string {
 	if e.L7Protocol == recording.WebSocket || e.WebSocket != nil {
 		scheme = map[bool]string{false: "ws", true: "wss"}[e.IsTLS]
 	}
-	if target == "*" { // OPTIONS of the server
+	if target == "*" { // OPTIONS for the whole server
 		target = ""
 	} else if !strings.HasPrefix(target, "/") {
 		target = "/" + target
@@ -107,10 +107,10 @@ func URL(e *recording.Exchange) string {
 	return scheme + "://" + host + target
 }
 
-// Name brings the name of a field into the form that exchanges have.
+// Name returns the name of a header field in the form that exchanges use.
 func Name(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
 
-// IsToken tells whether a text is a token of HTTP, as methods and names of fields are.
+// IsToken reports whether text is an HTTP token. Methods and field names are tokens.
 func IsToken(text string) bool {
 	for i := range len(text) {
 		c := text[i]
@@ -121,26 +121,25 @@ func IsToken(text string) bool {
 	return text != ""
 }
 
-// IsValue tells whether a text can be a field's value in a message of HTTP/1.
+// IsValue reports whether text can be a field value in an HTTP/1 message.
 func IsValue(text string) bool { return !strings.ContainsAny(text, "\r\n\x00") }
 
-// Body is how a body goes into a message that is built anew.
+// Body is a body for a new message.
 type Body struct {
-	// Bytes are the body's.
 	Bytes []byte
-	// Decoded tells that they have not the codings that Content-Encoding names.
+	// Decoded means that the codings that Content-Encoding names have been removed.
 	Decoded bool
 }
 
-// BodyOf is the body as it is stored.
+// BodyOf returns a body as it is stored.
 func BodyOf(h recording.Half) Body { return Body{h.Body, h.Decoded()} }
 
-// maxDepth is how deep JSON may be nested that is kept as it is: a record, in which it is nested
-// again, may be 500 deep.
+// maxDepth is how deep JSON may be nested for Keep. The limit for a whole record, in which the JSON is
+// nested further, is 500.
 const maxDepth = 100
 
-// Keep returns JSON as a [recording.Member] has it, without white space and in UTF-8, and says in
-// words what was lost; nil if nothing can be kept.
+// Keep returns JSON for a [recording.Member], without white space and in UTF-8, and describes what was
+// lost. It returns nil if it can't keep the JSON.
 func Keep(raw []byte) (kept json.RawMessage, lost string) {
 	if recording.Depth(raw) > maxDepth {
 		return nil, fmt.Sprintf("nested more than %d deep, not kept", maxDepth)
@@ -148,15 +147,15 @@ func Keep(raw []byte) (kept json.RawMessage, lost string) {
 	var b bytes.Buffer
 	b.Grow(len(raw))
 	if err := json.Compact(&b, raw); err != nil {
-		return nil, "is no JSON, not kept"
+		return nil, "is not JSON, not kept"
 	}
 	if !utf8.Valid(b.Bytes()) {
-		return bytes.ToValidUTF8(b.Bytes(), []byte("\ufffd")), "is no UTF-8; U+FFFD stands for what is none"
+		return bytes.ToValidUTF8(b.Bytes(), []byte("\ufffd")), "is not UTF-8; U+FFFD replaces the invalid bytes"
 	}
 	return b.Bytes(), ""
 }
 
-// UUID makes an identity of what is the same whenever a record is read.
+// UUID derives an identity from the parts. Parts that don't change give the same identity each time.
 func UUID(parts ...[]byte) (u recording.UUID) {
 	h := sha256.New()
 	for _, p := range parts {

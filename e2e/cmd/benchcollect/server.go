@@ -34,7 +34,7 @@ var (
 	plainCopy = server{"a plain copy", func(_ options, self, _, dir string) []string { return []string{self, "-copy", dir} }, "copies on "}
 	collect   = server{"tapedeck collect", func(o options, _, keyFile, dir string) []string {
 		return []string{o.tapedeck, "collect", dir, "--listen", "127.0.0.1:0", "--read", "", "--admin", "127.0.0.1:0", "--key-file", keyFile}
-	}, "tapedeck: takes segments on "}
+	}, "tapedeck: receiving segments on "}
 )
 
 // measure has the pods send all their segments to a server of its own.
