@@ -10,17 +10,17 @@ import (
 // errStalled ends a run that makes no progress.
 var errStalled = errors.New("no progress")
 
-// liveness measures for how long a target has answered nothing. The time runs from the first
-// request after the last answer, so pauses of the recording don't count. The recorded time of
-// a long request doesn't count either.
+// liveness measures how long a target has not answered. The time runs from the first request after
+// the last answer, so pauses in the recording don't count. The recorded time of a long request
+// doesn't count either.
 type liveness struct {
-	long time.Duration // from this recorded time on, a request is long
+	long time.Duration // a request is long if it took at least this in the recording
 
 	mu       sync.Mutex
 	waits    bool          // something was sent since the last answer
 	since    time.Duration // when waits was set
 	answers  int64
-	expected time.Duration // when the last answer to a long request is due, by its recorded time
+	expected time.Duration // when the last answer to a long request is due, judging by the recording
 }
 
 func (l *liveness) sent(now, took time.Duration) {
@@ -41,7 +41,7 @@ func (l *liveness) answered() {
 	l.answers++
 }
 
-// silent returns for how long there was no answer, and the number of answers before.
+// silent returns how long there has been no answer, and the number of answers before that.
 func (l *liveness) silent(now time.Duration) (silent time.Duration, answers int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *liveness) silent(now time.Duration) (silent time.Duration, answers int6
 	return silent, l.answers
 }
 
-// watches is how many times in a progress timeout the run is checked. watch is the longest
+// watches is how many times the run is checked during a progress timeout. watch is the longest
 // time between two checks.
 const (
 	watches = 40
@@ -59,7 +59,7 @@ const (
 )
 
 // watch calls Alive while there is progress, and ends the run after ProgressTimeout without
-// any.
+// progress.
 func (p *player) watch(end context.CancelCauseFunc) (stop func()) {
 	if p.ProgressTimeout <= 0 && p.Alive == nil {
 		return func() {}
@@ -69,7 +69,7 @@ func (p *player) watch(end context.CancelCauseFunc) (stop func()) {
 	if p.ProgressTimeout > 0 {
 		pause = min(watch, max(p.ProgressTimeout/watches, time.Millisecond))
 	}
-	var before int64 // answers
+	var before int64 // answers at the last check
 	return every(pause, func() {
 		silent, answers := p.alive.silent(p.now())
 		if p.Alive != nil && (silent == 0 || answers > before) {
@@ -82,7 +82,7 @@ func (p *player) watch(end context.CancelCauseFunc) (stop func()) {
 	})
 }
 
-// every calls do in regular pauses until stop is called, which waits for it.
+// every calls do at regular intervals until stop is called. stop waits for a call in progress.
 func every(pause time.Duration, do func()) (stop func()) {
 	ticker := time.NewTicker(pause)
 	over, ended := make(chan struct{}), make(chan struct{})

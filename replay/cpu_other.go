@@ -4,5 +4,5 @@ package replay
 
 import "time"
 
-// cpuTime is not known here.
+// cpuTime returns 0, because the processor time is unknown on this system.
 func cpuTime() time.Duration { return 0 }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// crew sends jobs with one worker for each job under way, up to a bound. Further jobs wait in
+// crew sends jobs with one worker for each job under way, up to a bound. Further jobs queue in
 // order.
 type crew struct {
 	bound int
@@ -81,7 +81,7 @@ func (c *crew) take() *job {
 	return j
 }
 
-// close ends the workers after their jobs, and waits for them.
+// close lets the workers finish their jobs, and waits for them to end.
 func (c *crew) close() {
 	c.mu.Lock()
 	c.open = false

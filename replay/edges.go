@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// uses sums up the values that passes carried, so that ended passes need no memory.
+// uses sums up the values that passes carried, so that finished passes need no memory.
 type uses struct {
 	mu    sync.Mutex
 	under map[*pass]bool // passes under way
@@ -63,7 +63,7 @@ func (p *player) edges(r *report.Report) {
 		}
 		switch {
 		case u.Missing > 0:
-			e.Reason = "the answer that issues it had no such value"
+			e.Reason = "the answer that should issue it had no such value"
 		case e.Unfired > 0:
 			e.Reason = "its request was not sent"
 		}

@@ -8,13 +8,13 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// fixes counts recorded failures that are gone, and those that are still there.
+// fixes counts recorded failures that are fixed, and those that remain.
 type fixes struct {
 	gone, still atomic.Int64
-	example     atomic.Pointer[string] // of one that is still there
+	example     atomic.Pointer[string] // a failure that remains
 }
 
-// isFailure tells whether an answer is a failure of its server.
+// isFailure reports whether an answer is a failure of its server.
 func isFailure(e *recording.Exchange) bool {
 	switch {
 	case e.HTTP == nil || e.HTTP.Res.StatusCode == 0:

@@ -14,12 +14,12 @@ import (
 // job is a request to send.
 type job struct {
 	step     int
-	recorded plan.Step // of the step, from when it is sent
+	recorded plan.Step // set when the step is sent
 	of       *pass
-	// scheduled is when the schedule alone would send it, and due when it is due: times since
-	// the start.
+	// scheduled is when the schedule alone would send the request, and due is when it is due. Both
+	// count from the start.
 	scheduled, due time.Duration
-	waits          int // number of answers that it waits for
+	waits          int // number of answers that the job still waits for
 }
 
 // pass is one pass over the recording, with its own live values.
@@ -32,7 +32,7 @@ type pass struct {
 	waiting  map[int][]*job
 }
 
-// newPass returns a pass over a number of steps.
+// newPass returns a pass in which steps steps are sent.
 func newPass(g *carry.Graph, o carry.StateOptions, steps int, baseline bool) *pass {
 	p := &pass{live: newSide(g, o), answered: make([]uint64, (g.Steps()+63)/64), left: steps}
 	if baseline {
@@ -41,7 +41,7 @@ func newPass(g *carry.Graph, o carry.StateOptions, steps int, baseline bool) *pa
 	return p
 }
 
-// admit tells whether all answers that the job depends on have come. If not, [pass.done]
+// admit reports whether all answers that the job depends on have arrived. If not, [pass.done]
 // returns the job later.
 func (p *pass) admit(j *job, after []int) bool {
 	if len(after) == 0 {
@@ -62,8 +62,8 @@ func (p *pass) admit(j *job, after []int) bool {
 	return j.waits == 0
 }
 
-// done notes that a step was answered, or never will be. It returns the jobs that have waited
-// for this step last. over tells that it was the last step of the pass.
+// done notes that a step was answered or never will be. It returns the jobs that were waiting only
+// for this step. over reports whether it was the last step of the pass.
 func (p *pass) done(step int, now time.Duration) (free []*job, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,15 +90,15 @@ type side struct {
 
 	mu      sync.Mutex
 	carried map[int]*compare.Carried // by session
-	ended   map[int]int              // steps that are done, by session that has others left
+	ended   map[int]int              // number of steps that are done, by unfinished session
 }
 
 func newSide(g *carry.Graph, o carry.StateOptions) *side {
 	return &side{State: g.NewState(o), g: g, carried: map[int]*compare.Carried{}, ended: map[int]int{}}
 }
 
-// done forgets the values of a session once all its steps are done, so that memory holds
-// those of open sessions alone.
+// done forgets the values of a session once all its steps are done, so that memory holds only those
+// of open sessions.
 func (s *side) done(step int) {
 	session := s.g.Session(step)
 	size := s.g.SessionSize(session)
@@ -141,7 +141,7 @@ func (s *side) answered(step int, recorded, live *recording.Exchange, token func
 	}
 }
 
-// known returns the values that a step's session was given; nil if it got none.
+// known returns the values that a step's session was given, or nil if there are none.
 func (s *side) known(step int) *compare.Carried {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,24 +19,24 @@ import (
 
 // PrepareOptions say how a recording is loaded.
 type PrepareOptions struct {
-	// Compare gets the evidence of noise from the recording; nil: none is looked for.
+	// Compare collects evidence of noise from the recording. If nil, no evidence is collected.
 	Compare *Comparison
-	// Leave returns why an inbound exchange is left out; "": it is sent. nil: all are sent.
+	// Leave returns why an inbound exchange is left out, or "" to send it. If nil, all are sent.
 	Leave func(*recording.Exchange) string
 	// Target returns the number of an exchange's target: 0 is Options.Target, and n is
-	// Options.Targets[n-1]; nil: 0.
+	// Options.Targets[n-1]. If nil, all exchanges go to Options.Target.
 	Target func(*recording.Exchange) uint8
 	// Rules are the user's rules for carrying values; may be nil.
 	Rules *carry.Rules
-	// Dir is the directory for files, and Limit bounds each: see [plan.Options].
+	// Dir is the directory for files, and Limit bounds each file; see [plan.Options].
 	Dir   string
 	Limit int64
 	// Progress is called with the number of loaded exchanges; may be nil.
 	Progress func(n int)
 }
 
-// Prepare makes a plan and a graph of the inbound exchanges, which come in the order of their
-// start. It stops at the first error of the sequence. The caller closes plan and graph.
+// Prepare builds a plan and a graph of the inbound exchanges. The sequence must be in the order in
+// which they began. Prepare stops at its first error. The caller closes the plan and the graph.
 func Prepare(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o PrepareOptions) (*plan.Plan, *carry.Graph, error) {
 	po := plan.Options{Encode: wire.Append, Endpoint: carry.Endpoint, Target: o.Target, Dir: o.Dir, Limit: o.Limit}
 	if o.Compare != nil {
@@ -102,7 +102,7 @@ func Prepare(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error
 // repeats finds requests that the same caller sent more than once.
 type repeats struct {
 	seed  maphash.Seed
-	last  map[uint64]int32 // step by request
+	last  map[uint64]int32 // latest step, by request
 	pairs [][2]int32
 }
 
@@ -136,8 +136,8 @@ func (r *repeats) add(step int, e *recording.Exchange) {
 	r.last[sum] = int32(step)
 }
 
-// compare compares the answers to repeats, to find values that vary by themselves. Conclusive
-// and other pairs are bounded separately, and each is spread over the recording.
+// compare compares the answers to repeats, to find values that vary by themselves. Conclusive and
+// other pairs are bounded separately, and both are spread over the recording.
 func (r *repeats) compare(ctx context.Context, p *plan.Plan, c *Comparison) error {
 	w := newWrites(p)
 	type kind struct {
@@ -185,10 +185,10 @@ func btoi(b bool) int {
 	return 0
 }
 
-// writes has the times at which requests may have changed something.
+// writes holds the times at which requests may have changed something.
 type writes struct {
 	began []time.Duration // in order
-	ended []time.Duration // the latest end up to and including this one
+	ended []time.Duration // latest end of the writes up to and including this one
 }
 
 func newWrites(p *plan.Plan) *writes {
@@ -203,7 +203,7 @@ func newWrites(p *plan.Plan) *writes {
 	return w
 }
 
-// during tells whether a write was under way between two times.
+// during reports whether a write was in progress between two times.
 func (w *writes) during(from, to time.Duration) bool {
 	n, _ := slices.BinarySearch(w.began, to+1)
 	return n > 0 && w.ended[n-1] >= from

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// Division divides the steps of a run among shards. It follows from the recording alone, so
-// that all shards find the same one without talking to each other.
+// Division divides the steps of a run among shards. It depends only on the recording, so all shards
+// compute the same one without talking to each other.
 //
 // A shard gets whole sessions, with all sessions that they exchange values with or wait for.
 // The longest ones are assigned first, each to the shard with the fewest steps. A hash of the
@@ -45,7 +45,7 @@ func Divide(g *carry.Graph, of int) *Division {
 	return d
 }
 
-// Has tells whether a step belongs to a shard.
+// Has reports whether a step belongs to a shard.
 func (d *Division) Has(shard, step int) bool { return int(d.shards[step]) == shard }
 
 // Steps returns the number of steps of a shard.
@@ -59,15 +59,15 @@ func (d *Division) Steps(shard int) int {
 // part is the part of a run that one generator sends.
 type part struct {
 	report.Shard
-	// division divides the steps; nil: the part has all steps.
+	// division divides the steps. If nil, the part has all steps.
 	division *Division
-	// whole tells that virtual users are divided, and not steps: each pass has all steps.
+	// whole reports whether virtual users are divided instead of steps. Then each pass has all steps.
 	whole bool
-	// idle tells that the part has nothing to send.
+	// idle reports whether the part has nothing to send.
 	idle bool
 }
 
-// newPart returns the part of a run, and changes the bounds in the options to its share.
+// newPart returns the part of a run, and reduces the bounds in the options to its share.
 func newPart(o *Options) *part {
 	p := &part{Shard: o.Shard}
 	if p.Of <= 1 {
@@ -76,7 +76,7 @@ func newPart(o *Options) *part {
 	o.MaxInFlight = max(1, p.share(o.MaxInFlight))
 	l, among := &o.Load, p.Of
 	if l.way() == sessions {
-		among = min(among, l.Sessions) // each needs one at a time
+		among = min(among, l.Sessions) // each shard needs at least one session at a time
 	}
 	p.division = Divide(o.Graph, among)
 	bound := l.Requests
@@ -132,10 +132,10 @@ func (p *part) portion(bound int64, total int, weight func(shard int) int) int64
 	return upTo(before+weight(p.Index)) - upTo(before)
 }
 
-// sends tells whether the part sends a step.
+// sends reports whether the part sends a step.
 func (p *part) sends(step int) bool { return p.whole || p.counts(step) }
 
-// counts tells whether the part's report counts a step as one of the recording's.
+// counts reports whether the part's report counts a step as one of the recording's.
 func (p *part) counts(step int) bool { return p.division == nil || p.division.Has(p.Index, step) }
 
 // steps returns the number of steps that count, out of all.
@@ -146,11 +146,11 @@ func (p *part) steps(all int) int {
 	return p.division.Steps(p.Index)
 }
 
-// user tells whether the part has a virtual user.
+// user reports whether the part has a virtual user.
 func (p *part) user(number int) bool { return p.Of <= 1 || number%p.Of == p.Index }
 
-// parted filters the steps of a source that the part sends. Due times stay, so that all parts
-// together send the requests of one generator at the same times.
+// parted yields only the steps of a source that the part sends. Due times don't change, so all parts
+// together send the same requests at the same times as one generator.
 type parted struct {
 	source
 	part *part

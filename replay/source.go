@@ -18,8 +18,8 @@ type source interface {
 // bounded ends a source after a time and a number of requests.
 type bounded struct {
 	source
-	length   time.Duration // 0: any
-	requests int64         // 0: any
+	length   time.Duration // 0: no limit
+	requests int64         // 0: no limit
 	sent     int64
 }
 
@@ -82,7 +82,7 @@ func (c *copies) next() (int, *pass, time.Duration, bool) {
 	return step, of, due, true
 }
 
-// Len and the following are heap.Interface's.
+// Len and the methods below implement heap.Interface.
 func (c *copies) Len() int           { return len(c.all) }
 func (c *copies) Less(i, j int) bool { return c.all[i].due < c.all[j].due }
 func (c *copies) Swap(i, j int)      { c.all[i], c.all[j] = c.all[j], c.all[i] }

@@ -4,10 +4,10 @@
 //
 // It promises:
 //
-//   - A goal that cannot be judged never passes: one on a value that is not available, or
-//     on an endpoint that got no request, has the verdict Unknown, and a reason.
-//   - Every metric is one row of [Metrics]; package contract has the names, by which a render
-//     also checks goals.
+//   - A goal that cannot be judged never passes. If its value is not available, or its endpoint
+//     got no request, the verdict is Unknown, with a reason.
+//   - Every metric is one row of [Metrics]. Package contract has the names, which a render also
+//     uses to check goals.
 //
 // It imports the standard library and package contract.
 package goal

@@ -63,7 +63,7 @@ func (g Goal) String() string {
 	return s
 }
 
-// Verdict is what became of a goal.
+// Verdict is the result of judging a goal.
 type Verdict string
 
 const (
@@ -75,7 +75,7 @@ const (
 
 // Outcome is a goal with its verdict.
 type Outcome struct {
-	Goal     string `json:"goal"` // as [Parse] reads it
+	Goal     string `json:"goal"` // in the syntax of [Parse]
 	Endpoint string `json:"endpoint,omitempty"`
 	Metric   string `json:"metric"`
 	Unit     string `json:"unit,omitempty"`
@@ -88,9 +88,9 @@ type Outcome struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Judge judges the goal. measured returns the measurements of an endpoint, or those of all
-// requests for an empty name; ok is false if no request was sent to such an endpoint.
-// endpoints are the names that a goal on [contract.EachEndpoint] is judged for.
+// Judge judges the goal. measured returns the measurements of an endpoint, or of all requests if
+// the name is empty; ok is false if no request was sent to that endpoint. A goal on
+// [contract.EachEndpoint] is judged for each of endpoints.
 func (g Goal) Judge(endpoints []string, measured func(endpoint string) (m Measured, ok bool)) Outcome {
 	if g.Endpoint != contract.EachEndpoint {
 		return g.judge(measured)
@@ -115,8 +115,8 @@ func (g Goal) Judge(endpoints []string, measured func(endpoint string) (m Measur
 	return worst
 }
 
-// severity orders verdicts: the highest one of all endpoints is the goal's. An endpoint that
-// missed the goal decides, even if another one can't be judged.
+// severity orders verdicts. The most severe verdict of all endpoints is the goal's, so an endpoint
+// that missed the goal decides even if another one can't be judged.
 var severity = map[Verdict]int{Passed: 0, Unknown: 1, Missed: 2}
 
 func (g Goal) judge(measured func(endpoint string) (m Measured, ok bool)) Outcome {
@@ -161,8 +161,8 @@ func requests(n int64) string {
 	return fmt.Sprintf("%d requests", n)
 }
 
-// Format writes a value: whole numbers as they are, others with 3 significant digits, and
-// never with an exponent.
+// Format formats a value: whole numbers in full, others with 3 significant digits, and never with
+// an exponent.
 func Format(v float64) string {
 	if v == math.Trunc(v) || math.Abs(v) >= 100 {
 		return strconv.FormatFloat(math.Round(v), 'f', 0, 64)

@@ -2,53 +2,53 @@ package goal
 
 import "time"
 
-// Latency are response times: from when a request was due to when its answer was there.
-// ok is false where the value is not available.
+// Latency is a distribution of response times, from when a request was due to when its answer was
+// complete. ok is false if the value is not available.
 type Latency interface {
 	Min() (t time.Duration, ok bool)
 	Mean() (t time.Duration, ok bool)
 	Max() (t time.Duration, ok bool)
-	// Percentile takes a quantile, as 0.95.
+	// Percentile takes a quantile, such as 0.95.
 	Percentile(quantile float64) (t time.Duration, ok bool)
 }
 
-// Measured has the measurements of all requests of a run, or of those of one endpoint.
+// Measured holds the measurements of all requests of a run, or of one endpoint.
 type Measured struct {
 	Latency Latency
-	// Recorded are the times that the same requests took in the recording.
+	// Recorded holds the times that the same requests took in the recording.
 	Recorded Latency
 	Elapsed  time.Duration // of the run
-	// Total counts the requests that were sent. The others count those that succeeded, got
-	// an answer, had it compared, and had an answer that matches.
+	// Total counts the requests that were sent. The other fields count those that succeeded, that
+	// got an answer, whose answer was compared, and whose answer matched.
 	Total, Succeeded, Answered, Compared, Matched int64
 }
 
-// Kind says how sure a metric is: how a difference between two runs is judged.
+// Kind is the statistical kind of a metric. It decides how a difference between two runs is judged.
 type Kind uint8
 
 const (
-	Count      Kind = iota // a count, a rate or an extreme: nothing estimates how far it would vary
+	Count      Kind = iota // a count, a rate or an extreme: its variation can't be estimated
 	Mean                   // a mean
 	Percentile             // a percentile
 	Share                  // a part of a whole, in percent
 )
 
-// Metric is a value that a goal may be about.
+// Metric is a value that a goal can limit.
 type Metric struct {
 	Name string
 	Unit string // empty for a count
 	Doc  string
 	Kind Kind
-	// Quantile of a percentile, as 0.95.
+	// Quantile is the quantile of a percentile, such as 0.95.
 	Quantile float64
 	// Part returns the counts of a share.
 	Part func(Measured) (part, whole int64)
-	// value computes the metric; ok is false where it is not available.
+	// value computes the metric. ok is false if it is not available.
 	value func(Measured) (v float64, ok bool)
 }
 
-// Value computes the metric, in its unit; ok is false where it is not available, as a
-// percentile of too few samples.
+// Value computes the metric in its unit. ok is false if it is not available, such as a percentile
+// of too few samples.
 func (m *Metric) Value(of Measured) (v float64, ok bool) {
 	if m.Part != nil {
 		part, whole := m.Part(of)
@@ -57,8 +57,8 @@ func (m *Metric) Value(of Measured) (v float64, ok bool) {
 	return m.value(of)
 }
 
-// Metrics returns all metrics, in the order in which they are shown. Their names are the
-// ecosystem's, and requests.failed-pct in their manner.
+// Metrics returns all metrics, in display order. Their names are those of the ecosystem's tools,
+// except for requests.failed-pct, which follows their style.
 func Metrics() []Metric {
 	return []Metric{
 		{Name: "latency.avg", Unit: "ms", Doc: "mean response time", Kind: Mean, value: latency(Latency.Mean)},

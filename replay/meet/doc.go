@@ -1,6 +1,6 @@
-// Package meet lets the shards of a replay meet at a place, without a network between them and
-// without rights in a cluster. They exchange objects below runs/JOB/UID of the place. Each object
-// is stored once and never changed.
+// Package meet lets the shards of a replay coordinate through a place, without a network between
+// them and without rights in a cluster. They exchange objects below runs/JOB/UID of the place. Each
+// object is stored once and never changed.
 //
 //	index 0                        runs/JOB/UID                  index 1
 //
@@ -11,7 +11,7 @@
 //	has sent ─────────────▶ result-0.json  result-1.json ◀────── has sent
 //	merges, judges ───────▶ report.json
 //
-// These are the objects:
+// The objects are:
 //
 //	progress-1-7    The seventh sign of life of part 1. It replaces the sixth.
 //	shard-1.json    A marker: a process is ready to send part 1. shard-1-1.json is the marker
@@ -29,16 +29,17 @@
 //	its process gets SIGTERM         It deletes its marker. Its replacement stores another
 //	before start.json                one, and the run waits for the replacement.
 //	its process dies                 start.json names its replacement, if that is ready by
-//	before start.json                then. Otherwise see the next line.
+//	before start.json                then. Otherwise see the next row.
 //	its process dies                 Nobody sends the part again. The replacement stores a
 //	after start.json                 partial result when the part has given no sign of life
 //	                                 for the timeout and its grace.
-//	it has no replacement            Index 0 waits as long. Then the part is lost.
+//	it has no replacement            Index 0 waits just as long. Then the part is lost.
 //	its process fails                It stores failed-1.json. Nobody waits for the part,
 //	                                 which is lost.
 //	it has two processes             start.json names one of them. The other one waits for
 //	                                 the result.
-//	it comes after start.json        Its process sends nothing, and stores a partial result.
+//	its process joins                The process sends nothing, and stores a partial result.
+//	after start.json
 //	index 0 dies                     Its replacement continues from the stored objects.
 //	index 0 fails                    The others fail at once.
 //	before start.json
@@ -49,12 +50,12 @@
 //
 //   - At most one process sends a part, however many pods a Job had for it: a process sends
 //     only if start.json names it, and start.json is stored once.
-//   - A process may die at any step. The same process or its replacement may repeat each step.
+//   - A process may die at any step. The same process or its replacement can repeat each step.
 //   - A process waits while there is progress, and for the timeout after it. A lost part makes
 //     the report incomplete.
-//   - If a place fails, the process tries again, for the timeout at most.
-//   - Objects are foreign. Their size is bounded, and the process rejects damaged ones and
-//     those of another run.
+//   - If a place fails, the process retries for at most the timeout.
+//   - Objects are untrusted input. Their size is bounded, and the process rejects damaged objects
+//     and objects of another run.
 //
 // It imports replay/report, recording/store and the standard library.
 package meet

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// listed has the objects of a run's folder.
+// listed is the content of a run's folder.
 type listed struct {
 	names map[string]bool
 	parts []partState
@@ -18,12 +18,12 @@ type listed struct {
 // partState says which objects a part has.
 type partState struct {
 	markers  map[int]time.Time // when each was stored, by attempt
-	progress int               // the highest number of a sign of life; -1 if there is none
+	progress int               // number of the latest sign of life, or -1 if there is none
 	result   bool
 	failed   bool // a process has stored why it failed
 }
 
-// news tells whether a part has an object that it did not have before.
+// news reports whether a part has an object that it did not have before.
 func (p *partState) news(before *partState) bool {
 	return p.progress > before.progress || len(p.markers) > len(before.markers) || p.result && !before.result
 }
@@ -37,7 +37,7 @@ func (m *Meeting) list(ctx context.Context) (*listed, error) {
 		}
 		n := 0
 		for o, err := range m.o.Store.List(ctx, m.key("")) {
-			if errors.Is(err, fs.ErrNotExist) { // the first file makes the directory
+			if errors.Is(err, fs.ErrNotExist) { // storing the first file creates the directory
 				break
 			}
 			if err != nil && strings.HasPrefix(o.Key, m.key("")) { // about one entry, such as a link that leaves the place
@@ -76,7 +76,7 @@ func (l *listed) add(name string, modified time.Time) {
 	}
 }
 
-// wait measures for how long each part has stored nothing.
+// wait measures how long each part has stored nothing.
 type wait struct {
 	last  *listed
 	since []time.Time
@@ -90,8 +90,8 @@ func (m *Meeting) newWait() *wait {
 	return w
 }
 
-// look returns the wanted parts that stored something within the patience. The others are not
-// worth waiting for.
+// look returns the wanted parts that stored something within patience. The others are not worth
+// waiting for.
 func (w *wait) look(all *listed, patience time.Duration, wanted func(index int) bool) (missing []int) {
 	for i := range all.parts {
 		if w.last != nil && all.parts[i].news(&w.last.parts[i]) {

@@ -14,7 +14,7 @@ func (m *Meeting) Alive() {
 }
 
 // beating stores a sign of life when there is progress. The first one has the given number, and
-// each replaces the one before.
+// each replaces its predecessor.
 func (m *Meeting) beating(ctx context.Context, number int) {
 	defer close(m.ended)
 	every := min(maxBeat, m.o.Timeout/beats)
@@ -29,7 +29,7 @@ func (m *Meeting) beating(ctx context.Context, number int) {
 		once, cancel := context.WithTimeout(ctx, maxBeat)
 		err := m.o.Store.Put(once, m.key(name), bytes.NewReader([]byte(m.process+"\n")))
 		if err == nil && before != "" {
-			_ = m.o.Store.Delete(once, m.key(before)) // without the right to delete, it stays
+			_ = m.o.Store.Delete(once, m.key(before)) // fails without the right to delete; the object then remains
 		}
 		cancel()
 		if err == nil {

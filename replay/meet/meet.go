@@ -14,50 +14,49 @@ import (
 // Options say where and how shards meet.
 type Options struct {
 	Store store.Store
-	// Run is the folder of the run, as runs/JOB/UID.
+	// Run is the folder of the run, such as runs/JOB/UID.
 	Run string
 	report.Shard
 	// Settings is a digest of the settings that all shards of the run must share.
 	Settings string
-	// Timeout is how long to wait for a shard without progress, and how long to retry a place
+	// Timeout is how long to wait for a shard that makes no progress, and how long to retry a place
 	// that fails.
 	Timeout time.Duration
-	// Say gets messages for people, about a place that fails or objects that are not the run's.
-	// It may be nil.
+	// Say receives messages for people about a place that fails, or about objects that do not belong
+	// to the run. It may be nil.
 	Say func(text string)
-	// Now is the process's clock; nil: time.Now.
+	// Now is the process's clock. The default is time.Now.
 	Now func() time.Time
 }
 
 const (
 	// poll is the time between two looks at the place.
 	poll = time.Second
-	// ahead is the time from storing start.json to the start, so that all shards read it in time.
+	// ahead is how long before the start start.json is stored, so that all shards read it in time.
 	ahead = 3 * time.Second
-	// beats is the number of signs of life in a timeout. maxBeat bounds the time between two.
+	// beats is the number of signs of life during a timeout. maxBeat bounds the time between two.
 	beats   = 20
 	maxBeat = 30 * time.Second
-	// maxGrace bounds how much longer than the timeout to wait for a part: at the timeout its
-	// process ends by itself, and still has to report.
+	// maxGrace bounds how much longer than the timeout to wait for a part, because a process that
+	// ends at the timeout still has to report.
 	maxGrace = time.Minute
-	// maxAhead is how far ahead the start may be, because clocks differ.
+	// maxAhead is how far in the future the start may be, because clocks differ.
 	maxAhead = time.Hour
-	// maxSpread is how much clocks may differ before the report says so.
+	// maxSpread is how much clocks may differ before the report mentions it.
 	maxSpread = 2 * time.Second
 )
 
-// Meeting is the membership of a process in a run. Only Alive may be called while another
-// method runs.
+// Meeting is a process's membership in a run. Only Alive may be called while another method runs.
 type Meeting struct {
 	o       Options
 	process string
-	// begun is the content of start.json; nil before it was read.
+	// begun is the content of start.json, or nil before it was read.
 	begun *begin
-	// said has the foreign objects that were reported already.
+	// said holds the foreign objects that were reported already.
 	said map[string]bool
-	// marked is the name of this process's marker; "" if it has stored none.
+	// marked is the name of this process's marker, or "" if it has stored none.
 	marked string
-	// markers are those that were read, by name; nil for one that is not the run's.
+	// markers holds the markers that were read, by name. One that is not the run's is nil.
 	markers map[string]*marker
 
 	beat  chan struct{} // holds one element if there was progress
@@ -72,7 +71,7 @@ func (m *Meeting) patience() time.Duration { return m.o.Timeout + min(m.o.Timeou
 // Join joins a run. The caller closes the meeting.
 func Join(ctx context.Context, o Options) (*Meeting, error) {
 	if o.Timeout <= 0 {
-		return nil, fmt.Errorf("timeout %s: want one, or a shard that is gone is waited for for ever", o.Timeout)
+		return nil, fmt.Errorf("timeout %s: want a positive duration, otherwise the run would wait forever for a lost shard", o.Timeout)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -108,14 +107,14 @@ const (
 	Open Standing = iota
 	// Begun: the run began, and another process sends the part, or nobody does.
 	Begun
-	// Stored: its part has a result.
+	// Stored: the part has a result.
 	Stored
 	// Reported: the run is over.
 	Reported
 )
 
-// Standing returns how far the run is. If the report, or the result of the part, is not this
-// run's, it returns an error: objects are stored once, so nothing can replace it.
+// Standing returns how far the run has come. It returns an error if the report, or the result of the
+// part, belongs to another run: objects are stored once, so nothing can replace it.
 func (m *Meeting) Standing(ctx context.Context) (Standing, error) {
 	all, err := m.list(ctx)
 	if err == nil && all.names[startName] {

@@ -519,7 +519,7 @@ func TestPartsThatAreLost(t *testing.T) {
 		b, p := newBucket(), newPods(t, 3)
 		r, errs := p.all(b, func(index int) time.Duration { return time.Duration(index/2) * (timeout + time.Minute) })
 		p.wants(r, errs, report.Incomplete)
-		if p.sent[2] > 0 || !strings.Contains(r.Partial, "shard 2: it came after the run had begun") {
+		if p.sent[2] > 0 || !strings.Contains(r.Partial, "shard 2: its process joined after the run had begun") {
 			t.Errorf("sent %v, partial: %q", p.sent, r.Partial)
 		}
 	})
@@ -550,7 +550,7 @@ func TestPartsThatAreLost(t *testing.T) {
 	virtual(t, "index 0 never comes", func(t *testing.T) {
 		b, p := newBucket(), newPods(t, 2)
 		_, err := p.run(t.Context(), b, 1, 0)
-		if err == nil || !strings.Contains(err.Error(), "part 0 did not start the run: nothing has come from any part for 21m0s") || p.sent[1] > 0 {
+		if err == nil || !strings.Contains(err.Error(), "part 0 did not start the run, and no part has given a sign of life for 21m0s") || p.sent[1] > 0 {
 			t.Errorf("%v, sent %v", err, p.sent)
 		}
 	})
@@ -570,7 +570,7 @@ func TestAPlaceThatFails(t *testing.T) {
 		p.sends = func(int) time.Duration { return 5 * time.Minute }
 		r, errs := p.all(b, nil)
 		p.wants(r, errs, report.Passed)
-		if len(p.said) == 0 || !strings.Contains(p.said[0], "the place fails, and is asked again: connection refused") {
+		if len(p.said) == 0 || !strings.Contains(p.said[0], "the place fails, retrying: connection refused") {
 			t.Errorf("said %q", p.said)
 		}
 	})
@@ -640,19 +640,19 @@ func TestForeignObjects(t *testing.T) {
 		{"signs of life", "progress-1-4000000000", "", report.Passed, ""},
 		{"high signs of life", "progress-1-2000000000", "", report.Passed, ""},
 		{"something else", "index.html", "<p>", report.Passed, ""},
-		{"no start", "start.json", "[]", 0, "start.json: it is not of this run"},
-		{"the start of another run", "start.json", `{"run":"runs/other/1","of":3,"at":"2000-01-01T00:00:00Z"}`, 0, `it is of 3 shards of "runs/other/1"`},
+		{"no start", "start.json", "[]", 0, "start.json: it does not belong to this run"},
+		{"the start of another run", "start.json", `{"run":"runs/other/1","of":3,"at":"2000-01-01T00:00:00Z"}`, 0, `it belongs to 3 shards of "runs/other/1"`},
 		{"a start in the future", "start.json", `{"run":"` + folder + `","of":3,"at":"2222-01-01T00:00:00Z"}`, 0, "the run begins "},
 		{"a start of nobody", "start.json", `{"run":"` + folder + `","of":3,"at":"2000-01-01T00:00:00Z","shards":{}}`, 0, "part 0 has neither a result nor a marker"},
 		{"no result", "result-1.json", "{}", report.Incomplete, ""},
 		{"the result of another part", "result-1.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","shard":{"index":2,"of":3}}`, report.Incomplete, ""},
 		{"the result of another run", "result-1.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
-		{"its own result of another run", "result-0.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":0,"of":3}}`, 0, `result-0.json: it is not of this run: it is of the run "runs/other/1"`},
+		{"its own result of another run", "result-0.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":0,"of":3}}`, 0, `result-0.json: it does not belong to this run: it belongs to run "runs/other/1"`},
 		{"the result of another recording", "result-1.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","source":{"sha256":"6f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
 		{"the result of a run with other settings", "result-1.json", `{"schemaVersion":1,"settings":"other","run":"` + folder + `","source":{"sha256":"5f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
-		{"the report of a run with other settings", "report.json", `{"schemaVersion":1,"settings":"other","run":"` + folder + `"}`, 0, "it is of a replay with other flags; give this one the same, or another ID"},
-		{"the report of another run", "report.json", `{"schemaVersion":1,"run":"runs/other/1"}`, 0, "another run uses this ID, so give this one another"},
-		{"no report", "report.json", "{}", 0, "report.json: it is not of this run"},
+		{"the report of a run with other settings", "report.json", `{"schemaVersion":1,"settings":"other","run":"` + folder + `"}`, 0, "it is from a replay with other flags; use the same flags, or another ID"},
+		{"the report of another run", "report.json", `{"schemaVersion":1,"run":"runs/other/1"}`, 0, "another run uses this ID, so give this one a different ID"},
+		{"no report", "report.json", "{}", 0, "report.json: it does not belong to this run"},
 		{"a report with a code of its own", "report.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","exitCode":77}`, 0, "its exit code is 77"},
 		{"a page", "report.html", "<p>", report.Passed, ""},
 		{"no reason", "failed-1.json", "{}", report.Incomplete, ""},
@@ -672,7 +672,7 @@ func TestForeignObjects(t *testing.T) {
 			p.wants(r, errs[:1], c.exitCode)
 			// Before the start, no process can tell that the result of another recording is not
 			// the run's.
-			if known := c.name != "the result of another recording"; c.object == "result-1.json" && (known && errs[1] == nil || p.sent[1] > 0 || len(r.Merged.Notes) == 0 || !strings.Contains(r.Merged.Notes[0], "result-1.json: it is not of this run")) {
+			if known := c.name != "the result of another recording"; c.object == "result-1.json" && (known && errs[1] == nil || p.sent[1] > 0 || len(r.Merged.Notes) == 0 || !strings.Contains(r.Merged.Notes[0], "result-1.json: it does not belong to this run")) {
 				t.Errorf("part 1: %v, sent %v, notes %q", errs[1], p.sent, r.Merged.Notes)
 			}
 		})
@@ -792,8 +792,8 @@ func TestTheStartFails(t *testing.T) {
 		name, want string
 		fails      func(p *pods)
 	}{
-		{"shards that read different recordings", `part 1 is of another run than part 0: its hash of the recording is "1", not "0"`, func(p *pods) { p.sources = []string{"0", "1"} }},
-		{"shards with different settings", `part 1 is of another run than part 0: its digest of the settings is "speed 2", not "speed 1"`, func(p *pods) { p.settings = []string{"speed 1", "speed 2"} }},
+		{"shards that read different recordings", `part 1 is from another run than part 0: its hash of the recording is "1", not "0"`, func(p *pods) { p.sources = []string{"0", "1"} }},
+		{"shards with different settings", `part 1 is from another run than part 0: its digest of the settings is "speed 2", not "speed 1"`, func(p *pods) { p.settings = []string{"speed 1", "speed 2"} }},
 		{"no responder", "no responder", func(p *pods) { p.prepares = errors.New("no responder") }},
 	} {
 		virtual(t, c.name, func(t *testing.T) {

@@ -23,13 +23,13 @@ const (
 	ReportName = "report.json"
 )
 
-// forms are those of the report, by the names of their objects.
+// forms lists the forms of the report and the names of their objects.
 var forms = []struct{ name, form string }{{"report.html", "html"}, {"junit.xml", "junit"}, {"summary.md", "markdown"}}
 
 const (
 	// maxNote bounds an object other than a report.
 	maxNote = 4 << 20
-	// maxReason bounds the text that says why nobody sends a part.
+	// maxReason bounds the reason why nobody sends a part.
 	maxReason = 4 << 10
 	// maxReport bounds a report.
 	maxReport = 256 << 20
@@ -45,7 +45,8 @@ type marker struct {
 	Process string `json:"process"`
 	// Written is the time by the process's clock.
 	Written time.Time `json:"written"`
-	// Report has the fields that are known before anything is sent. A replacement reports them.
+	// Report has the fields that are known before anything is sent. A replacement copies them into its
+	// report.
 	Report *report.Report `json:"report"`
 }
 
@@ -53,13 +54,13 @@ type marker struct {
 type begin struct {
 	Run string `json:"run"`
 	Of  int    `json:"of"`
-	// At is when the run begins. With one shard it is not ahead.
+	// At is when the run begins. With one shard, that is when start.json was written.
 	At time.Time `json:"at"`
-	// SHA256 is the hash of the recording. The results have the same.
+	// SHA256 is the hash of the recording. All results must have the same one.
 	SHA256 string `json:"sha256,omitempty"`
 	// Shards are the processes that send, by index.
 	Shards map[int]named `json:"shards"`
-	// Notes are for the report.
+	// Notes are notes for the report.
 	Notes []string `json:"notes,omitempty"`
 	// Prepared is the result of preparing the run.
 	Prepared string `json:"prepared,omitempty"`
@@ -92,8 +93,8 @@ func resultName(index int) string { return fmt.Sprintf("result-%d.json", index) 
 
 func failureName(index int) string { return fmt.Sprintf("failed-%d.json", index) }
 
-// parseName reads a name of one of four kinds: shard, progress, result or failed. n is the
-// attempt or the number.
+// parseName parses the name of an object of one of four kinds: shard, progress, result or failed. n
+// is the attempt or the number.
 func parseName(name string) (kind string, index, n int, ok bool) {
 	parts := strings.Split(strings.TrimSuffix(name, ".json"), "-")
 	if len(parts) < 2 || len(parts) > 3 {
@@ -112,10 +113,10 @@ func parseName(name string) (kind string, index, n int, ok bool) {
 	return kind, index, n, canonical == name
 }
 
-// errForeign is wrapped by errors about objects that are not the run's.
-var errForeign = errors.New("it is not of this run")
+// errForeign is wrapped by errors about objects that do not belong to the run.
+var errForeign = errors.New("it does not belong to this run")
 
-// get reads an object. One with more than most bytes is an error.
+// get reads an object. It returns an error if the object has more than most bytes.
 func (m *Meeting) get(ctx context.Context, name string, most int64) ([]byte, error) {
 	r, err := m.o.Store.Get(ctx, m.key(name))
 	if err != nil {
@@ -149,13 +150,13 @@ func (m *Meeting) marker(ctx context.Context, name string) (*marker, error) {
 	return k, m.note(ctx, name, k, func() error {
 		_, index, _, _ := parseName(name)
 		if k.Run != m.o.Run || k.Index != index || k.Of != m.o.Of || k.Process == "" || k.Report == nil {
-			return fmt.Errorf("it is of part %d of %d of %q", k.Index, k.Of, k.Run)
+			return fmt.Errorf("it is for part %d of %d of %q", k.Index, k.Of, k.Run)
 		}
 		return nil
 	})
 }
 
-// report reads the report of a part, or the run's if part is below 0.
+// report reads the report of a part, or the report of the run if part is negative.
 func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Report, error) {
 	b, err := m.get(ctx, name, maxReport)
 	if err != nil {
@@ -165,9 +166,9 @@ func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Re
 	switch {
 	case err != nil:
 	case r.Run != m.o.Run:
-		err = fmt.Errorf("it is of the run %q; another run uses this ID, so give this one another", r.Run)
+		err = fmt.Errorf("it belongs to run %q; another run uses this ID, so give this one a different ID", r.Run)
 	case r.Settings != m.o.Settings:
-		err = errors.New("it is of a replay with other flags; give this one the same, or another ID")
+		err = errors.New("it is from a replay with other flags; use the same flags, or another ID")
 	case m.begun != nil && r.Source.SHA256 != m.begun.SHA256:
 		err = fmt.Errorf("its recording has the hash %q, and the run's has %q", r.Source.SHA256, m.begun.SHA256)
 	case part < 0 && (r.ExitCode < 0 || r.ExitCode > report.Incomplete):
@@ -190,8 +191,8 @@ func (m *Meeting) stored(ctx context.Context, name string, part int) (r *report.
 	return r, err
 }
 
-// result checks the result of this process's part. If it is not this run's, that is an error:
-// it is stored once, so the part can't get another one.
+// result checks the result of this process's part. A result of another run is an error: results
+// are stored once, so the part can't get another one.
 func (m *Meeting) result(ctx context.Context) error {
 	_, err := m.stored(ctx, resultName(m.o.Index), m.o.Index)
 	if errors.Is(err, errForeign) {
@@ -200,7 +201,7 @@ func (m *Meeting) result(ctx context.Context) error {
 	return err
 }
 
-// put stores an object, unless it is stored already. Other bytes under its name are an error.
+// put stores an object, unless it is stored already. It is an error if its name holds other bytes.
 func (m *Meeting) put(ctx context.Context, name string, body []byte) error {
 	return m.retried(ctx, "store", name, func(ctx context.Context) error {
 		return store.PutOnce(ctx, m.o.Store, m.key(name), bytes.NewReader(body))
@@ -216,7 +217,7 @@ func (m *Meeting) Keep(ctx context.Context, name string, body []byte) error {
 	return err
 }
 
-// Kept returns the bytes that Keep stored under a name; nil if there are none.
+// Kept returns the bytes that Keep stored under a name, or nil if there are none.
 func (m *Meeting) Kept(ctx context.Context, name string) (body []byte, err error) {
 	err = m.retried(ctx, "read", name, func(ctx context.Context) error {
 		body, err = m.get(ctx, name, maxNote)

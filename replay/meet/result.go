@@ -16,12 +16,12 @@ import (
 // ErrNoResult is wrapped by errors about parts that have no result of this run.
 var ErrNoResult = errors.New("there is no result")
 
-// Finish stores the report of the part. If another process has stored one already, that one
+// Finish stores the report of the part. If another process has already stored one, that one
 // counts.
 func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 	c := *r
 	c.Run, c.Settings, c.Shard = m.o.Run, m.o.Settings, &report.Shard{Index: m.o.Index, Of: m.o.Of}
-	c.Judge(nil) // or the report could not be read again
+	c.Judge(nil) // an unjudged report could not be read again
 	body, err := encodeReport(&c)
 	if err != nil {
 		return err
@@ -34,8 +34,8 @@ func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 }
 
 // Fail stores why nobody sends the part, so that no shard waits for it. The first reason counts.
-// It is for a process that fails by itself: one that gets SIGTERM leaves the part to its
-// replacement. The place itself may be failing, so Fail does not try for long.
+// A process calls it if it fails by itself; one that gets SIGTERM leaves the part to its
+// replacement. The place itself may be failing, so Fail does not retry for long.
 func (m *Meeting) Fail(ctx context.Context, reason error) error {
 	ctx, cancel := context.WithTimeout(ctx, failTime)
 	defer cancel()
@@ -60,7 +60,7 @@ func (m *Meeting) reason(ctx context.Context, index int) (string, error) {
 	err := m.retried(ctx, "read", name, func(ctx context.Context) error {
 		return m.note(ctx, name, f, func() error {
 			if f.Run != m.o.Run || f.Index != index || f.Of != m.o.Of || len(f.Reason) > maxReason {
-				return fmt.Errorf("it is of part %d of %d of %q", f.Index, f.Of, f.Run)
+				return fmt.Errorf("it is for part %d of %d of %q", f.Index, f.Of, f.Run)
 			}
 			return nil
 		})
@@ -77,7 +77,7 @@ func (m *Meeting) failed(ctx context.Context, index int) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: %s; remedy that, and give the run another ID", m.o.Run, reason)
+	return fmt.Errorf("%s: %s; fix that, and give the run another ID", m.o.Run, reason)
 }
 
 // Succeed takes over from the process that sends the part, or sent it. It waits for that
@@ -127,10 +127,10 @@ func (m *Meeting) finishFor(ctx context.Context, by named, sends bool) error {
 		r.Started, r.Ended = m.begun.At, m.begun.At
 		r.Partial = "its process ended without a result, and another one took its place"
 		if !sends {
-			r.Partial = "it came after the run had begun"
+			r.Partial = "its process joined after the run had begun"
 		}
 		if !sends || name != by.Marker {
-			r.Source.Steps, r.Needs, r.Ambiguous = 0, nil, nil // another part's
+			r.Source.Steps, r.Needs, r.Ambiguous = 0, nil, nil // these belong to another part
 		}
 		return m.Finish(ctx, r)
 	}
@@ -182,8 +182,8 @@ func (m *Meeting) Collect(ctx context.Context) (results []*report.Report, notes 
 	return results, notes, nil
 }
 
-// outcome is the report of a part, or why it is lost. The zero value means that it is not known
-// yet.
+// outcome is the report of a part, or why the part is lost. The zero value means that neither is
+// known yet.
 type outcome struct {
 	report *report.Report
 	lost   string
@@ -207,17 +207,17 @@ func (m *Meeting) outcome(ctx context.Context, index int, p *partState) (end out
 	return end, err
 }
 
-// sends tells whether any process sends or sent the part.
+// sends reports whether any process sends or sent the part.
 func (m *Meeting) sends(index int) bool {
 	if m.begun == nil {
-		return true // it is not known
+		return true // unknown
 	}
 	_, ok := m.begun.Shards[index]
 	return ok
 }
 
-// Publish stores the report of the run in all forms, and returns the one that counts: that of an
-// earlier process, if that stored one.
+// Publish stores the report of the run in all forms, and returns the report that counts: if an
+// earlier process stored one, that one.
 func (m *Meeting) Publish(ctx context.Context, r *report.Report) (*report.Report, error) {
 	r.Run, r.Settings = m.o.Run, m.o.Settings
 	body, err := encodeReport(r)

@@ -11,12 +11,12 @@ import (
 const (
 	// attemptTime bounds one attempt. It is long because a report may be large.
 	attemptTime = 5 * time.Minute
-	// firstPause follows the first attempt that failed. Each pause is twice the one before,
-	// up to longestPause.
+	// firstPause follows the first failed attempt. Each further pause is twice as long, up to
+	// longestPause.
 	firstPause   = 500 * time.Millisecond
 	longestPause = 15 * time.Second
-	// deniedTime bounds the retries after a refusal: new rights and identities take a moment to
-	// take effect, but wrong ones never do.
+	// deniedTime bounds the retries after a refusal. New rights and identities need a moment to
+	// take effect; wrong ones never do.
 	deniedTime = time.Minute
 	// failTime bounds the attempts to store why a part failed.
 	failTime = 20 * time.Second
@@ -38,10 +38,10 @@ func (m *Meeting) retried(ctx context.Context, what, name string, do func(contex
 			left = min(left, deniedTime)
 		}
 		if ctx.Err() != nil || time.Since(began)+pause > left {
-			return fmt.Errorf("%s %s: it has failed since %s ago: %w", what, m.key(name), time.Since(began).Round(time.Second), err)
+			return fmt.Errorf("%s %s: failing for %s: %w", what, m.key(name), time.Since(began).Round(time.Second), err)
 		}
 		if pause == firstPause {
-			m.o.Say(fmt.Sprintf("the place fails, and is asked again: %s", err))
+			m.o.Say(fmt.Sprintf("the place fails, retrying: %s", err))
 		}
 		if sleep(ctx, pause) != nil {
 			return err
@@ -49,7 +49,7 @@ func (m *Meeting) retried(ctx context.Context, what, name string, do func(contex
 	}
 }
 
-// final tells that an error is an answer of the place, which trying again would not change.
+// final reports whether an error is an answer from the place that a retry would not change.
 func final(err error) bool {
 	return errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errForeign)
 }

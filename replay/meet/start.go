@@ -13,14 +13,14 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// readStart reads start.json. A damaged one is an error, because the shards could not begin
-// together.
+// readStart reads start.json. It returns an error if the object is damaged, because the shards could
+// not begin together.
 func (m *Meeting) readStart(ctx context.Context) error {
 	return m.retried(ctx, "read", startName, func(ctx context.Context) error {
 		b := new(begin)
 		err := m.note(ctx, startName, b, func() error {
 			if b.Run != m.o.Run || b.Of != m.o.Of || b.At.IsZero() {
-				return fmt.Errorf("it is of %d shards of %q", b.Of, b.Run)
+				return fmt.Errorf("it belongs to %d shards of %q", b.Of, b.Run)
 			}
 			if m.o.Now().Add(maxAhead).Before(b.At) {
 				return fmt.Errorf("the run begins %s from now", b.At.Sub(m.o.Now()).Round(time.Second))
@@ -35,10 +35,10 @@ func (m *Meeting) readStart(ctx context.Context) error {
 }
 
 // Start stores that the process is ready, and waits for the start of the run. r has the fields of
-// the part's report that are known already: its source and its number of steps. mine tells
+// the part's report that are already known: its source and its number of steps. mine reports
 // whether this process sends the part.
 //
-// The process that starts the run calls prepare before that. Prepared returns its result.
+// The process that starts the run first calls prepare. Prepared returns its result.
 func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(context.Context) (string, error)) (at time.Time, mine bool, err error) {
 	if err := m.mark(ctx, r); err != nil {
 		return at, false, err
@@ -57,7 +57,7 @@ func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(cont
 	return m.begun.At, m.begun.Shards[m.o.Index].Process == m.process, nil
 }
 
-// Prepared returns the result of prepare, whichever process called it; "" before the run begins.
+// Prepared returns the result of prepare, whichever process called it, or "" before the run begins.
 func (m *Meeting) Prepared() string {
 	if m.begun == nil {
 		return ""
@@ -65,8 +65,8 @@ func (m *Meeting) Prepared() string {
 	return m.begun.Prepared
 }
 
-// mark stores the marker under the next free name. Each attempt writes its own time, because
-// that is compared with the time at which the store got the marker.
+// mark stores the marker under the next free name. Each attempt writes a new time, because it is
+// compared with the time at which the store received the marker.
 func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
 	header := *r
 	header.Run, header.Settings = m.o.Run, m.o.Settings
@@ -83,7 +83,7 @@ func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
 				return err
 			}
 			switch k, err := m.marker(ctx, name); {
-			case err == nil && k.Process == m.process: // stored by an attempt before
+			case err == nil && k.Process == m.process: // stored by an earlier attempt
 				return nil
 			case err != nil && !final(err):
 				return err
@@ -94,7 +94,7 @@ func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
 }
 
 // unmark deletes the marker, so that the run waits for the replacement of this process. Without
-// the right to delete, the marker stays.
+// the right to delete, the marker remains.
 func (m *Meeting) unmark(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -120,7 +120,7 @@ func (m *Meeting) start(ctx context.Context, prepare func(context.Context) (stri
 		return err
 	}
 	b := begin{Run: m.o.Run, Of: m.o.Of, SHA256: ready[m.o.Index].Report.Source.SHA256, Shards: map[int]named{}, Prepared: prepared}
-	var early, late time.Duration // of clocks
+	var early, late time.Duration // extremes of the clocks
 	for index, r := range ready {
 		b.Shards[index] = named{r.Process, r.name}
 		if !r.modified.IsZero() {
@@ -153,13 +153,13 @@ func same(ready map[int]*readyShard) error {
 			first = r
 		}
 		if err := report.SameRun(r.Report, first.Report); err != nil {
-			return fmt.Errorf("part %d is of another run than part %d: %w; replay a snapshot, which nobody writes to, with the same version and flags", r.Index, first.Index, err)
+			return fmt.Errorf("part %d is from another run than part %d: %w; replay a snapshot, which never changes, with the same version and flags", r.Index, first.Index, err)
 		}
 	}
 	return nil
 }
 
-// readyShard is a process that is ready.
+// readyShard is a process that is ready to send its part.
 type readyShard struct {
 	*marker
 	name     string
@@ -228,7 +228,7 @@ func (m *Meeting) latest(ctx context.Context, index int, p *partState) (*readySh
 			case errors.Is(err, errForeign):
 				m.tell(name, err)
 				k = nil
-			case errors.Is(err, fs.ErrNotExist): // taken away
+			case errors.Is(err, fs.ErrNotExist): // deleted meanwhile
 				continue
 			case err != nil:
 				return nil, err
@@ -242,7 +242,7 @@ func (m *Meeting) latest(ctx context.Context, index int, p *partState) (*readySh
 	return nil, nil
 }
 
-// tell reports an object that is not the run's, once.
+// tell reports, once, an object that does not belong to the run.
 func (m *Meeting) tell(name string, err error) {
 	if !m.said[name] {
 		m.said[name] = true
@@ -270,7 +270,7 @@ func (m *Meeting) awaitStart(ctx context.Context) error {
 			return fmt.Errorf("%s: the run is over, and has no %s", m.o.Run, startName)
 		}
 		if missing := w.look(all, m.patience(), func(int) bool { return true }); len(missing) == 0 {
-			return fmt.Errorf("%s: part 0 did not start the run: nothing has come from any part for %s", m.o.Run, m.patience())
+			return fmt.Errorf("%s: part 0 did not start the run, and no part has given a sign of life for %s", m.o.Run, m.patience())
 		}
 		if err := sleep(ctx, poll); err != nil {
 			return err

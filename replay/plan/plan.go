@@ -33,17 +33,17 @@ import (
 
 // Step is one request to send.
 type Step struct {
-	// At is when the request began in the recording, since the first step's.
+	// At is when the request began in the recording, counted from the first step.
 	At time.Duration
-	// Took is the time to the answer's end in the recording.
+	// Took is the recorded time from the beginning of the request to the end of the answer.
 	Took time.Duration
-	// Endpoint is a number of Plan.Endpoints.
+	// Endpoint is an index in Plan.Endpoints.
 	Endpoint int32
-	// Safe tells that the method only reads (RFC 9110, section 9.2.1).
+	// Safe reports whether the method only reads (RFC 9110, section 9.2.1).
 	Safe bool
-	// Target is Options.Target of the exchange.
+	// Target is the result of Options.Target for the exchange.
 	Target uint8
-	// Answer is the Options.Answer of the exchange.
+	// Answer is the result of Options.Answer for the exchange.
 	Answer uint64
 
 	offset            int64
@@ -56,7 +56,7 @@ type Plan struct {
 	Endpoints []string
 	// Began is when the first step began in the recording.
 	Began time.Time
-	// Left has the exchanges that are not sent, by reason, the most frequent one first.
+	// Left counts the exchanges that are not sent by reason, the most frequent one first.
 	Left []Left
 
 	steps  *rows.Table[Step] // in the order in which they began
@@ -69,7 +69,7 @@ type Plan struct {
 type Left struct {
 	Reason string
 	Count  int
-	// Example is the request line of the first one.
+	// Example is the request line of the first such exchange.
 	Example string
 }
 
@@ -100,7 +100,7 @@ func (p *Plan) Length() time.Duration { return p.length }
 // Close removes the files.
 func (p *Plan) Close() error { return errors.Join(p.file.Close(), p.steps.Close()) }
 
-// Request appends the request of a step to dst, as Options.Encode made it.
+// Request appends the request of a step to dst, as encoded by Options.Encode.
 func (p *Plan) Request(dst []byte, step int) ([]byte, error) {
 	s := p.Step(step)
 	return read(p.ahead, dst, s.offset, int(s.request))
@@ -130,24 +130,24 @@ func read(r io.ReaderAt, dst []byte, offset int64, n int) ([]byte, error) {
 	return dst, nil
 }
 
-// Options say how a plan is made.
+// Options say how to build a plan.
 type Options struct {
-	// Encode appends the request of an exchange as it is sent. Its error says why it can't be
-	// sent.
+	// Encode appends the request of an exchange as it is sent. An error says why the request can't
+	// be sent.
 	Encode func(dst []byte, e *recording.Exchange) ([]byte, error)
 	// Endpoint names the endpoint of an exchange.
 	Endpoint func(e *recording.Exchange) string
-	// Answer hashes the compared parts of the recorded answer; nil: no answer is hashed.
+	// Answer hashes the compared parts of the recorded answer. If nil, answers are not hashed.
 	Answer func(e *recording.Exchange) uint64
-	// Target returns the number of an exchange's target; nil: 0.
+	// Target returns the number of an exchange's target. If nil, all have the number 0.
 	Target func(e *recording.Exchange) uint8
-	// Dir is the directory for the files; "": the system's one for temporary files. Limit bounds
-	// each of them, in bytes; 0: any size.
+	// Dir is the directory for the files. The default is the system's directory for temporary
+	// files. Limit bounds each file, in bytes. 0 means no limit.
 	Dir   string
 	Limit int64
 }
 
-// Builder makes a plan of exchanges. It isn't safe for concurrent use.
+// Builder builds a plan from exchanges. It isn't safe for concurrent use.
 type Builder struct {
 	o         Options
 	plan      *Plan
@@ -156,17 +156,17 @@ type Builder struct {
 	file      *scratch.Writer
 	steps     *rows.Writer[Step]
 	last      time.Duration // At of the last step
-	buf       []byte        // of the step that is added
+	buf       []byte        // for the step that is being added
 }
 
-// maxEndpoints bounds the endpoints with a name. A recording with more of them has values in
-// its paths that look like names.
+// maxEndpoints bounds the endpoints with a name. A recording with more endpoints has values in its
+// paths that look like names.
 const maxEndpoints = 5000
 
 // others is the endpoint of requests beyond maxEndpoints.
 const others = "(other endpoints)"
 
-// NewBuilder makes the plan's file.
+// NewBuilder returns a builder, and creates the plan's file.
 func NewBuilder(o Options) (*Builder, error) {
 	file, err := scratch.Create(o.Dir, "recorded requests", o.Limit)
 	if err != nil {
@@ -216,8 +216,8 @@ func (b *Builder) Leave(reason string, e *recording.Exchange) {
 	l.Count++
 }
 
-// RequestLine names a request for people: by its method and path, or by its protocol and
-// address if it is not HTTP.
+// RequestLine describes a request for people: its method and path, or its protocol and address if
+// it is not HTTP.
 func RequestLine(e *recording.Exchange) string {
 	if e.HTTP == nil {
 		return e.L7Protocol + " " + e.NetworkAddress
@@ -240,7 +240,7 @@ func (b *Builder) endpoint(e *recording.Exchange) int32 {
 	return n
 }
 
-// Finish returns the plan. The builder is used up.
+// Finish returns the plan. The builder can't be used afterwards.
 func (b *Builder) Finish() (*Plan, error) {
 	var err error
 	if b.plan.file, err = b.file.Finish(); err != nil {

@@ -28,10 +28,10 @@ func Merge(shards []*Report) (*Report, error) {
 			return nil, fmt.Errorf("two reports are of shard %d", s.Shard.Index)
 		}
 		if s.Shard.Of != first.Shard.Of {
-			return nil, fmt.Errorf("shard %d is of another run than shard %d: its number of shards is %d, not %d", s.Shard.Index, first.Shard.Index, s.Shard.Of, first.Shard.Of)
+			return nil, fmt.Errorf("shard %d is from another run than shard %d: its number of shards is %d, not %d", s.Shard.Index, first.Shard.Index, s.Shard.Of, first.Shard.Of)
 		}
 		if err := SameRun(s, first); err != nil {
-			return nil, fmt.Errorf("shard %d is of another run than shard %d: %w", s.Shard.Index, first.Shard.Index, err)
+			return nil, fmt.Errorf("shard %d is from another run than shard %d: %w", s.Shard.Index, first.Shard.Index, err)
 		}
 	}
 	m := &Report{

@@ -7,8 +7,8 @@
 //
 //   - A table of up to 32,768 rows stays in memory, and needs no file.
 //   - A longer one takes the memory of 128 pages of 256 rows, however long it is.
-//   - The file is one of package scratch: it goes with the process, and only its owner can
-//     read it.
+//   - The file comes from package scratch: it disappears with the process, and only its owner
+//     can read it.
 //
 // It imports internal/scratch and the standard library.
 package rows
@@ -23,20 +23,20 @@ import (
 )
 
 const (
-	// pageRows is how many rows are read at once: a replay goes through a table in its order.
+	// pageRows is how many rows are read at a time, because a replay reads a table in order.
 	pageRows = 256
 	// slots is how many pages are kept in memory. Page n is kept in slot n modulo slots, so
-	// that copies of a recording, which are at different rows, seldom evict each other's pages.
+	// that copies of a recording, which read different rows, seldom evict each other's pages.
 	slots = 128
-	// inMemory is the number of rows from which on a table is on disk.
+	// inMemory is the largest number of rows of a table that has no file.
 	inMemory = 1 << 15
 )
 
-// Writer makes a table of rows, which have no pointers. It isn't safe for concurrent use.
+// Writer writes a table of rows. Rows must not contain pointers. It isn't safe for concurrent use.
 type Writer[T any] struct {
 	dir, what string
 	limit     int64
-	rows      []T // that are not in the file
+	rows      []T // rows that are not in the file yet
 	written   int
 	file      *scratch.Writer
 }
@@ -55,9 +55,9 @@ type page[T any] struct {
 	rows   []T
 }
 
-// NewWriter returns a writer of an empty table. A file that it needs goes to dir, or to the
-// system's directory for temporary files if that is "", and has up to limit bytes; 0: any
-// number. Errors name the rows by what, such as `recorded steps`.
+// NewWriter returns a writer of an empty table. If it needs a file, the file is in dir, or in the
+// system's directory for temporary files if dir is "". The file has up to limit bytes; 0 means no
+// limit. Errors call the rows what, such as `recorded steps`.
 func NewWriter[T any](dir, what string, limit int64) *Writer[T] {
 	if t := reflect.TypeFor[T](); hasPointers(t) {
 		panic(fmt.Sprintf("rows of %s have pointers", t))
@@ -65,7 +65,7 @@ func NewWriter[T any](dir, what string, limit int64) *Writer[T] {
 	return &Writer[T]{dir: dir, what: what, limit: limit}
 }
 
-// hasPointers tells whether a value of a type is more than its bytes.
+// hasPointers reports whether values of a type contain pointers.
 func hasPointers(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Struct:
@@ -108,7 +108,7 @@ func (w *Writer[T]) flush() error {
 	return err
 }
 
-// Finish returns the table. The writer is used up.
+// Finish returns the table. The writer can't be used afterwards.
 func (w *Writer[T]) Finish() (*Table[T], error) {
 	t := &Table[T]{n: w.Len()}
 	if w.file == nil {
@@ -133,8 +133,8 @@ func (w *Writer[T]) Abandon() {
 	}
 }
 
-// Keep makes a table of rows. They stay in memory if there are few, or if they can't be
-// written to disk.
+// Keep returns a table of all. The rows stay in memory if there are few, or if they can't be written
+// to disk.
 func Keep[T any](dir, what string, limit int64, all []T) *Table[T] {
 	w := NewWriter[T](dir, what, limit)
 	if len(all) >= inMemory {
@@ -154,8 +154,8 @@ func Keep[T any](dir, what string, limit int64, all []T) *Table[T] {
 // Len returns the number of rows.
 func (t *Table[T]) Len() int { return t.n }
 
-// At returns row n, which must be one of the table's. If the file can't be read, the row is
-// zero, and [Table.Err] returns the error.
+// At returns row n, which must exist. If the file can't be read, the row is zero, and [Table.Err]
+// returns the error.
 func (t *Table[T]) At(n int) T {
 	if t.file == nil {
 		return t.rows[n]
@@ -170,8 +170,7 @@ func (t *Table[T]) onDisk(n int) (row T) {
 	return row
 }
 
-// Range returns the rows from one up to another, which is not included. The caller must not
-// change them.
+// Range returns the rows from from up to, but not including, to. The caller must not change them.
 func (t *Table[T]) Range(from, to int) []T {
 	if from == to {
 		return nil
@@ -206,7 +205,7 @@ func (t *Table[T]) Close() error {
 	return t.file.Close()
 }
 
-// page returns a page; nil if it can't be read.
+// page returns a page, or nil if it can't be read.
 func (t *Table[T]) page(number int) *page[T] {
 	slot := &t.cached[number%slots]
 	if p := slot.Load(); p != nil && p.number == number {
@@ -216,7 +215,7 @@ func (t *Table[T]) page(number int) *page[T] {
 	p := &page[T]{number, make([]T, min(pageRows, t.n-first))}
 	b := bytesOf(p.rows)
 	if _, err := t.file.ReadAt(b, int64(first)*int64(unsafe.Sizeof(p.rows[0]))); err != nil {
-		err = fmt.Errorf("read rows from %d on: %w", first, err)
+		err = fmt.Errorf("read rows from row %d: %w", first, err)
 		t.err.CompareAndSwap(nil, &err)
 		return nil
 	}
@@ -224,8 +223,8 @@ func (t *Table[T]) page(number int) *page[T] {
 	return p
 }
 
-// bytesOf returns the memory of rows. They are read by the process that wrote them, so their
-// layout is the same.
+// bytesOf returns the memory of rows. The process that reads them is the one that wrote them, so
+// the layout is the same.
 func bytesOf[T any](rows []T) []byte {
 	if len(rows) == 0 {
 		return nil

@@ -7,8 +7,8 @@
 //
 // It promises:
 //
-//   - A due time is absolute: it is computed from the number of the request, never from
-//     when the one before was sent. So lateness does not add up.
+//   - A due time is absolute: it is computed from the number of the request, never from when the
+//     previous request was sent. So delays do not add up.
 //   - The same shape gives the same times.
 //
 // It imports the standard library only.
@@ -25,21 +25,21 @@ import (
 
 // Open is an open loop: when requests are due does not depend on answers.
 type Open interface {
-	// Due returns the time from the start at which request n, from 0, is due. It does
-	// not decrease with n. False means that there is no such request.
+	// Due returns when request n, counted from 0, is due, measured from the start. It does not
+	// decrease with n. It returns false if there is no such request.
 	Due(n int64) (time.Duration, bool)
 }
 
 // Recorded repeats recorded times.
 type Recorded struct {
-	// At returns when step n of Steps began, since the first.
+	// At returns when step n of Steps began, measured from the first.
 	At    func(n int) time.Duration
 	Steps int
 	// Length is the time from the first step to the next pass over the recording.
 	Length time.Duration
 	// Speed divides times: 2 is twice as fast.
 	Speed float64
-	// Passes over the recording; 0: without end.
+	// Passes is the number of passes over the recording. 0 means endless.
 	Passes int
 }
 
@@ -56,12 +56,11 @@ func (r Recorded) Due(n int64) (time.Duration, bool) {
 	return time.Duration(at), true
 }
 
-// Stage is a time in which the rate, or the number of virtual users, is Target. It
-// begins with a ramp from that of the stage before, in a straight line; that of the
-// first stage begins at 0.
+// Stage is a period in which the rate, or the number of virtual users, is Target. It begins with a
+// linear ramp from the target of the previous stage, or from 0 for the first stage.
 type Stage struct {
 	Target float64
-	For    time.Duration // with the ramp
+	For    time.Duration // includes the ramp
 	Ramp   time.Duration
 }
 
@@ -74,10 +73,10 @@ type stage struct {
 	Stage
 	from   float64       // rate at the beginning
 	begins time.Duration // since the start
-	before float64       // requests before
+	before float64       // number of requests before it
 }
 
-// Rate is a fixed rate, for a time; 0: without end.
+// Rate returns a fixed rate. It ends after length, or never if length is 0.
 func Rate(perSecond float64, length time.Duration) Staged {
 	if length <= 0 {
 		length = math.MaxInt64 / 4
@@ -85,7 +84,7 @@ func Rate(perSecond float64, length time.Duration) Staged {
 	return Stages([]Stage{{Target: perSecond, For: length}})
 }
 
-// Stages is a sequence of stages.
+// Stages returns a sequence of stages.
 func Stages(all []Stage) Staged {
 	var s Staged
 	var begins time.Duration
@@ -100,7 +99,7 @@ func Stages(all []Stage) Staged {
 	return s
 }
 
-// Length is how long the stages take together.
+// Length returns how long all stages take.
 func (s Staged) Length() time.Duration {
 	if len(s.stages) == 0 {
 		return 0
@@ -109,7 +108,7 @@ func (s Staged) Length() time.Duration {
 	return last.begins + last.For
 }
 
-// Requests is how many are due before a time since the start.
+// Requests returns how many requests are due before time t, measured from the start.
 func (s Staged) Requests(t time.Duration) float64 {
 	one, ok := s.during(t)
 	if !ok {
@@ -118,7 +117,7 @@ func (s Staged) Requests(t time.Duration) float64 {
 	return one.before + one.requests(min(t-one.begins, one.For))
 }
 
-// At is the rate, or the number of users, at a time since the start.
+// At returns the rate, or the number of users, at time t, measured from the start.
 func (s Staged) At(t time.Duration) float64 {
 	one, ok := s.during(t)
 	if !ok || t >= s.Length() {
@@ -130,7 +129,7 @@ func (s Staged) At(t time.Duration) float64 {
 	return one.Target
 }
 
-// during returns the stage at time t, the last stage if all have ended, or false if none has
+// during returns the stage at time t, or the last stage if all have ended. ok is false if none has
 // begun.
 func (s Staged) during(t time.Duration) (one stage, ok bool) {
 	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t })
@@ -140,7 +139,7 @@ func (s Staged) during(t time.Duration) (one stage, ok bool) {
 	return s.stages[i-1], true
 }
 
-// requests returns how many are due in the stage's first t.
+// requests returns how many requests are due in the first t of the stage.
 func (s *stage) requests(t time.Duration) float64 {
 	ramp := min(t, s.Ramp)
 	n := s.from*ramp.Seconds() + s.Target*(t-ramp).Seconds()
@@ -150,7 +149,7 @@ func (s *stage) requests(t time.Duration) float64 {
 	return n
 }
 
-// Due implements Open: the time at which n requests are due before.
+// Due implements Open. It returns the time before which n requests are due.
 func (s Staged) Due(n int64) (time.Duration, bool) {
 	want := float64(n)
 	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].before > want })
@@ -184,8 +183,8 @@ func (s *stage) reaches(n float64) time.Duration {
 	return time.Duration(math.Round(t * float64(time.Second)))
 }
 
-// ParseStage reads a stage as `rate=50,for=30s,ramp=5s`. unit is the name of what has a
-// target: rate or vus.
+// ParseStage parses a stage such as `rate=50,for=30s,ramp=5s`. unit says what the target is: rate or
+// vus.
 func ParseStage(text string) (unit string, s Stage, err error) {
 	seen := map[string]bool{}
 	for part := range strings.SplitSeq(text, ",") {

@@ -20,7 +20,7 @@ const (
 
 	longest = int64(Longest / time.Microsecond)
 	digits  = 3
-	// maxSamples bounds the counts of a report that is read, so that sums don't overflow.
+	// maxSamples bounds the counts of a parsed report, so that sums don't overflow.
 	maxSamples = 1 << 40
 )
 
@@ -28,7 +28,7 @@ const (
 type Percentile struct {
 	Name     string  // such as `p95`
 	Quantile float64 // such as 0.95
-	Needs    int64   // the least number of samples
+	Needs    int64   // minimum number of samples
 }
 
 // Percentiles are the percentiles that are reported.
@@ -73,7 +73,7 @@ func (d *Distribution) Record(t time.Duration) {
 		}
 		return
 	}
-	_ = d.histogram.RecordValue(v) // it is in range
+	_ = d.histogram.RecordValue(v) // v is in range
 }
 
 // toHistogram moves the samples into a histogram.
@@ -154,8 +154,7 @@ func (d *Distribution) Variance() (v float64, ok bool) {
 	return v / float64(d.count-1), true
 }
 
-// Percentile returns one of [Percentiles] by its quantile. ok is false if there are too few samples
-// for it.
+// Percentile returns one of [Percentiles] by its quantile. ok is false if there are too few samples.
 func (d *Distribution) Percentile(quantile float64) (t time.Duration, ok bool) {
 	for _, p := range Percentiles {
 		if p.Quantile == quantile && d.count >= p.Needs {
@@ -208,7 +207,7 @@ func (d *Distribution) Buckets() iter.Seq2[time.Duration, int64] {
 
 func micros(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 
-// encoded is a distribution in a report. It has Samples if there are fewer than [ExactBelow], and
+// encoded is a distribution in a report. It has Samples if there are fewer than [ExactBelow],
 // otherwise a Histogram.
 type encoded struct {
 	Count      int64 `json:"count"`
@@ -269,7 +268,7 @@ func (d *Distribution) UnmarshalJSON(b []byte) error {
 	return d.check()
 }
 
-// decode reads a histogram. Hostile bytes may have another range, or counts that overflow.
+// decode decodes a histogram. Hostile input may have another range, or counts that overflow.
 func decode(text string, digits int) (*hdrhistogram.PackedHistogram, error) {
 	h, err := hdrhistogram.DecodePacked([]byte(text))
 	if err != nil {
@@ -301,7 +300,7 @@ func (d *Distribution) check() error {
 	}
 	switch {
 	case d.count != n:
-		return fmt.Errorf("distribution says that it has %d samples, and has %d", d.count, n)
+		return fmt.Errorf("distribution claims %d samples, but has %d", d.count, n)
 	case (d.histogram != nil) != (n >= ExactBelow):
 		return fmt.Errorf("distribution of %d samples: want a histogram from %d samples, and a list below", n, ExactBelow)
 	case n == 0:
@@ -313,7 +312,7 @@ func (d *Distribution) check() error {
 		d.sum < 0, float64(d.sum)/float64(n) < float64(d.min)-1, float64(d.sum)/float64(n) > float64(d.max)+1:
 		return fmt.Errorf("distribution from %d to %d µs with a sum of %d µs does not fit its samples", d.min, d.max, d.sum)
 	case d.histogram == nil && (d.min != low || d.max != high):
-		return fmt.Errorf("distribution says that it is from %d to %d µs, and is from %d to %d µs", d.min, d.max, low, high)
+		return fmt.Errorf("distribution claims a range from %d to %d µs, but ranges from %d to %d µs", d.min, d.max, low, high)
 	}
 	return nil
 }

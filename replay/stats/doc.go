@@ -11,8 +11,8 @@
 //   - A percentile is the smallest sample whose rank is at least ceil(q·n). It is exact
 //     below [ExactBelow] samples and at most 0.1% too high above. It is not available if
 //     there are too few samples.
-//   - A result depends on the samples alone, and not on their order or on how they were
-//     divided among workers and shards. Therefore results merge exactly.
+//   - A result depends only on the samples, not on their order or on how they were divided
+//     among workers and shards. Therefore results merge exactly.
 //   - Memory does not grow with the number of samples.
 //
 // It imports the standard library and HdrHistogram.

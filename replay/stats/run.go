@@ -19,18 +19,18 @@ const (
 	New                 // at least one new difference
 )
 
-// Sample has the measurements of a sent request. Times count from the run's start, on the clock
+// Sample holds the measurements of a sent request. Times count from the run's start, on the clock
 // that paces the run.
 type Sample struct {
-	Endpoint int           // as [Run.Endpoint] numbers them
+	Endpoint int           // number from [Run.Endpoint]
 	Due      time.Duration // when it was due; with virtual users, the same as Sent
 	Sent     time.Duration // when sending began
-	Done     time.Duration // when the last byte of the answer came, or when it failed
+	Done     time.Duration // when the last byte of the answer arrived, or when the request failed
 	Held     time.Duration // by how much dependencies moved the due time; 0 for none
 	Recorded time.Duration // how long the request took in the recording
-	// Status is the status of the answer; 0 if there was none.
+	// Status is the status of the answer, or 0 if there was none.
 	Status int
-	// Failure is the class of failure, such as `timeout` or `refused`; "" if there was an answer.
+	// Failure is the class of failure, such as `timeout` or `refused`, or "" if there was an answer.
 	Failure   string
 	Succeeded bool
 	Matched   Verdict
@@ -38,7 +38,7 @@ type Sample struct {
 	BytesIn   int64 // of the answer, as received
 }
 
-// Counts has the counts of requests and answers.
+// Counts counts requests and answers.
 type Counts struct {
 	// Sent counts the sent requests: Succeeded plus Failed.
 	Sent      int64 `json:"sent"`
@@ -112,7 +112,7 @@ func count(m *map[string]int64, name string, n int64) {
 	(*m)[name] += n
 }
 
-// status returns the text of a status. It doesn't allocate for HTTP's statuses.
+// status formats a status. It doesn't allocate for HTTP statuses.
 func status(n int) string {
 	if 0 <= n && n < len(statuses) {
 		return statuses[n]
@@ -127,7 +127,7 @@ var statuses = func() (s [600]string) {
 	return s
 }()
 
-// Endpoint has the measurements of one method and templated path, or of all requests.
+// Endpoint holds the measurements of one method and templated path, or of all requests.
 type Endpoint struct {
 	Name string `json:"name"` // such as `GET /users/{id}`
 	Counts
@@ -137,7 +137,7 @@ type Endpoint struct {
 	Service  *Distribution `json:"service"`
 	Lag      *Distribution `json:"lag"`
 	Held     *Distribution `json:"held"`
-	// Recorded has the times of the same requests in the recording. It is missing in reports of
+	// Recorded holds the times of the same requests in the recording. It is missing in reports of
 	// older versions.
 	Recorded *Distribution `json:"recorded,omitempty"`
 }
@@ -166,7 +166,7 @@ func (e *Endpoint) merge(o *Endpoint) {
 	}
 }
 
-// batch is the number of samples that a Local hands over at once.
+// batch is the number of samples that a Local hands over at a time.
 const batch = 128
 
 // Run collects the samples of a run. Its methods are safe for concurrent use.
@@ -181,7 +181,7 @@ type Run struct {
 // NewRun returns a run without samples.
 func NewRun() *Run { return &Run{names: map[string]int{}} }
 
-// Endpoint returns the number of an endpoint, which is the same for the same name.
+// Endpoint returns the number of an endpoint. Equal names have the same number.
 func (r *Run) Endpoint(name string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -194,7 +194,8 @@ func (r *Run) Endpoint(name string) int {
 	return n
 }
 
-// Local returns a buffer for the samples of one worker. Workers that share one wait for each other.
+// Local returns a buffer for the samples of one worker. Workers that share a buffer wait for each
+// other.
 func (r *Run) Local() *Local {
 	l := &Local{run: r, held: make([]Sample, 0, batch)}
 	r.mu.Lock()
@@ -282,7 +283,7 @@ func (r *Run) Result() Result {
 	return copied
 }
 
-// Result has the measurements of a run.
+// Result holds the measurements of a run.
 type Result struct {
 	// Endpoints are sorted by name.
 	Endpoints []*Endpoint `json:"endpoints"`
@@ -318,8 +319,8 @@ func (r *Result) Total() *Endpoint {
 	return t
 }
 
-// RecordedKnown reports whether Recorded has the times of all requests. It is false if the report,
-// or that of a merged shard, comes from a version that did not keep them.
+// RecordedKnown reports whether Recorded has the times of all requests. It returns false if the
+// report, or the report of a merged shard, comes from a version that did not keep them.
 func (e *Endpoint) RecordedKnown() bool { return e.Recorded != nil && e.Recorded.count == e.Sent }
 
 // Check returns an error if the parts of an endpoint, as read from a report, contradict each
@@ -333,11 +334,11 @@ func (e *Endpoint) Check() error {
 			return fmt.Errorf("distribution %s is missing", d.name)
 		}
 		if d.of.count != e.Sent {
-			return fmt.Errorf("distribution %s has %d samples, and %d requests were sent", d.name, d.of.count, e.Sent)
+			return fmt.Errorf("distribution %s has %d samples, but %d requests were sent", d.name, d.of.count, e.Sent)
 		}
 	}
 	if e.Recorded != nil && e.Recorded.count > e.Sent {
-		return fmt.Errorf("distribution recorded has %d samples, and %d requests were sent", e.Recorded.count, e.Sent)
+		return fmt.Errorf("distribution recorded has %d samples, but %d requests were sent", e.Recorded.count, e.Sent)
 	}
 	if e.Succeeded < 0 || e.Failed < 0 || e.Succeeded+e.Failed != e.Sent {
 		return fmt.Errorf("%d requests succeeded and %d failed, of %d", e.Succeeded, e.Failed, e.Sent)

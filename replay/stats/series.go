@@ -14,10 +14,10 @@ const MaxPoints = 600
 // seriesDigits is the precision of the distributions in a series, of which there are many.
 const seriesDigits = 2
 
-// Series has the measurements of a run over time, in steps of 1, 2, 4 or more seconds, so that
+// Series holds the measurements of a run over time, in steps of 1, 2, 4 or more seconds, so that
 // there are at most [MaxPoints]. The zero value is empty.
 type Series struct {
-	// Step is in seconds; 0 if there are no points.
+	// Step is the length of a step in seconds, or 0 if there are no points.
 	Step int64 `json:"stepSeconds"`
 	// Points has one point for each step from the run's start.
 	Points []Point `json:"points,omitempty"`
@@ -30,11 +30,11 @@ type Point struct {
 	Done int64 `json:"done,omitempty"`
 	// Failed counts the requests of Done that failed.
 	Failed int64 `json:"failed,omitempty"`
-	// Response has the response times of the requests that were due in the step.
+	// Response holds the response times of the requests that were due in the step.
 	Response Coarse `json:"response,omitzero"`
 }
 
-// longestSeries bounds the time of a series, because wrong times would make it too long.
+// longestSeries bounds the length of a series, because wrong times would make it too long.
 const longestSeries = int64(100 * 365 * 24 * time.Hour / time.Second)
 
 func (s *Series) add(sample *Sample) {
@@ -98,7 +98,7 @@ func (s *Series) Merge(o *Series) {
 	}
 }
 
-// Widened returns a copy whose steps are wide enough for at most this many points.
+// Widened returns a copy whose steps are wide enough to need at most this many points.
 func (s *Series) Widened(points int) Series {
 	var c Series
 	c.Merge(s)
@@ -139,7 +139,7 @@ func (c *Coarse) record(t time.Duration) {
 	if c.histogram == nil {
 		c.histogram = newCoarse()
 	}
-	_ = c.histogram.RecordValue(min(max(t.Microseconds(), 0), longest)) // it is in range
+	_ = c.histogram.RecordValue(min(max(t.Microseconds(), 0), longest)) // the value is in range
 }
 
 func (c *Coarse) merge(o *Coarse) {
@@ -160,8 +160,7 @@ func (c *Coarse) Count() int64 {
 	return c.histogram.TotalCount()
 }
 
-// Percentile returns one of [Percentiles] by its quantile. ok is false if there are too few samples
-// for it.
+// Percentile returns one of [Percentiles] by its quantile. ok is false if there are too few samples.
 func (c *Coarse) Percentile(quantile float64) (t time.Duration, ok bool) {
 	n := c.Count()
 	for _, p := range Percentiles {
