@@ -21,9 +21,9 @@ type Form struct {
 	write func(io.Writer, Report, Options) error
 }
 
-// Options say how to write a report.
+// Options configure how a report is written.
 type Options struct {
-	Colour bool // colour the states in text, by ANSI escapes
+	Colour bool // colour the states in text with ANSI escapes
 	Brief  bool // text omits findings that are OK
 }
 
@@ -56,10 +56,10 @@ func FormNamed(name string) (Form, error) {
 }
 
 const (
-	maxText = 4 << 10 // bytes of a text in a line: names and annotations may have any size
+	maxText = 4 << 10 // most bytes of a text in a line, because names and annotations may have any size
 	maxArea = 16      // columns for the area
 
-	maxSubject = 200 // bytes of a subject in a line that has others
+	maxSubject = 200 // most bytes of a subject in a line that names several
 )
 
 // looks has the sign and the colour of each state.

@@ -2,13 +2,13 @@ package check
 
 import "slices"
 
-// State says how well something is captured.
+// State is how well something is captured.
 type State string
 
 // The states, the best first. The state of a report is the worst of its findings. Unknown is also the state
-// of a thing that only a person can judge.
+// of things that only a person can judge.
 const (
-	OK      State = "ok"       // it is captured, or is as it should be
+	OK      State = "ok"       // it is captured, or it is as it should be
 	LeftOut State = "left out" // it isn't captured, because nobody asked for it or because it is excluded
 	Unknown State = "unknown"  // the input doesn't show it
 	Partly  State = "partly"   // some of what was asked for isn't captured, or is lost
@@ -78,7 +78,7 @@ func (r Report) Count(s State) int {
 const (
 	Fine      = 0 // nothing that was asked for is missing
 	Missing   = 1 // something that was asked for isn't captured, or is lost
-	CantCheck = 2 // it could not be checked: nothing can be read, or nothing is there
+	CantCheck = 2 // the check was not possible: the input can't be read, or it is empty
 )
 
 // ExitCode returns Fine, Missing, or CantCheck if the input has a problem. A check that can't run returns an

@@ -74,7 +74,7 @@ func write(t *testing.T, form string, r check.Report, o check.Options) string {
 	return b.String()
 }
 
-// Findings of one subject stand together, also where others stand between them.
+// Findings of one subject are printed together, even if others were added between them.
 func TestFindingsOfOneSubject(t *testing.T) {
 	got := write(t, "text", check.Report{Findings: []check.Finding{
 		{Subject: "b", Area: "sink", State: check.OK, Found: "first"},
@@ -95,7 +95,7 @@ a
 	}
 }
 
-// A hostile name begins no line, controls no terminal and fills no screen, in any form.
+// A hostile name can't begin a line, control a terminal or fill a screen, in any form.
 func TestHostileText(t *testing.T) {
 	hostile := "x\n  ✓ ok\r\x1b[2J\u202e\u2028\xff" + strings.Repeat("y", 1<<20)
 	r := check.Report{Findings: []check.Finding{{Subject: hostile, Area: hostile, State: check.Problem, Found: hostile, Fix: hostile}}}
@@ -186,7 +186,7 @@ func TestFormNamed(t *testing.T) {
 	}
 }
 
-// A report of many workloads ends with the names of those with something to change.
+// A report of many workloads ends with the names of those that need a change.
 func TestManySubjects(t *testing.T) {
 	var r check.Report
 	for i := range 100 {

@@ -135,8 +135,8 @@ func portsIn(report check.Report) (ports []string) {
 	return ports
 }
 
-// toBe matches a port at which the sidecar listens, and at which no call arrives.
-var toBe = regexp.MustCompile(`^port (\d+).*? is to be captured`)
+// toBe matches a port on which the sidecar listens, but at which no call arrives.
+var toBe = regexp.MustCompile(`^port (\d+).*? should be captured`)
 
 func ExampleCheck() {
 	report, err := manifests.Check([]fn.Source{{Text: []byte(`apiVersion: apps/v1
@@ -171,8 +171,8 @@ spec:
 	// 2 subjects: 1 problem, 1 left out
 }
 
-// manyWorkloads is a stream of Deployments with a Service each, of which every second one
-// asks for the sidecar.
+// manyWorkloads is a stream of Deployments with a Service each. Every second one asks for the
+// sidecar.
 func manyWorkloads(n int) []byte {
 	var b strings.Builder
 	for i := range n {

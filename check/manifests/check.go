@@ -103,7 +103,7 @@ func (c *checker) proposes() bool {
 	})
 }
 
-// saysNothing reports whether the sidecar was not requested, rather than declined.
+// saysNothing reports whether the sidecar was simply not requested, rather than declined.
 func saysNothing(r transformer.Result) bool { return r.Field == nil || r.Field.CurrentValue == "" }
 
 func find(results transformer.Results, code transformer.Code) (transformer.Result, bool) {
@@ -124,7 +124,7 @@ func (c *checker) input() {
 		return
 	case n > 0:
 		c.report.Add(check.Finding{Subject: subjectInput, Area: check.Capture, State: check.Problem, Code: string(transformer.CodeNotWritten),
-			Found: "a render writes nothing while it finds " + plural(n, "error"), Fix: "mend what is a problem below; tapedeck render says the same"})
+			Found: "a render writes nothing because of " + plural(n, "error"), Fix: "fix the problems below; tapedeck render reports the same"})
 		return
 	}
 	asked := func(capture transformer.Capture) bool {
@@ -206,19 +206,19 @@ func (w *workload) say(area string, state check.State, code transformer.Code, fi
 	w.add(check.Finding{Subject: w.subject, Area: area, State: state, Code: string(code), Fix: fix, Found: fmt.Sprintf(format, args...)})
 }
 
-// sidecar says whether the workload has a sidecar and, if not, what one annotation would capture.
+// sidecar reports whether the workload has a sidecar and, if not, what one annotation would capture.
 func (w *workload) sidecar() {
 	switch {
 	case w.Injected && w.Stale[w.File]:
 		w.say(check.Capture, check.Unknown, transformer.CodeUndone, "run tapedeck render --diff with the same --config and --set as for the render: it shows what changes",
-			"the manifest has the sidecar of an earlier render, and rendering it now changes it: this is about what comes out")
+			"the manifest has the sidecar of an earlier render, and rendering it now changes it: the findings are about the result")
 	case w.Injected && w.Rendered:
 		w.say(check.Capture, check.OK, transformer.CodeInjected, "", "the manifest has the sidecar, and rendering it again changes nothing")
 	case w.Injected:
 		w.say(check.Capture, check.OK, transformer.CodeInjected, "", "a render adds the sidecar")
 	}
 	if _, ok := find(w.results, transformer.CodeUninjected); ok {
-		w.say(check.Capture, check.LeftOut, transformer.CodeUninjected, fmt.Sprintf("set %s: \"true\" to keep it", injectKey), "the manifest has the sidecar of an earlier render, which the next one takes away")
+		w.say(check.Capture, check.LeftOut, transformer.CodeUninjected, fmt.Sprintf("set %s: \"true\" to keep it", injectKey), "the manifest has the sidecar of an earlier render, which the next render removes")
 	}
 	if r, ok := find(w.results, transformer.CodeNotRequested); ok {
 		w.notRequested(r)
@@ -239,7 +239,7 @@ func (w *workload) notRequested(r transformer.Result) {
 	for _, p := range w.proposals[identityOf(w.Capture)] {
 		if transformer.Reasons()[p.Code()].Skip || p.Severity == transformer.Error {
 			f := findings(w.subject, p)[0]
-			w.say(check.Capture, check.LeftOut, p.Code(), f.Fix, "not captured: nothing asks for the sidecar, and the annotation alone would not do: %s", strings.TrimPrefix(f.Found, "not captured: "))
+			w.say(check.Capture, check.LeftOut, p.Code(), f.Fix, "not captured: nothing asks for the sidecar, and the annotation alone would not be enough: %s", strings.TrimPrefix(f.Found, "not captured: "))
 			return
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// reason says which finding a check makes of a port. A table has a row for each reason that a render
-// gives for capturing a port or not.
+// reason is the finding for a port. A table has a row for each reason that a render gives for
+// capturing a port or not.
 type reason struct {
 	state check.State
 	// found completes the sentence "port 8080 …", fix says what to change.
@@ -68,7 +68,7 @@ var reasons = map[transformer.PortReason]reason{
 			return fmt.Sprintf("is not captured: images of contract %d take one port", w.Config.ImageContract)
 		},
 		text("use a newer image, and set the option imageContract to its contract")},
-	transformer.PortNotServed: {check.Problem, text("is to be captured, and no Service of the workload leads to it, so no call arrives"),
+	transformer.PortNotServed: {check.Problem, text("should be captured, but no Service of the workload leads to it, so no call arrives"),
 		func(w *workload, _ transformer.CapturePort) string {
 			var ports []int
 			for _, p := range w.Ports {
@@ -81,7 +81,7 @@ var reasons = map[transformer.PortReason]reason{
 			}
 			return w.namePorts(ports) + ", to which Services lead; or add a port to the Service"
 		}},
-	transformer.PortHeadless: {check.Problem, text("is not captured: with inbound: service the callers of a headless Service dial the pods, past the sidecar"),
+	transformer.PortHeadless: {check.Problem, text("is not captured: with inbound: service the callers of a headless Service dial the pods and bypass the sidecar"),
 		text("give the Service an address (no clusterIP: None), or set the option inbound to sidecar")},
 	transformer.PortNoService: {check.LeftOut, text("is not captured: no Service in the input leads to it, although Services lead to other ports"),
 		text("add a port to the Service that leads to it, if others call it")},
@@ -132,11 +132,11 @@ var opaque = map[string]bool{"TCP": true, "MONGO": true, "MySQL": true, "REDIS":
 // maxPorts bounds the ports of a workload that get a separate finding.
 const maxPorts = 100
 
-// inbound says for each port whether it is captured.
+// inbound reports for each port whether it is captured.
 func (w *workload) inbound() {
 	for i, p := range w.Ports {
 		if i == maxPorts {
-			w.say(check.Inbound, check.Unknown, "", "run tapedeck render: its report has all that are captured", "%d more ports are not shown", len(w.Ports)-maxPorts)
+			w.say(check.Inbound, check.Unknown, "", "run tapedeck render: its report lists all captured ports", "%d more ports are not shown", len(w.Ports)-maxPorts)
 			break
 		}
 		w.port(p)
@@ -144,20 +144,20 @@ func (w *workload) inbound() {
 	for _, x := range w.Containers {
 		if x.OnPodIP != "" && w.Settings.ProxyHost == "localhost" && len(captured(w.Capture)) > 0 {
 			w.say(check.Inbound, check.Unknown, "", fmt.Sprintf("if it does, set %sproxy-host: $(%s)", contract.SidecarPrefix, contract.EnvPodIP),
-				"container %s is given the pod's address in %s: if it listens there alone, the sidecar does not reach it at localhost", x.Name, x.OnPodIP)
+				"container %s is given the pod's address in %s: if it listens only there, the sidecar does not reach it at localhost", x.Name, x.OnPodIP)
 		}
 	}
 	switch name := w.Settings.TLSInSecret; {
 	case !w.ReadsTLSIn:
 	case name != "" && !w.CertificateInInput:
-		w.say(check.TLS, check.Unknown, "", fmt.Sprintf("see that the namespace has it: kubectl get secret%s %s", inNamespace(w.Workload.Namespace), name),
+		w.say(check.TLS, check.Unknown, "", fmt.Sprintf("check that the namespace has it: kubectl get secret%s %s", inNamespace(w.Workload.Namespace), name),
 			"inbound TLS of the application is read with the certificate of Secret %s, which is not in the input; without it TLS passes unread", name)
 	default:
 		w.say(check.TLS, check.OK, "", "", "inbound TLS of the application is read with the certificate of %s", w.certificate())
 	}
 }
 
-// certificate says where the sidecar gets the application's certificate from.
+// certificate describes where the sidecar gets the application's certificate from.
 func (w *workload) certificate() string {
 	if name := w.Settings.TLSInSecret; name != "" {
 		return "Secret " + name
@@ -183,14 +183,14 @@ func (w *workload) port(p transformer.CapturePort) {
 		w.say(check.Inbound, check.Partly, "", fmt.Sprintf("name the Secret with the application's certificate and key in %stls-in-secret", contract.SidecarPrefix),
 			"%s is captured without its content: %s. The Service says that the application speaks %s, so only sizes and times are recorded", name, by, p.Speaks)
 	case opaque[p.Speaks] && !w.Config.OpaqueBytes:
-		w.say(check.Inbound, check.LeftOut, "", "set the option opaqueBytes to true to record the bytes, logins included; if it is HTTP, name the Service's port so",
+		w.say(check.Inbound, check.LeftOut, "", "set the option opaqueBytes to true to record the bytes, logins included; if it is HTTP, name the Service's port accordingly",
 			"%s is captured without its content: %s. The Service says that the application speaks %s, so only sizes and times are recorded", name, by, p.Speaks)
 	default:
 		w.say(check.Inbound, check.OK, "", "", "%s is captured: %s", name, by)
 	}
 }
 
-// leads says how calls reach a captured port.
+// leads describes how calls reach a captured port.
 func (w *workload) leads(p transformer.CapturePort) string {
 	way := "Istio's Envoy passes its calls to the sidecar"
 	if w.Config.Inbound == "service" {

@@ -18,7 +18,7 @@ const (
 	javaTrust    = contract.SidecarPrefix + "tls-java-tool-options"
 )
 
-// outbound says for each container how its calls are captured.
+// outbound reports for each container how its calls are captured.
 func (w *workload) outbound() {
 	if !w.Outbound {
 		w.say(check.Outbound, check.LeftOut, "", w.bothHalves(), "outbound calls are not captured: proxy-type is %s, which captures only inbound ones", w.Settings.ProxyType)
@@ -69,12 +69,12 @@ func (w *workload) earlyFix() string {
 		needs = append(needs, "name the hosts in "+captureHosts)
 	}
 	if len(needs) == 0 { // for example, the container mounts another hosts file
-		needs = []string{"see what else is said here of the hosts file"}
+		needs = []string{"see the other findings about the hosts file"}
 	}
 	return "if their calls matter: " + strings.Join(needs, ", and ")
 }
 
-// container says how the calls of one container are captured.
+// container reports how the calls of one container are captured.
 func (w *workload) container(x transformer.CaptureContainer) {
 	about := w.resultsOf(x)
 	runs, known := runtimeOf(x)
@@ -85,7 +85,7 @@ func (w *workload) container(x transformer.CaptureContainer) {
 		w.say(check.Outbound, check.Problem, kept.Code(), "remove it, or set the option captureNoProxy to true", "%s", before(kept.Message, "; remove it"))
 		return
 	case ok:
-		w.say(check.Outbound, check.Problem, apart.Code(), "give it the same proxy variables as the other one has", "%s", before(apart.Message, "; give it"))
+		w.say(check.Outbound, check.Problem, apart.Code(), "give it the same proxy variables as the other one", "%s", before(apart.Message, "; give it"))
 		return
 	case !x.Proxied:
 		w.say(check.Outbound, check.Problem, "", fmt.Sprintf("remove the proxy variables of the container, or name the hosts in %s", captureHosts),
@@ -98,7 +98,7 @@ func (w *workload) container(x transformer.CaptureContainer) {
 		fix := fmt.Sprintf("name the hosts in %s, or write auto there", captureHosts)
 		switch {
 		case runs.java && w.Settings.JavaProxy:
-			fix = fmt.Sprintf("%s is set, and the variables of the container keep it from working: mend them as is said here, or name the hosts in %s", javaProxy, captureHosts)
+			fix = fmt.Sprintf("%s is set, but the variables of the container keep it from working: fix them as described here, or name the hosts in %s", javaProxy, captureHosts)
 		case runs.java:
 			fix = fmt.Sprintf("set %s: \"true\", and for drivers of databases %s: auto", javaProxy, captureHosts)
 		}
@@ -108,8 +108,8 @@ func (w *workload) container(x transformer.CaptureContainer) {
 	case x.HostsFile:
 		w.say(check.Outbound, check.OK, "", "", "container %s: the hosts file leads its calls of the hosts below to the sidecar, and its proxy variables lead %s there if the program reads them", x.Name, web)
 	default:
-		w.say(check.Outbound, check.Unknown, "", fmt.Sprintf("docs/outbound.md says which programs do; for others set %s: auto. tapedeck check http://localhost:4100 says of a running pod whether calls are seen", captureHosts),
-			"container %s: its proxy variables lead %s to the sidecar if the program reads them, which no manifest says", x.Name, web)
+		w.say(check.Outbound, check.Unknown, "", fmt.Sprintf("docs/outbound.md says which programs do; for others set %s: auto. For a running pod, tapedeck check http://localhost:4100 reports whether calls are seen", captureHosts),
+			"container %s: its proxy variables lead %s to the sidecar if the program reads them, which a manifest doesn't show", x.Name, web)
 	}
 	w.past(x, about)
 	if chained, ok := find(about, transformer.CodeProxyChained); ok {
@@ -120,7 +120,7 @@ func (w *workload) container(x transformer.CaptureContainer) {
 // past reports which calls of a container bypass the sidecar because of NO_PROXY.
 func (w *workload) past(x transformer.CaptureContainer, about transformer.Results) {
 	if kept, ok := find(about, transformer.CodeNoProxyKept); ok {
-		w.say(check.Outbound, check.Unknown, kept.Code(), "see that it has localhost and 127.0.0.1, and no host whose calls are to be captured", "%s", before(kept.Message, "; localhost"))
+		w.say(check.Outbound, check.Unknown, kept.Code(), "check that it has localhost and 127.0.0.1, and no host whose calls should be captured", "%s", before(kept.Message, "; localhost"))
 		return
 	}
 	if len(x.Past) == 0 {
@@ -130,7 +130,7 @@ func (w *workload) past(x transformer.CaptureContainer, about transformer.Result
 	if _, ok := find(about, transformer.CodeNoProxyWide); ok {
 		state, code = check.Partly, transformer.CodeNoProxyWide
 	}
-	w.say(check.Outbound, state, code, "take them out of NO_PROXY, or set the option captureNoProxy to true", "container %s: calls of %s go past the sidecar, by NO_PROXY", x.Name, some(x.Past))
+	w.say(check.Outbound, state, code, "remove them from NO_PROXY, or set the option captureNoProxy to true", "container %s: calls of %s bypass the sidecar, because of NO_PROXY", x.Name, some(x.Past))
 }
 
 // before returns the part of a message before its own advice.
@@ -149,7 +149,7 @@ func (w *workload) resultsOf(x transformer.CaptureContainer) (about transformer.
 	return about
 }
 
-// hosts says which hosts the hosts file captures.
+// hosts reports which hosts the hosts file captures.
 func (w *workload) hosts() {
 	if len(w.Hosts) == 0 {
 		return
@@ -158,9 +158,9 @@ func (w *workload) hosts() {
 	for i, h := range w.Hosts {
 		names[i] = contract.FormatCaptureHosts([]contract.CaptureHost{h})
 	}
-	bytes := "of protocols other than HTTP sizes and times are recorded"
+	bytes := "for protocols other than HTTP, sizes and times are recorded"
 	if w.Config.OpaqueBytes {
-		bytes = "of protocols other than HTTP the bytes are recorded, logins included"
+		bytes = "for protocols other than HTTP, the bytes are recorded, including logins"
 	}
 	found := "the hosts file leads calls of " + some(names) + " to the sidecar; " + bytes
 	if r, ok := find(w.results, transformer.CodeHostsInferred); ok {
@@ -169,7 +169,7 @@ func (w *workload) hosts() {
 	w.say(check.Outbound, check.OK, "", "", "%s", found)
 }
 
-// tls says whether outbound TLS is read, and who trusts the CA.
+// tls reports whether outbound TLS is read, and which containers trust the CA.
 func (w *workload) tls() {
 	if !w.Outbound {
 		return
@@ -179,7 +179,7 @@ func (w *workload) tls() {
 		if slices.ContainsFunc(w.Containers, lacksTruststore) {
 			fix += fmt.Sprintf(" and, for Java, %s: \"true\"", javaTrust)
 		}
-		w.say(check.TLS, check.LeftOut, "", fix+", and apply what tapedeck ca makes",
+		w.say(check.TLS, check.LeftOut, "", fix+", and apply the output of tapedeck ca",
 			"outbound TLS is not read: of an HTTPS call, only the host, sizes and times are recorded")
 		return
 	}
@@ -200,7 +200,7 @@ func (w *workload) tls() {
 		case known && runs.java:
 			fix := fmt.Sprintf("set %s: \"true\", or %s: \"true\"", javaTrust, javaProxy)
 			if w.Settings.JavaProxy || w.Settings.TLSJavaToolOptions {
-				fix = "add the truststore where JAVA_TOOL_OPTIONS is defined: what is said here of it has the flags"
+				fix = "add the truststore where JAVA_TOOL_OPTIONS is defined: another finding here has the flags"
 			}
 			w.say(check.TLS, check.Problem, "", fix,
 				"container %s runs %s, by %s, and nothing in JAVA_TOOL_OPTIONS makes it trust the CA: its TLS calls through the sidecar fail", x.Name, runs.name, runs.by)
@@ -226,23 +226,23 @@ func inNamespace(ns string) string {
 // changeFilters is the fix if filters leave out a whole direction.
 const changeFilters = "change the filters, which are listed below"
 
-// filters says which exchanges are left out, how much of a body is kept, and what a ConfigMap may change
+// filters reports which exchanges are left out, how much of a body is kept, and what a ConfigMap may change
 // while the sidecar runs.
 func (w *workload) filters() {
 	s := &w.Settings
 	for _, f := range []struct{ name, value, unset, found, fix string }{
 		{"capture", s.Capture, "on", "nothing is recorded while capture is %s: traffic passes", "remove %s, or set it to on"},
-		{"capture-include", w.Include, "", "only exchanges are recorded that match %s", "remove %s to record all"},
-		{"capture-exclude", w.Exclude, "", "exchanges are left out that match %s", "take the rule out of %s to record them"},
+		{"capture-include", w.Include, "", "only exchanges that match this are recorded: %s", "remove %s to record all"},
+		{"capture-exclude", w.Exclude, "", "exchanges that match this are left out: %s", "remove the rule from %s to record them"},
 	} {
 		if f.value != f.unset {
 			w.say(check.Filters, check.LeftOut, "", fmt.Sprintf(f.fix, contract.OwnPrefix+f.name), f.found, f.value)
 		}
 	}
 	if rate, err := filter.Parse(map[string]string{"sample": s.CaptureSample}); err == nil && rate.Sampling() {
-		found := "of the traces " + s.CaptureSample + " are recorded, each whole or not at all"
+		found := s.CaptureSample + " of the traces are recorded, each whole or not at all"
 		if !rate.Samples(0) {
-			found = "nothing is recorded at a rate of " + s.CaptureSample + ": traffic passes"
+			found = "nothing is recorded with a sampling rate of " + s.CaptureSample + ": traffic passes"
 		}
 		w.say(check.Filters, check.LeftOut, "", "remove "+contract.OwnPrefix+"capture-sample to record all", "%s", found)
 	}
@@ -258,21 +258,21 @@ func (w *workload) filters() {
 			if len(keys) == 0 {
 				keys = []string{"it sets nothing"}
 			}
-			w.say(check.Filters, check.LeftOut, "", "change its keys; the sidecar reads them within about a minute", "ConfigMap %s takes the place of these annotations: %s", name, some(keys))
+			w.say(check.Filters, check.LeftOut, "", "change its keys; the sidecar reads them within about a minute", "ConfigMap %s replaces these annotations: %s", name, some(keys))
 		}
 	}
 	limit := w.Config.BodyLimit
 	switch n, err := contract.ParseSize(limit); {
 	case limit == "":
-		w.say(check.Filters, check.OK, "", "", "of each body and message 1Mi is recorded; secrets in them are redacted")
+		w.say(check.Filters, check.OK, "", "", "up to 1Mi of each body and message is recorded; secrets in them are redacted")
 	case err == nil && n == 0:
 		w.say(check.Filters, check.LeftOut, "", "set the option bodyLimit to a size, such as 1Mi", "no bodies are recorded: the option bodyLimit is 0")
 	default:
-		w.say(check.Filters, check.OK, "", "", "of each body and message %s is recorded; secrets in them are redacted", limit)
+		w.say(check.Filters, check.OK, "", "", "up to %s of each body and message is recorded; secrets in them are redacted", limit)
 	}
 }
 
-// sink says where recordings go, and what is lost if they stay in the pod.
+// sink reports where recordings go, and what is lost if they stay in the pod.
 func (w *workload) sink() {
 	size := w.SinkSize
 	switch {
@@ -285,7 +285,7 @@ func (w *workload) sink() {
 	switch {
 	case err != nil:
 	case !p.IsCollector():
-		w.say(check.Sink, check.OK, "", "", "recordings stay in a volume of the pod, up to %s, where the oldest make room; tapedeck pull fetches them, and they go with the pod", size)
+		w.say(check.Sink, check.OK, "", "", "recordings stay in a volume of the pod, up to %s, where the oldest make room; tapedeck pull fetches them, and they are deleted with the pod", size)
 	case w.TokenInInput:
 		w.say(check.Sink, check.OK, "", "", "recordings go to %s; up to %s wait in the pod while it does not answer", p, size)
 	default:

@@ -11,8 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// about says which finding a check makes of a render's result. The table results has a row for each
-// code.
+// about is the finding for a result of a render. The table results has a row for each code.
 type about struct {
 	area  string
 	state check.State
@@ -22,8 +21,8 @@ type about struct {
 	advice string
 }
 
-// said has the codes of results that other findings cover, or that change nothing of what is
-// captured. Errors with these codes still become findings.
+// said has the codes of results that other findings cover, or that don't affect what is captured.
+// Errors with these codes still become findings.
 var said = map[transformer.Code]bool{
 	transformer.CodeInjected:           true,
 	transformer.CodeUndone:             true,
@@ -66,9 +65,9 @@ var said = map[transformer.Code]bool{
 	transformer.CodeReplayEmptied:     true,
 }
 
-// results is the table. An error is a problem, whatever its row has.
+// results is the table. An error is always a problem, whatever its row says.
 var results = map[transformer.Code]about{
-	transformer.CodeNotWritten:  {check.Capture, check.Unknown, "mend the errors of the other objects", ""},
+	transformer.CodeNotWritten:  {check.Capture, check.Unknown, "fix the errors of the other objects", ""},
 	transformer.CodeIgnored:     {check.Capture, check.LeftOut, "", ""},
 	transformer.CodeLocalConfig: {check.Capture, check.LeftOut, "remove config.kubernetes.io/local-config to have the object applied and captured", ""},
 
@@ -119,7 +118,7 @@ var results = map[transformer.Code]about{
 	transformer.CodeSocks:         {check.Outbound, check.Partly, "", ""},
 	transformer.CodeEnvKept:       {check.Outbound, check.Partly, "", ""},
 	transformer.CodeJavaKept:      {check.Outbound, check.Partly, "", "; remove its flags"},
-	transformer.CodeHostsLeft:     {check.Outbound, check.LeftOut, "name them in " + captureHosts + " to have them captured all the same", ""},
+	transformer.CodeHostsLeft:     {check.Outbound, check.LeftOut, "name them in " + captureHosts + " to have them captured anyway", ""},
 	transformer.CodeHostsNone:     {check.Outbound, check.Partly, "", ""},
 	transformer.CodeHostsMounted:  {check.Outbound, check.Partly, "", ""},
 	transformer.CodeHostAlias:     {check.Outbound, check.Unknown, "", ""},
@@ -146,19 +145,19 @@ var results = map[transformer.Code]about{
 	transformer.CodeServiceEntryKept:   {check.Mesh, check.Partly, "", ""},
 	transformer.CodePortNotFollowed:    {check.Mesh, check.Unknown, "", ""},
 	transformer.CodePortExposed:        {check.Mesh, check.Unknown, "", ""},
-	transformer.CodeEnvoyFilter:        {check.Mesh, check.Partly, "change the EnvoyFilter, as far as it says so", ""},
+	transformer.CodeEnvoyFilter:        {check.Mesh, check.Partly, "change the EnvoyFilter", ""},
 
-	transformer.CodeInvalidYAML:    {check.Input, check.Problem, "correct it there; nothing else is checked until it can be read", ""},
+	transformer.CodeInvalidYAML:    {check.Input, check.Problem, "fix it there; nothing else is checked until it can be read", ""},
 	transformer.CodeInvalidConfig:  {check.Input, check.Problem, "", ""},
-	transformer.CodeNotManifest:    {check.Input, check.LeftOut, "name manifests alone; render a chart with helm template, and a kustomization with -k", ""},
+	transformer.CodeNotManifest:    {check.Input, check.LeftOut, "name only manifests; render a chart with helm template, and a kustomization with -k", ""},
 	transformer.CodeConfigDocument: {check.Input, check.Unknown, "", ""},
 	transformer.CodeHelmHooks:      {check.Input, check.Unknown, "", ""},
 
 	transformer.CodeReplayRendered: {check.Replay, check.OK, "", ""},
-	transformer.CodeReplayIgnored:  {check.Replay, check.LeftOut, "remove the annotation by which it is left alone", ""},
+	transformer.CodeReplayIgnored:  {check.Replay, check.LeftOut, "remove the annotation that excludes it", ""},
 }
 
-// findings returns the finding that a check makes of a result, or none.
+// findings returns the finding for a result, or none.
 func findings(subject string, r transformer.Result) []check.Finding {
 	code := r.Code()
 	reason := transformer.Reasons()[code]
@@ -195,12 +194,12 @@ func findings(subject string, r transformer.Result) []check.Finding {
 	}
 	f.Fix = cmp.Or(f.Fix, help, otherwise)
 	if f.Fix == "" && f.State != check.OK {
-		f.Fix = at(r) + "change what is named here; tapedeck explain " + f.Code + " says more"
+		f.Fix = at(r) + "change what is named here; see tapedeck explain " + f.Code
 	}
 	return []check.Finding{f}
 }
 
-// fixOf makes a fix from the help of a reason. The help was written for a report, and refers to a
+// fixOf makes a fix from the help of a reason. The help was written for a report and refers to a
 // result; a finding already shows the result's message. So fixOf drops sentences about the result.
 // If no other sentence remains, otherwise is the fix that replaces them.
 func fixOf(help string) (fix, otherwise string) {
@@ -218,11 +217,11 @@ func fixOf(help string) (fix, otherwise string) {
 // aboutResults has the fixes for help that only says what the result shows.
 var aboutResults = map[string]string{
 	"gives the line":   "correct that line",
-	"gives the reason": "change it as is said here",
-	"names both":       "take one of the two out",
+	"gives the reason": "change it as described here",
+	"names both":       "remove one of the two",
 	"names the field":  "change the field that is named here",
 	"names the labels": "change the labels that are named here",
-	"says what was found and what is allowed": "change it as is said here",
+	"says what was found and what is allowed": "change it as described here",
 }
 
 // here turns phrases about the result into phrases about the finding.

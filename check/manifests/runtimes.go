@@ -16,7 +16,7 @@ type runtime struct {
 	name string
 	// by is the evidence for it.
 	by string
-	// reads tells whether the program reads proxy variables.
+	// reads is whether the program reads proxy variables.
 	reads bool
 	// java is set if JVM flags send its calls to the sidecar.
 	java bool
@@ -59,7 +59,7 @@ var hints = []hint{
 // nodeVersion matches the version of a tag such as 22.21.1-alpine.
 var nodeVersion = regexp.MustCompile(`^v?(\d+)(?:\.(\d+))?`)
 
-// nodeReads tells from a tag whether Node.js reads proxy variables, which it does from 22.21 and 24
+// nodeReads guesses from a tag whether Node.js reads proxy variables, which it does from 22.21 and 24
 // on.
 func nodeReads(tag string) (reads, sure bool) {
 	m := nodeVersion.FindStringSubmatch(tag)

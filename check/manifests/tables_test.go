@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// Every warning and every reason to skip has a row, which says what it means to a check, or is
+// Every warning and every reason to skip has a row, which says what it means for a check, or is
 // covered by other findings.
 func TestEveryReasonHasARow(t *testing.T) {
 	for code, reason := range transformer.Reasons() {

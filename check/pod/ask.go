@@ -24,7 +24,7 @@ const (
 	// hosts has 100 KiB of metrics.
 	maxMetrics = 1 << 20
 	maxStatus  = 256 << 10
-	// maxQuoted bounds what an error quotes of an answer.
+	// maxQuoted bounds how much of an answer an error quotes.
 	maxQuoted = 100
 )
 
@@ -161,14 +161,14 @@ func observed(m metrics, a answer) observation {
 	case a.code == http.StatusNotFound:
 		o.noStatus = "it has no " + status.Path
 	case a.code != http.StatusOK:
-		o.noStatus = "of " + status.Path + ", " + a.String()
+		o.noStatus = "for " + status.Path + ", " + a.String()
 	default:
 		if err := json.Unmarshal(a.text, &said); err != nil {
-			o.noStatus = status.Path + " has no JSON of a sidecar: " + oneline.Text(err.Error(), maxQuoted)
+			o.noStatus = status.Path + " is not the JSON of a sidecar: " + oneline.Text(err.Error(), maxQuoted)
 			break
 		}
 		if said.Started.IsZero() || said.Time.IsZero() { // every sidecar sets both
-			o.noStatus = status.Path + " has no JSON of a sidecar: it doesn't say when it started"
+			o.noStatus = status.Path + " is not the JSON of a sidecar: it doesn't say when it started"
 			break
 		}
 		o.status = &said
@@ -187,15 +187,15 @@ func (c *client) failed(ctx context.Context, path string, most int64, err error)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, errTooLong):
-		return fmt.Errorf("%s%s: found an answer of more than %d bytes, which is no sidecar's: %s", c.base, path, most, forward)
+		return fmt.Errorf("%s%s: found an answer of more than %d bytes, which is not a sidecar's: %s", c.base, path, most, forward)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s%s: no whole answer within %v: is the sidecar there, and does the port-forward still run?", c.base, path, c.patience)
+		return fmt.Errorf("%s%s: no complete answer within %v: is the sidecar running, and is the port-forward still active?", c.base, path, c.patience)
 	}
 	return fmt.Errorf("%s%s: no answer: %s; %s", c.base, path, oneline.Text(err.Error(), 3*maxQuoted), forward)
 }
 
 // forward explains how to reach a pod's admin port.
-var forward = fmt.Sprintf("to check a pod, let `kubectl port-forward -n NAMESPACE pod/POD %[1]d` run, and give http://localhost:%[1]d", contract.AdminPort)
+var forward = fmt.Sprintf("to check a pod, keep `kubectl port-forward -n NAMESPACE pod/POD %[1]d` running, and give http://localhost:%[1]d", contract.AdminPort)
 
 // strangers are other programs that may answer. A prefix of their metrics identifies them.
 var strangers = []struct{ prefix, what string }{
@@ -211,21 +211,21 @@ func (c *client) sidecars(a answer) (metrics, error) {
 	where := c.base + "/metrics"
 	switch {
 	case a.code == http.StatusForbidden:
-		return nil, fmt.Errorf("%s: %v: a sidecar answers requests for localhost, 127.0.0.1 and [::1] alone; %s", where, a, forward)
+		return nil, fmt.Errorf("%s: %v: a sidecar answers only requests for localhost, 127.0.0.1 and [::1]; %s", where, a, forward)
 	case a.code != http.StatusOK, a.kind != "text/plain":
-		return nil, fmt.Errorf("%s: %v, and a sidecar 200 with text/plain: is that its admin port? %s", where, a, forward)
+		return nil, fmt.Errorf("%s: %v, but a sidecar answers 200 with text/plain: is that its admin port? %s", where, a, forward)
 	}
 	m, err := parse(a.text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: found text that is no metrics: %s: is that a sidecar's admin port? %s", where, oneline.Text(err.Error(), 2*maxQuoted), forward)
+		return nil, fmt.Errorf("%s: found text that is not metrics: %s: is that a sidecar's admin port? %s", where, oneline.Text(err.Error(), 2*maxQuoted), forward)
 	}
 	if _, ok := m.sum("tapedeck_connections_total"); ok {
 		return m, nil
 	}
 	for _, s := range strangers {
 		if m.has(s.prefix) {
-			return nil, fmt.Errorf("%s: found the metrics of %s, and not a sidecar's: %s", where, s.what, forward)
+			return nil, fmt.Errorf("%s: found the metrics of %s, not a sidecar's: %s", where, s.what, forward)
 		}
 	}
-	return nil, fmt.Errorf("%s: found no metrics, and not a sidecar's: %s", where, forward)
+	return nil, fmt.Errorf("%s: found no metrics of a sidecar: %s", where, forward)
 }

@@ -83,7 +83,7 @@ func TestPatience(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.patience = 50 * time.Millisecond
-			if _, err = c.observe(t.Context()); err == nil || !strings.Contains(err.Error(), "no whole answer within 50ms") {
+			if _, err = c.observe(t.Context()); err == nil || !strings.Contains(err.Error(), "no complete answer within 50ms") {
 				t.Errorf("found %v", err)
 			}
 		})

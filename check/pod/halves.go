@@ -15,7 +15,7 @@ type half struct {
 	direction         string // the value of the label in metrics
 	name              string
 	absent            string       // the fix if that half doesn't run
-	half              *status.Half // nil: it doesn't run, or the sidecar doesn't report it
+	half              *status.Half // nil: that half doesn't run, or the sidecar doesn't report it
 	none, unfinished  string       // the fixes if nothing came, and if something came but nothing was recorded
 	refused           string       // the fix if the target can't be reached
 	connected, listed count        // connections and exchanges
@@ -27,12 +27,12 @@ func (s *seen) inbound() []finding {
 		direction: "IN", name: "inbound",
 		absent: `set the annotation ` + contract.SidecarPrefix + `proxy-type to "dual", and render again`,
 		none: causes("send a request to a Service of the pod, from another pod of the mesh, and check again with --for 30s",
-			fmt.Sprintf("no Istio Sidecar leads the pod's ports to the sidecar: `kubectl get sidecars.networking.istio.io -n %s` must show the one that the render wrote", namespace),
+			fmt.Sprintf("no Istio Sidecar routes the pod's ports to the sidecar: `kubectl get sidecars.networking.istio.io -n %s` must show the one that the render wrote", namespace),
 			"Envoy isn't in the pod, so nothing obeys that Sidecar: have Istio inject the pod, or set the option inbound to service",
-			"the request went past Envoy, as through kubectl port-forward and kubectl exec",
+			"the request bypassed Envoy, as with kubectl port-forward and kubectl exec",
 			"the port isn't captured"+s.captured()+": set the annotation "+contract.SidecarPrefix+"proxy-port or "+contract.OwnPrefix+"proxy-ports"),
-		unfinished: causes("send a whole request, wait for its answer, and check again",
-			"inbound TLS passes untouched: give its certificate by the annotation "+contract.SidecarPrefix+"tls-in-secret",
+		unfinished: causes("send a complete request, wait for its answer, and check again",
+			"inbound TLS passes untouched: give its certificate with the annotation "+contract.SidecarPrefix+"tls-in-secret",
 			"filters leave the exchanges out: see below"),
 		refused: "have the application listen there, or correct the annotations " + contract.SidecarPrefix + "proxy-port and " + contract.SidecarPrefix + "proxy-host",
 	}
@@ -51,7 +51,7 @@ func (s *seen) captured() string {
 	for _, p := range s.status.Inbound.Ports {
 		apps = append(apps, p.App)
 	}
-	return ", and captured is " + list(apps)
+	return ", only " + list(apps)
 }
 
 func (s *seen) outbound() []finding {
@@ -67,12 +67,12 @@ func (s *seen) outbound() []finding {
 			"the application's runtime ignores proxy variables, as Java, database drivers and Node.js before 22.21 do: set the annotation "+contract.OwnPrefix+"capture-hosts, for Java "+contract.OwnPrefix+"java-proxy (docs/outbound.md has each runtime's way)",
 			"NO_PROXY names the hosts that are called: set the option captureNoProxy to true",
 			fmt.Sprintf("the container lacks the variables: `kubectl get pod -n %s %s -o yaml` must show HTTPS_PROXY=http://127.0.0.1:%d, or the pod is older than the render", namespace, pod, port)),
-		unfinished: causes("have the application make a whole call, and check again",
+		unfinished: causes("have the application make a complete call, and check again",
 			"the connections are kept open, and are recorded once they end",
 			"filters leave the exchanges out: see below"),
 		refused: causes("see whether the application reaches that host without the sidecar",
-			"a NetworkPolicy, or the egress hosts of an Istio Sidecar, name the host for the application's calls alone",
-			"the name leads to the pod's own loopback, which the sidecar refuses"),
+			"a NetworkPolicy, or the egress hosts of an Istio Sidecar, allow the host only for the application's calls",
+			"the name resolves to the pod's own loopback, which the sidecar refuses"),
 	}
 	if s.status != nil {
 		h.half = s.status.Outbound
@@ -91,9 +91,9 @@ func (s *seen) capturedHosts() []finding {
 	if len(down) == 0 {
 		return nil
 	}
-	return []finding{{check.Partly, "the sidecar can't listen for captured hosts, which the application reaches directly: " + list(down),
+	return []finding{{check.Partly, "the sidecar can't listen for captured hosts, so the application reaches them directly: " + list(down),
 		causes("render again, which sets the sysctl net.ipv4.ip_unprivileged_port_start for ports below 1024",
-			"another process of the pod listens on that port of every address: take the host out of "+contract.OwnPrefix+"capture-hosts",
+			"another process of the pod listens on that port of every address: remove the host from "+contract.OwnPrefix+"capture-hosts",
 			"the reason is in "+s.logs())}}
 }
 
@@ -109,7 +109,7 @@ func (s *seen) direction(h half) []finding {
 	}
 	found := s.times(h.connected, "connection")
 	if failed := s.count("tapedeck_connections_failed_total", "direction", h.direction); failed.all > 0 {
-		found += fmt.Sprintf("; %.0f did not end in order", failed.all)
+		found += fmt.Sprintf("; %.0f failed", failed.all)
 	}
 	moved := s.count("tapedeck_bytes_total", "direction", h.direction) // includes bytes on older connections
 	broken := s.unreachable(h)
@@ -127,7 +127,7 @@ func (s *seen) direction(h half) []finding {
 	case len(broken) > 0:
 		return broken
 	case s.recent(h.connected)+s.recent(moved) == 0:
-		return []finding{{check.Unknown, found + "; nothing was said while it was watched", h.none}}
+		return []finding{{check.Unknown, found + "; no bytes were sent while the pod was watched", h.none}}
 	}
 	return []finding{{check.Unknown, found + "; no exchange of them is recorded yet", h.unfinished}}
 }
@@ -161,7 +161,7 @@ func (s *seen) unreachable(h half) []finding {
 	if s.recent(h.listed) == 0 {
 		state = check.Problem
 	}
-	return []finding{{state, fmt.Sprintf("%s could not be connected to, %s: %s", oneline.Text(f.Target, maxQuoted), s.when(f.Time), lastWords(f.Error)), h.refused}}
+	return []finding{{state, fmt.Sprintf("a connection to %s failed, %s: %s", oneline.Text(f.Target, maxQuoted), s.when(f.Time), lastWords(f.Error)), h.refused}}
 }
 
 // lastWords returns an error's text without the part that the finding already shows.

@@ -141,7 +141,7 @@ func (s *seen) recent(c count) float64 {
 	return c.all
 }
 
-// times says how often something was counted, and since when.
+// times returns how often something was counted, and since when.
 func (s *seen) times(c count, noun string) string {
 	if s.before == nil {
 		return fmt.Sprintf("%s since the start", number(c.all, noun))
@@ -157,7 +157,7 @@ func number(n float64, noun string) string {
 	return fmt.Sprintf("%.0f %ss", n, noun)
 }
 
-// when says how long ago something happened, by the sidecar's own clock.
+// when returns how long ago something happened, by the sidecar's own clock.
 func (s *seen) when(t time.Time) string {
 	if s.status == nil || t.IsZero() || s.status.Time.IsZero() {
 		return "at an unknown time"
@@ -247,9 +247,9 @@ func (s *seen) capture() []finding {
 	add := func(state check.State, found, fix string) { all = append(all, finding{state, found, fix}) }
 	switch {
 	case s.restarted:
-		add(check.Partly, "the sidecar restarted while it was watched: its counters began anew", "look for the reason in `kubectl describe pod`, and in "+strings.TrimSuffix(s.logs(), "`")+" --previous`")
+		add(check.Partly, "the sidecar restarted while it was watched: its counters started at 0 again", "look for the reason in `kubectl describe pod`, and in "+strings.TrimSuffix(s.logs(), "`")+" --previous`")
 	case s.status == nil:
-		add(check.Unknown, fmt.Sprintf("the sidecar gives counters alone: %s", s.noStatus), older)
+		add(check.Unknown, fmt.Sprintf("the sidecar gives only counters: %s", s.noStatus), older)
 	default:
 		add(check.OK, fmt.Sprintf("sidecar %s, started %s", orUnknown(s.status.Version), s.when(s.status.Started)), "")
 	}
@@ -261,7 +261,7 @@ func (s *seen) capture() []finding {
 			fmt.Sprintf("set the key capture to on in the ConfigMap that the annotation %[1]scapture-config names, or else the annotation %[1]scapture", contract.OwnPrefix))
 	}
 	if valid, ok := s.metrics.sum("tapedeck_capture_config_ok"); ok && valid == 0 {
-		add(check.Partly, "the files that choose what to capture are invalid: the last valid settings stay in force", "correct the ConfigMap; the error is in "+s.logs())
+		add(check.Partly, "the files that choose what to capture are invalid: the last valid settings stay in force", "fix the ConfigMap; the error is in "+s.logs())
 	}
 	for _, short := range []struct{ gives, found string }{
 		{"capture", "memory is short: nothing is captured for now"},
@@ -277,7 +277,7 @@ func (s *seen) capture() []finding {
 		{"descriptors", "raise the limit on open files of the container's runtime"},
 	} {
 		if held := s.count("tapedeck_accepts_held_total", "reason", scarce.reason); s.recent(held) > 0 {
-			add(check.Partly, fmt.Sprintf("connections waited to be accepted for want of %s: %s", scarce.reason, s.times(held, "time")), scarce.fix)
+			add(check.Partly, fmt.Sprintf("connections waited to be accepted for lack of %s: %s", scarce.reason, s.times(held, "time")), scarce.fix)
 		}
 	}
 	return all

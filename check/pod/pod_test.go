@@ -61,7 +61,7 @@ func Example() {
 	// problem: the pod's directory can't be written, and what is captured is lost
 }
 
-// lines are metrics by their names with labels.
+// lines has metrics by their names with labels.
 type lines map[string]string
 
 var metricLine = regexp.MustCompile(`^([a-z_]+(?:\{[^}]*\})?) (\S+)$`)
@@ -233,7 +233,7 @@ func report(t *testing.T, at string, o pod.Options, areas string) string {
 // The page on checks shows what a check prints.
 func TestDocs(t *testing.T) {
 	_, example, _ := strings.Cut(read(t, "example.txtar"), "-- report --\n")
-	example, _, _ = strings.Cut(example, "\n\n") // the sum
+	example, _, _ = strings.Cut(example, "\n\n") // without the summary
 	docpage.Tables(t, "../../docs/check.md", *update, map[string]string{"pod": "```\n" + example + "\n```\n"})
 }
 
@@ -282,19 +282,19 @@ func TestWhatIsNoSidecar(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		{"an application", text("text/html; charset=utf-8", "<html>"), "it answers 200 with text/html, and a sidecar 200 with text/plain: is that its admin port?"},
+		{"an application", text("text/html; charset=utf-8", "<html>"), "it answers 200 with text/html, but a sidecar answers 200 with text/plain: is that its admin port?"},
 		{"an application that has no metrics", http.NotFound, "it answers 404 with text/plain"},
-		{"an application with metrics", text("text/plain", "http_requests_total 3\n"), "found the metrics of another program, and not a sidecar's"},
+		{"an application with metrics", text("text/plain", "http_requests_total 3\n"), "found the metrics of another program, not a sidecar's"},
 		{"a collector", text("text/plain", "tapedeck_collector_bytes_total 3\n"), "found the metrics of a collector"},
 		{"Envoy", text("text/plain", "envoy_server_live 1\n"), "found the metrics of Envoy"},
-		{"text", text("text/plain", "hello, world\n\x1b[31m"), "found text that is no metrics"},
+		{"text", text("text/plain", "hello, world\n\x1b[31m"), "found text that is not metrics"},
 		{"nothing", text("text/plain", ""), "found no metrics"},
 		{"JSON", text("application/json", "{}"), "with application/json"},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://me:secret@elsewhere.example/login?token=secret#secret", http.StatusFound)
 		}, "it answers 302 and redirects to https://elsewhere.example/login with"},
 		{"a failing server", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "it answers 502"},
-		{"a sidecar that is asked by another name", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }, "a sidecar answers requests for localhost, 127.0.0.1 and [::1] alone"},
+		{"a sidecar that is asked by another name", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }, "a sidecar answers only requests for localhost, 127.0.0.1 and [::1]"},
 		{"one that hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "no answer: EOF"},
 		{"a body without end", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
@@ -328,20 +328,20 @@ func TestNobodyListens(t *testing.T) {
 	}
 	server.Close()
 	_, err = pod.Check(t.Context(), at, pod.Options{})
-	if err == nil || !strings.Contains(err.Error(), "connection refused; to check a pod, let `kubectl port-forward -n NAMESPACE pod/POD 4100` run, and give http://localhost:4100") {
+	if err == nil || !strings.Contains(err.Error(), "connection refused; to check a pod, keep `kubectl port-forward -n NAMESPACE pod/POD 4100` running, and give http://localhost:4100") {
 		t.Errorf("found %v", err)
 	}
 }
 
-// The check goes on where the metrics can be read and /status can't. It reports as unknown what
+// The check continues if the metrics can be read and /status can't. It reports as unknown what
 // depends on /status.
 func TestAStatusThatCantBeRead(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"of_/status,_it_answers_500":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-		"/status_has_no_JSON_of_a_sidecar":        func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-		"/status_has_no_JSON_of_a_sidecar:_it_d":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "null") },
-		"/status_has_no_JSON_of_a_sidecar:_it_do": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"error": "no such page"}`) },
-		"of_/status,_it_answers_302_and_redirec":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"for_/status,_it_answers_500":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"/status_is_not_the_JSON_of_a_sidecar":        func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"/status_is_not_the_JSON_of_a_sidecar:_it_d":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "null") },
+		"/status_is_not_the_JSON_of_a_sidecar:_it_do": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"error": "no such page"}`) },
+		"for_/status,_it_answers_302_and_redirec":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSidecar(t, "older")
@@ -354,7 +354,7 @@ func TestAStatusThatCantBeRead(t *testing.T) {
 			}))
 			defer server.Close()
 			got := report(t, server.URL, pod.Options{}, "capture")
-			if want := strings.ReplaceAll(name, "_", " "); !strings.Contains(got, "? unknown   capture  the sidecar gives counters alone: "+want) {
+			if want := strings.ReplaceAll(name, "_", " "); !strings.Contains(got, "? unknown   capture  the sidecar gives only counters: "+want) {
 				t.Errorf("found %s", got)
 			}
 		})

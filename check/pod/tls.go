@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
-// outcomes are the outcomes of TLS that somebody should look at, the gravest first. The outcomes of
+// outcomes are the outcomes of TLS that need attention, the most serious first. The outcomes of
 // a row mean the same.
 var outcomes = []struct {
 	direction string
@@ -26,24 +26,24 @@ var outcomes = []struct {
 		"a client does not trust the sidecar's CA, or pins certificates; after the first refusal its calls to that host pass untouched, and are not recorded in the clear", (*seen).trustFix},
 	{"OUT", []intercept.Outcome{intercept.Unverified}, check.Problem,
 		"the sidecar can't verify a server's certificate, and the client gets a TLS alert",
-		fixed("put the root that signed it into a Secret, and name that by the option upstreamCASecret")},
+		fixed("put the root that signed it into a Secret, and name the Secret in the option upstreamCASecret")},
 	{"OUT", []intercept.Outcome{intercept.PassedNoCA}, check.Problem,
 		"the CA has expired, or is not valid yet: TLS passes untouched", (*seen).caFix},
 	{"OUT", []intercept.Outcome{intercept.PassedClientCert}, check.Partly,
 		"a server asks for a client certificate, so its TLS passes untouched",
-		fixed("give the sidecar that certificate by the annotation " + contract.SidecarPrefix + "tls-mutual-secret")},
+		fixed("give the sidecar that certificate with the annotation " + contract.SidecarPrefix + "tls-mutual-secret")},
 	{"OUT", []intercept.Outcome{intercept.PassedClientTLS}, check.Partly,
 		"a client offers no TLS that the sidecar can answer, so it passes untouched",
 		fixed("let the client offer TLS 1.2 or later with ECDHE-ECDSA cipher suites, or leave it")},
 	{"OUT", []intercept.Outcome{intercept.PassedUpstreamTLS}, check.Partly,
 		"the handshake with a server failed, so its TLS passes untouched",
-		fixed("see whether the client can talk to that server at all; if it can, leave it")},
+		fixed("check whether the client can talk to that server at all; if it can, no change is needed")},
 	{"OUT", []intercept.Outcome{intercept.BadName}, check.Partly,
-		"a client asks for a name that no host can have, and is refused",
-		fixed("correct the host's name in the application: letters, digits, -, . and _ are allowed")},
+		"a client asks for a name that no host can have, and is rejected",
+		fixed("fix the host's name in the application: letters, digits, -, . and _ are allowed")},
 	{"IN", []intercept.Outcome{intercept.PassedNoCert}, check.Problem,
 		"the certificate for inbound TLS can't be read, so TLS passes untouched",
-		fixed("correct the Secret that the annotation " + contract.SidecarPrefix + "tls-in-secret names")},
+		fixed("fix the Secret that the annotation " + contract.SidecarPrefix + "tls-in-secret names")},
 	{"IN", []intercept.Outcome{intercept.PassedClientCert, intercept.PassedOtherName, intercept.PassedUpstreamTLS, intercept.PassedClientTLS}, check.Partly,
 		"inbound TLS passes untouched where the application would not work otherwise",
 		fixed("give the sidecar the certificate that the application shows, or leave out the annotation " + contract.SidecarPrefix + "tls-in-secret")},
@@ -51,7 +51,7 @@ var outcomes = []struct {
 
 func fixed(text string) func(*seen) string { return func(*seen) string { return text } }
 
-// trustFix says how to make an application trust the CA.
+// trustFix explains how to make an application trust the CA.
 func (s *seen) trustFix() string {
 	dir := path.Dir(contract.CABundle)
 	if s.status != nil && s.status.TLS != nil && s.status.TLS.Trust != "" {
@@ -60,12 +60,12 @@ func (s *seen) trustFix() string {
 	in := func(file string) string { return path.Join(dir, path.Base(file)) }
 	return causes(fmt.Sprintf("point the client at %s (SSL_CERT_FILE and others; Node.js: NODE_EXTRA_CA_CERTS=%s), and restart the pod: a host that was refused once is let through until then", in(contract.CABundle), in(contract.CACert)),
 		"Java reads no variable: set the annotation "+contract.SidecarPrefix+"tls-java-tool-options",
-		"the container sets such a variable itself, or the client has roots of its own: take the variable away, or set the annotation "+contract.SidecarPrefix+"mount-known-ca",
-		"the client pins certificates: leave it; its calls are recorded as sizes and times",
+		"the container sets such a variable itself, or the client has its own roots: remove the variable, or set the annotation "+contract.SidecarPrefix+"mount-known-ca",
+		"the client pins certificates: no change helps; only sizes and times of its calls are recorded",
 		"docs/trust-variables.md has the variable of each runtime")
 }
 
-// caFix says how to make a CA.
+// caFix explains how to make a CA.
 func (s *seen) caFix() string {
 	namespace, _ := s.names()
 	return fmt.Sprintf("make one with `tapedeck ca --output ca.yaml && kubectl apply -n %s -f ca.yaml`, unless cert-manager does, and restart the pod", namespace)
@@ -81,7 +81,7 @@ func (s *seen) tls() (all []finding) {
 	const name = "tapedeck_tls_connections_total"
 	_, counted := s.metrics.sum(name)
 	if !counted && s.status == nil {
-		all = append(all, finding{check.Unknown, "an older sidecar doesn't count what became of TLS; /connections shows it for the last five minutes", older})
+		all = append(all, finding{check.Unknown, "an older sidecar doesn't count the outcomes of TLS; /connections shows it for the last five minutes", older})
 		return append(all, s.caEnd()...)
 	}
 	bad := map[string]bool{} // by direction
@@ -102,8 +102,8 @@ func (s *seen) tls() (all []finding) {
 		all = append(all, finding{row.state, found, row.fix(s)})
 	}
 	for _, direction := range []struct{ label, name, fix string }{
-		{"OUT", "outbound", "have the application call a host by https, and check again"},
-		{"IN", "inbound", "send a request by TLS, and check again"},
+		{"OUT", "outbound", "have the application call a host with https, and check again"},
+		{"IN", "inbound", "send a request with TLS, and check again"},
 	} {
 		clear := s.count(name, "direction", direction.label, "outcome", string(intercept.Intercepted))
 		switch {
@@ -122,25 +122,25 @@ func (s *seen) ca() []finding {
 	t := s.status.TLS
 	switch {
 	case t == nil:
-		return []finding{{check.LeftOut, "outbound TLS is not looked into, so https is recorded as sizes and times", "set the annotation " + contract.SidecarPrefix + `tls-out to "true", and make a CA with ` + "`tapedeck ca`"}}
+		return []finding{{check.LeftOut, "outbound TLS is not decrypted, so only sizes and times of https are recorded", "set the annotation " + contract.SidecarPrefix + `tls-out to "true", and make a CA with ` + "`tapedeck ca`"}}
 	case t.CA == status.CAMissing:
 		return []finding{{check.Problem, "there is no CA in " + oneline.Text(t.Directory, maxQuoted) + ", so outbound TLS passes untouched", s.caFix()}}
 	case t.CA == status.CAInvalid:
 		return []finding{{check.Problem, "the CA can't be used, so outbound TLS passes untouched: " + oneline.Text(t.Error, status.MaxText), s.caFix()}}
 	case t.CA != status.CAGood:
-		return []finding{{check.Unknown, "the state of the CA is " + oneline.Text(t.CA, maxQuoted) + ", which this check doesn't know", "check with the release of tapedeck that the sidecar is of"}}
+		return []finding{{check.Unknown, "the state of the CA is " + oneline.Text(t.CA, maxQuoted) + ", which this check doesn't know", "check with the sidecar's release of tapedeck"}}
 	}
 	return nil
 }
 
-// trustFiles judges whether the application finds the files that it is pointed at.
+// trustFiles judges whether the trust files exist that the application's variables name.
 func (s *seen) trustFiles() []finding {
 	t := s.status.TLS
 	if t == nil || t.TrustError == "" {
 		return nil
 	}
-	return []finding{{check.Problem, "the files by which the application trusts the CA are not written, so a program that is pointed at them trusts nobody: " + oneline.Text(t.TrustError, status.MaxText),
-		"mend the volume that is mounted at " + oneline.Text(t.Trust, maxQuoted) + ", and restart the pod"}}
+	return []finding{{check.Problem, "the files that make the application trust the CA are not written, so a program whose variables name them trusts nobody: " + oneline.Text(t.TrustError, status.MaxText),
+		"fix the volume that is mounted at " + oneline.Text(t.Trust, maxQuoted) + ", and restart the pod"}}
 }
 
 // caEnd warns of a CA that will expire.
