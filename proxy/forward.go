@@ -26,7 +26,7 @@ const (
 	handshakeTime = 10 * time.Second
 )
 
-// serveOut serves a connection of the forward proxy. The first byte tells the client's
+// serveOut serves a connection of the forward proxy. The first byte shows the client's
 // protocol.
 func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 	if err := ownPodAlone(k); err != nil {

@@ -107,7 +107,7 @@ func (h *hosts) open(ctx context.Context) (opened []*hostsPort) {
 			if before == nil || before.Error() != port.err.Error() {
 				instead := "it directly"
 				if h.p.cfg.Proxies.Only {
-					instead = "nobody there"
+					instead = "no server"
 				}
 				h.p.log.Warn("a host is not captured: the sidecar can't listen for it, so the application reaches "+instead,
 					"host", hostPort(host.Name, port.port), LogError, port.err, "remedy", hostsRemedy(port.err, port.port))

@@ -85,7 +85,7 @@ func (p *Proxy) await(ctx context.Context, l net.Listener, d tap.Direction) {
 		if waits && !told {
 			told = true
 			if p.starved[tap.In].Load()+p.starved[tap.Out].Load() == 0 {
-				p.log.Warn("connections wait until others end: nearly as many files are open as the process may open", "limit", p.files.limit)
+				p.log.Warn("connections wait until others end: almost all files that the process may open are open", "limit", p.files.limit)
 			}
 			p.starved[d].Add(1)
 		}

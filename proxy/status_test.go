@@ -125,7 +125,7 @@ func TestStatusOfAnApplicationThatDoesNotListen(t *testing.T) {
 	if said := statusOf(t, s); said.Inbound == nil || said.Inbound.Failed != nil || said.Outbound != nil {
 		t.Errorf("before a connection: %+v", said)
 	}
-	if c, err := net.Dial("tcp", s.InAddr().String()); err == nil { // or it is reset at once
+	if c, err := net.Dial("tcp", s.InAddr().String()); err == nil { // or it is reset immediately
 		c.Close()
 	}
 	eventually(t, "the failure is known", func() bool {

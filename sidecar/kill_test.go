@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// killDir, when set, makes the test binary the sidecar that is to be killed.
+// killDir, when set, makes the test binary the sidecar that will be killed.
 const killDir = "TAPEDECK_TEST_KILL_DIR"
 
 // A sidecar is killed under load by a signal that it can't catch. All flushed exchanges are found.

@@ -160,8 +160,8 @@ func TestACallAndWhatItCaused(t *testing.T) {
 	}
 }
 
-// Each outbound call names the inbound one that caused it, however many calls there are at once on
-// connections that last.
+// Each outbound call names the inbound one that caused it, however many concurrent calls there are
+// on long-lived connections.
 func TestEveryCallOfABusySidecarNamesItsCause(t *testing.T) {
 	const clients, calls = 8, 250
 	dependency := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

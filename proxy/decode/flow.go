@@ -115,7 +115,7 @@ func (f *flow) Close(at time.Time) {
 		if len(f.held) == 0 {
 			return // no bytes came
 		}
-		if len(f.first) > 0 { // too few bytes to detect the protocol, which is no decoder's failure
+		if len(f.first) > 0 { // too few bytes to detect the protocol: no decoder has failed
 			f.silence(tap.FromClient, f.held[0].at, new(loss), 0)
 		} else {
 			f.start(f.last(), nil)

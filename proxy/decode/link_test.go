@@ -101,7 +101,7 @@ func TestLaterInboundTakesOver(t *testing.T) {
 	}
 }
 
-// Requests with one ID come and go. A call is linked only if the last of them alone can have
+// Requests with one ID come and go. A call is linked only if no request but the last can have
 // caused it.
 func TestOverlappingInboundIsAmbiguous(t *testing.T) {
 	for _, c := range []struct {

@@ -126,7 +126,7 @@ func serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // TestRealTraffic runs net/http's client against its server, in both versions of HTTP, with many
-// requests at once. Each of them is recorded as it was.
+// concurrent requests. Each of them is recorded unchanged.
 func TestRealTraffic(t *testing.T) {
 	for _, version := range []string{"1.1", "2.0"} {
 		t.Run("HTTP "+version, func(t *testing.T) {

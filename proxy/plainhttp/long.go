@@ -61,8 +61,8 @@ func parseLong(head []byte) (q *request, used int, err error) {
 }
 
 // readLong reads the rest of a long head and checks it. It calls emit with the bytes that are
-// forwarded, and the last time with the fields that were held back. After those, emit writes further
-// lines for a proxy, and the empty line.
+// forwarded, and the last time with the fields that were held back. After those, emit writes
+// additional lines for a proxy, and the empty line.
 func (q *request) readLong(in *reader, emit func(p []byte, last bool) error) error {
 	h := longHead{fate: requestFate}
 	var out []byte

@@ -185,7 +185,7 @@ func TestALongHeadIsChained(t *testing.T) {
 	}
 }
 
-// The Host of a long head may not be known at once. If it is not among the first fields, it may
+// The Host of a long head may not be known immediately. If it is not among the first fields, it may
 // name a metadata server.
 func TestALongHeadThatMayBePrivate(t *testing.T) {
 	for head, want := range map[string]bool{

@@ -107,7 +107,7 @@ func awaitOne(c *Conn) error {
 }
 
 // If TLS ends without close_notify, it ends so for the other side, too: a part must not pass for
-// the whole. That is no failure, since many programs end TLS so in normal operation.
+// the whole. That is not a failure, because many programs end TLS this way in normal operation.
 func TestTheEndOfTLSIsPassedOnAsItIs(t *testing.T) {
 	cert := certificate(t)
 	for name, c := range map[string]struct {
@@ -152,7 +152,7 @@ func TestTheEndOfTLSIsPassedOnAsItIs(t *testing.T) {
 	}
 }
 
-// eofs notes the end of a connection.
+// eofs records the end of a connection.
 type eofs struct {
 	*net.TCPConn
 	ended bool

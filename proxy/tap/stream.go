@@ -258,7 +258,7 @@ func (s *Stream) done() (more bool, first time.Time) {
 	return s.queued, first
 }
 
-// abandon returns the queued events of a stream that no worker will take any more.
+// abandon returns the queued events of a stream that no worker will take.
 func (s *Stream) abandon() []event {
 	s.mu.Lock()
 	defer s.mu.Unlock()

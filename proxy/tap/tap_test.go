@@ -472,7 +472,7 @@ func TestTimePassesForThoseWhoFollowAPause(t *testing.T) {
 	<-opened // it waits from now on
 	paused.Store(true)
 	say()
-	eventually(t, func() bool { // the tick came, and nobody was there
+	eventually(t, func() bool { // the tick came, and there was no reader
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		tp.mu.Lock()

@@ -21,7 +21,7 @@ type Exchange struct {
 	Request, Response Body
 	// Plain says that Response is a body although the request began a conversation.
 	Plain bool
-	// RequestDone and ResponseDone are for the decoder alone: nothing else uses them.
+	// RequestDone and ResponseDone are used only by the decoder.
 	RequestDone, ResponseDone bool
 	// Incomplete is the code of the missing part; "" if the exchange is complete.
 	Incomplete string
