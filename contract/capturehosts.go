@@ -12,7 +12,7 @@ import (
 // Names and paths for the hosts file that leads captured hosts to the sidecar.
 const (
 	// HostsFile is the hosts file that the sidecar writes on TrustVolume before the
-	// application starts, and HostsName its name there: the subPath of a mount over
+	// application starts. HostsName is its name there: the subPath of a mount over
 	// SystemHosts in each of the application's containers. The sidecar's own container
 	// and Envoy's don't mount it, because they have to find the real hosts.
 	HostsFile   = TrustDir + "/" + HostsName
@@ -64,8 +64,8 @@ const CaptureHostsAllowed = "hosts with a port, separated by commas, as in postg
 // ParseCaptureHosts reads a list of hosts with ports, such as "postgres.db:5432,
 // redis:6379". Commas and blanks separate the entries. A host may have several entries with
 // different ports; the first one decides its place. The error says what is wrong with the
-// first invalid entry, without possible passwords; the caller adds CaptureHostsAllowed. An
-// empty text has no hosts, and is valid.
+// first invalid entry, without possible passwords; the caller adds CaptureHostsAllowed. Empty
+// text is valid and has no hosts.
 func ParseCaptureHosts(text string) ([]CaptureHost, error) {
 	var hosts []CaptureHost
 	index := map[string]int{}
@@ -142,7 +142,7 @@ func parseCaptureHost(entry string) (name string, port int, err error) {
 }
 
 // quoted quotes an entry of a list without a possible password in a URL or a DSN: it drops
-// the text after "://", the text before an @, and a text after a colon that is not a number.
+// the text after "://", the text before an @, and the text after a colon unless it is a number.
 // It shortens the rest, which may be a whole file.
 func quoted(entry string) string {
 	if scheme, _, ok := strings.Cut(entry, "://"); ok {
@@ -185,7 +185,7 @@ func CheckCaptureHost(name string) error {
 	}
 	for _, label := range labels {
 		if !isLabel(label) {
-			return fmt.Errorf("it is no DNS name: each label has 1 to %d letters, digits, '-' and '_', and does not begin or end with '-'", maxLabel)
+			return fmt.Errorf("it is not a DNS name: each label has 1 to %d letters, digits, '-' and '_', and does not begin or end with '-'", maxLabel)
 		}
 	}
 	return nil

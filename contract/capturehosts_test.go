@@ -78,13 +78,13 @@ func TestCaptureHostsThatNoHostsFileCanHave(t *testing.T) {
 		"db.LOCALHOST:5432":               `it is the pod's own loopback`,
 		"ip6-localhost:80":                `it is the pod's own loopback`,
 		"redis.:6379":                     `it ends in a dot`,
-		"a..b:1":                          `it is no DNS name`,
-		"-a:1":                            `it is no DNS name`,
-		"a-:1":                            `it is no DNS name`,
-		"bücher.example:443":              `it is no DNS name`,
-		"user@host:1":                     `it is no DNS name`,
-		"a#b:1":                           `it is no DNS name`,
-		label + "a:1":                     `it is no DNS name`,
+		"a..b:1":                          `it is not a DNS name`,
+		"-a:1":                            `it is not a DNS name`,
+		"a-:1":                            `it is not a DNS name`,
+		"bücher.example:443":              `it is not a DNS name`,
+		"user@host:1":                     `it is not a DNS name`,
+		"a#b:1":                           `it is not a DNS name`,
+		label + "a:1":                     `it is not a DNS name`,
 		strings.Repeat("a.", 127) + "b:1": `its name has 255 bytes`,
 		strings.Repeat("=", 1000) + ":1":  `…: its name has 1000 bytes`,
 		strings.Join(many, ","):           `more than 250 hosts`,
@@ -106,7 +106,7 @@ func TestNoErrorHasAPasswordOfAnEntry(t *testing.T) {
 		"postgres://shop:hunter2,x@db:5432":     `"postgres://…" is a URL or a path`,
 		"shop:hunter2@db:5432":                  `"…@db:5432": the port is not a number from 1 to 65535`,
 		"shop:hunter2@tcp(db:3306)/shop":        `"…@tcp(db:…" is a URL or a path`,
-		"redis:6379,password=hunter2@x":         `"…@x": it is no DNS name`,
+		"redis:6379,password=hunter2@x":         `"…@x": it is not a DNS name`,
 		"shop:hunter2":                          `"shop:…": the port is not a number from 1 to 65535`,
 		"[shop:hunter2@db]:5432":                `"…@db]:5432": it is an IP address`,
 		"https://hunter2.example.com:443 db:80": `"https://…" is a URL or a path`,
@@ -134,7 +134,7 @@ func TestLowestCapturePort(t *testing.T) {
 	}
 }
 
-// FuzzCaptureHosts: both sides give hosts their addresses by the list. So a list that was read is
+// FuzzCaptureHosts: both sides derive the addresses of hosts from the list. So a list that was read is
 // written as the same again, and its names are valid in a hosts file.
 func FuzzCaptureHosts(f *testing.F) {
 	f.Add("postgres.db:5432, redis:6379, api.stripe.com:443")

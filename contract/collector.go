@@ -38,7 +38,7 @@ const (
 //	Tapedeck-Contract: 3
 //
 // The answer is 201 if the collector has stored the segment, 200 if it had it before, or a
-// [Refusal]. Each answer has the header Tapedeck-Contract, too, with the collector's version.
+// [Refusal]. Each answer also has the header Tapedeck-Contract, with the collector's version.
 // Without the header, a sidecar does not trust a 200, which another server may have sent, and
 // does not remove the segment.
 const (
@@ -51,9 +51,9 @@ const (
 
 // Paths that a collector serves to readers with GET.
 const (
-	// ObjectsPath + KEY is an object; with ?from=N, its bytes from number N on. ObjectsPath with
-	// ?prefix=PREFIX lists the objects whose keys begin with it, in the order of the keys'
-	// bytes.
+	// ObjectsPath + KEY is an object; with ?from=N, its bytes from offset N. ObjectsPath with
+	// ?prefix=PREFIX lists the objects whose keys begin with it, in the byte order of their
+	// keys.
 	ObjectsPath = "/v1/objects/"
 	// FoldersPath with ?prefix=PREFIX lists the folders below a prefix.
 	FoldersPath = "/v1/folders/"
@@ -161,10 +161,10 @@ func Refusals() []Refusal {
 		{RefusedDigest, 400, Retried, "The SHA-256 of the body differs from the key or from the header Content-Digest: bytes changed on the way."},
 		{RefusedToken, 401, Kept, "The request has no token, or a malformed one. Put the token that `tapedeck collect token` prints into the Secret of the namespace."},
 		{RefusedNamespace, 403, Kept, "The token is not valid for the cluster and the namespace in the segment's key, or the collector does not accept that cluster."},
-		{RefusedPrincipal, 403, Kept, "The client's identity in the mesh belongs to another namespace than the segment's key."},
+		{RefusedPrincipal, 403, Kept, "The client's identity in the mesh does not belong to the namespace in the segment's key."},
 		{RefusedContract, 426, Kept, "The sidecar is newer than the collector, or does not send its version. Upgrade the collector."},
 		{RefusedLength, 411, Kept, "The request has no Content-Length. A proxy between the sidecar and the collector has removed it."},
-		{RefusedMethod, 405, Kept, "The request is no PUT to `/v1/segments/`, or went to the port for reading. Remove the path from the sink's URL, or correct its port."},
+		{RefusedMethod, 405, Kept, "The request is not a PUT to `/v1/segments/`, or went to the port for reading. Remove the path from the sink's URL, or correct its port."},
 		{RefusedUnsupported, 415, Kept, "The request has a Content-Encoding, or a Content-Type other than application/zstd. A proxy between the sidecar and the collector has changed it."},
 		{RefusedOtherBytes, 409, Kept, "The store has other bytes under the same key."},
 		{RefusedTooLarge, 413, SetAside, "The segment, or a part of it, exceeds a limit."},
@@ -188,7 +188,7 @@ func RefusalOf(code string) (Refusal, bool) {
 // Secret. It has the form of a redaction key ([ParseRedactKey]).
 func ParseCollectorKey(text []byte) ([]byte, error) { return ParseRedactKey(text) }
 
-// tokenPrefix begins each token. It tells the kind and the version, so that scanners for leaked
+// tokenPrefix begins each token. It names the kind and the version, so that scanners for leaked
 // secrets find tokens.
 const tokenPrefix = "tdc1_"
 
@@ -205,12 +205,12 @@ func CollectorToken(key []byte, cluster, namespace string) string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// CheckCollectorToken rejects a text that does not have the form of a token. The error does not
+// CheckCollectorToken rejects text that does not have the form of a token. The error does not
 // quote the text.
 func CheckCollectorToken(token string) error {
 	digest, ok := strings.CutPrefix(token, tokenPrefix)
 	if b, err := base64.RawURLEncoding.DecodeString(digest); !ok || err != nil || len(b) != sha256.Size {
-		return fmt.Errorf("found %d bytes that are no token, allowed: a token that `tapedeck collect token` prints, which begins with %s", len(token), tokenPrefix)
+		return fmt.Errorf("found %d bytes that are not a token, allowed: a token that `tapedeck collect token` prints, which begins with %s", len(token), tokenPrefix)
 	}
 	return nil
 }

@@ -58,8 +58,8 @@ const (
 	RedactKeyVolume = "tapedeck-redact-key"
 	// SinkTokenVolume mounts the Secret of the option sinkTokenSecret, only in the sidecar.
 	SinkTokenVolume = "tapedeck-sink-token"
-	// RecordingVolume has the recordings: all of them if the sink is a directory, or those that the
-	// collector does not have yet.
+	// RecordingVolume has the recordings: all of them if the sink is a directory, or else those that
+	// the collector does not have yet.
 	RecordingVolume = "tapedeck-recordings"
 )
 

@@ -78,7 +78,7 @@ const (
 // undo reads from it what the render added, and what the application had before.
 const EnvEdits = "TAPEDECK_EDITS"
 
-// EnvFormerPrefix begins the names of other variables that only an undo reads. They have the
+// EnvFormerPrefix begins the names of other variables that only an undo reads. They hold the
 // application's former proxies if the sidecar forwards to a replay's responder.
 const EnvFormerPrefix = "TAPEDECK_FORMER_"
 
@@ -115,9 +115,9 @@ func Envs() []Env {
 		{EnvUpstreamCA, "", "PEM file with more root certificates. The sidecar verifies upstreams against them, the public roots and the system's roots."},
 		{EnvUpstreamReady, "", "URL that must answer with status 200 before the forward proxy connects to anything. Until then, the application's connections wait. Use it with a proxy that all traffic is chained to, such as the responder of a replay: the proxies in the variables below are then the [only way out](sidecar.md#a-proxy-that-all-traffic-is-chained-to). It needs `ALL_PROXY`, unless `PROXY_TYPE` is `reverse`; otherwise the sidecar does not start. The URL must not have a user."},
 		{EnvCapture, "on", "`on`, or `off` to capture nothing. Traffic passes in both cases."},
-		{EnvCaptureInclude, "", "Rules ([filters](filters.md)). The sidecar captures only exchanges that match at least one of them. Without rules it captures all."},
+		{EnvCaptureInclude, "", "Rules ([filters](filters.md)). The sidecar captures only exchanges that match at least one of them. Without rules it captures everything."},
 		{EnvCaptureExclude, "", "Rules. The sidecar does not capture exchanges that match one of them, even if they match `TAPEDECK_CAPTURE_INCLUDE`."},
-		{EnvCaptureSample, "1", "Share of the traces to capture, such as `0.1` or `10%`. The sidecar captures a trace as a whole or not."},
+		{EnvCaptureSample, "1", "Share of the traces to capture, such as `0.1` or `10%`. The sidecar captures a trace as a whole or not at all."},
 		{EnvCaptureDir, "", "Directory, such as a mounted ConfigMap, with files `capture`, `include`, `exclude` and `sample`. They override the four variables above, and may change at any time."},
 		{EnvCaptureHosts, "", "Hosts with ports, such as `postgres.db:5432, redis:6379`. The sidecar captures connections to them with a [hosts file](sidecar.md#hosts-files), even if the application ignores its proxy variables."},
 		{EnvSink, DefaultSink, "URL of the place for recordings: `file:///directory`, or `https://host:port` of a [collector](collector.md)."},

@@ -54,12 +54,12 @@ type faultRow struct {
 func faultTable() []faultRow {
 	return []faultRow{
 		{"delay", "DURATION", "waits before the answer begins", parseFaultDuration},
-		{"jitter", "DURATION", "waits for any time up to that, besides", parseFaultDuration},
+		{"jitter", "DURATION", "waits for an additional random time up to this", parseFaultDuration},
 		{"status", "CODE", "answers with an HTTP status (200 to 599), or a gRPC status by its name (UNAVAILABLE), and no body", parseFaultStatus},
 		{"header", "NAME:VALUE", "sets a header of the answer", parseFaultHeader},
 		{"connection", "refuse|reset|stall|drop", "refuses the connection, resets it before the answer, never answers, or closes in the middle of the body", parseFaultEnd},
-		{"body", "truncate[:BYTES]|corrupt", "leaves half of the body, or so many bytes, framed as the whole; or changes bytes of it", parseFaultBody},
-		{"throttle", "BYTES", "sends no more than that in a second", parseThrottle},
+		{"body", "truncate[:BYTES]|corrupt", "sends half of the body, or this many bytes, framed as the whole body; or changes some of its bytes", parseFaultBody},
+		{"throttle", "BYTES", "sends at most this many bytes per second", parseThrottle},
 	}
 }
 
@@ -84,7 +84,7 @@ func FaultForm() string {
 	for _, row := range faultTable() {
 		all = append(all, row.name+"="+row.value)
 	}
-	return "PATTERN:NAME=VALUE[,NAME=VALUE], as '/v1/charges:rate=1/10,status=503', with the faults " + strings.Join(append(all, "rate=F/N"), ", ")
+	return "PATTERN:NAME=VALUE[,NAME=VALUE], such as '/v1/charges:rate=1/10,status=503', with the faults " + strings.Join(append(all, "rate=F/N"), ", ")
 }
 
 // maxFaultBlock limits N in a rate F/N.
@@ -117,7 +117,7 @@ func ParseFault(text string) (FaultRule, error) {
 	for setting := range strings.SplitSeq(text[at[0]+1:], ",") {
 		name, value, ok := strings.Cut(setting, "=")
 		if !ok {
-			return FaultRule{}, errors.New("a setting is no NAME=VALUE")
+			return FaultRule{}, errors.New("a setting is not NAME=VALUE")
 		}
 		if name == "rate" {
 			if r.Hits, r.Block, err = parseFaultRate(value); err != nil {
@@ -136,7 +136,7 @@ func ParseFault(text string) (FaultRule, error) {
 		r.Faults = append(r.Faults, f)
 	}
 	if len(r.Faults) == 0 {
-		return FaultRule{}, errors.New("it names a rate and no fault")
+		return FaultRule{}, errors.New("it names a rate but no fault")
 	}
 	return r, nil
 }
@@ -153,7 +153,7 @@ func parseFaultRate(value string) (hits, block int, err error) {
 
 func parseFaultDuration(value string, f *Fault) (err error) {
 	if f.Duration, err = time.ParseDuration(value); err != nil || f.Duration <= 0 {
-		return errors.New("want a duration above zero, as 200ms")
+		return errors.New("want a duration above zero, such as 200ms")
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func parseThrottle(value string, f *Fault) error {
 	}
 	n, err := strconv.ParseInt(digits, 10, 32)
 	if err != nil || n <= 0 {
-		return errors.New("want bytes per second, as 1000 or 64Ki")
+		return errors.New("want bytes per second, such as 1000 or 64Ki")
 	}
 	f.Bytes = n * unit
 	return nil

@@ -51,13 +51,14 @@ var goalOps = []string{"==", "!=", "<=", ">=", "<", ">"}
 const goalGrammar = `^(?:(.+):\s+)?([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*(recorded\s*\+\s*\S+|\S+)$`
 
 // ParseGoal reads `METRIC OP LIMIT`, or `ENDPOINT: METRIC OP LIMIT`. The limit is a number,
-// which may have the metric's unit, as `100ms`. For a latency it may also be `recorded`,
+// which may have the metric's unit, such as `100ms`. For a latency it may also be `recorded`,
 // `recorded + 20ms` or `recorded + 50%`.
 func ParseGoal(text string) (Goal, error) {
 	text = strings.TrimSpace(text)
-	parts := regexp.MustCompile(goalGrammar).FindStringSubmatch(text) // here: the sidecar, which links this package, parses none
+	// The grammar is compiled here because the sidecar, which links this package, parses no goals.
+	parts := regexp.MustCompile(goalGrammar).FindStringSubmatch(text)
 	if parts == nil {
-		return Goal{}, fmt.Errorf(`goal %q: want "METRIC OP NUMBER" or "ENDPOINT: METRIC OP NUMBER", as "latency.p95 > 100" or "latency.p95 > recorded + 20ms"; OP is one of %s`, text, strings.Join(goalOps, ", "))
+		return Goal{}, fmt.Errorf(`goal %q: want "METRIC OP NUMBER" or "ENDPOINT: METRIC OP NUMBER", such as "latency.p95 > 100" or "latency.p95 > recorded + 20ms"; OP is one of %s`, text, strings.Join(goalOps, ", "))
 	}
 	g := Goal{Endpoint: strings.TrimSpace(parts[1]), Op: parts[3]}
 	metrics := GoalMetrics()

@@ -19,7 +19,7 @@ func FormatInRoutes(routes []InRoute) string {
 	return strings.Join(pairs, ",")
 }
 
-// ParseInRoutes reads the text that FormatInRoutes writes. Each port of the sidecar and of the
+// ParseInRoutes reads what FormatInRoutes writes. Each port of the sidecar and of the
 // application may be listed only once.
 func ParseInRoutes(v string) ([]InRoute, error) {
 	var routes []InRoute

@@ -32,7 +32,7 @@ func TestInRoutes(t *testing.T) {
 	}
 }
 
-// FuzzInRoutes: a manifest's routes decide about undo records, so routes that were read are
+// FuzzInRoutes: undo records are checked against a manifest's routes, so routes that were read are
 // written as the same again.
 func FuzzInRoutes(f *testing.F) {
 	f.Add("4143=8080,4144=9090")

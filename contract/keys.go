@@ -17,8 +17,8 @@ const (
 	// LabelWorkload is unique to the rewritten pods of one workload. The Istio Sidecar selects by it,
 	// so pods of the previous revision, which have no sidecar, keep their listeners during a rollout.
 	LabelWorkload = OwnPrefix + "workload"
-	// LabelReplay is on every object of a replay, including its pods. LabelReplayPart says to which
-	// part an object belongs. Only the Services and policies of a replay select by both.
+	// LabelReplay is on every object of a replay, including its pods. LabelReplayPart names the part
+	// that an object belongs to. Only the Services and policies of a replay select by both.
 	LabelReplay     = OwnPrefix + "replay"
 	LabelReplayPart = OwnPrefix + "replay-part"
 	// AnnotationUndo records what an injection added and replaced.

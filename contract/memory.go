@@ -1,6 +1,6 @@
 package contract
 
-// Memory is how the sidecar divides its container's memory limit. The renderer and the
+// Memory describes how the sidecar divides its container's memory limit. The renderer and the
 // sidecar use the same division.
 type Memory struct {
 	// Limit is the container's memory limit; 0 means that it has none, and that only Capture applies.

@@ -29,7 +29,7 @@ type Place struct {
 	Scheme string
 	// Host is the bucket or the container, or the host[:port] of a collector; "" for a directory.
 	Host string
-	// Path is the directory, or the prefix of every key in the bucket, without a slash at either end;
+	// Path is the directory, or the prefix of every key in the bucket, without a slash at either end.
 	// "" means the whole bucket.
 	Path string
 
@@ -110,10 +110,10 @@ func PlaceSchemes() []PlaceScheme {
 			Credentials: "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, else Azure's default chain: environment, workload identity, managed identity, az and azd",
 			Rights:      &PlaceRights{Put: "Storage Blob Data Contributor", Get: "Storage Blob Data Reader", List: "Storage Blob Data Reader", Delete: "Storage Blob Data Contributor"},
 			Settings: []PlaceSetting{
-				{Name: "storage_account", Allowed: "3 to 24 small letters and digits", Doc: "Account that the container belongs to. Default: AZURE_STORAGE_ACCOUNT.", check: isStorageAccount},
+				{Name: "storage_account", Allowed: "3 to 24 lower-case letters and digits", Doc: "Account that the container belongs to. Default: AZURE_STORAGE_ACCOUNT.", check: isStorageAccount},
 				endpoint("Address of the account's blobs, for other clouds, a private endpoint or an emulator. Default: `https://ACCOUNT.blob.core.windows.net`."),
 			}},
-		{Name: "http", Form: "http://collector:port", kind: collector, Doc: "What a collector serves to readers, on its loopback: `kubectl port-forward` brings it to `http://localhost:4311`. Commands read from it, and write to none. As a sink, it is where a sidecar sends segments.", Credentials: "none; whoever may forward the port may read"},
+		{Name: "http", Form: "http://collector:port", kind: collector, Doc: "Recordings that a collector serves on its loopback: `kubectl port-forward` brings it to `http://localhost:4311`. Commands can read from a collector, but not write to it. As a sink, it is where a sidecar sends segments.", Credentials: "none; whoever may forward the port may read"},
 		{Name: "https", Form: "https://collector:port", kind: collector, Doc: "The same with TLS.", Credentials: "none"},
 	}
 }
@@ -142,7 +142,7 @@ func parsePlace(text string) (Place, error) {
 		return Place{}, errors.New("empty; allowed: " + allowedForms())
 	}
 	if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
-		return Place{}, errors.New("a control character, or bytes that are no UTF-8; allowed: " + allowedForms())
+		return Place{}, errors.New("a control character, or bytes that are not UTF-8; allowed: " + allowedForms())
 	}
 	name, rest, isURL := strings.Cut(text, ":")
 	scheme, known := findScheme(strings.ToLower(name))
@@ -152,7 +152,7 @@ func parsePlace(text string) (Place, error) {
 	case !known:
 		return Place{}, fmt.Errorf("unknown scheme %q; allowed: %s", name, allowedForms())
 	case !strings.HasPrefix(rest, "//"):
-		return Place{}, fmt.Errorf("no // behind %q; want %s, or ./%s: for a directory of that name", name+":", scheme.Form, name)
+		return Place{}, fmt.Errorf("no // after %q; want %s, or ./%s: for a directory of that name", name+":", scheme.Form, name)
 	}
 
 	// url.Parse alone is not enough. Its errors quote passwords. If a password contains a slash, as
@@ -170,18 +170,18 @@ func parsePlace(text string) (Place, error) {
 		return Place{}, errors.New(`a "%" without two hexadecimal digits; write %25 for the sign itself`)
 	}
 	if strings.ContainsFunc(path, unicode.IsControl) || !utf8.ValidString(path) {
-		return Place{}, errors.New("an escaped control character, or escaped bytes that are no UTF-8")
+		return Place{}, errors.New("an escaped control character, or escaped bytes that are not UTF-8")
 	}
 	p := Place{Scheme: scheme.Name, Host: host, Path: strings.TrimSuffix(path, "/")}
 	switch scheme.kind {
 	case directory:
 		if host != "" && host != "localhost" {
-			return Place{}, errors.New("a name where a host stands; a directory has none: want file:///directory, or a path without a scheme")
+			return Place{}, errors.New("a host; a directory has none: want file:///directory, or a path without a scheme")
 		}
 		p.Host, p.Path = "", filepath.Clean("/"+path)
 	case bucket:
 		if !isBucket(host) {
-			return Place{}, fmt.Errorf("no name of a bucket or container, which has 3 to 222 letters, digits, dots, dashes and underscores; want %s", scheme.Form)
+			return Place{}, fmt.Errorf("not a bucket or container name, which has 3 to 222 letters, digits, dots, dashes and underscores; want %s", scheme.Form)
 		}
 	case collector:
 		if !isAuthority(host) {
@@ -231,7 +231,7 @@ func (s PlaceScheme) parseSettings(query string) (string, error) {
 		case i < 0:
 			return "", fmt.Errorf("unknown setting %q; %s", name, allowed)
 		case len(v) > 1:
-			return "", fmt.Errorf("setting %q stands there %d times; want it once", name, len(v))
+			return "", fmt.Errorf("setting %q is given %d times; want it once", name, len(v))
 		case !s.Settings[i].check(v[0]):
 			return "", fmt.Errorf("wrong value of the setting %q; allowed: %s", name, s.Settings[i].Allowed)
 		case name == "endpoint": // so that equal endpoints have equal texts
@@ -270,7 +270,7 @@ func (p Place) Kind() PlaceScheme {
 	return s
 }
 
-// IsDir tells whether the place is a directory.
+// IsDir reports whether the place is a directory.
 func (p Place) IsDir() bool { return p.Scheme == "file" }
 
 // Join returns the place at a path below this one. The elements are elements of keys, as
@@ -284,7 +284,7 @@ func (p Place) Join(elements ...string) Place {
 	return p
 }
 
-// Contains tells whether q is the same place as p or inside it. It compares only those settings that
+// Contains reports whether q is the same place as p or inside it. It compares only those settings that
 // select another store. It follows links in the paths of directories.
 func (p Place) Contains(q Place) bool {
 	if p.Scheme != q.Scheme || p.Host != q.Host ||
@@ -315,8 +315,8 @@ func realPath(path string) string {
 	return filepath.Join(realPath(above), filepath.Base(path))
 }
 
-// MaxObjectKey is the maximum length of a key, in bytes: S3 and Google Cloud Storage accept no longer
-// ones.
+// MaxObjectKey is the maximum length of a key, in bytes. It is the limit of S3 and of Google Cloud
+// Storage.
 const MaxObjectKey = 1024
 
 // CheckObjectKey rejects a key that some store does not keep unchanged. A key is one or more elements,
@@ -413,11 +413,11 @@ func cutLast(path string) (dir, name string) {
 func parseSnapshotID(text string) (SnapshotRef, error) {
 	id, pin, pinned := strings.Cut(text, "@")
 	if !isUUID(id) {
-		return SnapshotRef{}, fmt.Errorf("%q is no id, which is a UUID in small letters, such as 6ba7b810-9dad-41d1-80b4-00c04fd430c8", id)
+		return SnapshotRef{}, fmt.Errorf("%q is not a snapshot ID, which is a UUID in lower case, such as 6ba7b810-9dad-41d1-80b4-00c04fd430c8", id)
 	}
 	digest, ok := strings.CutPrefix(pin, "sha256:")
 	if pinned && (!ok || len(digest) != 64 || !isHex(digest)) {
-		return SnapshotRef{}, errors.New("what follows @ is no digest; want sha256: and 64 hexadecimal digits in small letters")
+		return SnapshotRef{}, errors.New("the text after @ is not a digest; want sha256: and 64 hexadecimal digits in lower case")
 	}
 	return SnapshotRef{ID: id, Digest: digest}, nil
 }
@@ -479,7 +479,7 @@ func findScheme(name string) (PlaceScheme, bool) {
 	return PlaceScheme{}, false
 }
 
-// isScheme tells whether the text has the form of a URL's scheme (RFC 3986 section
+// isScheme reports whether the text has the form of a URL's scheme (RFC 3986 section
 // 3.1).
 func isScheme(s string) bool {
 	return s != "" && isLetter(s[0]) && only(s, func(c byte) bool { return isAlnum(c) || c == '+' || c == '-' || c == '.' })
@@ -489,7 +489,7 @@ func isBucket(s string) bool {
 	return len(s) >= 3 && len(s) <= 222 && isAlnum(s[0]) && only(s, func(c byte) bool { return isAlnum(c) || c == '.' || c == '-' || c == '_' })
 }
 
-// isAuthority tells whether the text is HOST or HOST:PORT.
+// isAuthority reports whether the text is HOST or HOST:PORT.
 func isAuthority(s string) bool {
 	host := s
 	if h, port, err := net.SplitHostPort(s); err == nil {
@@ -534,19 +534,19 @@ func oneOf(values ...string) func(string) bool {
 	return func(s string) bool { return slices.Contains(values, s) }
 }
 
-// isSettingName tells whether the name of an unknown setting may be quoted. A name that has digits or
+// isSettingName reports whether the name of an unknown setting may be quoted. A name that has digits or
 // is long may be a key without a name.
 func isSettingName(s string) bool {
 	return s != "" && len(s) <= 32 && only(s, func(c byte) bool { return isLetter(c) || c == '_' || c == '-' || c == '.' })
 }
 
-// isSecretName tells whether a setting looks like one for credentials.
+// isSecretName reports whether a setting's name looks like that of a credential.
 func isSecretName(s string) bool {
 	s = strings.ToLower(s)
 	return slices.ContainsFunc([]string{"key", "secret", "token", "sig", "pass", "pwd", "cred", "auth", "sas"}, func(word string) bool { return strings.Contains(s, word) })
 }
 
-// isUUID tells whether the text is a UUID in canonical form (RFC 9562 section 4), in lower case.
+// isUUID reports whether the text is a UUID in canonical form (RFC 9562 section 4), in lower case.
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false
@@ -567,7 +567,7 @@ func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 func isAlnum(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' }
 
-// only tells whether every byte of the text satisfies pass.
+// only reports whether every byte of the text satisfies pass.
 func only(s string, pass func(byte) bool) bool {
 	for i := range len(s) {
 		if !pass(s[i]) {

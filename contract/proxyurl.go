@@ -18,7 +18,7 @@ func ParseProxy(value string) (*url.URL, error) {
 	if err != nil || u.Scheme == "" || u.Host == "" {
 		u, err = url.Parse("http://" + value)
 	}
-	allowed := errors.New("it is no URL of a proxy; allowed: http://, https://, socks5:// or socks5h:// with a host and optionally a port")
+	allowed := errors.New("it is not a proxy URL; allowed: http://, https://, socks5:// or socks5h:// with a host and optionally a port")
 	switch {
 	case err != nil || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 		return nil, allowed

@@ -27,7 +27,7 @@ func ParseRedactKey(text []byte) ([]byte, error) {
 	return key, nil
 }
 
-// RedactKeyID returns the ID under which recordings name a key: the first 8 bytes of
+// RedactKeyID returns the ID by which recordings refer to a key: the first 8 bytes of
 // SHA-256 over a label, a zero byte and the key, in hexadecimal. Anybody with
 // an ID can check a guess at the key. So can anybody with a token and its secret. Nobody
 // can guess a key of 16 random bytes. In a shell:

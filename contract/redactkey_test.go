@@ -49,8 +49,8 @@ func TestRedactKeyIDs(t *testing.T) {
 	}
 }
 
-// FuzzParseRedactKey: an accepted key has an allowed length and is the beginning of the text,
-// after which comes at most a newline.
+// FuzzParseRedactKey checks that an accepted key has an allowed length and begins the text,
+// followed by at most a newline.
 func FuzzParseRedactKey(f *testing.F) {
 	f.Add([]byte("0123456789abcdef\r\n"))
 	f.Add([]byte("0123456789abcde\n"))

@@ -1,14 +1,14 @@
 package contract
 
-// HeaderReplay is the header with the ID of its run that a replay sets on every request. Capture tags
-// such requests, so a selection can exclude a replay's traffic. The ecosystem has no header for this.
-// Requests to gRPC servers have it as metadata.
+// HeaderReplay is the header that a replay sets on every request. Its value is the ID of the run.
+// Capture tags such requests, so a selection can exclude a replay's traffic. The ecosystem has no
+// header for this. Requests to gRPC servers have it as metadata.
 const HeaderReplay = "Tapedeck-Replay"
 
 // MaxReplayID is the maximum length of a run's ID, in bytes.
 const MaxReplayID = 63
 
-// IsReplayID tells whether a text can be the ID of a run: a DNS label (RFC 1123), such as a UUID in
+// IsReplayID reports whether text can be the ID of a run: a DNS label (RFC 1123), such as a UUID in
 // lower case or the name of a Job. Anybody may send the header, so capture accepts no other text as an
 // ID.
 func IsReplayID(id string) bool {
@@ -44,8 +44,8 @@ const (
 // These are names in the pods of a generator and a responder.
 const (
 	// GeneratorContainer and ResponderContainer are the names of their containers. A Job's
-	// podFailurePolicy names the first, because it would otherwise also match exit codes of init
-	// containers.
+	// podFailurePolicy names GeneratorContainer, because it would otherwise also match exit codes of
+	// init containers.
 	GeneratorContainer = "generator"
 	ResponderContainer = "responder"
 	// WaitContainer is the init container of a copy that has no sidecar. It waits for the
@@ -60,17 +60,17 @@ const (
 	CredentialsDir = "/etc/tapedeck/credentials"
 	// CredentialsName is the key of such a Secret with lines such as `header.Authorization=Bearer …`.
 	CredentialsName = "credentials"
-	// TerminationLog is the file of which Kubernetes shows the first 4096 bytes with the state of a
+	// TerminationLog is the file whose first 4096 bytes Kubernetes shows with the state of a
 	// container.
 	TerminationLog = "/dev/termination-log"
-	// EnvRun is the variable with the Job's UID for a generator's arguments.
+	// EnvRun is the variable with the Job's UID. A generator's arguments refer to it.
 	EnvRun = "TAPEDECK_RUN"
 	// EnvShard is the variable that Kubernetes sets in the pods of an Indexed Job.
 	EnvShard = "JOB_COMPLETION_INDEX"
 )
 
-// RunsDir is the element before a run's ID in a key. The shards of a run meet, and its report is,
-// under runs/JOB/UID of the place.
+// RunsDir is the element before a run's ID in a key. The shards of a run meet under runs/JOB/UID of
+// the place, and its report is there.
 const RunsDir = "runs"
 
 // DefaultReplayTimeout is how long a run may make no progress by default, as in the ecosystem.

@@ -238,7 +238,7 @@ func configuration() string {
 	for _, o := range transformer.Options() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", o.Name, cell(allowed(o.Kind)), code(o.Default), cell(o.Doc))
 	}
-	b.WriteString("| `defaults` | [annotations](annotations.md), by name without prefix | – | Annotations for every workload that does not set them itself; `inject` among them asks for all workloads. In a ConfigMap and after `--set` they stand beside the options. |\n")
+	b.WriteString("| `defaults` | [annotations](annotations.md), by name without prefix | – | Annotations for every workload that does not set them itself; `inject` here requests the sidecar for all workloads. In a ConfigMap and after `--set` they stand beside the options. |\n")
 	return b.String()
 }
 

@@ -45,8 +45,8 @@ spec:
 	)
 	tests := map[string]struct {
 		added           string
-		before          string // the line of the rendered manifest that it is put before
-		originallyAfter string // the line of the original that it belongs behind
+		before          string // the line of the rendered manifest before which it is inserted
+		originallyAfter string // the line of the original after which it belongs
 	}{
 		"a variable among those of the render":  {variable, "        - name: http_proxy\n", "          value: debug\n"},
 		"a variable behind those of the render": {variable, "        ports:\n", "          value: debug\n"},
@@ -65,7 +65,7 @@ spec:
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(source, string(back)); diff != "" {
-				t.Errorf("taken back (-want +got):\n%s", diff)
+				t.Errorf("undone (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -26,7 +26,7 @@ func hostsOf(t *testing.T, rendered []byte) string {
 	return strings.ReplaceAll(strings.Trim(string(m[1]), `'"`), ", ", " ")
 }
 
-// shop are Services, and a workload that captures the hosts of its environment.
+// shop has Services, and a workload that captures the hosts of its environment.
 const shop = `apiVersion: v1
 kind: Service
 metadata: {name: postgres, namespace: shop}
@@ -147,8 +147,8 @@ func report(t *testing.T, results transformer.Results) string {
 	return b.String()
 }
 
-// secretForms are values of a Secret, with words that nobody else may see. None of them has a host
-// of the input or of the internet: those are captured, and shown.
+// secretForms are values of a Secret, with words that must not appear elsewhere. None of them has a host
+// in the input or on the internet, because such hosts are captured and shown.
 var secretForms = []string{
 	"S1:S2", "S1@S2:5432", "S1.S2:12", "postgres://S1:S2@postgres:5432/S3?S4=S5#S6", "postgres://S1:S2/S3@postgres/S4", "postgres://S1:12/S3@postgres",
 	"postgres://S1:S2@S3@postgres:5432/S4", "https://S1:S2@a.example.com/S3?S4", "https://S1:443/@S2", "https://S1.S2/S3", "mongodb+srv://S1:S2@S3.S4.com/S5", "redis://:S1?S2@postgres:6379",
@@ -158,7 +158,7 @@ var secretForms = []string{
 }
 
 // The results and the workload contain nothing of a Secret's value except hosts and ports that are
-// captured: no user, password or path, and nothing of a value that is parsed wrongly.
+// captured: no user, password or path, and nothing from a value that is parsed wrongly.
 func TestSecretsAreNotShown(t *testing.T) {
 	word := regexp.MustCompile(`S[0-9]`)
 	for i, form := range secretForms {
@@ -226,7 +226,7 @@ stringData: {other: hunter2}
 }
 
 // Errors about annotations that may contain a password don't quote it: somebody may write a DSN in
-// the list of hosts, or a password next to a line that is no variable.
+// the list of hosts, or a password next to a line that is not a variable.
 func TestErrorsAboutAnnotationsHaveNoPassword(t *testing.T) {
 	for _, annotation := range []string{
 		"tapedeck.dev/capture-hosts: postgres://shop:hunter2@postgres:5432/shop",
@@ -241,7 +241,7 @@ func TestErrorsAboutAnnotationsHaveNoPassword(t *testing.T) {
 	}
 }
 
-// An object may appear in envFrom any number of times, with different prefixes. So a small input
+// An object may occur in envFrom any number of times, with different prefixes. So a small input
 // can describe an environment that is too large for any program. Its variables are read up to that
 // size.
 func TestHugeEnvironmentsAreReadInPart(t *testing.T) {
@@ -323,7 +323,7 @@ func TestTheCollectorIsNotCaptured(t *testing.T) {
 }
 
 // A pod may have any shape in the places that a render edits for the hosts file. The render either
-// refuses it as malformed, or can take its edit back.
+// rejects it as malformed, or can undo its edit.
 func TestPodsOfOddShape(t *testing.T) {
 	const sysctl = "net.ipv4.ip_unprivileged_port_start"
 	for spec, refused := range map[string]bool{

@@ -41,11 +41,11 @@ func LoadConfig(cfg transformer.Config, src Source) (transformer.Config, error) 
 }
 
 // misplacedConfigs reports configurations among the manifests, where they have no effect. It skips
-// those of an orchestrator, which are marked as local.
+// those that are marked as local, which are an orchestrator's.
 func misplacedConfigs(objects []*transformer.Object) (results transformer.Results) {
 	for _, o := range objects {
 		if ref := o.Ref(); ref.Kind == ConfigKind && ref.APIVersion == ConfigAPIVersion && annotation(o.Node, transformer.LocalConfig) != "true" {
-			r := transformer.NewResult(transformer.CodeConfigDocument, o.File, "%s is a configuration, which is not read among manifests; pass it with --config", ref)
+			r := transformer.NewResult(transformer.CodeConfigDocument, o.File, "%s is a configuration, which is not read from manifests; pass it with --config", ref)
 			r.ResourceRef = &ref
 			results = append(results, r)
 		}
@@ -59,7 +59,7 @@ type fieldError struct {
 	err  error
 }
 
-// withFunctionConfig reads a functionConfig on top of a configuration. A missing one, and null, change
+// withFunctionConfig reads a functionConfig on top of a configuration. A missing one or null changes
 // nothing.
 func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, []fieldError) {
 	switch {
@@ -165,7 +165,7 @@ func Schema() map[string]any {
 	}
 	spec["defaults"] = map[string]any{
 		"type": "object", "additionalProperties": false, "properties": defaults,
-		"description": "Annotations, by name without prefix, for every workload that does not set them itself; `inject` among them asks for all workloads.",
+		"description": "Annotations, by name without prefix, for every workload that does not set them itself; `inject` here requests the sidecar for all workloads.",
 	}
 	return map[string]any{
 		"$schema":              "https://json-schema.org/draft/2020-12/schema",
@@ -185,7 +185,7 @@ func Schema() map[string]any {
 func property(k transformer.Kind, doc, value string) map[string]any {
 	p := map[string]any{"description": doc}
 	switch {
-	case slices.Contains(k.Enum, "true"): // YAML does not read it as a string
+	case slices.Contains(k.Enum, "true"): // YAML does not read true as a string
 		p["enum"] = []any{true, false}
 		for _, v := range k.Enum {
 			p["enum"] = append(p["enum"].([]any), v)

@@ -23,8 +23,8 @@ type document struct {
 	line int  // number of lines before it in its file
 	json bool // the text is a JSON object, without a separator
 
-	// stood is the text as it was read, if JSON among YAML had to be rewritten for the parser.
-	// restored is the text that an undo restores, which is written unchanged.
+	// stood is the text as it was read. It differs from text if JSON among YAML had to be rewritten for
+	// the parser. restored is the text that an undo restores, which is written unchanged.
 	stood, restored []byte
 
 	have *yaml.Node // as written; nil if there are only comments
@@ -50,8 +50,8 @@ type document struct {
 type Source struct {
 	Name string // "" for standard input
 	Text []byte
-	// Found tells whether the source was found in a directory, where it may not be a manifest, rather
-	// than named by the user.
+	// Found reports whether the source was found in a directory rather than named by the user. It may
+	// then be something other than a manifest.
 	Found bool
 }
 
@@ -99,8 +99,8 @@ func readable(text []byte) []byte {
 	return append(mark[:len(mark):len(mark)], splice.JSONAsYAML(text[len(mark):])...)
 }
 
-// read parses a source into documents. It returns a result for each document that it can't read. The
-// documents must not be written then.
+// read parses a source into documents. It returns a result for each document that it can't read. If
+// there are any, the documents must not be written.
 func read(src Source, undo bool) ([]*document, transformer.Results) {
 	docs := cut(src)
 	if undo {
@@ -123,7 +123,7 @@ func (d *document) parse() error {
 		return err
 	}
 	if line := glued(text); line > 0 {
-		return fmt.Errorf("line %d: a document separator with text behind it; put --- on a separate line", line)
+		return fmt.Errorf("line %d: a document separator with text after it; put --- on a separate line", line)
 	}
 	if i := d.strayMark(); i >= 0 {
 		return fmt.Errorf("line %d: a byte order mark, which is allowed only at the start of the input; remove it", lineOf(text, i))
@@ -139,8 +139,8 @@ func (d *document) parse() error {
 		return nil
 	}
 	d.have = have
-	if line := gluedBehind(text, have); line > 0 {
-		return behindValue(line)
+	if line := gluedToValue(text, have); line > 0 {
+		return separatorAfterValue(line)
 	}
 	if !holdsObjects(have) {
 		return nil
@@ -152,7 +152,7 @@ func (d *document) parse() error {
 	return nil
 }
 
-// empty tells whether a document has no content: it is a separator, or comments.
+// empty reports whether a document has no content: it is a separator, or comments.
 func (d *document) empty() bool {
 	if d.have == nil {
 		return blank(d.text) // other documents without nodes could not be read
@@ -160,7 +160,7 @@ func (d *document) empty() bool {
 	return nodes.IsNull(d.have)
 }
 
-// holdsObjects tells whether a document is an object or a list of objects. The render passes other
+// holdsObjects reports whether a document is an object or a list of objects. The render passes other
 // documents through unchanged.
 func holdsObjects(n *yaml.Node) bool {
 	return nodes.StringAt(n, "kind") != "" && nodes.StringAt(n, "apiVersion") != ""
@@ -194,7 +194,7 @@ func (d *document) find() {
 		switch {
 		case holdsObjects(n):
 			add(n, have, transformer.Type{})
-		case kind != "" && n.Kind == yaml.MappingNode && nodes.At(n, "kind") == nil && nodes.At(n, "apiVersion") == nil: // kubectl fills in the type, too
+		case kind != "" && n.Kind == yaml.MappingNode && nodes.At(n, "kind") == nil && nodes.At(n, "apiVersion") == nil: // kubectl also fills in the type
 			add(n, have, transformer.Type{APIVersion: nodes.StringAt(d.want, "apiVersion"), Kind: kind})
 		}
 	}
@@ -208,7 +208,7 @@ type spelling struct {
 	anchors map[position]string
 }
 
-// position identifies a node by its place, both in the tree as written and in its copy.
+// position identifies a node, both in the tree as written and in its copy.
 type position struct {
 	line, column int
 	kind         yaml.Kind
@@ -256,7 +256,7 @@ var asks = regexp.MustCompile(`(^|[.\]])(kind|apiVersion|metadata|annotations|sp
 var ours = regexp.MustCompile(`(speedscale\.com|tapedeck\.dev)(/|\\/)`)
 
 // duplicates reports keys that occur twice, because Tapedeck can't decide which one counts. In a
-// document that is not edited, it reports only keys that may be the reason for that.
+// document that is not edited, it reports only keys that may be the reason why it is not edited.
 func (d *document) duplicates() transformer.Results {
 	if d.want == nil || !d.edited && !ours.Match(d.text) {
 		return nil

@@ -15,8 +15,8 @@ import (
 )
 
 // Render renders manifests. It edits those that request capture, adds the objects that they need, and
-// returns the whole. It renders all sources together, because a Service in one determines the ports of
-// a workload in another.
+// returns everything. It renders all sources together, because a Service in one source determines the
+// ports of a workload in another.
 //
 // A source whose only document is a ResourceList is the input of a KRM function
 // (https://github.com/kubernetes-sigs/kustomize/blob/master/cmd/config/docs/api-conventions/functions-spec.md).
@@ -95,8 +95,8 @@ func run(sources []Source, cfg transformer.Config, apply transform, undo bool) (
 	return text, append(results, reformatted...), err
 }
 
-// doings maps the codes of results that say what a render did to the words for it, with the words for
-// what it would have done.
+// doings maps the codes of results that say what a render did to the words for that, and to the words
+// for what it would have done.
 var doings = map[transformer.Code]struct{ does, would string }{
 	transformer.CodeInjected:       {"injected", "it would have been injected"},
 	transformer.CodeReplayRendered: {"replayed", "it would have been replayed"},
@@ -176,7 +176,7 @@ func removeItem(items, gone *yaml.Node) {
 	}
 }
 
-// hooksUnseen tells whether the input comes from Helm 3: it has Helm's comments, but neither hooks nor
+// hooksUnseen reports whether the input comes from Helm 3: it has Helm's comments, but neither hooks nor
 // the annotation that Helm 4 adds to every document.
 func hooksUnseen(docs []*document) bool {
 	helm := false

@@ -19,33 +19,33 @@ func TestUnknownFields(t *testing.T) {
 	)
 	tests := map[string]struct {
 		input string
-		want  []string // what the results say of the fields, up to the release
+		want  []string // the results about the fields, up to the release
 	}{
 		"misspelt, in a list": {
 			virtualService + "  hosts: [app]\n  http:\n  - name: one\n    rout: []\n",
-			[]string{"VirtualService/app: spec.http[#0].rout is no field of Istio 1.31; did you mean route?"},
+			[]string{"VirtualService/app: spec.http[#0].rout is not a field of Istio 1.31; did you mean route?"},
 		},
 		"at the top": {
 			"apiVersion: security.istio.io/v1beta1\nkind: AuthorizationPolicy\nmetadata: {name: app}\naction: DENY\nspec: {}\n",
-			[]string{"AuthorizationPolicy/app: action is no field of Istio 1.31"},
+			[]string{"AuthorizationPolicy/app: action is not a field of Istio 1.31"},
 		},
 		"as protobuf spells it": {
 			"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: app}\nspec: {ingress: [{port: {number: 80}, default_endpoint: 127.0.0.1:80}]}\n",
-			[]string{"Sidecar/app: spec.ingress[#0].default_endpoint is no field of Istio 1.31; did you mean defaultEndpoint?"},
+			[]string{"Sidecar/app: spec.ingress[#0].default_endpoint is not a field of Istio 1.31; did you mean defaultEndpoint?"},
 		},
 		"in a map's value": {
 			"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: app}\nspec: {portLevelMtls: {8080: {mod: STRICT}}}\n",
-			[]string{"PeerAuthentication/app: spec.portLevelMtls.8080.mod is no field of Istio 1.31; did you mean mode?"},
+			[]string{"PeerAuthentication/app: spec.portLevelMtls.8080.mod is not a field of Istio 1.31; did you mean mode?"},
 		},
 		"the same in several objects": {
 			virtualService + "  host: [app]\n---\n" + strings.Replace(virtualService, "name: app", "name: other", 1) + "  host: [other]\n",
-			[]string{"VirtualService/app: spec.host is no field of Istio 1.31; did you mean hosts?; the same in 1 more"},
+			[]string{"VirtualService/app: spec.host is not a field of Istio 1.31; did you mean hosts?; also in 1 more"},
 		},
 		"two in one object": {
 			virtualService + "  host: [app]\n  http:\n  - timout: 1s\n  - timout: 2s\n",
 			[]string{
-				"VirtualService/app: spec.host is no field of Istio 1.31; did you mean hosts?",
-				"VirtualService/app: spec.http[#0].timout is no field of Istio 1.31; did you mean timeout?",
+				"VirtualService/app: spec.host is not a field of Istio 1.31; did you mean hosts?",
+				"VirtualService/app: spec.http[#0].timout is not a field of Istio 1.31; did you mean timeout?",
 			},
 		},
 		"what Envoy reads": {
@@ -75,7 +75,7 @@ func TestUnknownFields(t *testing.T) {
 					}
 					says, rest, _ := strings.Cut(r.Message, "; Kubernetes")
 					if got = append(got, says); !strings.Contains(rest, "unless the cluster's Istio is newer") {
-						t.Errorf("nothing is said of newer versions: %s", r.Message)
+						t.Errorf("the result does not mention newer versions: %s", r.Message)
 					}
 				}
 				slices.Sort(got)

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A result that holds for many workloads appears once, with a count and the first names. That is
-// so in a ResourceList, too.
+// A result that applies to many workloads appears once, with a count and the first names. The same is
+// true in a ResourceList.
 func TestWhatHoldsForManyIsSaidOnce(t *testing.T) {
 	var docs, items strings.Builder
 	for i := range 5 {
@@ -66,12 +66,12 @@ spec:
 			}
 		}
 		if name == "a ResourceList" && strings.Count(string(out), "code: "+string(transformer.CodeCASecret)) != 1 {
-			t.Errorf("%s: it does not say it once:\n%s", name, out)
+			t.Errorf("%s: it does not say this exactly once:\n%s", name, out)
 		}
 	}
 }
 
-// A result about the surroundings of many workloads appears once, too, and so does one about
+// A result about the surroundings of many workloads also appears once, and so does one about
 // something that many lack.
 func TestSurroundingsOfManyAreSaidOnce(t *testing.T) {
 	input := `apiVersion: v1

@@ -12,16 +12,16 @@ import (
 // The standard cases show their whole output. The other cases refer to them.
 var standards = []string{"sidecar-native", "sidecar-classic", "sidecar-forward", "sidecar-tls"}
 
-// folding shortens a rendered text, so that a golden shows what its own case is about.
-// It folds what repeats:
+// folding shortens a rendered text, so that a golden shows what is special in its case.
+// It folds repeated parts:
 //
 //   - The sidecar's container becomes one line that names the nearest standard case,
 //     followed by the lines that differ from the container there. A field below a name
 //     is on the same line as the name. Lines that were only added follow the line above.
 //   - The proxy variables and the trust variables of an application become one line, if
 //     they are exactly those of a standard case.
-//   - The digests in an undo record become "…", since they change with each line of the
-//     sidecar. An undo compares them, so checkPromises fails where one is wrong.
+//   - The digests in an undo record become "…", because they change with each line of the
+//     sidecar. An undo compares them, so checkPromises fails if one is wrong.
 type folding struct {
 	sidecars  map[string][]string // by standard case
 	variables []foldedBlock
@@ -55,7 +55,7 @@ func newFolding(t testing.TB) *folding {
 
 const sidecarLine = "- name: tapedeck-proxy"
 
-// linesFrom returns the lines from one whose text is given.
+// linesFrom returns the lines from the one with the given text on.
 func linesFrom(t testing.TB, lines []string, text string) []string {
 	t.Helper()
 	i := slices.IndexFunc(lines, func(line string) bool { return strings.TrimSpace(line) == text })
@@ -120,7 +120,7 @@ func (f *folding) foldSidecar(container []string) (shortest []string) {
 	return shortest
 }
 
-// differences returns the lines that were taken away and added. If a place has only added
+// differences returns the removed and the added lines. If a place has only added
 // lines, the line above comes first.
 func differences(before, after []string) (out []string) {
 	text, now := strings.Join(before, "\n")+"\n", strings.Join(after, "\n")+"\n"

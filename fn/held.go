@@ -19,10 +19,10 @@ import (
 // A TrafficReplay and the ConfigMap that keeps its text replace each other in the document. The text
 // around them does not change:
 //
-//	--- # separator          head    stays, as Helm's comment does
+//	--- # separator          head    remains, as Helm's comment does
 //	# comment                body ─┐
 //	kind: TrafficReplay      body ─┴─▶ data.trafficreplay.yaml of the ConfigMap
-//	                         tail    stays: blank lines, ...
+//	                         tail    remains: blank lines, ...
 //
 // In a list, the body consists of the lines of the item, moved to the left margin.
 
@@ -152,7 +152,7 @@ func open(o *transformer.Object) error {
 		return err
 	}
 	for _, dup := range splice.Duplicates(n) {
-		return fmt.Errorf("line %d of its text: key %s stands twice", dup.Line, dup.Path)
+		return fmt.Errorf("line %d of its text: key %s occurs twice", dup.Line, dup.Path)
 	}
 	o.Held.Text, o.Held.JSON = text, json.Valid([]byte(text))
 	return o.Open(n)
@@ -195,7 +195,7 @@ func anchored(n *yaml.Node) int {
 }
 
 // exchange replaces objects and ConfigMaps in the tree as the render decided, and, if possible, in the
-// text. Otherwise the following edit writes the nodes.
+// text. If not, the edit that follows writes the nodes.
 func (d *document) exchange() {
 	items := map[*yaml.Node]string{}
 	for _, o := range d.objects {
@@ -229,7 +229,8 @@ func (d *document) exchange() {
 	}
 }
 
-// reread replaces the document's text, and tells whether the new text can be read.
+// reread replaces the document's text. It returns false, and changes nothing, if the new text can't be
+// read.
 func (d *document) reread(text []byte) bool {
 	have, err := splice.Parse(text)
 	if err != nil || have == nil {
@@ -244,7 +245,7 @@ func (d *document) exchangeText(o *transformer.Object) {
 	head, body, tail := parts(d.text)
 	var text string
 	if o.Held.ConfigMap == nil {
-		for len(body) > 0 && body[0] == '#' { // a comment that others put above the ConfigMap
+		for len(body) > 0 && body[0] == '#' { // a comment that others added above the ConfigMap
 			head, body = append(head[:len(head):len(head)], firstLine(body)...), body[len(firstLine(body)):]
 		}
 		text = strings.TrimSuffix(o.Held.Text, lineEnd([]byte(o.Held.Text)))

@@ -48,7 +48,7 @@ func renderedReplay(t *testing.T, input string) string {
 	return string(out)
 }
 
-// trafficReplayForms are inputs with TrafficReplays, in the forms in which they are written.
+// trafficReplayForms are inputs with TrafficReplays, in their usual forms.
 func trafficReplayForms(t testing.TB) map[string]string {
 	t.Helper()
 	one := `{"apiVersion":"speedscale.com/v1","kind":"TrafficReplay","metadata":{"name":"nightly"},"spec":{"snapshotID":"2c1f8a5e-3b0d-4f57-9d0e-6f3f2f1f0c11","testConfigID":"standard","mode":"generator-only","customURL":"http://shop.example"}}`
@@ -112,8 +112,8 @@ func trafficReplayForms(t testing.TB) map[string]string {
 	}
 }
 
-// TestTrafficReplayInEveryForm: rendering twice equals rendering once, and uninject gives the
-// input back, in whatever form a TrafficReplay is written.
+// TestTrafficReplayInEveryForm checks that rendering twice equals rendering once, and uninject restores the
+// input, in whatever form a TrafficReplay is written.
 func TestTrafficReplayInEveryForm(t *testing.T) {
 	for name, input := range trafficReplayForms(t) {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestTrafficReplayInEveryForm(t *testing.T) {
 	}
 }
 
-// heldConfigMap returns the ConfigMap that a render makes of trafficReplay, with other data.
+// heldConfigMap returns the ConfigMap that a render writes for trafficReplay, with other data.
 func heldConfigMap(data string) string {
 	return `apiVersion: v1
 kind: ConfigMap
@@ -158,8 +158,8 @@ func heldText(text string) string {
 	return "data:\n  trafficreplay.yaml: " + string(value) + "\n"
 }
 
-// TestForeignHolders has ConfigMaps that no render wrote: neither a render nor uninject
-// takes anything from them, and both say why.
+// TestForeignHolders has ConfigMaps that no render wrote. Neither a render nor uninject
+// uses their content, and both say why.
 func TestForeignHolders(t *testing.T) {
 	changed := func(old, fresh string) string {
 		return heldConfigMap(heldText(strings.Replace(trafficReplay, old, fresh, 1)))
@@ -196,7 +196,7 @@ func TestForeignHolders(t *testing.T) {
 		"another namespace":          {changed("namespace: shop", "namespace: kube-system"), `in namespace "kube-system"`},
 		"no namespace":               {changed("  namespace: shop\n", ""), `in namespace ""`},
 		"a namespace of its own":     {strings.Replace(good, "  namespace: shop\n", "", 1), `the ConfigMap is in namespace ""`},
-		"a name twice":               {changed("  name: 'nightly'", "  name: 'nightly'\n  name: 'nightly'"), "key metadata.name stands twice"},
+		"a name twice":               {changed("  name: 'nightly'", "  name: 'nightly'\n  name: 'nightly'"), "key metadata.name occurs twice"},
 		"an alias":                   {changed("mode: generator-only", "mode: &m generator-only\n    buildTag: *m"), "found an anchor or an alias"},
 		"a merge key":                {changed("mode: generator-only", "<<: {mode: generator-only}"), "found an anchor or an alias"},
 		"an alias bomb":              {heldConfigMap(heldText("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n" + trafficReplay)), "found an anchor or an alias"},
@@ -221,7 +221,7 @@ func TestForeignHolders(t *testing.T) {
 					t.Fatal(err)
 				}
 				if out != nil || !results.Failed() {
-					t.Errorf("%s takes it:\n%s", what, out)
+					t.Errorf("%s accepts it:\n%s", what, out)
 				}
 				var report bytes.Buffer
 				if err := fn.WriteText(&report, results); err != nil {
@@ -248,7 +248,7 @@ func TestUnheldTrafficReplays(t *testing.T) {
 		"a name that none can have":   {changed("'nightly'", "Nightly"), `found "Nightly"`},
 		"a name that is too long":     {changed("'nightly'", strings.Repeat("n", 240)), "at most 239"},
 		"the ConfigMap's name, taken": {trafficReplay + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: nightly-trafficreplay, namespace: shop}\n", "the input has a ConfigMap nightly-trafficreplay"},
-		"a TestConfig's name, twice":  {"apiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: x}\n---\napiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: x}\n", "or another TestConfig of its name"},
+		"a TestConfig's name, twice":  {"apiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: x}\n---\napiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: x}\n", "or another TestConfig with its name"},
 		"too much":                    {changed("# Nightly.", "#"+strings.Repeat("x", 1<<20)), "allowed: 1048576"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -267,8 +267,8 @@ func TestUnheldTrafficReplays(t *testing.T) {
 	}
 }
 
-// TestHolderKeepsWhatOthersPutThere: labels and annotations that others put on the
-// ConfigMap stay, and an edit of the text is an edit of the TrafficReplay.
+// TestHolderKeepsWhatOthersPutThere: labels and annotations that others add to the
+// ConfigMap remain, and an edit of the text is an edit of the TrafficReplay.
 func TestHolderKeepsWhatOthersPutThere(t *testing.T) {
 	once := renderedReplay(t, trafficReplay)
 	theirs := strings.Replace(once, "  annotations:\n", "    app.kubernetes.io/instance: shop # theirs\n  annotations:\n    argocd.argoproj.io/tracking-id: shop:/ConfigMap:shop/nightly-trafficreplay\n", 1)
@@ -281,12 +281,12 @@ func TestHolderKeepsWhatOthersPutThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.Replace(trafficReplay, "# wide", "# wider", 1), string(back)); diff != "" {
-		t.Errorf("taken back (-want +got):\n%s", diff)
+		t.Errorf("undone (-want +got):\n%s", diff)
 	}
 }
 
 // TestHolderAfterAnOverlay applies kustomize's namePrefix after the render: the next render says
-// so, and gives the ConfigMap its name again.
+// so, and restores the name of the ConfigMap.
 func TestHolderAfterAnOverlay(t *testing.T) {
 	once := renderedReplay(t, trafficReplay)
 	renamed := strings.Replace(once, "name: nightly-trafficreplay", "name: eu-nightly-trafficreplay", 1)
@@ -306,7 +306,7 @@ func TestHolderAfterAnOverlay(t *testing.T) {
 	}
 }
 
-// TestTrafficReplaysAside: a TrafficReplay that is ignored, or never applied, stays as it is.
+// TestTrafficReplaysAside: a TrafficReplay that is ignored, or never applied, remains unchanged.
 func TestTrafficReplaysAside(t *testing.T) {
 	for _, annotation := range []string{`operator.speedscale.com/ignore: "true"`, `config.kubernetes.io/local-config: "true"`} {
 		input := strings.Replace(trafficReplay, "argocd.argoproj.io/hook: PostSync", annotation, 1)
@@ -320,8 +320,8 @@ func TestTrafficReplaysAside(t *testing.T) {
 	}
 }
 
-// TestTrafficReplayInResourceList: the annotations by which an orchestrator keeps track of
-// the object are those of the ConfigMap, and no part of the text.
+// TestTrafficReplayInResourceList: the annotations with which an orchestrator tracks
+// the object are on the ConfigMap, and not part of the text.
 func TestTrafficReplayInResourceList(t *testing.T) {
 	item := "- " + strings.ReplaceAll(strings.TrimSpace(trafficReplay[len("# Nightly.\n"):]), "\n", "\n  ") + "\n"
 	books := "      internal.config.kubernetes.io/path: 'replays/nightly.yaml'\n      internal.config.kubernetes.io/index: '3'\n"
@@ -354,14 +354,14 @@ func TestTrafficReplayInResourceList(t *testing.T) {
 			}
 			back, _, _ = bytes.Cut(back, []byte("results:\n"))
 			if diff := cmp.Diff(facts(t, []byte(head+tt.with)), facts(t, back)); diff != "" {
-				t.Errorf("taken back (-want +got):\n%s", diff)
+				t.Errorf("undone (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// FuzzHeldText has ConfigMaps that hold texts which no render wrote. Any text causes no panic, and
-// no error that the user can't fix. It yields at most one TrafficReplay, of the recorded name and
+// FuzzHeldText has ConfigMaps with texts that no render wrote. No text causes a panic, or
+// an error that the user can't fix. It yields at most one TrafficReplay, with the recorded name and
 // in the ConfigMap's own namespace.
 func FuzzHeldText(f *testing.F) {
 	f.Add(trafficReplay)
@@ -375,9 +375,9 @@ func FuzzHeldText(f *testing.F) {
 			t.Fatalf("render: %v", err)
 		}
 		if !results.Failed() && !bytes.Contains(again, []byte("TrafficReplay/nightly")) {
-			for id := range facts(t, again) { // the text may say that it is to be left alone
+			for id := range facts(t, again) { // the text may say that it must not be rendered
 				if id != "TrafficReplay/shop/nightly<nil>" {
-					t.Errorf("a render makes %s of it:\n%s", id, again)
+					t.Errorf("a render turns it into %s:\n%s", id, again)
 				}
 			}
 		}
@@ -392,11 +392,11 @@ func FuzzHeldText(f *testing.F) {
 		for id := range facts(t, back) {
 			objects++
 			if id != "TrafficReplay/shop/nightly<nil>" {
-				t.Errorf("uninject makes %s of it:\n%s", id, back)
+				t.Errorf("uninject turns it into %s:\n%s", id, back)
 			}
 		}
 		if objects != 1 {
-			t.Errorf("uninject makes %d objects of it:\n%s", objects, back)
+			t.Errorf("uninject turns it into %d objects:\n%s", objects, back)
 		}
 	})
 }

@@ -93,7 +93,7 @@ func TestSettingsThatAnOldImageDoesNotKnowAreErrors(t *testing.T) {
 	}
 }
 
-// plainDeployment asks for the sidecar. Its configuration says which kind.
+// plainDeployment requests the sidecar. Its configuration says which kind.
 const plainDeployment = `apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -120,13 +120,13 @@ func TestImagesArePinnedByTagOrDigest(t *testing.T) {
 	} {
 		cfg := transformer.DefaultConfig()
 		if err := cfg.Set("image", image); (err == nil) != want {
-			t.Errorf("image %q: %v, want it taken: %t", image, err, want)
+			t.Errorf("image %q: %v, want it accepted: %t", image, err, want)
 		}
 	}
 	for version, want := range map[string]bool{"0": false, "1": true, "2": true, "99": false, "v1": false, "": false} {
 		cfg := transformer.DefaultConfig()
 		if err := cfg.Set("imageContract", version); (err == nil) != want {
-			t.Errorf("imageContract %q: %v, want it taken: %t", version, err, want)
+			t.Errorf("imageContract %q: %v, want it accepted: %t", version, err, want)
 		}
 	}
 }

@@ -33,14 +33,14 @@ spec:
         image: registry.example/app:1
 `
 
-// serving is one that gets an Istio Sidecar beside it.
+// serving is a workload that gets an Istio Sidecar.
 var serving = strings.Replace(annotated, "proxy-type: forward\n", "proxy-type: reverse\n    sidecar.speedscale.com/proxy-port: \"8080\"\n", 1)
 
 // TestForeignInput covers bytes that a txtar case can't hold, or should not.
 func TestForeignInput(t *testing.T) {
 	tests := map[string]struct {
 		input string
-		code  transformer.Code // of the error, "" where the input renders
+		code  transformer.Code // of the error; "" if the input renders
 		says  string           // part of the error
 	}{
 		"empty input":                                {"", "", ""},
@@ -77,17 +77,17 @@ func TestForeignInput(t *testing.T) {
 		"a control character of two bytes":           {annotated + "---\na: \u0080\n", transformer.CodeInvalidYAML, "line 18: control character 0x80"},
 		"a character that is none":                   {annotated + "---\na: \ufffe\n", transformer.CodeInvalidYAML, `line 18: control character 0xfffe, which YAML does not allow; remove it, or write it as \ufffe`},
 		"truncated in a quoted value":                {annotated[:strings.Index(annotated, `true"`)], transformer.CodeInvalidYAML, "line 6"},
-		"a key behind a separator":                   {annotated + "---apiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with text behind it"},
-		"a key behind a separator and a space":       {annotated + "--- apiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with text behind it"},
-		"a comment behind a separator":               {annotated + "---# Source: a.yaml\napiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with text behind it"},
-		"a separator behind a value":                 {strings.TrimSuffix(annotated, "\n") + "---\n# Source: a.yaml\napiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 16: a document separator behind a value"},
-		"a separator behind an object":               {"{\"a\": 1\n}---\n{\"b\": 2}\n", transformer.CodeInvalidYAML, "line 2: a document separator behind a value"},
+		"a key after a separator":                    {annotated + "---apiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with text after it"},
+		"a key after a separator and a space":        {annotated + "--- apiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with text after it"},
+		"a comment after a separator":                {annotated + "---# Source: a.yaml\napiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with text after it"},
+		"a separator behind a value":                 {strings.TrimSuffix(annotated, "\n") + "---\n# Source: a.yaml\napiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 16: a document separator after a value"},
+		"a separator behind an object":               {"{\"a\": 1\n}---\n{\"b\": 2}\n", transformer.CodeInvalidYAML, "line 2: a document separator after a value"},
 		"a separator behind brackets":                {"{a: 1\n}---\n{b: 2}\n", transformer.CodeInvalidYAML, "line 2: a document separator"},
 		"a certificate in quotes":                    {annotated + "x-cert: \"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\"\n", "", ""},
 		"a line of dashes as a comment":              {annotated + "# --- end ---\n", "", ""},
 		"a comma too many in JSON":                   {"{\n  \"a\": [1, 2,, 3]\n}\n", transformer.CodeInvalidYAML, "line 2: the JSON is not valid"},
 		"JSON that ends too early":                   {"{\n  \"a\": [1,\n", transformer.CodeInvalidYAML, "line 2: the JSON is not valid"},
-		"YAML behind JSON":                           {"{\"a\": 1}\nb: 2\n", transformer.CodeInvalidYAML, `line 2: found "b: 2\n" behind a JSON object`},
+		"YAML after JSON":                            {"{\"a\": 1}\nb: 2\n", transformer.CodeInvalidYAML, `line 2: found "b: 2\n" after a JSON object`},
 		"a tab for indentation":                      {annotated + "---\na:\n\tb: 1\n", transformer.CodeInvalidYAML, "line 19"},
 		"an alias without its anchor":                {annotated + "---\na: *nowhere\n", transformer.CodeInvalidYAML, "line 18: alias *nowhere has no anchor"},
 		"aliases that multiply":                      {annotated + "---\n" + bomb(), transformer.CodeInvalidYAML, "document 2"},
@@ -109,7 +109,7 @@ func TestForeignInput(t *testing.T) {
 				return
 			}
 			if out != nil {
-				t.Errorf("something was written beside the error:\n%s", out)
+				t.Errorf("something was written despite the error:\n%s", out)
 			}
 			for _, r := range results {
 				if r.Code() == tt.code && r.Severity == transformer.Error && strings.Contains(r.Message, tt.says) {
@@ -153,14 +153,14 @@ func TestSourcesAreJoined(t *testing.T) {
 				t.Errorf("joined: %q, want %q", joined, tt.want)
 			}
 			if again, _, err := fn.Render([]fn.Source{{Text: out}}, transformer.DefaultConfig()); err != nil || !bytes.Equal(again, out) {
-				t.Errorf("the result is no stream: %v %q", err, again)
+				t.Errorf("the result is not a stream: %v %q", err, again)
 			}
 		})
 	}
 }
 
-// TestOpenBlockScalar shows that a text which ends with its file has the line break
-// that kubectl reads at its end, and keeps it where something follows.
+// TestOpenBlockScalar shows that a text that ends with its file has the line break
+// that kubectl reads at its end, and keeps it if something follows.
 func TestOpenBlockScalar(t *testing.T) {
 	out, results, err := fn.Render([]fn.Source{{Text: []byte("a: |\n  1")}, {Text: []byte("b: 2\n")}}, transformer.DefaultConfig())
 	if err != nil || results.Failed() {
@@ -181,7 +181,7 @@ func bomb() string {
 	return b.String()
 }
 
-// TestLargeDocument renders a stream with a document of 1 MiB beside the
+// TestLargeDocument renders a stream with a document of 1 MiB next to the
 // workload, and one inside the workload itself.
 func TestLargeDocument(t *testing.T) {
 	filler := strings.Repeat("    A line of sixty-four characters, as they stand in real data.\n", 1<<20/65)
@@ -200,7 +200,7 @@ func TestLargeDocument(t *testing.T) {
 				t.Fatal(err)
 			}
 			if string(back) != input {
-				t.Error("uninject does not give the input back")
+				t.Error("uninject does not restore the input")
 			}
 		})
 	}
@@ -272,7 +272,7 @@ func deletedLines(before, after []byte) []string {
 	return missing
 }
 
-// FuzzRender renders arbitrary bytes. It must not panic. A render of its output must change
+// FuzzRender renders arbitrary bytes. Render must not panic. A render of its output must change
 // nothing, and an undo must give the input.
 func FuzzRender(f *testing.F) {
 	cases, err := filepath.Glob("testdata/render/*.txtar")
@@ -297,7 +297,7 @@ func FuzzRender(f *testing.F) {
 		cfg := replayConfig(t)
 		out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)
 		if err != nil {
-			t.Fatalf("an error that no user can mend: %v", err)
+			t.Fatalf("an error that no user can fix: %v", err)
 		}
 		if results.Failed() || bytes.Contains(input, []byte("ResourceList")) {
 			return
@@ -310,19 +310,19 @@ func FuzzRender(f *testing.F) {
 			t.Errorf("rendering twice differs from rendering once\nonce:\n%s\ntwice:\n%s", out, again)
 		}
 		if bytes.Contains(input, []byte("tapedeck.dev/")) {
-			return // it carries a record of its own making
+			return // it contains a record that it made up itself
 		}
 		back, _, err := fn.Uninject([]fn.Source{{Text: out}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(back, input) {
-			t.Errorf("uninject does not give the input back\ninput:\n%q\nback:\n%q", input, back)
+			t.Errorf("uninject does not restore the input\ninput:\n%q\nback:\n%q", input, back)
 		}
 	})
 }
 
-// FuzzUndoRecord undoes records that no render wrote. Any record causes no panic, and no error
+// FuzzUndoRecord undoes records that no render wrote. No record causes a panic, or an error
 // that the user can't fix.
 func FuzzUndoRecord(f *testing.F) {
 	for _, record := range []string{

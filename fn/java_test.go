@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// asksJava prints, for each URL, the proxy that Java's own clients take, and the
+// asksJava prints, for each URL, the proxy that Java's own clients use, and the
 // properties that its arguments name.
 const asksJava = `
 import java.net.*;
@@ -34,7 +34,7 @@ public class Asks {
 func TestJavaReadsWhatIsRendered(t *testing.T) {
 	java, err := exec.LookPath("java")
 	if err != nil {
-		t.Skip("no java here")
+		t.Skip("java is not installed")
 	}
 	input := strings.Replace(shop, "tapedeck.dev/capture-hosts: auto", "tapedeck.dev/java-proxy: \"true\"", 1) +
 		environment("NO_PROXY=.internal,*.example.org,example.com,10.0.0.0/8,::1", `JAVA_TOOL_OPTIONS=-Dquoted="a b" -Dhttp.nonProxyHosts=*.own`)
@@ -80,7 +80,7 @@ quoted=a b
 	}
 }
 
-// A proxy that is already in JAVA_TOOL_OPTIONS stays as it is, and a result says so, unless it is
+// A proxy that is already in JAVA_TOOL_OPTIONS remains unchanged, and a result says so, unless it is
 // the sidecar for both protocols.
 func TestOtherProxiesOfJavaAreSaid(t *testing.T) {
 	const sidecar = "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140 -Dhttps.proxyHost=localhost -Dhttps.proxyPort=4140"

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// deployment is one that gets an Istio Sidecar, as JSON on one line; note is a JSON
+// deployment is a Deployment that gets an Istio Sidecar, as JSON on one line; note is a JSON
 // string.
 func deployment(name, note string) string {
 	return fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":%q,"annotations":{"note":%s,"sidecar.speedscale.com/inject":"true","sidecar.speedscale.com/proxy-type":"reverse","sidecar.speedscale.com/proxy-port":"8080"}},"spec":{"template":{"spec":{"containers":[{"name":"app","image":"a:1"}]}}}}`, name, note)
@@ -30,8 +30,8 @@ func indent(t testing.TB, text, by string) string {
 	return out.String()
 }
 
-// TestJSON renders JSON in the forms in which it is written. kubectl must accept the output, which
-// is JSON on as many lines as before, and Uninject gives the input back.
+// TestJSON renders JSON in its usual forms. kubectl must accept the output, which
+// is JSON on as many lines as before, and Uninject restores the input.
 func TestJSON(t *testing.T) {
 	a, b, c, d := deployment("a", `"x"`), deployment("b", `"x"`), deployment("c", `"x"`), deployment("d", `"x"`)
 	list := func(kind, a, b string) string {
@@ -74,14 +74,14 @@ func TestJSON(t *testing.T) {
 				t.Fatalf("render: %v %+v", err, results)
 			}
 			if !bytes.Contains(out, []byte("tapedeck-proxy")) || bytes.Contains(out, []byte("---\n")) {
-				t.Errorf("not rendered, or no JSON:\n%s", out)
+				t.Errorf("not rendered, or not JSON:\n%s", out)
 			}
 			if n := len(kubectl(t, out)); n != tt.objects {
 				t.Errorf("kubectl finds %d objects, want %d:\n%s", n, tt.objects, out)
 			}
 			for _, r := range results {
 				if r.Code() == transformer.CodeReformatted {
-					t.Error("the text was printed anew")
+					t.Error("the text was reformatted")
 				}
 			}
 			checkPromises(t, []byte(tt.input), out, transformer.DefaultConfig())
@@ -89,8 +89,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestJSONAmongYAML mixes the two. kubectl takes a stream that begins with a bracket
-// for JSON to its end, so a separator goes before that bracket.
+// TestJSONAmongYAML mixes the two. kubectl reads a stream that begins with a bracket
+// as JSON to its end, so a separator goes before that bracket.
 func TestJSONAmongYAML(t *testing.T) {
 	const note = `"\/rocket \ud83d\ude80 \ud83d \u2028"`
 	a, b, c := deployment("a", note), deployment("b", note), deployment("c", note)
@@ -129,8 +129,8 @@ func TestJSONAmongYAML(t *testing.T) {
 }
 
 // kubectl reads a stream as kubectl 1.32 does: JSON to its end if it begins with a
-// bracket, else documents between separators, each read by go-yaml 2. The real
-// one, of the package k8s.io/apimachinery/pkg/util/yaml, reads our output in e2e.
+// bracket, or else documents between separators, each read by go-yaml 2. The real
+// one, in package k8s.io/apimachinery/pkg/util/yaml, reads our output in e2e.
 func kubectl(t *testing.T, stream []byte) (objects []any) {
 	t.Helper()
 	if bytes.HasPrefix(bytes.TrimSpace(stream), []byte("{")) {

@@ -33,15 +33,15 @@ func TestKindsWithATemplateAreInjected(t *testing.T) {
 	}
 }
 
-// A workload's kind in another group is a typing error, or a kind of another project. It is not
-// taken for an object that a kustomization's commonAnnotations annotated.
+// A workload's kind in another group is a typo, or a kind of another project. It is not
+// mistaken for an object that a kustomization's commonAnnotations annotated.
 func TestKindsInOtherGroupsAreReported(t *testing.T) {
 	beside := forwarding("", "image: registry.example/app:1", "")
 	for object, want := range map[string]string{
-		"apiVersion: v1\nkind: Deployment":           "apiVersion v1: the kind is rendered in the group apps or extensions alone",
-		"apiVersion: app/v1\nkind: StatefulSet":      "apiVersion app/v1: the kind is rendered in the group apps alone",
-		"apiVersion: v1\nkind: DeploymentConfig":     "apiVersion v1: the kind is rendered in the group apps.openshift.io alone",
-		"apiVersion: kafka.strimzi.io/v1\nkind: Pod": "apiVersion kafka.strimzi.io/v1: the kind is rendered in the group core (v1) alone",
+		"apiVersion: v1\nkind: Deployment":           "apiVersion v1: the kind is rendered only in the group apps or extensions",
+		"apiVersion: app/v1\nkind: StatefulSet":      "apiVersion app/v1: the kind is rendered only in the group apps",
+		"apiVersion: v1\nkind: DeploymentConfig":     "apiVersion v1: the kind is rendered only in the group apps.openshift.io",
+		"apiVersion: kafka.strimzi.io/v1\nkind: Pod": "apiVersion kafka.strimzi.io/v1: the kind is rendered only in the group core (v1)",
 	} {
 		input := beside + "---\n" + object + "\nmetadata:\n  name: slip\n  annotations:\n    sidecar.speedscale.com/inject: \"true\"\nspec: {replicas: 1}\n"
 		_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())

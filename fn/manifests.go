@@ -20,10 +20,10 @@ import (
 //
 //	objects with apiVersion and kind         a manifest
 //	can't be read, but has those two         a manifest with an error
-//	  … and can, without its {{ }}           a template
-//	of kustomize's API, or below templates/  not to be applied
+//	  … but can be read without its {{ }}    a template
+//	of kustomize's API, or below templates/  not meant to be applied
 //	of a chart
-//	anything else                            no manifest
+//	anything else                            not a manifest
 
 // readAll reads the sources into documents. It leaves out files of directories that are not manifests,
 // and reports them in one result. For a file that the user named, it returns an error instead.
@@ -67,7 +67,7 @@ func failing(r transformer.Result) transformer.Result {
 
 func files(n int) string {
 	if n == 1 {
-		return "a file that is no Kubernetes manifest is"
+		return "a file that is not a Kubernetes manifest was"
 	}
 	return fmt.Sprintf("%d files that are not Kubernetes manifests were", n)
 }
@@ -81,8 +81,8 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-// isManifest tells whether a source is a manifest, or passes anyway: standard input, and a file
-// without content.
+// isManifest reports whether a source is a manifest. Standard input and files without content count as
+// manifests too.
 func isManifest(src Source, docs []*document, unread bool) bool {
 	if src.Name == "" || unread && !src.Found {
 		return true
@@ -102,12 +102,12 @@ func isManifest(src Source, docs []*document, unread bool) bool {
 	return !says
 }
 
-// kustomizes tells whether only kustomize reads an object.
+// kustomizes reports whether only kustomize reads an object.
 func kustomizes(n *yaml.Node) bool {
 	return strings.HasPrefix(nodes.StringAt(n, "apiVersion"), "kustomize.config.k8s.io/")
 }
 
-// resembles tells whether a node looks like an object that lacks either apiVersion or kind.
+// resembles reports whether a node looks like an object that lacks either apiVersion or kind.
 func resembles(n *yaml.Node) bool {
 	metadata := nodes.At(n, "metadata")
 	return metadata != nil && metadata.Kind == yaml.MappingNode && (nodes.StringAt(n, "kind") == "") != (nodes.StringAt(n, "apiVersion") == "")
@@ -138,10 +138,10 @@ var (
 	actions = regexp.MustCompile(`(?m)^[ \t]*(?:\{\{(?s:.*?)\}\}[ \t]*)+\r?$`)
 )
 
-// intended tells whether a text that can't be read was meant to be a manifest. A template was not: it
-// can be read without its actions.
+// intended reports whether a text that can't be read was meant to be a manifest. A template, which can be
+// read without its actions, was not.
 func intended(text []byte) bool {
-	plain := bytes.ReplaceAll(bytes.TrimLeft(text, "\ufeff\xff\xfe"), []byte{0}, nil) // UTF-16, too
+	plain := bytes.ReplaceAll(bytes.TrimLeft(text, "\ufeff\xff\xfe"), []byte{0}, nil) // so that it also matches UTF-16
 	if !apiVersionKey.Match(plain) || !kindKey.Match(plain) {
 		return false
 	}
@@ -170,7 +170,7 @@ func chartsOf(sources []Source) charts {
 	return found
 }
 
-// template tells whether a file is a template of a chart.
+// template reports whether a file is a template of a chart.
 func (c charts) template(name string) bool {
 	for dir := path.Dir(filepath.ToSlash(name)); len(c) > 0 && dir != "." && dir != "/"; dir = path.Dir(dir) {
 		if path.Base(dir) == "templates" && c[path.Dir(dir)] {

@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// TestDirectories shows which files of a directory are manifests. A manifest with an error stays
+// TestDirectories shows which files of a directory are manifests. A manifest with an error remains
 // an error.
 func TestDirectories(t *testing.T) {
 	const template = "apiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Release.Name }}\n{{- if .Values.x }}\n  labels:\n    {{- include \"labels\" . | nindent 4 }}\n{{- end }}\n"
@@ -56,7 +56,7 @@ func TestDirectories(t *testing.T) {
 			switch {
 			case (left == nil) != tt.manifest:
 				t.Errorf("left out: %v", left)
-			case left != nil && (left.Severity != transformer.Info || !strings.HasSuffix(left.Message, "is skipped: "+tt.name)):
+			case left != nil && (left.Severity != transformer.Info || !strings.HasSuffix(left.Message, "was skipped: "+tt.name)):
 				t.Errorf("the result is %+v", left)
 			case left != nil && string(out) != string(other.Text):
 				t.Errorf("the output is %q", out)
@@ -69,13 +69,13 @@ func TestDirectories(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !tt.manifest && tt.name != "component.yaml" && !results.Failed() {
-				t.Error("no error, though the file was named")
+				t.Error("no error, although the file was named")
 			}
 		})
 	}
 }
 
-// TestDirectoryOfAChart leaves a chart's templates out, whatever they contain, and says so once.
+// TestDirectoryOfAChart skips a chart's templates, whatever they contain, and reports that once.
 func TestDirectoryOfAChart(t *testing.T) {
 	found := func(name, text string) fn.Source { return fn.Source{Name: name, Text: []byte(text), Found: true} }
 	chart := []fn.Source{
@@ -88,7 +88,7 @@ func TestDirectoryOfAChart(t *testing.T) {
 		t.Fatalf("render: %v %+v", err, results)
 	}
 	if n := strings.Count(string(out), "kind: Deployment"); n != 1 {
-		t.Errorf("found %d Deployments, want the one that is no template:\n%s", n, out)
+		t.Errorf("found %d Deployments, want the one that is not a template:\n%s", n, out)
 	}
 	const want = "7 files that are not Kubernetes manifests were skipped: app/Chart.yaml, app/values.yaml, app/templates/a.yaml, app/templates/tests/b.yaml, app/ci/values.yaml and 2 more"
 	if r := find(results, transformer.CodeNotManifest); r == nil || r.Message != want {

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// With auto, the application's NO_PROXY stays where it is, unless it belongs to a proxy that the
-// sidecar then uses: then it moves to the sidecar.
+// With auto, the application keeps its NO_PROXY, unless it belongs to a proxy that the
+// sidecar then uses. In that case it moves to the sidecar.
 func TestNoProxyIsCapturedWhereItIsAboutAProxy(t *testing.T) {
 	const corporate, byHand = "http://corp.example:3128", "http://127.0.0.1:4140"
 	const direct = "localhost,127.0.0.1,169.254.169.254,$(KUBERNETES_SERVICE_HOST),kubernetes.default.svc"
@@ -22,13 +22,13 @@ func TestNoProxyIsCapturedWhereItIsAboutAProxy(t *testing.T) {
 	}{
 		{"blanks separate entries", "auto", "", ".svc .cluster.local\tdb.example", ".svc,.cluster.local,db.example," + direct, ""},
 		{"a list beside a proxy moves to the sidecar", "auto", corporate, ".svc .cluster.local", direct, ".svc,.cluster.local"},
-		{"a list beside the sidecar, set by hand, stands alone", "auto", byHand, ".svc", ".svc," + direct, ""},
+		{"a list without a proxy, next to a sidecar that was set by hand", "auto", byHand, ".svc", ".svc," + direct, ""},
 		{"an asterisk beside a proxy moves, too", "auto", corporate, "*", direct, "*"},
 		{"the pod's own loopback stays with the application", "auto", corporate, "::1, localhost, a.example", "::1,localhost,127.0.0.1,169.254.169.254,$(KUBERNETES_SERVICE_HOST),kubernetes.default.svc", "::1,localhost,a.example"},
-		{"true moves a list that stands alone", "true", "", ".svc", direct, ""},
+		{"true moves a list without a proxy", "true", "", ".svc", direct, ""},
 		{"true moves a list beside a proxy", "true", corporate, ".svc", direct, ".svc"},
 		{"false respects a list beside a proxy", "false", corporate, ".svc .local", ".svc,.local," + direct, ".svc,.local"},
-		{"false respects a list that stands alone", "false", "", ".svc", ".svc," + direct, ""},
+		{"false respects a list without a proxy", "false", "", ".svc", ".svc," + direct, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var env strings.Builder

@@ -58,7 +58,7 @@ spec:
 				t.Errorf("found errors %q in %v\nwant %q, or %q in:\n%s", code, results, test.code, test.want, out)
 			}
 			if strings.Contains(string(out), "TAPEDECK_SINK_SIZE") {
-				t.Errorf("found a limit of the recording, though there is room for all:\n%s", out)
+				t.Errorf("found a limit of the recording, although there is room for everything:\n%s", out)
 			}
 		})
 	}

@@ -11,8 +11,8 @@ import (
 
 const ignoreAnnotation = `operator.speedscale.com/ignore: "true"`
 
-// A render keeps the operator away from rendered workloads, and this does not keep a later render
-// away.
+// A render makes the operator ignore rendered workloads, which does not make a later render
+// ignore them.
 func TestTheOperatorIsToldToIgnoreRenderedWorkloads(t *testing.T) {
 	cfg := transformer.DefaultConfig()
 	for name, value := range map[string]string{"operator": "ignore", "proxy-type": "forward"} {
@@ -54,19 +54,19 @@ spec:
 				t.Fatal(err, results)
 			}
 			if got := bytes.Count(out, []byte(ignoreAnnotation)); got != test.want {
-				t.Errorf("the operator is told %d times, want %d:\n%s", got, test.want, out)
+				t.Errorf("the annotation occurs %d times, want %d:\n%s", got, test.want, out)
 			}
 			checkPromises(t, []byte(test.input), out, cfg)
 			cfg.Operator = ""
 			without, _, err := fn.Render([]fn.Source{{Text: out}}, cfg)
 			if err != nil || bytes.Contains(without, []byte(ignoreAnnotation)) || !bytes.Contains(without, []byte("name: tapedeck-proxy")) {
-				t.Errorf("without the option it is not taken back: %v\n%s", err, without)
+				t.Errorf("without the option it is not undone: %v\n%s", err, without)
 			}
 		})
 	}
 }
 
-// A user's annotation to ignore a workload stays, whatever a record says.
+// A user's annotation to ignore a workload remains, whatever a record says.
 func TestTheUsersWishToBeIgnoredStays(t *testing.T) {
 	wish := strings.Replace(plainDeployment, "  annotations:\n", "  annotations:\n    "+ignoreAnnotation+"\n", 1)
 	forged := strings.Replace(wish, "  annotations:\n", "  annotations:\n    tapedeck.dev/undo: '{\"add\":{\"metadata.annotations\":[\"operator.speedscale.com/ignore\"]}}'\n", 1)
@@ -82,6 +82,6 @@ func TestTheUsersWishToBeIgnoredStays(t *testing.T) {
 	cfg.Operator, cfg.Defaults["proxy-type"] = "ignore", "forward"
 	contrary := strings.Replace(wish, `ignore: "true"`, `ignore: "false"`, 1)
 	if _, results, _ := fn.Render([]fn.Source{{Text: []byte(contrary)}}, cfg); !results.Failed() {
-		t.Errorf("ignore: \"false\" together with the option is no error: %v", results)
+		t.Errorf("ignore: \"false\" together with the option is not an error: %v", results)
 	}
 }

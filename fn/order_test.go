@@ -17,7 +17,7 @@ import (
 )
 
 // TestOrder shuffles the documents of every case of testdata/render. The render
-// makes the same objects of them in any order, also where the documents come
+// must give the same objects in any order, even if the documents come
 // from an earlier render.
 func TestOrder(t *testing.T) {
 	files, err := filepath.Glob("testdata/render/*.txtar")
@@ -121,8 +121,8 @@ func TestPrefixedCopies(t *testing.T) {
 	}
 }
 
-// checkOrder renders documents as they come, reversed and shuffled, the latter
-// once more in another order, and returns what they became in the first.
+// checkOrder renders documents in their order, reversed and shuffled, the latter
+// again in another order, and returns the first result.
 func checkOrder(t *testing.T, docs []string, cfg transformer.Config) []byte {
 	t.Helper()
 	render := func(docs []string) ([]byte, bool) {
@@ -137,7 +137,7 @@ func checkOrder(t *testing.T, docs []string, cfg transformer.Config) []byte {
 	same := func(how string, docs []string) []byte {
 		out, fails := render(docs)
 		if failed != fails {
-			t.Fatalf("an error in one order alone, %s:\n%s", how, strings.Join(docs, "---\n"))
+			t.Fatalf("an error in only one order, %s:\n%s", how, strings.Join(docs, "---\n"))
 		}
 		if slices.Equal(texts, pieces(out)) {
 			return out // not even the spelling differs

@@ -14,7 +14,7 @@ import (
 
 // TestPorts shows which ports are captured: those that the annotations name, or else
 // those that the input leads to. Every case renders a Deployment with the annotation
-// inject; a line `NAME: value` of annotations is one more, and `-` is none.
+// inject. Each line `NAME: value` of annotations adds one, and `-` adds none.
 func TestPorts(t *testing.T) {
 	const (
 		http        = "{name: http, containerPort: 8080}"
@@ -30,10 +30,10 @@ func TestPorts(t *testing.T) {
 		name        string
 		annotations string
 		container   ports // containerPorts
-		service     ports // ports of the Service, which is missing where there are none
+		service     ports // ports of the Service; there is no Service if there are none
 		set         string
 		want        string // type, protocol and pairs of ports; or a skip's or an error's code
-		says        string // what a result says
+		says        string // part of a result
 	}{
 		{"the port that a Service leads to by name", "-", ports{http}, ports{serveHTTP}, "",
 			"dual tcp:http 4143=8080", "inferred: proxy-type dual, proxy-protocol tcp:http, port 8080 from Service/app"},
@@ -65,7 +65,7 @@ func TestPorts(t *testing.T) {
 		{"proxy-port wins", `proxy-port: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "dual tcp:http 4143=9090", "inbound port 9090 is captured; port 8080 goes to the application directly"},
 		{"proxy-port by name", "proxy-port: grpc", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "dual tcp:http 4143=9090", ""},
 		{"proxy-port by a name that is none", "proxy-port: htpp", ports{http, grpc}, nil, "", "bad-value", `no container has a TCP port with the name "htpp"; allowed: a number, or http or grpc`},
-		{"proxy-port by name where none has one", "proxy-port: http", nil, nil, "", "bad-value", "allowed: a number, since no container names a TCP port"},
+		{"proxy-port by name where none has one", "proxy-port: http", nil, nil, "", "bad-value", "allowed: a number, because no container names a TCP port"},
 		{"proxy-ports", `tapedeck.dev/proxy-ports: "grpc, 8080"`, ports{http, grpc, metrics}, ports{serveHTTP, serveGRPC, scrape}, "", "dual tcp:http 4143=8080,4144=9090", "inbound ports 8080 and 9090 are captured; port 9797 goes"},
 		{"proxy-ports that no Service leads to", `tapedeck.dev/proxy-ports: "8080,7070"`, ports{http}, ports{serveHTTP}, "", "dual tcp:http 4143=7070,4144=8080", "proxy-ports has 7070, but Service/app leads to port 8080"},
 		{"proxy-ports twice the same", `tapedeck.dev/proxy-ports: "http,8080"`, ports{http}, ports{serveHTTP}, "", "dual tcp:http 4143=8080", ""},
@@ -131,7 +131,7 @@ func TestPorts(t *testing.T) {
 			}
 			if !strings.Contains(c.want, " ") {
 				if !strings.Contains(codes.String(), c.want+" ") || strings.Contains(codes.String(), "injected ") {
-					t.Errorf("results %s, want %s alone", codes.String(), c.want)
+					t.Errorf("results %s, want only %s", codes.String(), c.want)
 				}
 				return
 			}
@@ -163,7 +163,7 @@ func captured(manifest string) string {
 	return strings.TrimSpace(value(contract.EnvProxyType) + " " + value(contract.EnvProxyProtocol) + " " + pairs)
 }
 
-// TestPortsAreTheSameInAnyOrder renders a workload behind several Services with the
+// TestPortsAreTheSameInAnyOrder renders a workload of several Services with the
 // documents in every order: the same ports get the same ports of the sidecar.
 func TestPortsAreTheSameInAnyOrder(t *testing.T) {
 	docs := []string{
@@ -194,8 +194,8 @@ func TestPortsAreTheSameInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestPortsByNameOfSeveralVersions: versions of an application may give a port's name to
-// different numbers, and the Service leads to the sidecars of both.
+// TestPortsByNameOfSeveralVersions: versions of an application may use a port's name for
+// different numbers, and the Service then leads to the sidecars of both.
 func TestPortsByNameOfSeveralVersions(t *testing.T) {
 	version := func(name string, port int) string {
 		return fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: %s\n  annotations:\n    sidecar.speedscale.com/inject: \"true\"\nspec:\n  template:\n    metadata:\n      labels: {app: app}\n    spec:\n      containers:\n      - {name: app, image: app, ports: [{name: http, containerPort: %d}]}\n---\n", name, port)
@@ -210,8 +210,8 @@ func TestPortsByNameOfSeveralVersions(t *testing.T) {
 	checkPromises(t, []byte(input), out, cfg)
 }
 
-// An image of the first contract takes one port. The result says which, and how to
-// have another one.
+// An image of the first contract supports only one port. The result says which one, and how to
+// choose another.
 func TestAnOldImageCapturesTheLowestPort(t *testing.T) {
 	cfg := transformer.DefaultConfig()
 	if err := cfg.Set("imageContract", "1"); err != nil {
@@ -223,7 +223,7 @@ func TestAnOldImageCapturesTheLowestPort(t *testing.T) {
 	if err != nil || results.Failed() {
 		t.Fatal(err, results)
 	}
-	const want = "port 5432 from Service/app, only the lowest of 2, as images of contract 1 take one: set proxy-port for another"
+	const want = "port 5432 from Service/app, only the lowest of 2, because images of contract 1 support only one: to capture another port, set proxy-port"
 	if !slices.ContainsFunc(results, func(r transformer.Result) bool { return strings.Contains(r.Message, want) }) {
 		t.Errorf("no result has %q:\n%v", want, results)
 	}

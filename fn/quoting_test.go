@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A record holds no flags of Java and no passwords. It keeps how they were quoted and escaped, so
+// A record contains no Java flags and no passwords. It records how they were quoted and escaped, so
 // that they come back unchanged.
 func TestQuotedValuesComeBack(t *testing.T) {
 	const manifest = `apiVersion: apps/v1
@@ -31,7 +31,7 @@ spec:
 `
 	tests := map[string]struct {
 		name, value string
-		usual       string // what comes back instead, where other than value
+		usual       string // what is restored instead of value, if different
 	}{
 		"quotes in double quotes": {"JAVA_TOOL_OPTIONS", `"-Xmx1g  -Dname=\"a b\""`, ""},
 		"backslashes":             {"JAVA_TOOL_OPTIONS", `"-Dpath=C:\\temp\\x -Xmx1g"`, ""},
@@ -80,7 +80,7 @@ func undoRecord(manifest []byte) string {
 	return ""
 }
 
-// Strings of created objects are strings to kubectl and kustomize, too, which read YAML 1.1.
+// Strings in created objects are also strings for kubectl and kustomize, which read YAML 1.1.
 func TestCreatedStringsAreQuotedWhereYAML11ReadsAnotherType(t *testing.T) {
 	for _, value := range []string{"y", "N", "yes", "No", "on", "OFF", "True", "null", "~", "1:30", "0o7", "0x1F", "1_000", "0b1", ".inf", "2026-11-29", "1e3"} {
 		input := strings.Replace(replayedShop, `image: "shop:1"`, `image: "shop:1", env: [{name: A, value: "`+value+`"}]`, 1)

@@ -30,7 +30,7 @@ func TestTheSecretOfTheRedactionKeyIsChecked(t *testing.T) {
 		{"a short key as bytes", secret("data: {key: " + encoded(key[:15]) + "}"), "redact-key", "data.key: found a key of 15 bytes"},
 		{"a short key with a newline", secret("data: {key: " + encoded(key[:15]+"\n") + "}"), "redact-key", "data.key: found a key of 15 bytes"},
 		{"a long key", secret("stringData: {key: " + strings.Repeat(key, 200) + "}"), "redact-key", "stringData.key: found a key of 5600 bytes"},
-		{"what is not base64", secret("data: {key: " + key + "}"), "redact-key", "data.key: found a text that is not base64"},
+		{"what is not base64", secret("data: {key: " + key + "}"), "redact-key", "data.key: found text that is not base64"},
 		{"a key that is a map", secret("stringData: {key: {a: b}}"), "redact-key", "stringData.key: found a key of 0 bytes"},
 		{"another key", secret("data: {password: " + encoded(key) + "}"), "redact-key", "data.key: found nothing"},
 		{"no data", secret(""), "redact-key", "data.key: found nothing"},
@@ -77,7 +77,7 @@ func TestTheSecretOfTheRedactionKeyHasTheNameOfASecret(t *testing.T) {
 	for name, want := range map[string]bool{"keys": true, "team.keys-2": true, "Keys": false, "keys/key": false, "../keys": false, "keys ": false, "": false} {
 		cfg := transformer.DefaultConfig()
 		if err := cfg.Set("redactKeySecret", name); (err == nil) != want {
-			t.Errorf("%q: %v, want it taken: %t", name, err, want)
+			t.Errorf("%q: %v, want it accepted: %t", name, err, want)
 		}
 	}
 }

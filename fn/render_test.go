@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the wanted halves of testdata")
 //
 //	what the case shows
 //	-- config.yaml --   configuration, optional
-//	-- input.yaml --    what comes in
+//	-- input.yaml --    the input
 //	-- want.diff --     what the render changes, as a folded diff; absent if it writes nothing
 //	-- results --       the report
 //
@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "rewrite the wanted halves of testdata")
 // the other cases refer to them.
 //
 // The test also renders the output of each case again, which must change nothing, and
-// undoes it, which must give the input, byte for byte.
+// undoes it, which must restore the input byte for byte.
 func TestRender(t *testing.T) {
 	folding := newFolding(t)
 	files, err := filepath.Glob("testdata/render/*.txtar")
@@ -89,7 +89,7 @@ func compareSection(t *testing.T, name string, want, got []byte) {
 	}
 }
 
-// checkPromises checks what holds for every render of a stream.
+// checkPromises checks what every render of a stream promises.
 func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	t.Helper()
 	again, results, err := fn.Render([]fn.Source{{Text: out}}, cfg)
@@ -98,7 +98,7 @@ func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	}
 	for _, r := range results {
 		if r.Code() == transformer.CodeReplayRenamed {
-			t.Errorf("nobody renamed it since the render, but a result says so: %s", r.Message)
+			t.Errorf("nobody renamed it after the render, but a result says so: %s", r.Message)
 		}
 	}
 	if diff := cmp.Diff(string(out), string(again)); diff != "" {
@@ -111,11 +111,11 @@ func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	rendered := bytes.Contains(input, []byte("tapedeck.dev/undo")) || bytes.Contains(input, []byte("tapedeck.dev/created-for"))
 	for _, r := range undone {
 		if !rendered && r.Code() == transformer.CodeUndoEdited {
-			t.Errorf("nobody edited it since the render, but a result says so: %s", r.Message)
+			t.Errorf("nobody edited it after the render, but a result says so: %s", r.Message)
 		}
 	}
 	if !rendered && !bytes.Equal(back, input) {
-		t.Errorf("uninject does not give the input back (-input +got):\n%s", cmp.Diff(string(input), string(back)))
+		t.Errorf("uninject does not restore the input (-input +got):\n%s", cmp.Diff(string(input), string(back)))
 	}
 }
 
@@ -137,7 +137,7 @@ func (c renderCase) config(t testing.TB) transformer.Config {
 	return cfg
 }
 
-// render returns what the case's input becomes, nil if the render fails.
+// render returns the rendered input of the case; nil if the render fails.
 func (c renderCase) render(t testing.TB) []byte {
 	t.Helper()
 	out, _, err := fn.Render([]fn.Source{{Text: c["input.yaml"]}}, c.config(t))

@@ -9,9 +9,9 @@ import (
 	"github.com/tapedeck/tapedeck/fn"
 )
 
-// TestReplaysComeAndGo edits rendered manifests, as they are in git. A second render gives the
+// TestReplaysComeAndGo edits rendered manifests, such as those in git. A second render gives the
 // same as a render of the edited source: a new build replaces the objects of the former one, and a
-// replay that nothing asks for any more leaves nothing behind.
+// replay that is no longer requested leaves nothing behind.
 func TestReplaysComeAndGo(t *testing.T) {
 	cfg := copyConfig(t)
 	render := func(t *testing.T, input []byte) []byte {
@@ -53,7 +53,7 @@ func TestReplaysComeAndGo(t *testing.T) {
 				t.Errorf("on top of what was rendered (-want +got):\n%s", diff)
 			}
 			if left := bytes.Contains(want, []byte("tapedeck.dev/replay:")) || bytes.Contains(want, []byte("tapedeck.dev/replay-part")); left == tt.gone {
-				t.Errorf("objects of a replay are there: %t, want %t\n%s", left, !tt.gone, want)
+				t.Errorf("there are objects of a replay: %t, want %t\n%s", left, !tt.gone, want)
 			}
 			for _, never := range []string{"generateName", "ttlSecondsAfterFinished"} {
 				if bytes.Contains(want, []byte(never)) {

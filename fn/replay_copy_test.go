@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A workload that asks for a replay. The place of <how> takes further annotations, and that of
-// <container> and <pod> further fields.
+// A workload that requests a replay. More annotations replace <how>, and more fields replace
+// <container> and <pod>.
 const replayed = `# the shop
 apiVersion: apps/v1
 kind: Deployment
@@ -73,7 +73,7 @@ func renderReplay(t *testing.T, input []byte, cfg transformer.Config) ([]byte, t
 	return out, results
 }
 
-// A replay is undone byte for byte, whatever its application has, and a second render changes
+// A replay is undone byte for byte, whatever the application contains, and a second render changes
 // nothing.
 func TestReplaysAreTakenBack(t *testing.T) {
 	const proxies = `env:
@@ -134,7 +134,7 @@ func undoRecords(out []byte) (records []byte) {
 	return records
 }
 
-// The original of a copy stays as it is without a replay, except for the annotations that ask for
+// The original of a copy is the same as without a replay, except for the annotations that request
 // it.
 func TestTheOriginalOfACopyStaysAsItIs(t *testing.T) {
 	input := replayInput("", "", "")
@@ -171,7 +171,7 @@ func TestARecordOfAReplayInPlaceIsNotTrusted(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !results.Failed() {
-			t.Errorf("%s: it was taken back to\n%s\n%v", name, back, results)
+			t.Errorf("%s: it was undone to\n%s\n%v", name, back, results)
 		}
 	}
 }
@@ -239,8 +239,8 @@ spec:
 	}
 }
 
-// A replay in place edits the policies around its workload in place, and its undo takes these
-// edits back.
+// A replay in place edits the policies around its workload in place, and its undo reverts these
+// edits.
 func TestWhatStandsAroundAReplayInPlaceIsTakenBack(t *testing.T) {
 	const (
 		sidecar = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: shop, namespace: store}\nspec:\n  workloadSelector: {labels: {app: shop}}\n  egress:\n  - hosts:\n    - istio-system/*\n"
@@ -271,8 +271,8 @@ func TestWhatStandsAroundAReplayInPlaceIsTakenBack(t *testing.T) {
 	}
 }
 
-// An undo finds one proxy in the sidecar, so a replay in place can't replace several. A copy can,
-// since no undo reads it.
+// An undo finds only one proxy in the sidecar, so a replay in place can't replace several. A copy can,
+// because no undo reads it.
 func TestReplaysReplaceProxies(t *testing.T) {
 	two := "env: [{name: HTTP_PROXY, value: 'http://one.corp:3128'}]\n"
 	other := "containers:\n      - {name: other, image: x, env: [{name: http_proxy, value: 'http://two.corp:3128'}]}\n"
@@ -293,7 +293,7 @@ func TestReplaysReplaceProxies(t *testing.T) {
 	}
 }
 
-// An image that others set for all sidecars after a render stays in the copy, too.
+// An image that others set for all sidecars after a render remains in the copy too.
 func TestACopyKeepsAnImageThatOthersChanged(t *testing.T) {
 	cfg := copyConfig(t)
 	cfg.Image = "registry.example/tapedeck:1"
@@ -311,7 +311,7 @@ func TestACopyKeepsAnImageThatOthersChanged(t *testing.T) {
 	}
 }
 
-// An image that others set for all containers stays in the generator and the responder as well.
+// An image that others set for all containers also remains in the generator and the responder.
 func TestAReplayKeepsAnImageThatOthersChanged(t *testing.T) {
 	cfg := copyConfig(t)
 	cfg.Image = "registry.example/tapedeck:1"
@@ -326,7 +326,7 @@ func TestAReplayKeepsAnImageThatOthersChanged(t *testing.T) {
 	}
 }
 
-// If others changed a label of a replay in place after the render, the label is theirs: it stays,
+// If others changed a label of a replay in place after the render, the label is theirs: it remains,
 // and a result says so.
 func TestALabelThatOthersChangedStays(t *testing.T) {
 	out, results := renderReplay(t, replayInput("tapedeck.dev/replay: in-place", "", ""), copyConfig(t))
@@ -340,6 +340,6 @@ func TestALabelThatOthersChangedStays(t *testing.T) {
 		return r.Code() == transformer.CodeUndoChanged && strings.Contains(r.Message, "labels[tapedeck.dev/replay]")
 	})
 	if err != nil || results.Failed() || !said || !bytes.Contains(back, []byte("tapedeck.dev/replay: mine")) || bytes.Contains(back, []byte("replay-part")) {
-		t.Errorf("%v, %v, taken back to\n%s", err, results, back)
+		t.Errorf("%v, %v, undone to\n%s", err, results, back)
 	}
 }

@@ -56,7 +56,7 @@ func partNames(rendered string) map[string]bool {
 	return names
 }
 
-// A rendered manifest that is edited and rendered again has the replay of the edit, and nothing of
+// A rendered manifest that is edited and rendered again has the replay of the edit, and nothing from
 // the former one. If it is applied with pruning, only the new replay runs.
 func TestReplayOfARenderedManifestThatChanged(t *testing.T) {
 	rendered := renderReplayed(t, replayedShop)
@@ -106,7 +106,7 @@ func TestReplayOfARenderedManifestThatChanged(t *testing.T) {
 				fresh = strings.Replace(fresh, "    tapedeck.dev/replay-annotations: argocd.argoproj.io/hook=PostSync\n", "", 1)
 			}
 			if want := renderReplayed(t, fresh, options...); !sameObjects(want, again) {
-				t.Errorf("rendered anew it is\n%s\nand rendered again\n%s", want, again)
+				t.Errorf("rendered from scratch it is\n%s\nand rendered again\n%s", want, again)
 			}
 		})
 	}

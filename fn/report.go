@@ -13,12 +13,12 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// WriteText writes the results as a table, with a line that summarizes them.
+// WriteText writes the results as a table, followed by a line that summarizes them.
 func WriteText(w io.Writer, results transformer.Results) error {
 	return writeTable(w, results, results)
 }
 
-// WriteBrief writes the same as WriteText, but without results that only inform. It writes nothing if
+// WriteBrief writes the same as WriteText, but without results of severity info. It writes nothing if
 // there are no others.
 func WriteBrief(w io.Writer, results transformer.Results) error {
 	telling := slices.DeleteFunc(slices.Clone(results), func(r transformer.Result) bool { return r.Severity == transformer.Info })
@@ -109,7 +109,7 @@ func summary(results transformer.Results) string {
 		}
 	}
 	did := fmt.Sprintf("%s injected, %s skipped", count(injected, "workload"), count(asked, "workload"))
-	if undone+deleted > 0 && injected+asked == 0 { // as after an uninject
+	if undone+deleted > 0 && injected+asked == 0 { // such as after an uninject
 		did = fmt.Sprintf("%s restored, %s deleted", count(undone, "object"), count(deleted, "object"))
 	}
 	return fmt.Sprintf("%s; %s, %s", did,

@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// resourceList returns the document that makes the input that of a KRM function, or nil. It reports an
-// input with other documents next to a ResourceList, which is neither.
+// resourceList returns the ResourceList if the input is that of a KRM function, or nil. It reports an
+// error if there are other documents next to a ResourceList.
 func resourceList(docs []*document) (*document, transformer.Results) {
 	var list *document
 	others := 0
@@ -31,7 +31,7 @@ func resourceList(docs []*document) (*document, transformer.Results) {
 	return list, nil
 }
 
-// IsResourceList tells whether Render's output is that of a KRM function, which includes the results.
+// IsResourceList reports whether Render's output is that of a KRM function, which includes the results.
 func IsResourceList(out []byte) bool { return resourceListKind.Match(out) }
 
 var resourceListKind = regexp.MustCompile(`(?m)^"?kind"?: *"?ResourceList"?\r?$`)
@@ -67,8 +67,8 @@ func paths(docs []*document) map[string]bool {
 	return taken
 }
 
-// place says in which file the orchestrator should keep a new object: next to its workload's file,
-// with a separate name.
+// place tells the orchestrator in which file to keep a new object: next to its workload's file, with a
+// separate name.
 func place(c transformer.Created, taken map[string]bool) {
 	if annotation(c.Beside.Node, pathAnnotation) == "" && annotation(c.Beside.Node, legacyPathAnnotation) == "" {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// renderedWith renders a workload that makes outbound calls, with other objects beside it.
+// renderedWith renders a workload that makes outbound calls, together with other objects.
 func renderedWith(t *testing.T, input string, options map[string]string) (string, transformer.Results) {
 	t.Helper()
 	cfg := transformer.DefaultConfig()
@@ -50,7 +50,7 @@ func TestPlainHTTPToACollectorNeedsAMesh(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, labels, annotations, container, beside, sink, inbound string
-		want                                                        string // why it is refused, "" if it is not
+		want                                                        string // why it is refused; "" if it is not
 	}{
 		{name: "nothing is known", want: fromInput},
 		{name: "the pod asks for Envoy", labels: inMesh},
@@ -118,9 +118,9 @@ func TestTheSecretOfTheCollectorsTokenIsChecked(t *testing.T) {
 		{"a token as text", secret("stringData: {token: " + token + "}"), ""},
 		{"a token as bytes", secret("data: {token: " + base64.StdEncoding.EncodeToString([]byte(token)) + "}"), ""},
 		{"a token with a newline", secret("stringData: {token: \"" + token + "\\n\"}"), ""},
-		{"half a token", secret("stringData: {token: " + token[:30] + "}"), "stringData.token: found 30 bytes that are no token"},
+		{"half a token", secret("stringData: {token: " + token[:30] + "}"), "stringData.token: found 30 bytes that are not a token"},
 		{"another key of the Secret", secret("stringData: {key: " + token + "}"), "data.token: found nothing, allowed: what `tapedeck collect token` prints"},
-		{"what is not base64", secret("data: {token: " + token + "}"), "data.token: found a text that is not base64"},
+		{"what is not base64", secret("data: {token: " + token + "}"), "data.token: found text that is not base64"},
 		{"a Secret of another namespace", strings.Replace(secret(""), "shop", "other", 1), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -166,8 +166,8 @@ func TestSinksThatAreRefused(t *testing.T) {
 		"https://Collector.speedscale":        "in lower case",
 		"https://":                            "want https://collector:port",
 		"https://collector:0":                 "want https://collector:port",
-		"recordings":                          "no directory's URL",
-		"file:///":                            "no directory's URL",
+		"recordings":                          "not the URL of a directory",
+		"file:///":                            "not the URL of a directory",
 		"ftp://collector":                     "unknown scheme",
 	} {
 		cfg := transformer.DefaultConfig()
@@ -181,8 +181,8 @@ func TestSinksThatAreRefused(t *testing.T) {
 	}
 }
 
-// A render adds a NetworkPolicy where those of the input keep the pods from the collector, and
-// where they might. It allows more, and forbids nothing.
+// A render adds a NetworkPolicy if those of the input block the collector, or
+// might block it. The added policy allows more, and forbids nothing.
 func TestAPolicyForTheCollectorIsAddedWhereOneIsNeeded(t *testing.T) {
 	const collectorsNamespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: speedscale, labels: {team: tools}}\n---\n"
 	egress := func(rule string) string {
@@ -242,7 +242,7 @@ func TestTheCollectorsNameNeedsDNS(t *testing.T) {
 	}
 }
 
-// A result that holds for many workloads appears once.
+// A result that applies to many workloads appears once.
 func TestPoliciesForTheCollectorAreSaidOnce(t *testing.T) {
 	deny := "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: shop}\nspec: {podSelector: {}, egress: [{ports: [{port: 53}]}]}\n"
 	input := forwarding("", "", "")

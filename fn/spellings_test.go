@@ -102,8 +102,8 @@ spec:
 	return text
 }
 
-// TestSpellings renders workloads in every spelling that a generator finds. An undo gives every
-// byte back, and everything that is not edited keeps its meaning.
+// TestSpellings renders workloads in every spelling that a generator produces. An undo restores every
+// byte, and everything that is not edited keeps its meaning.
 func TestSpellings(t *testing.T) {
 	for seed := range uint64(100) {
 		input := spell(rand.New(rand.NewPCG(seed, 0)))
@@ -113,7 +113,7 @@ func TestSpellings(t *testing.T) {
 		}
 		for _, r := range results {
 			if r.Code() == transformer.CodeReformatted {
-				t.Errorf("seed %d: printed anew\n%s", seed, input)
+				t.Errorf("seed %d: reformatted\n%s", seed, input)
 			}
 		}
 		again, _, err := fn.Render([]fn.Source{{Text: out}}, transformer.DefaultConfig())
@@ -125,14 +125,14 @@ func TestSpellings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(back) != input {
-			t.Errorf("seed %d: uninject does not give the input back\n%q", seed, firstDifference(input, string(back)))
+			t.Errorf("seed %d: uninject does not restore the input\n%q", seed, firstDifference(input, string(back)))
 		}
 		readable := func(text string) []byte { return []byte(strings.Replace(text, "%YAML 1.2", "%YAML 1.1", 1)) }
 		before, after := facts(t, readable(input)), facts(t, readable(string(out)))
 		for id, lines := range before {
 			for _, line := range lines {
 				if !strings.Contains(line, ".env[") && !strings.HasPrefix(line, ".x") && !slices.Contains(after[id], line) {
-					t.Errorf("seed %d: %s does not say any more: %s", seed, id, line)
+					t.Errorf("seed %d: %s no longer has %s", seed, id, line)
 				}
 			}
 		}
@@ -142,7 +142,7 @@ func TestSpellings(t *testing.T) {
 	}
 }
 
-// TestOddSpellings has aliases, keys behind `?` and values below in places that both
+// TestOddSpellings has aliases, keys after `?` and values on the next line in places that both
 // ways of capture edit.
 func TestOddSpellings(t *testing.T) {
 	const input = `apiVersion: v1

@@ -41,7 +41,7 @@ func splitJSON(text []byte) [][]byte {
 	}
 }
 
-// beginsObject tells whether a text begins like a JSON object.
+// beginsObject reports whether a text begins like a JSON object.
 func beginsObject(text []byte) bool {
 	text = bytes.TrimLeft(text, " \t\r\n")
 	return len(text) > 0 && text[0] == '{'
@@ -82,13 +82,13 @@ func splitYAML(text []byte) [][]byte {
 	return docs
 }
 
-// marker tells whether a line is a document marker. Content may follow the marker.
+// marker reports whether a line is a document marker. Content may follow the marker.
 func marker(line []byte, m string) bool {
 	rest, ok := bytes.CutPrefix(line, []byte(m))
 	return ok && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
 }
 
-// directive tells whether a text begins with a directive. Comments may come before it.
+// directive reports whether a text begins with a directive. Comments may come before it.
 func directive(text []byte) bool {
 	for line := range bytes.Lines(text) {
 		if !blank(line) {
@@ -98,10 +98,10 @@ func directive(text []byte) bool {
 	return false
 }
 
-// byteOrderMark is written by some editors at the beginning of a UTF-8 file.
+// byteOrderMark begins UTF-8 files that some editors write.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// blank tells whether a text has only white space, comments and document end markers.
+// blank reports whether a text has only white space, comments and document end markers.
 func blank(text []byte) bool {
 	for line := range bytes.Lines(text) {
 		if marker(line, "...") {

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A render reports how the rest of the input affects a pod with the sidecar: what refuses it,
-// changes it or keeps it from starting.
+// A render reports how the rest of the input affects a pod with the sidecar: what rejects it,
+// changes it, or prevents it from starting.
 func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 	const (
 		quota      = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q, namespace: shop}\nspec: "
@@ -33,7 +33,7 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, annotations, container, beside string
-		want                                 []string // code, and a part of the message
+		want                                 []string // code, and part of the message
 	}{
 		{"a quota of limits", "", "", quota + "{hard: {limits.memory: 4Gi, limits.cpu: 4}}", []string{"quota limits.cpu", "quota limits.memory"}},
 		{"a quota of requests, which the sidecar has", "", "", quota + "{hard: {requests.memory: 4Gi, cpu: 4, pods: 1}}", nil},
@@ -83,11 +83,11 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"metrics in an annotation", "", "", strings.Replace(strings.Replace(hpa, "v2", "v1", 1), "name: h,", "name: h, annotations: {autoscaling.alpha.kubernetes.io/metrics: '[]'},", 1) + "maxReplicas: 3}", nil},
 		{"an average by KEDA", "", "", "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: h, namespace: shop}\nspec: {scaleTargetRef: {name: app}, triggers: [{type: memory, metadata: {value: '80'}}, {type: cpu, metadata: {containerName: app}}, {type: kafka}]}", []string{"autoscaler-average memory"}},
 
-		{"a bundle in a ConfigMap", trusts, mounts("configMap: {name: c}", "mountPath: /etc/ssl/certs"), "", []string{"mount-nested without mount-known-ca"}},
+		{"a bundle in a ConfigMap", trusts, mounts("configMap: {name: c}", "mountPath: /etc/ssl/certs"), "", []string{"mount-nested remove mount-known-ca"}},
 		{"a bundle in a ConfigMap that has the file", trusts, mounts("configMap: {name: c}", "mountPath: /etc/ssl/certs/"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\ndata: {ca-certificates.crt: x}", nil},
-		{"a bundle in a Secret by another name", trusts, mounts("secret: {secretName: c, items: [{key: ca-certificates.crt, path: a}]}", "mountPath: /etc/ssl/certs"), "apiVersion: v1\nkind: Secret\nmetadata: {name: c, namespace: shop}\nstringData: {ca-certificates.crt: x}", []string{"mount-nested without mount-known-ca"}},
+		{"a bundle in a Secret by another name", trusts, mounts("secret: {secretName: c, items: [{key: ca-certificates.crt, path: a}]}", "mountPath: /etc/ssl/certs"), "apiVersion: v1\nkind: Secret\nmetadata: {name: c, namespace: shop}\nstringData: {ca-certificates.crt: x}", []string{"mount-nested remove mount-known-ca"}},
 		{"a volume that can be written to", trusts, mounts("emptyDir: {}", "mountPath: /etc/ssl/certs"), "", nil},
-		{"a volume that this mount can't write to", trusts, mounts("emptyDir: {}", "mountPath: /etc/ssl/certs, readOnly: true"), "", []string{"mount-nested without mount-known-ca"}},
+		{"a volume that this mount can't write to", trusts, mounts("emptyDir: {}", "mountPath: /etc/ssl/certs, readOnly: true"), "", []string{"mount-nested remove mount-known-ca"}},
 		{"trust files in a volume", "tls-out: true", mounts("persistentVolumeClaim: {claimName: c, readOnly: true}", "mountPath: /etc/ssl"), "", []string{"mount-nested /etc/ssl/speedscale, inside the read-only volume v"}},
 		{"a volume among the trust files", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/more"), "", []string{"mount-nested inside the read-only volume tapedeck-trust"}},
 		{"a neighbour by name alone", "tls-out: true", mounts("configMap: {name: c}", "mountPath: /etc/ssl/speed"), "", nil},
@@ -147,8 +147,8 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 	}
 }
 
-// forwarding is a Deployment that asks for the forward half, with further annotations
-// as NAME: VALUE, NAME: VALUE, with fields of its container, and with objects beside it.
+// forwarding is a Deployment that requests the forward half, with more annotations
+// as NAME: VALUE, NAME: VALUE, with fields of its container, and with objects next to it.
 func forwarding(annotations, container, beside string) string {
 	var b strings.Builder
 	b.WriteString(`apiVersion: apps/v1

@@ -26,7 +26,7 @@ type undoCase struct {
 	cfg      transformer.Config
 	rendered []byte
 	facts    [2]map[string][]string // of the input and of the render, by object
-	said     map[string]bool        // both by object, also as they read without our own ports
+	said     map[string]bool        // facts of both, by object, also without the sidecar's own ports
 }
 
 // says joins an object and one of its facts for the set said.
@@ -133,7 +133,7 @@ func (c *undoCase) checkFacts(t *testing.T, out []byte, what string, again bool)
 		for _, line := range lines {
 			known := c.said[says(id, line)] || again && c.said[says(id, anyPort(line))]
 			if !known && !free(line) && !(again && strings.Contains(line, ".env[")) {
-				t.Errorf("%s: %s\n%s has come to say %s", c.name, what, id, line)
+				t.Errorf("%s: %s\n%s now has %s", c.name, what, id, line)
 			}
 		}
 	}
@@ -143,13 +143,13 @@ func (c *undoCase) checkFacts(t *testing.T, out []byte, what string, again bool)
 			_, before := slices.BinarySearch(c.facts[1][id], line)
 			_, still := slices.BinarySearch(after[id], line)
 			if before && !still && !free(line) {
-				t.Errorf("%s: %s\n%s does not say any more: %s", c.name, what, id, line)
+				t.Errorf("%s: %s\n%s no longer has %s", c.name, what, id, line)
 			}
 		}
 	}
 }
 
-// ownPort matches a port of the sidecar for inbound calls. A record without a listener keeps the
+// ownPort matches a port of the sidecar for inbound calls. A record without a listener prevents the
 // next render from using its port again.
 var ownPort = regexp.MustCompile(`\b41(4[3-9]|[5-9][0-9])\b`)
 
@@ -169,7 +169,7 @@ type record struct {
 	Image   string              `json:"image,omitempty"`
 }
 
-// forger changes the records of a rendered stream as an attacker would who knows the format.
+// forger changes the records of a rendered stream like an attacker who knows the format.
 type forger struct {
 	*rand.Rand
 	docs    []*yaml.Node
@@ -195,7 +195,7 @@ func (f *forger) forge(t testing.TB, rendered []byte) []byte {
 	}
 	f.objects = slices.DeleteFunc(f.objects, func(n *yaml.Node) bool { return child(n, "metadata") == nil })
 	for range 1 + f.IntN(4)/3 {
-		o := f.objects[0] // a workload, as a rule
+		o := f.objects[0] // usually a workload
 		if f.IntN(2) == 0 {
 			o = pick(f, f.objects)
 		}
@@ -388,7 +388,7 @@ func (c *undoCase) forged(t *testing.T, seed uint64) (accepted bool) {
 		t.Fatalf("%s: render: %v", what, err)
 	}
 	if !results.Failed() && more.Failed() {
-		return true // the manifest itself can't be rendered with what is left of it
+		return true // the rest of the manifest can't be rendered
 	}
 	if !more.Failed() {
 		c.checkFacts(t, again, "rendered again, "+what, true)
@@ -423,12 +423,12 @@ func TestForgedRecords(t *testing.T) {
 		}
 	}
 	if accepted < 50 || refused < 70 {
-		t.Errorf("%d records were accepted and %d refused: the forger's aim is poor", accepted, refused)
+		t.Errorf("%d records were accepted and %d refused: the forger does not aim well", accepted, refused)
 	}
 }
 
-// FuzzForgedUndo does the same without an end, from a case and a seed that the fuzzer changes. One
-// seed is enough to begin with.
+// FuzzForgedUndo does the same endlessly, from a case and a seed that the fuzzer changes. One
+// seed is enough to start.
 func FuzzForgedUndo(f *testing.F) {
 	cases := undoCases(f)
 	f.Add(uint(0), uint64(7))

@@ -83,7 +83,7 @@ func explain(text []byte, err error) error {
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		n, _ := strconv.Atoi(m[1])
 		if line := trailingMark(text, n+1); line > 0 && line >= n-1 {
-			return behindValue(line)
+			return separatorAfterValue(line)
 		}
 	}
 	if rest, marked := bytes.CutPrefix(text, byteOrderMark); marked && len(splitJSON(rest)) > 1 {
@@ -111,9 +111,9 @@ func explainJSON(text []byte) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case bytes.HasPrefix(rest, []byte("---")):
-			return behindValue(lineOf(text, at))
+			return separatorAfterValue(lineOf(text, at))
 		case end > 0 && rest[0] != '{':
-			return fmt.Errorf("line %d: found %q behind a JSON object, allowed: another object, or a line --- between the two", lineOf(text, at), rest[:min(len(rest), 12)])
+			return fmt.Errorf("line %d: found %q after a JSON object, allowed: another object, or a line --- between the two", lineOf(text, at), rest[:min(len(rest), 12)])
 		case errors.As(err, &syntax):
 			return fmt.Errorf("line %d: the JSON is not valid: %w", lineOf(text, max(0, min(int(syntax.Offset)-1, len(text)))), err)
 		default: // it ends too early
@@ -126,7 +126,7 @@ func explainJSON(text []byte) error {
 var gluedMark = regexp.MustCompile(`^---(?:[^-\s]|[ \t]+[A-Za-z_][-\w./]*:(?:\s|$))`)
 
 // glued returns the line of a separator with other text on its line; 0 if there is none. kubectl
-// rejects it, and YAML reads it as a part of a key.
+// rejects such a line, and YAML reads it as part of a key.
 func glued(text []byte) int {
 	for at := 0; ; {
 		if gluedMark.Match(text[at:]) {
@@ -140,9 +140,9 @@ func glued(text []byte) int {
 	}
 }
 
-// gluedBehind returns the line of a separator at the end of a value; 0 if there is none. It is the
-// likely cause if one document has two kinds or two API versions.
-func gluedBehind(text []byte, have *yaml.Node) int {
+// gluedToValue returns the line of a separator at the end of a value; 0 if there is none. Such a separator
+// is the likely cause if one document has two kinds or two API versions.
+func gluedToValue(text []byte, have *yaml.Node) int {
 	if have.Kind != yaml.MappingNode {
 		return 0
 	}
@@ -176,9 +176,9 @@ func trailingMark(text []byte, before int) int {
 	return 0
 }
 
-// behindValue returns the error for a separator at the end of a line.
-func behindValue(line int) error {
-	return fmt.Errorf("line %d: a document separator behind a value; put --- on a separate line", line)
+// separatorAfterValue returns the error for a separator at the end of a line.
+func separatorAfterValue(line int) error {
+	return fmt.Errorf("line %d: a document separator after a value; put --- on a separate line", line)
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)

@@ -7,12 +7,12 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// A pod can say in many ways that it runs on Windows. Some settings look like it and don't mean
+// A pod can say in many ways that it runs on Windows. Some settings look like that, but don't mean
 // it.
 func TestWindowsPodsAreKnownHoweverTheySaySo(t *testing.T) {
 	const affinity = "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: "
 	for name, test := range map[string]struct {
-		spec, beside, field string // "" is no field: the pod is injected
+		spec, beside, field string // with field "", the pod is injected
 	}{
 		"os":                         {"os: {name: windows}", "", "spec.template.spec.os.name"},
 		"node selector":              {"nodeSelector: {kubernetes.io/os: windows}", "", "spec.template.spec.nodeSelector[kubernetes.io/os]"},

@@ -77,9 +77,9 @@ func assemble(docs []*document, marks bool) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// jsonMark is the separator before a JSON object that begins a stream of YAML, or follows another
-// object in it. Without it, kubectl would read the whole stream as JSON. The comment tells Uninject
-// that the separator was not in the input.
+// jsonMark is the separator before a JSON object that begins a YAML stream, or follows another object in
+// it. Without it, kubectl would read the whole stream as JSON. The comment tells Uninject that the
+// separator was not in the input.
 const jsonMark = "--- # JSON among YAML"
 
 // unmark removes the separator that a render added before a JSON object.
@@ -90,7 +90,7 @@ func (d *document) unmark() {
 	}
 }
 
-// isJSON tells whether documents are a stream of JSON objects, which has no separators. kubectl reads
+// isJSON reports whether documents are a stream of JSON objects, which has no separators. kubectl reads
 // a whole stream in the format of its beginning.
 func isJSON(docs []*document) bool {
 	found := false
@@ -107,7 +107,7 @@ func isJSON(docs []*document) bool {
 }
 
 // settleEnds adjusts the ends of texts before they are joined. If a deleted document had no line break
-// at its end, the document before it loses its line break, too.
+// at its end, the document before it loses its line break too.
 func settleEnds(docs []*document) {
 	var last *document
 	for _, d := range docs {
@@ -120,8 +120,8 @@ func settleEnds(docs []*document) {
 	}
 }
 
-// continues tells whether the next document that is written has no `---` at its beginning, because the
-// one before it ended with `...`. Then documents inserted between them must end with `...`, too.
+// continues reports whether the next document that is written has no `---` at its beginning, because the
+// one before it ended with `...`. If so, documents inserted between them must end with `...` too.
 func continues(docs []*document) bool {
 	for _, d := range docs {
 		if !d.deleted {
@@ -167,7 +167,7 @@ func separate(out *bytes.Buffer, text []byte) []byte {
 	endLine(out, text)
 	switch {
 	case marker(text, "---"):
-	case directive(text): // it may not follow an open document
+	case directive(text): // a directive must not follow an open document
 		out.WriteString("..." + newline)
 	default:
 		out.WriteString("---" + newline)

@@ -47,7 +47,7 @@ func TestASourceIsAPlaceOrASnapshot(t *testing.T) {
 			t.Errorf("%s: %v, want %v", text, err, want)
 		}
 	}
-	if _, _, err := Source(t.Context(), place(t, dir+"/snapshots/x"), openDir); err == nil || !strings.Contains(err.Error(), "is no id") {
+	if _, _, err := Source(t.Context(), place(t, dir+"/snapshots/x"), openDir); err == nil || !strings.Contains(err.Error(), "is not a snapshot ID") {
 		t.Error(err)
 	}
 }

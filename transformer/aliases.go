@@ -17,11 +17,11 @@ import (
 //
 // An undo restores the aliases.
 
-// isAlias tells whether a value is spelled as an alias.
+// isAlias reports whether a value is spelled as an alias.
 func isAlias(token string) bool { return strings.HasPrefix(strings.TrimLeft(token, " \t\n"), "*") }
 
-// keepAliases records the aliases that edits have written out. These are aliases on or above an edited
-// node, and aliases, in any object of the document, that name an edited node.
+// keepAliases records the aliases that edits have written out. These are the aliases on or above an
+// edited node, and those in any object of the document that name an edited node.
 func (in *input) keepAliases(objects []*Object) {
 	edited := map[Text]map[string]bool{} // anchors, by name
 	for again := true; again; {          // an object that gets a record is edited too
@@ -65,7 +65,7 @@ func (e *editor) trace(anchors map[string]bool) {
 		}
 	}
 	mark(e.obj.Node)
-	for _, path := range append(e.log.edits(), "metadata.annotations") { // the last one is that of the record
+	for _, path := range append(e.log.edits(), "metadata.annotations") { // which has the record
 		n := e.obj.Node
 		for _, step := range splitPath(path) {
 			if n = walk(n, []string{step}); n == nil {
@@ -88,7 +88,7 @@ func (e *editor) trace(anchors map[string]bool) {
 
 // anchor returns the name of a node's anchor; "" if it has none.
 func (o *Object) anchor(n *yaml.Node) string {
-	if n.Anchor != "" { // restored
+	if n.Anchor != "" { // an undo has restored it
 		return n.Anchor
 	}
 	return o.Text.Anchor(n)

@@ -19,14 +19,14 @@ type Annotation struct {
 	// Default applies when neither the workload, its pod template nor the
 	// configuration's defaults set the annotation.
 	Default string
-	// Inferred replaces Default: it says how the value follows from the input.
+	// Inferred is set instead of Default if the value is inferred. It says how it follows from the input.
 	Inferred string
 	// Doc says what the annotation does.
 	Doc string
 	// When says where the annotation has an effect; nil means everywhere.
 	When *Condition
-	// NoMeaning says why the annotation has no effect. Tapedeck redirects no packets, for example. A
-	// workload that sets the annotation gets this text as a result.
+	// NoMeaning says why the annotation has no effect, for example because Tapedeck redirects no packets.
+	// A workload that sets the annotation gets this text as a result.
 	NoMeaning string
 	// Former has the names of the annotation in old manifests.
 	Former []string
@@ -36,7 +36,7 @@ type Annotation struct {
 	asks   func(*replayRequest) any
 }
 
-// Condition tells whether an annotation has an effect in combination with the others.
+// Condition reports whether an annotation has an effect in combination with the others.
 type Condition struct {
 	// Doc completes the sentence "valid with …".
 	Doc string
@@ -133,7 +133,7 @@ type Settings struct {
 	unclear  string
 	// left says, by port number, why known ports are not captured.
 	left map[int]PortReason
-	// noPort tells whether the workload has no port to capture, and nothing else either.
+	// noPort reports whether the workload has neither a port nor anything else to capture.
 	noPort bool
 	// hosts are captured through the hosts file: see resolveHosts.
 	hosts []contract.CaptureHost
@@ -142,15 +142,15 @@ type Settings struct {
 	responder string
 }
 
-// inbound and outbound tell which halves of the sidecar run.
+// inbound and outbound report which halves of the sidecar run.
 func (s *Settings) inbound() bool  { return s.ProxyType == typeReverse || s.ProxyType == typeDual }
 func (s *Settings) outbound() bool { return s.ProxyType == typeForward || s.ProxyType == typeDual }
 
-// socks tells whether the application speaks SOCKS to the forward proxy.
+// socks reports whether the application speaks SOCKS to the forward proxy.
 func (s *Settings) socks() bool { return s.ProxyProtocol == "socks" || s.ProxyProtocol == "tcp:socks" }
 
 // noRedirect says why annotations that configure iptables have no effect.
-const noRedirect = "it steers which packets iptables redirects, and here none are: the application is pointed at the proxy, and Istio sends inbound traffic to it"
+const noRedirect = "it configures which packets iptables redirects, but Tapedeck redirects none: the application is pointed at the proxy, and Istio sends inbound traffic to it"
 
 // Annotations returns the table, in the order in which the reference shows it.
 //

@@ -49,8 +49,8 @@ const nodeUseEnvProxy = "NODE_USE_ENV_PROXY"
 
 // LocalVariables returns the variables, as NAME=VALUE, that send the calls of a program on this
 // machine through a proxy on a loopback port, and make it trust the CA whose files are in trustDir.
-// These are the variables of the tables that a render uses, and the one that Java reads, which reads
-// no others. LocalVariables keeps the value that getenv has for Java's variable.
+// These are the variables of the tables that a render uses, and the one that Java reads, because Java
+// reads no others. LocalVariables keeps the value that getenv returns for Java's variable.
 func LocalVariables(port int, trustDir string, getenv func(string) string) (all []string) {
 	s := new(Settings)
 	for _, row := range proxyVariables {
@@ -98,10 +98,10 @@ type variable struct {
 	index int        // the index of that item
 	value string     // its literal value
 	from  *yaml.Node // its valueFrom, if it has no literal value
-	held  string     // the value of that reference in the input, which may be secret
+	held  string     // the value in the input that from refers to, which may be secret
 }
 
-// leadsTo tells whether the variable names a proxy on a port of the pod.
+// leadsTo reports whether the variable names a proxy on a port of the pod.
 func (v variable) leadsTo(port int) bool { return leadsToPort(v.value+v.held, port) }
 
 // findVariable looks up a variable as Kubernetes does: the last entry under env, or else the last
@@ -169,11 +169,11 @@ type appEnv struct {
 	in *input
 	w  *workload
 	c  container
-	// apart tells whether the container is not pointed at the sidecar, because its calls would take
-	// another route from there.
+	// apart reports whether the container is not pointed at the sidecar, because its calls would then
+	// take another route.
 	apart bool
-	// delegated are the hosts that the sidecar, instead of the container, reaches directly, because of
-	// the option captureNoProxy.
+	// delegated are the hosts that the sidecar reaches directly instead of the container, because of the
+	// option captureNoProxy.
 	delegated []string
 	results   *Results
 }
@@ -208,7 +208,7 @@ func (a *appEnv) set(name string, v variable, exists bool, value string) {
 	}
 }
 
-// holdOwn takes a value of the application out of the undo record if it may be a secret and the pod
+// holdOwn removes a value of the application from the undo record if it may be a secret and the pod
 // has it elsewhere: see held.
 func (a *appEnv) holdOwn(at, name string, v variable) {
 	switch moved := a.moved(v).value; {
@@ -233,7 +233,7 @@ func (a *appEnv) addExtra() {
 		case !exists:
 			a.add(extra.Name, extra.Value)
 		case v.from != nil || v.value != extra.Value:
-			a.say(CodeEnvKept, extra.Name, "", "variable %s of extra-container-env-vars is set already and is left as it is", extra.Name)
+			a.say(CodeEnvKept, extra.Name, "", "variable %s of extra-container-env-vars is already set, so the render did not change it", extra.Name)
 		}
 	}
 }
@@ -247,7 +247,7 @@ func (a *appEnv) pointAtProxy() {
 	s := &a.w.settings
 	for _, row := range proxyVariables {
 		scheme, always := row.scheme(s), true
-		if scheme == "" && s.responder != "" { // no variable may still lead elsewhere
+		if scheme == "" && s.responder != "" { // an existing variable must not lead elsewhere
 			scheme, always = webScheme(s), false
 		}
 		if scheme == "" {
@@ -327,7 +327,7 @@ func (a *appEnv) undelegated(v variable) []string {
 	})
 }
 
-// isWide tells whether an entry of NO_PROXY covers many hosts of the cluster: a part of its DNS, or a
+// isWide reports whether an entry of NO_PROXY covers many hosts of the cluster: a part of its DNS, or a
 // network.
 func isWide(host string) bool {
 	_, _, err := net.ParseCIDR(host)

@@ -9,9 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// An autoscaler that uses the resources of pods adds up all their containers, so the sidecar's
-// requests and usage change the average. An autoscaler that names the application's container does
-// not:
+// An autoscaler that scales by the resources of pods adds up all their containers, so the sidecar's
+// requests and usage change the average. They don't if the autoscaler names the application's container:
 // https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#container-resource-metrics.
 
 // checkAutoscalers reports autoscalers of a workload whose average changes.

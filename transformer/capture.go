@@ -16,7 +16,7 @@ import (
 
 // A Capture describes what a render decided, for callers that want to know what will be captured
 // rather than the manifests. It makes no decisions itself. The render notes ports and containers
-// before the first edit, and the reasons where it infers and routes ports. The rest is read from the
+// before the first edit, and reasons when it infers and routes ports. The rest is read from the
 // rendered objects.
 
 // Capture says what a render captures of one workload, and why it does not capture the rest.
@@ -24,16 +24,16 @@ type Capture struct {
 	Workload ResourceRef
 	// File is the input file that has the workload.
 	File File
-	// Injected tells whether the workload has the sidecar now. If not, its results say why. Rendered
-	// tells whether an earlier render of the input had injected it.
+	// Injected reports whether the workload has the sidecar now. If not, its results say why. Rendered
+	// reports whether an earlier render of the input had injected it.
 	Injected, Rendered bool
 	// Settings are the settings from its annotations and the inferred ones. They are incomplete if
 	// nothing asks for the sidecar.
 	Settings Settings
-	// Inbound and Outbound tell which halves of the sidecar run. ReadsTLS tells whether it reads
+	// Inbound and Outbound report which halves of the sidecar run. ReadsTLS reports whether it reads
 	// outbound TLS.
 	Inbound, Outbound, ReadsTLS bool
-	// ReadsTLSIn tells whether the sidecar terminates the application's inbound TLS.
+	// ReadsTLSIn reports whether the sidecar terminates the application's inbound TLS.
 	ReadsTLSIn bool
 	// Ports are the ports that the input names, in ascending order; ports without a number come last.
 	// Ports is nil if nothing asks for the sidecar.
@@ -54,8 +54,8 @@ type Capture struct {
 	// Filter is the filter that those settings and the sampling rate make; nil if one of them is
 	// invalid.
 	Filter *filter.Filter
-	// TokenInInput tells whether the input has the Secret with the collector's token.
-	// CertificateInInput tells whether it has the Secret with the application's certificate.
+	// TokenInInput reports whether the input has the Secret with the collector's token.
+	// CertificateInInput reports whether it has the Secret with the application's certificate.
 	TokenInInput, CertificateInInput bool
 }
 
@@ -65,11 +65,11 @@ type PortReason string
 // These are the reasons. A captured port has "".
 const (
 	PortNotTCP         PortReason = "not-tcp"         // its protocol is UDP or SCTP
-	PortUnresolved     PortReason = "unresolved"      // a Service leads to a name that no container's port has
+	PortUnresolved     PortReason = "unresolved"      // a Service leads to a port name that no container has
 	PortMesh           PortReason = "mesh"            // the mesh itself listens on it
 	PortNotNamed       PortReason = "not-named"       // proxy-port or proxy-ports names other ports
 	PortOutboundOnly   PortReason = "outbound-only"   // proxy-type is forward
-	PortWatched        PortReason = "watched"         // its names say that it serves only metrics or health
+	PortWatched        PortReason = "watched"         // by its names, it serves only metrics or health
 	PortNotIntercepted PortReason = "not-intercepted" // Istio is configured not to intercept it
 	PortUnclear        PortReason = "unclear"         // there are several ports, and no Service leads to one
 	PortOldImage       PortReason = "old-image"       // the image captures only one port
@@ -78,26 +78,26 @@ const (
 	PortNoService      PortReason = "no-service"      // Services lead to other ports
 	PortSocket         PortReason = "socket"          // a Sidecar of the input sends its calls to a Unix socket
 	PortProbed         PortReason = "probed"          // only probes name it
-	PortEnds           PortReason = "ends"            // a Service selects pods that run to completion, and so serve nothing
+	PortEnds           PortReason = "ends"            // a Service selects pods that run to completion, so they serve nothing
 )
 
 // CapturePort is a port of a pod.
 type CapturePort struct {
-	Number   int    // 0 where a Service leads to a name that no container's port has
+	Number   int    // 0 if a Service leads to a port name that no container has
 	Protocol string // TCP, UDP or SCTP
 	// Names are the names of the Services' ports that lead here and of the containers' ports. For a
 	// port without a number, the first one is the name that the Service leads to.
 	Names []string
-	// Services are the Service ports that lead here, as "Service/cart port 80". Container is the
-	// container that declares the port. Probes are the probes that use it, as "readinessProbe of
+	// Services are the Service ports that lead here, such as "Service/cart port 80". Container is the
+	// container that declares the port. Probes are the probes that use it, such as "readinessProbe of
 	// container app".
 	Services  []string
 	Container string
 	Probes    []string
 	// Speaks is the protocol that the Services declare, with Istio's name; "" if they declare none.
 	Speaks string
-	// In is the sidecar's port that receives the calls; 0 if the port is not captured. Why then says
-	// the reason.
+	// In is the sidecar's port that receives the calls; 0 if the port is not captured. Why is then the
+	// reason.
 	In  int
 	Why PortReason
 	// Field is the path of the field that keeps Istio from intercepting the port. Found is its value.
@@ -113,17 +113,17 @@ type CaptureContainer struct {
 	Variables []string
 	// Path is its field path. Field paths of results about the container begin with it.
 	Path string
-	// Init tells whether it is an init container. Early tells whether it starts before the sidecar.
+	// Init reports whether it is an init container. Early reports whether it starts before the sidecar.
 	Init, Early bool
-	// Proxied tells whether its proxy variables lead to the sidecar.
+	// Proxied reports whether its proxy variables lead to the sidecar.
 	Proxied bool
-	// Past are the NO_PROXY entries whose calls bypass the sidecar, without those that every render
+	// Past are the NO_PROXY entries whose calls bypass the sidecar, except for those that every render
 	// writes: the pod itself, metadata servers and the Kubernetes API.
 	Past []string
-	// JavaProxy tells whether JAVA_TOOL_OPTIONS leads Java to the sidecar. JavaTrust tells whether it
+	// JavaProxy reports whether JAVA_TOOL_OPTIONS leads Java to the sidecar. JavaTrust reports whether it
 	// sets a truststore.
 	JavaProxy, JavaTrust bool
-	// HostsFile tells whether it has the sidecar's hosts file.
+	// HostsFile reports whether it has the sidecar's hosts file.
 	HostsFile bool
 	// Trusts are the rendered variables with which it trusts the CA.
 	Trusts []string
@@ -334,7 +334,7 @@ func shownRules(rules string) string {
 	case rules == "":
 		return ""
 	case mayBeSecret(rules):
-		return "a rule that is not shown, since a credential may be in it"
+		return "a rule that is not shown, because it may contain a credential"
 	}
 	return strconv.Quote(rules)
 }
@@ -345,7 +345,7 @@ func (in *input) captureOfPort(w *workload, p CapturePort) CapturePort {
 	route, captured := s.routeTo(p.Number)
 	left := s.left[p.Number]
 	switch {
-	case p.Why != "": // the input already says it
+	case p.Why != "": // knownPorts found the reason in the input
 	case p.Protocol != "TCP":
 		p.Why = PortNotTCP
 	case p.Number == 0:

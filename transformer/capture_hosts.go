@@ -27,7 +27,7 @@ import (
 // names.
 const hostsAuto = "auto"
 
-var captureHostsKind = Kind{Name: "list", Allowed: hostsAuto + ", or " + contract.CaptureHostsAllowed + "; " + hostsAuto + " may stand among them",
+var captureHostsKind = Kind{Name: "list", Allowed: hostsAuto + ", or " + contract.CaptureHostsAllowed + "; " + hostsAuto + " may be one of them",
 	hidden: true, // somebody may put a DSN there
 	check:  func(v string) error { _, _, err := parseCaptureHosts(v); return err }}
 
@@ -45,7 +45,7 @@ func parseCaptureHosts(list string) (named []contract.CaptureHost, auto bool, er
 func (in *input) resolveHosts(w *workload) Results {
 	s := &w.settings
 	named, auto, err := parseCaptureHosts(s.CaptureHosts)
-	if err != nil || !s.outbound() { // an error is already reported
+	if err != nil || !s.outbound() { // the error is already reported
 		return nil
 	}
 	var results Results
@@ -54,7 +54,7 @@ func (in *input) resolveHosts(w *workload) Results {
 	taken := in.portsOfPod(w)
 	kept := &captureList{}
 	for _, h := range named {
-		whole := true // the hosts file leads calls of every port to the sidecar
+		whole := true // because the hosts file leads calls to every port to the sidecar
 		for _, port := range h.Ports {
 			code, why := in.refusesHost(w, taken, h.Name, port)
 			switch {
@@ -100,7 +100,7 @@ type captureList struct {
 	ports int
 }
 
-// add adds the ports of a host: all of them, or none and returns false if there is no room.
+// add adds the ports of a host. If there is no room for all of them, it adds none and returns false.
 func (l *captureList) add(name string, ports ...int) bool {
 	i := slices.IndexFunc(l.hosts, func(h contract.CaptureHost) bool { return h.Name == name })
 	if i >= 0 {
@@ -118,7 +118,7 @@ func (l *captureList) add(name string, ports ...int) bool {
 	return true
 }
 
-// usesTrustVolume tells whether the sidecar writes files for the application.
+// usesTrustVolume reports whether the sidecar writes files for the application.
 func (s *Settings) usesTrustVolume() bool { return s.intercepts() || len(s.hosts) > 0 }
 
 // lateContainers returns the init containers of the application that start after the sidecar, which
@@ -163,7 +163,7 @@ func hostsContainer(w *workload, cfg *Config) *yaml.Node {
 	)
 }
 
-// addedHosts tells whether hostsContainer built a container.
+// addedHosts reports whether hostsContainer built a container.
 func addedHosts(c *yaml.Node) bool {
 	command := nodes.Items(nodes.At(c, "command"))
 	return len(command) == 2 && nodes.String(command[0]) == contract.ProxyBinary && nodes.String(command[1]) == "hosts"
@@ -240,7 +240,7 @@ func replacedSysctl(t *taking, s site, old *yaml.Node) (bool, error) {
 	case lowest == 0 || lowest >= contract.UnprivilegedPorts:
 		return false, errNotAsked
 	case old.Kind != yaml.ScalarNode || portStart(nodes.Mapping("value", old)) <= lowest:
-		return false, fmt.Errorf("it restores what would have been enough for port %d", lowest)
+		return false, fmt.Errorf("it restores a value that already allows port %d", lowest)
 	}
 	return nodes.String(s.now) == strconv.Itoa(lowest), nil
 }

@@ -24,13 +24,13 @@ import (
 // ConfigMaps, Secrets ────────┘                 pairs of variables ──┘    └▶ left out, and why
 //
 // It takes a host that is a Service of the input or has a public name, and reports the others. It also
-// takes hosts of HTTP, although the proxy variables cover them: it can't tell whether a program reads
+// takes hosts of HTTP, although the proxy variables cover them: it can't report whether a program reads
 // these variables, and a program that does is still captured only once.
 
 // appVariable is a variable as the program of a container sees it.
 type appVariable struct {
 	name, value string
-	// secret tells whether a part of the value comes from a Secret.
+	// secret reports whether part of the value comes from a Secret.
 	secret bool
 	// key is the key of the Secret or ConfigMap entry that has the value.
 	key string
@@ -144,7 +144,7 @@ func resolve(value string, known map[string]appVariable) (resolved string, secre
 // the sidecar forwards through that proxy.
 var passwordName = regexp.MustCompile(`(?i)(^|[-_.])(pass|passwd|password|passphrase|pwd|token|secret|cred|creds|credentials?|(api|access|private|secret|signing|encryption)[-_.]?key|salt)[-_.]?[0-9]*$`)
 
-// isPassword tells whether a variable's names say that it contains only a secret.
+// isPassword reports whether a variable contains only a secret, judging by its names.
 func (v appVariable) isPassword() bool {
 	return (passwordName.MatchString(v.name) || passwordName.MatchString(v.key)) && !strings.Contains(v.value, "://")
 }
@@ -170,7 +170,7 @@ type inference struct {
 	found map[string]map[int][]naming // by host and port
 	// refused has hosts with a port that can't be captured, each with the reason: see hostID.
 	refused map[string]string
-	left    map[string][]string // what was left out, by reason
+	left    map[string][]string // what is not captured, by reason
 }
 
 // inferHosts adds the hosts that the environment of a workload's containers names. It sorts them by
@@ -286,7 +286,7 @@ func (f *inference) take(host string, list *captureList) (found []string) {
 func (n naming) leftOut(reason string) (string, string) {
 	switch {
 	case n.secret && !strings.Contains(n.value, "://"):
-		return n.at, "its value is a Secret's, and no host of the input or the internet that could be captured"
+		return n.at, "its value comes from a Secret, and is not a host in the input or on the internet that could be captured"
 	case n.secret:
 		return n.at, reason
 	case n.Port == 0:
@@ -316,7 +316,7 @@ func (in *input) judge(w *workload, e endpoints.Endpoint, direct func(string) bo
 	svc := in.serviceOf(w, e.Host)
 	switch {
 	case svc == nil && !in.entered(w, e.Host) && !isPublic(e.Host):
-		return e, "it is no Service of the input, and no public name; name it in tapedeck.dev/capture-hosts to have it captured"
+		return e, "it is neither a Service of the input nor a public name; to capture it, name it in tapedeck.dev/capture-hosts"
 	case svc != nil && svc.pod == "" && svc.selectsOwn(w):
 		return e, "it is the workload's own Service"
 	case direct(e.Host):
@@ -327,14 +327,14 @@ func (in *input) judge(w *workload, e endpoints.Endpoint, direct func(string) bo
 	}
 	switch {
 	case e.Port < 1 || e.Port > 65535:
-		return e, "nothing says its port"
+		return e, "its port is not known"
 	case svc != nil && !svc.called(e.Port):
 		return e, fmt.Sprintf("%s has no TCP port %d", svc.Ref(), e.Port)
 	}
 	return e, ""
 }
 
-// entered tells whether a ServiceEntry of the input has a host.
+// entered reports whether a ServiceEntry of the input has a host.
 func (in *input) entered(w *workload, host string) bool {
 	return slices.ContainsFunc(in.byKind[istioGroup+"/ServiceEntry"], func(o *Object) bool {
 		return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "hosts")), func(n *yaml.Node) bool {
@@ -344,7 +344,7 @@ func (in *input) entered(w *workload, host string) bool {
 	})
 }
 
-// isPublic tells whether a name ends in a top-level domain of the internet. Names in a cluster or
+// isPublic reports whether a name ends in a top-level domain of the internet. Names in a cluster or
 // company, such as postgres.db or db.internal, do not.
 func isPublic(host string) bool {
 	i := strings.LastIndex(host, ".")
@@ -355,7 +355,7 @@ func isPublic(host string) bool {
 	return icann
 }
 
-// reachedDirectly returns a function that tells which hosts a container must reach without the
+// reachedDirectly returns a function that reports whether a container must reach a host without the
 // sidecar: those of the option noProxy, and those of the container's NO_PROXY unless the sidecar takes
 // them over.
 func (in *input) reachedDirectly(w *workload, c container) func(host string) bool {

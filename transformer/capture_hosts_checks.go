@@ -12,7 +12,7 @@ import (
 
 // These checks report what a user must know about hosts that are captured through the hosts file.
 
-// reconnect is a row of the table of protocols whose clients continue at other hosts, which a server
+// reconnect is a row of the table of protocols whose clients reconnect to other hosts, which a server
 // names. The hosts file leads only the listed ones to the sidecar.
 type reconnect struct {
 	protocol string
@@ -42,7 +42,7 @@ func (r reconnect) among(hosts []contract.CaptureHost) (found []string) {
 // "" if there are none.
 func (in *input) unlisted(w *workload, host string, listed []int, taken map[int]string) string {
 	svc := in.serviceOf(w, host)
-	if svc == nil || listed == nil { // a Service under another name
+	if svc == nil || listed == nil { // listed is nil for another name of a Service that was already checked
 		return ""
 	}
 	var out []string
@@ -111,7 +111,7 @@ func (in *input) insertFirst() string {
 	if in.cfg.Sidecar == sidecarClassic {
 		return ""
 	}
-	return "; sidecar.speedscale.com/insert-init-first: \"true\" has them start after it"
+	return "; with sidecar.speedscale.com/insert-init-first: \"true\" they start after it"
 }
 
 // namesOf returns the names with which a cluster's DNS resolves a captured host.
@@ -167,7 +167,7 @@ func (in *input) checkHostProbes(w *workload) Results {
 	return results
 }
 
-// calls tells whether a command calls a host: by a URL, with a flag for hosts, or by the name followed
+// calls reports whether a command calls a host: by a URL, with a flag for hosts, or by the name followed
 // by the port.
 func (in *input) calls(w *workload, command string, h contract.CaptureHost) bool {
 	var ports []string

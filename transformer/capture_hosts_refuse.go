@@ -9,17 +9,17 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// These functions say what a host is according to the input, and why one can't be captured.
+// These functions find out what a host is according to the input, and why it can't be captured.
 
 // meant is a Service of the input to which a name resolves in the cluster's DNS.
 type meant struct {
 	*Object
-	// pod is the name of one of its pods if the name resolves only to that; "" otherwise.
+	// pod is the name of one of its pods if the name resolves only to that pod; "" otherwise.
 	pod string
 }
 
 // serviceOf returns the Service to which a host resolves for a workload; nil if the input has none. A
-// Service without a namespace may get any.
+// Service without a namespace may be in any namespace.
 func (in *input) serviceOf(w *workload, host string) *meant {
 	labels := strings.Split(host, ".")
 	if i := slices.Index(labels, "svc"); i >= 2 {
@@ -62,7 +62,7 @@ func (in *input) hostID(w *workload, host string) string {
 	return host
 }
 
-// selectsOwn tells whether a Service leads to the pods of a workload.
+// selectsOwn reports whether a Service leads to the pods of a workload.
 func (m *meant) selectsOwn(w *workload) bool {
 	s := asService(m.Object)
 	return s != nil && (s.namespace() == w.namespace() || s.namespace() == "") && selects(s.selector, w.podLabels())
@@ -79,14 +79,14 @@ func (m *meant) tcpPorts() []int {
 	return ports
 }
 
-// called tells whether a Service can be called at a port. An ExternalName and a headless Service are
-// only names, and the hosts behind them may listen on any port.
+// called reports whether a Service can be called at a port. An ExternalName and a headless Service are
+// only names, and the hosts that they stand for may listen on any port.
 func (m *meant) called(port int) bool {
 	return (&service{Object: m.Object}).headless() || nodes.StringAt(m.Node, "spec", "type") == "ExternalName" || slices.Contains(m.tcpPorts(), port)
 }
 
 // portsOfPod returns the ports on which something in the pod listens, or may listen, with their
-// owners. A listener on 127.0.1.1:8080 keeps others from listening on 0.0.0.0:8080.
+// owners. A listener on 127.0.1.1:8080 prevents others from listening on 0.0.0.0:8080.
 func (in *input) portsOfPod(w *workload) map[int]string {
 	taken := w.takenPorts()
 	for _, svc := range in.servicesOf(w) {
@@ -123,7 +123,7 @@ func (in *input) refusesHost(w *workload, taken map[int]string, host string, por
 	return "", ""
 }
 
-// isSink tells whether a host is the collector to which the sidecar sends.
+// isSink reports whether a host is the collector to which the sidecar sends recordings.
 func (in *input) isSink(w *workload, host string) bool {
 	if in.sink == nil {
 		return false

@@ -137,13 +137,13 @@ func (a *appEnv) directHosts() (hosts []string) {
 	return hosts
 }
 
-// leadsToSidecar tells whether a variable leads to the sidecar, for example because it was set by
+// leadsToSidecar reports whether a variable leads to the sidecar, for example because it was set by
 // hand. It accepts the sidecar's port, and the default port if nothing else in the pod listens there.
 func (a *appEnv) leadsToSidecar(v variable) bool {
 	return v.leadsTo(a.w.settings.ProxyOutPort) || v.leadsTo(contract.OutPort) && a.w.takenPorts()[contract.OutPort] == ""
 }
 
-// pointed tells whether a container was pointed at the sidecar by hand.
+// pointed reports whether a container was pointed at the sidecar by hand.
 func (a *appEnv) pointed() bool {
 	for _, row := range proxyVariables {
 		for _, name := range spellings(row.upper) {
@@ -237,7 +237,7 @@ func expand(value string, known map[string]expansion) expansion {
 	return expansion{value, unknown}
 }
 
-// same compares the meaning of nodes. The order of keys in mappings does not matter.
+// same reports whether nodes have the same meaning. The order of keys in mappings does not matter.
 func same(a, b *yaml.Node) bool {
 	if a == nil || b == nil {
 		return a == b

@@ -127,7 +127,7 @@ const (
 	interceptionMode = "sidecar.istio.io/interceptionMode"
 )
 
-// proxyless tells whether a pod gets Istio's agent for gRPC instead of an Envoy.
+// proxyless reports whether a pod gets Istio's agent for gRPC instead of an Envoy.
 func (w *workload) proxyless() bool {
 	return slices.ContainsFunc(splitList(w.podAnnotation(injectTemplates)), func(t string) bool { return strings.HasPrefix(t, "grpc-") })
 }

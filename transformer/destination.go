@@ -38,7 +38,7 @@ func newDestination(authority string, defaultPort int) destination {
 	return d
 }
 
-// isAddress tells whether the host is an address rather than a name.
+// isAddress reports whether the host is an address rather than a name.
 func (d destination) isAddress() bool { return net.ParseIP(d.host) != nil }
 
 // namespaceFor returns the namespace of the Service for callers in a namespace.
@@ -73,7 +73,7 @@ func (in *input) servicePods(d destination, namespace string) (labels map[string
 	return asService(o).selector, ports
 }
 
-// inCluster tells whether the host is the name of a Service. A name with two parts, such as
+// inCluster reports whether the host is the name of a Service. A name with two parts, such as
 // example.com, is one if the input has an object in the namespace that the second part names.
 func (in *input) inCluster(d destination) bool {
 	if d.service == "" || strings.Count(d.host, ".") != 1 {

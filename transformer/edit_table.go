@@ -26,11 +26,11 @@ type place struct {
 	of string
 	// path leads to the place. `*` matches any item of a list.
 	path string
-	// filled tells whether a render may have created this map or list, or filled an empty one.
+	// filled reports whether a render may have created this map or list, or filled an empty one.
 	filled bool
-	// added tells whether the key or item at the site is one that a render adds here.
+	// added reports whether the key or item at the site is one that a render adds here.
 	added func(t *taking, s site) (bool, error)
-	// was and pair tell whether a render replaced old, or the pair of key and old, with the value at
+	// was and pair report whether a render replaced old, or the pair of key and old, with the value at
 	// the site.
 	was  func(t *taking, s site, old *yaml.Node) (bool, error)
 	pair func(t *taking, s site, key, old *yaml.Node) (bool, error)
@@ -100,16 +100,16 @@ var places = []place{
 }
 
 var (
-	errNotWritten  = errors.New("no render writes that")
+	errNotWritten  = errors.New("no render writes this")
 	errNotAsked    = errors.New("the render that wrote this sidecar did not add it")
-	errOwn         = errors.New("the application had that before the render")
+	errOwn         = errors.New("the application had it before the render")
 	errNotRendered = errors.New("no workload in the input has the sidecar that this edit belongs to; undo both together")
 )
 
 // podMarks are the labels that a render adds to pods.
 var podMarks = []string{contract.LabelInjected, contract.LabelWorkload, contract.LabelReplay, contract.LabelReplayPart}
 
-// addedLabel need not check most values, because all these keys belong to Tapedeck.
+// addedLabel accepts most values without a check, because all these keys belong to Tapedeck.
 func addedLabel(_ *taking, s site) (bool, error) {
 	if !slices.Contains(podMarks, s.id) {
 		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(podMarks))
@@ -117,7 +117,7 @@ func addedLabel(_ *taking, s site) (bool, error) {
 	return isMark(s), nil
 }
 
-// isMark tells whether a label has a value that a render writes, as far as that is known: a
+// isMark reports whether a label has a value that a render writes, as far as that is known: a
 // kustomization may have changed the workload's name since.
 func isMark(s site) bool {
 	switch s.id {
@@ -133,7 +133,7 @@ var labelValue = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-
 
 func replacedLabel(_ *taking, s site, old *yaml.Node) (bool, error) {
 	if old.Kind != yaml.ScalarNode || !labelValue.MatchString(nodes.String(old)) {
-		return false, errors.New("it restores what is no label's value")
+		return false, errors.New("it restores a value that is not a label value")
 	}
 	return isMark(s), nil
 }
@@ -220,7 +220,7 @@ func addedMount(_ *taking, s site) (bool, error) {
 	return nodes.StringAt(s.now, "name") == contract.TrustVolume && nodes.StringAt(s.now, "mountPath") == s.id, nil
 }
 
-// onlyKeys tells whether a mapping has no keys other than those given.
+// onlyKeys reports whether a mapping has no keys other than those given.
 func onlyKeys(n *yaml.Node, keys ...string) bool {
 	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
 		if !slices.Contains(keys, n.Content[i].Value) {

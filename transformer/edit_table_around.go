@@ -28,7 +28,7 @@ func addedTargetPort(t *taking, s site) (bool, error) {
 
 func replacedTargetPort(t *taking, s site, old *yaml.Node) (bool, error) {
 	if old.Kind != yaml.ScalarNode {
-		return false, errors.New("it restores what is no port")
+		return false, errors.New("it restores a value that is not a port")
 	}
 	return t.leadsBack(s.now, func(i *injected, app int) bool {
 		port := nodes.Int(old)
@@ -49,7 +49,7 @@ func (t *taking) portOf(port *yaml.Node) int {
 	return nodes.Int(nodes.At(port, "port"))
 }
 
-// leadsBack tells whether a Service's port leads to the sidecar of a workload that the Service
+// leadsBack reports whether a Service's port leads to the sidecar of a workload that the Service
 // selects, and would lead to its application after the undo.
 func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int) bool) (bool, error) {
 	s := asService(t.o)
@@ -80,7 +80,7 @@ func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int
 	return false, errors.New("it restores a port that is not the application's")
 }
 
-var errAlone = errors.New("the application's port, beside which a render writes it, is missing; remove this port as well")
+var errAlone = errors.New("the application's port, which a render writes it next to, is missing; remove this port too")
 
 // follows returns an error unless a port belongs to a sidecar whose application's port satisfies a
 // condition, as it does if the sidecar's port followed the application's.
@@ -187,7 +187,7 @@ var wholeNamespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?/\*$`)
 func addedEgressHost(t *taking, s site) (bool, error) {
 	// A collector without a namespace is in the workload's namespace.
 	neighbour := s.id == "./*" && slices.ContainsFunc(t.all, func(i *injected) bool {
-		if i.value(contract.EnvUpstreamReady) != "" { // a responder is in it, too
+		if i.value(contract.EnvUpstreamReady) != "" { // so is a responder
 			return true
 		}
 		c := newCollector(i.value(contract.EnvSink))

@@ -29,7 +29,7 @@ import (
 // trusted: additions that annotations and options requested, and names that the application already
 // used. The sidecar does not read it. These are its entries:
 //
-// NAME:DIGEST       a text that was added to a variable, or as an annotation
+// NAME:DIGEST       text that was added to a variable or as an annotation
 // CONTAINER/NAME    a variable that the application itself has
 // /KEY              an annotation that the pod itself has
 func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
@@ -77,18 +77,18 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 // addition returns the entry for a text that was added under a name.
 func addition(name, text string) string { return name + ":" + digest(text) }
 
-// notes tells whether the sidecar's variable has an entry.
+// notes reports whether the sidecar's variable has an entry.
 func (i *injected) notes(entry string) bool {
 	return slices.Contains(splitList(i.value(contract.EnvEdits)), entry)
 }
 
-// had tells whether the application already had something before the render: a variable of a
+// had reports whether the application already had something before the render: a variable of a
 // container, or an annotation of the pod.
 func (i *injected) had(container, name string) bool {
 	return i.notes(container + "/" + name)
 }
 
-// hides tells whether the editor added the annotation that makes the ecosystem's operator ignore the
+// hides reports whether the editor added the annotation that makes the ecosystem's operator ignore the
 // workload.
 func (e *editor) hides() bool {
 	for _, added := range e.log.Add {
@@ -99,7 +99,7 @@ func (e *editor) hides() bool {
 	return false
 }
 
-// scraped tells whether a render added the annotations that make Prometheus scrape the sidecar. The
+// scraped reports whether a render added the annotations that make Prometheus scrape the sidecar. The
 // sidecar of an earlier version has no such entry, so its port decides.
 func (i *injected) scraped() bool {
 	former := nodes.At(i.sidecar.Node, "command") == nil
@@ -107,16 +107,16 @@ func (i *injected) scraped() bool {
 		(former || i.notes(addition(scrapeKeys[0], "true")))
 }
 
-// isClassic tells whether a sidecar is an ordinary container.
+// isClassic reports whether a sidecar is an ordinary container.
 func isClassic(sidecar *yaml.Node) bool { return nodes.At(sidecar, "restartPolicy") == nil }
 
-// hidden tells whether a render made the ecosystem's operator ignore the workload.
+// hidden reports whether a render made the ecosystem's operator ignore the workload.
 func (i *injected) hidden() bool {
 	return i.notes(addition(contract.AnnotationIgnore, "true"))
 }
 
-// digest returns a short hash that tells texts apart. It need not hide the text, which the same pod
-// contains.
+// digest returns a short hash that distinguishes texts. It need not hide the text, because the pod
+// itself contains it.
 func digest(text string) string {
 	hash := fnv.New64a()
 	hash.Write([]byte(text))
@@ -199,7 +199,7 @@ func addedVariable(t *taking, s site) (bool, error) {
 	if t.own.had(nodes.StringAt(s.trail[len(s.trail)-2], "name"), s.id) { // by name: a path may have the container's index instead
 		return false, errOwn
 	}
-	if s.id == javaToolOptions && !this { // a value from envFrom stands before the added flags
+	if s.id == javaToolOptions && !this { // a value from envFrom precedes the added flags
 		_, this = t.own.withoutFlags(nodes.StringAt(s.now, "value"))
 	}
 	return this && onlyKeys(s.now, "name", "value") && t.unchanged(pathItem(s.path, s.id)+".value", nodes.StringAt(s.now, "value")), nil
@@ -219,14 +219,14 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 	case !replaces(name):
 		return false, fmt.Errorf("%w; allowed: the value of a proxy variable, of NO_PROXY or of %s", errNotWritten, javaToolOptions)
 	case old.Kind != yaml.ScalarNode:
-		return false, errors.New("it restores what is no value of a variable")
+		return false, errors.New("it restores a value that is not a variable's value")
 	case name == javaToolOptions:
 		own, ok := t.own.withoutFlags(now)
 		if strings.Contains(was, held) {
 			return false, nil
 		}
 		if ok && own != strings.TrimSpace(was) && own != was {
-			return false, errors.New("it restores flags that do not stand there")
+			return false, errors.New("it restores flags that the variable does not have")
 		}
 		return ok, nil
 	}
@@ -235,7 +235,7 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 	}
 	if slices.Contains(noProxyNames, name) {
 		if !hostList.MatchString(was) {
-			return false, errors.New("it restores what is no list of hosts")
+			return false, errors.New("it restores a value that is not a list of hosts")
 		}
 		return true, nil
 	}
@@ -261,7 +261,7 @@ func (i *injected) former(name string) *yaml.Node {
 	return i.env[name]
 }
 
-// unchanged tells whether a value is still the one that the render wrote, if the record has its
+// unchanged reports whether a value is still the one that the render wrote, if the record has its
 // digest.
 func (t *taking) unchanged(path, value string) bool {
 	was, known := t.log.Now[path]
@@ -295,7 +295,7 @@ func orNull(n *yaml.Node) *yaml.Node {
 // held replaces, in a record, a value that may be a secret. The pod has the value elsewhere.
 const held = "${held-by-the-pod}"
 
-// hold takes a value out of the record of its replacement. If the spelling has no recognizable words,
+// hold removes a value from the record of its replacement. If the spelling has no recognizable words,
 // as with \u0041, the record gets the usual spelling in the same quotes. So the next render records
 // the same spelling that an undo of this one writes.
 func (e *editor) hold(at, value string) {
@@ -330,7 +330,7 @@ func quote(value string, style yaml.Style) string {
 	return `"` + escape(value, yaml.DoubleQuotedStyle) + `"`
 }
 
-// escape writes a text as it appears between quotes.
+// escape returns a text as it appears between quotes.
 func escape(text string, style yaml.Style) string {
 	switch style {
 	case yaml.SingleQuotedStyle:
@@ -407,7 +407,7 @@ func (t *taking) fill(s site, token string) (string, error) {
 		value = nodes.StringAt(t.own.former(name), "value")
 	}
 	if value == "" && name == javaToolOptions {
-		return token, nil // somebody has since removed the flags that were there
+		return token, nil // the former flags have been removed since
 	}
 	if value == "" {
 		return "", fmt.Errorf("the sidecar's variable %s, which has the value, is missing", strings.ToUpper(name))
@@ -423,7 +423,7 @@ func (t *taking) fill(s site, token string) (string, error) {
 	return printed(anew), nil
 }
 
-// hasCredentials tells whether a value may contain a password that is not a reference.
+// hasCredentials reports whether a value may contain a password that is not a reference.
 func hasCredentials(value string) bool {
 	user := credentials.FindString(value)
 	if i := strings.Index(user, "://"); i >= 0 {

@@ -18,13 +18,12 @@ import (
 type undo struct {
 	// Add lists, by the path of a mapping or sequence, the keys or items that were added to it.
 	Add map[string][]string `json:"add,omitempty"`
-	// Was has, by path, the spelling of a replaced value; null means that there was no value.
+	// Was has, by path, the spelling of replaced values; null means that there was no value.
 	Was map[string]*string `json:"was,omitempty"`
-	// Pairs has, by the path of a pair that replaced another, the spelling of the other pair.
+	// Pairs has, by the path of a pair that replaced another one, the spelling of the replaced pair.
 	Pairs map[string]string `json:"pairs,omitempty"`
-	// Spelled has, by path, the former spelling of values that had to be spelled differently to keep
-	// their meaning: aliases. Earlier versions also kept the first line of a block scalar that was
-	// followed by nothing.
+	// Spelled has, by path, the spelling of aliases that had to be written out to keep their meaning.
+	// Earlier versions also kept the first line of a block scalar that was followed by nothing.
 	Spelled map[string]string `json:"spelled,omitempty"`
 	// Now has, by path, a digest of what the render wrote. It is for values that do not show whether
 	// others changed them since: a list of hosts, the sidecar's container and its volumes.
@@ -51,7 +50,7 @@ type editor struct {
 	log undo
 	// gone has the values that were replaced.
 	gone []*yaml.Node
-	// trail has the nodes on which, or below which, something was edited, after trace.
+	// trail has the nodes that were edited, or below which something was edited. trace sets it.
 	trail map[*yaml.Node]bool
 	// options has the texts that were added to JAVA_TOOL_OPTIONS.
 	options []string
@@ -76,7 +75,7 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 		e.log.Was[at] = nil
 		return fresh, at
 	case key == "annotations" && onlyBookkeeping(parent.Content[i+1]):
-		e.log.Was[at] = nil // the orchestrator removes them before the user sees the output
+		e.log.Was[at] = nil // the orchestrator removes these before the user sees the output
 		return parent.Content[i+1], at
 	case nodes.IsNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
 		e.replaced(at, parent.Content[i+1])
@@ -92,7 +91,7 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 // kpt's and Helm 4's code.
 var bookkeeping = regexp.MustCompile(`^(internal\.config\.kubernetes\.io/.*|config\.kubernetes\.io/(path|index|id)|config\.k8s\.io/id|kustomize\.config\.k8s\.io/id|internal\.kpt\.dev/.*|postrenderer\.helm\.sh/.*)$`)
 
-// onlyBookkeeping tells whether no annotation is the user's.
+// onlyBookkeeping reports whether there are annotations, and none is the user's.
 func onlyBookkeeping(annotations *yaml.Node) bool {
 	if annotations.Kind != yaml.MappingNode || len(annotations.Content) == 0 {
 		return false
@@ -124,7 +123,7 @@ func (e *editor) put(m *yaml.Node, path, key string, value any) {
 	e.log.Add[path] = append(e.log.Add[path], key)
 }
 
-// wrote records a digest of an added item, so that an undo can tell whether others edited it since.
+// wrote records a digest of an added item, so that an undo can report whether others edited it since.
 func (e *editor) wrote(path string, item *yaml.Node) {
 	e.log.Now[pathItem(path, nodes.ID(item))] = digest(plain(item))
 }
@@ -166,7 +165,7 @@ func (e *editor) replace(m *yaml.Node, path, key string, value any) {
 	m.Content[i+1] = now
 }
 
-// replaced records a value that another one replaces.
+// replaced records the value that an edit replaces.
 func (e *editor) replaced(at string, old *yaml.Node) {
 	was := e.obj.token(old)
 	if isAlias(was) {
@@ -185,7 +184,7 @@ func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
 }
 
 // finish writes the record into the object if anything was edited. An object without metadata has no
-// place for a record, and no name, so finish returns an error.
+// name and no place for a record, so finish returns an error.
 func (e *editor) finish() Results {
 	if len(e.log.paths()) == 0 {
 		return nil
@@ -207,7 +206,7 @@ func (e *editor) finish() Results {
 	return nil
 }
 
-// addedUnder tells whether something was added at a path or below it.
+// addedUnder reports whether something was added at a path or below it.
 func (e *editor) addedUnder(path string) bool {
 	if path == "metadata.annotations" {
 		return true // the record itself

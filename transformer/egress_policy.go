@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// With the sidecar, the application's calls leave from the same pod, so a policy that allows them
-// still does. The sidecar needs more than the application in three cases: it looks up names itself,
+// With the sidecar, the application's calls still leave from the same pod, so a policy that allowed
+// them still does. The sidecar needs more than the application in three cases: it looks up names itself,
 // even for clients that were given addresses; a ServiceEntry opens hosts that only the mesh knew; and
 // recordings go to a collector.
 
@@ -20,7 +20,7 @@ import (
 // returns a policy that allows a collector in the cluster.
 func (in *input) egressPolicies(w *workload, upstream map[string]*yaml.Node) (*Object, Results) {
 	if w.mockedBy() != nil {
-		return nil, nil // the replay's own policy allows all that it needs
+		return nil, nil // the replay's own policy allows everything that it needs
 	}
 	var isolating []string
 	var rules []*yaml.Node
@@ -63,7 +63,7 @@ func (in *input) egressPolicies(w *workload, upstream map[string]*yaml.Node) (*O
 		policy, more := in.openCollector(w, isolating, rules)
 		return policy, append(results, more...)
 	case !allowsPort(rules, false, in.sink.port):
-		lacks(fmt.Sprintf("port %d, on which recordings go to %s; a policy can name no host, so allow that port to the collector's addresses", in.sink.port, in.sink.host))
+		lacks(fmt.Sprintf("port %d, on which recordings go to %s; a policy can't name a host, so allow that port to the collector's addresses", in.sink.port, in.sink.host))
 	}
 	return nil, results
 }
@@ -75,7 +75,7 @@ func verb(of []string, one, many string) string {
 	return many
 }
 
-// allowsPort tells whether a rule allows one of the wanted ports. If dns is set, it also accepts a
+// allowsPort reports whether a rule allows one of the wanted ports. If dns is set, it also accepts a
 // port whose name begins with dns.
 func allowsPort(rules []*yaml.Node, dns bool, wanted ...int) bool {
 	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {

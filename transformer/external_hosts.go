@@ -10,15 +10,15 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// External has hosts outside the mesh that one ServiceEntry opens. Under REGISTRY_ONLY only such hosts
-// are open.
+// External has hosts outside the mesh that one ServiceEntry opens. Under REGISTRY_ONLY, workloads can
+// reach only such hosts.
 type External struct {
 	// Name is the name of the ServiceEntry.
 	Name  string
 	Hosts []string
 	// Addresses are the addresses by which Envoy recognizes TCP hosts.
 	Addresses []string
-	// Scheme is http, tcp, or https, where TLS passes through by the name that clients ask for.
+	// Scheme is http, tcp, or https. With https, TLS passes through by the name that clients ask for (SNI).
 	Scheme string
 	Port   int
 	// Private hides the hosts from other namespaces.
@@ -93,7 +93,7 @@ func (in *input) openedHosts() []External {
 
 // serviceEntries builds the ServiceEntries that open hosts under REGISTRY_ONLY, except for those that
 // the input has. They are in the collector's namespace, because every rendered egress list allows
-// that.
+// it.
 func (in *input) serviceEntries(w *workload) ([]*Object, Results) {
 	var created []*Object
 	var results Results

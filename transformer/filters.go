@@ -13,7 +13,7 @@ import (
 )
 
 // checkCaptureConfig checks the ConfigMap of the annotation capture-config, if it is in the input,
-// with the rules of the sidecar. It checks each once.
+// with the rules of the sidecar. It checks each ConfigMap once.
 func (in *input) checkCaptureConfig(w *workload) Results {
 	o := in.find("", "ConfigMap", w.namespace(), w.settings.CaptureConfig)
 	at := checked{o, "capture-config"}

@@ -24,8 +24,8 @@ type input struct {
 	externals []External // hosts that ServiceEntries open; set once the injected workloads are known
 	replays   []*replay  // in the order in which they were read
 
-	// The render records here its changes to objects that concern several workloads: each has one
-	// editor, is created under one name, and is pointed at the sidecar once.
+	// These fields record the render's changes to objects that concern several workloads. Each object
+	// has one editor, is created under one name, and is pointed at the sidecar once.
 	editors            map[*Object]*editor
 	createdNames       map[string]bool
 	labelled           map[podLabel][]*workload
@@ -156,7 +156,7 @@ func asService(o *Object) *service {
 	return &service{o, selector}
 }
 
-// entry tells whether the service is a ServiceEntry.
+// entry reports whether the service is a ServiceEntry.
 func (s *service) entry() bool { return s.kind() == "ServiceEntry" }
 
 // servicePair is one label of a Service's selector. Services are indexed by such a label, so that
@@ -168,7 +168,7 @@ func (s *service) pair() servicePair {
 	return servicePair{s.namespace(), key, s.selector[key]}
 }
 
-// selects tells whether a label selector matches labels.
+// selects reports whether a label selector matches labels.
 func selects(selector, labels map[string]string) bool {
 	for k, v := range selector {
 		if value, has := labels[k]; !has || value != v {
@@ -178,7 +178,7 @@ func selects(selector, labels map[string]string) bool {
 	return true
 }
 
-// selectsPods tells whether the labels of a selector match those of a workload's pods.
+// selectsPods reports whether the labels of a selector match those of a workload's pods.
 func selectsPods(selector *yaml.Node, w *workload) bool {
 	labels := nodes.At(w.template, "metadata", "labels")
 	for i := 0; selector != nil && i+1 < len(selector.Content); i += 2 {
@@ -306,8 +306,8 @@ var istioProtocols = map[string]string{
 	"kubernetes.io/h2c": "HTTP2", "kubernetes.io/ws": "HTTP", "kubernetes.io/wss": "HTTPS",
 }
 
-// istioProtocol returns the protocol that a Service port declares. It returns "" if there is none, and
-// then Istio detects the protocol. Declaring HTTP where the Service does not would turn gRPC into
+// istioProtocol returns the protocol that a Service port declares. It returns "" if there is none;
+// Istio then detects the protocol. Declaring HTTP for a Service that does not would turn gRPC into
 // HTTP/1.1.
 func istioProtocol(appProtocol, name string) string {
 	if appProtocol != "" {

@@ -16,8 +16,8 @@ import (
 // A render builds Istio objects from the types of istio.io/api, so that the compiler checks the
 // fields. It writes fields with their JSON names, in the order of the API or of istioFields.
 
-// istioFields lists the messages whose fields a render writes in another order, which is easier to
-// read than the API's. It writes the enums in a list even if they have the zero value.
+// istioFields lists the messages whose fields a render writes in an order that is easier to read than
+// the API's. It writes the enums in these lists even if they have the zero value.
 var istioFields = map[protoreflect.FullName][]protoreflect.Name{
 	fullName(&networking.ServiceEntry{}):          {"hosts", "location", "ports", "resolution"},
 	fullName(&networking.ServicePort{}):           {"name", "number", "protocol"},

@@ -12,8 +12,8 @@ import (
 )
 
 // An EnvoyFilter matches what Istio generates, and a sidecar changes some of that. The render can't
-// know which patches should follow, so it changes none. It reports patches that would no longer match,
-// or would break the capture:
+// know which patches to adapt, so it changes none. It reports patches that would no longer match, or
+// would break the capture:
 //
 //	inbound: sidecar   the virtual host inbound|http|80 is inbound|http|8080 under a Sidecar
 //	                   a patch of the cluster inbound|8080|| may send its calls elsewhere
@@ -60,9 +60,9 @@ func (in *input) checkEnvoyFilters(w *workload) Results {
 // inboundCluster returns the name of Envoy's cluster for a port of the pod.
 func inboundCluster(port int) string { return fmt.Sprintf("inbound|%d||", port) }
 
-// envoyRenames reports a patch that matches a virtual host which has another name under a Sidecar: its
-// name then contains the pod's port instead of the Service's. It reports nothing if another patch
-// already matches the new name.
+// envoyRenames reports a patch that matches a virtual host whose name changes under a Sidecar: it then
+// contains the pod's port instead of the Service's. It reports nothing if another patch already matches
+// the new name.
 func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) string {
 	if in.hasIngress(w) {
 		return "" // the Sidecar has already changed the name
@@ -80,19 +80,19 @@ func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) s
 	return ""
 }
 
-// hasIngress tells whether a Sidecar lists the ports of a workload's pods.
+// hasIngress reports whether a Sidecar lists the ports of a workload's pods.
 func (in *input) hasIngress(w *workload) bool {
 	return slices.ContainsFunc(in.sidecarsHolding(w), func(o *Object) bool { return len(nodes.Items(nodes.At(o.Node, "spec", "ingress"))) > 0 })
 }
 
-// also tells whether another patch of the same type matches a value at a path.
+// also reports whether another patch of the same type matches a value at a path.
 func also(all []*yaml.Node, patch *yaml.Node, value string, path []string) bool {
 	return slices.ContainsFunc(all, func(other *yaml.Node) bool {
 		return nodes.StringAt(other, "applyTo") == nodes.StringAt(patch, "applyTo") && nodes.StringAt(other, path...) == value
 	})
 }
 
-// envoyRedirects tells whether a patch changes the endpoints of the captured port's cluster, or
+// envoyRedirects reports whether a patch changes the endpoints of the captured port's cluster, or
 // removes the cluster.
 func envoyRedirects(r contract.InRoute, patch *yaml.Node) bool {
 	if nodes.StringAt(patch, "applyTo") != "CLUSTER" {

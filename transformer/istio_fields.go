@@ -49,7 +49,7 @@ const istioRelease = "1.31"
 
 // unknownField is a field that an Istio kind does not have.
 type unknownField struct {
-	path string // where it stands
+	path string // the field path in the object
 	kind string // the path without positions in lists
 	name string
 	// known are the names that are allowed.
@@ -85,9 +85,9 @@ func (in *input) checkFields() Results {
 	}
 	var results Results
 	for _, f := range order {
-		message := fmt.Sprintf("%s: %s is no field of Istio %s%s", f.o.Ref(), f.path, istioRelease, didYouMean(f.name, f.known))
+		message := fmt.Sprintf("%s: %s is not a field of Istio %s%s", f.o.Ref(), f.path, istioRelease, didYouMean(f.name, f.known))
 		if f.more > 0 {
-			message += fmt.Sprintf("; the same in %d more", f.more)
+			message += fmt.Sprintf("; also in %d more", f.more)
 		}
 		r := result(CodeUnknownField, f.o, "%s; Kubernetes rejects or drops it, unless the cluster's Istio is newer", message).At(f.path, f.name, "")
 		results = append(results, r.ifStrict(in.cfg))
@@ -155,7 +155,7 @@ func (l *fieldLookup) message(n *yaml.Node, m protoreflect.MessageDescriptor) {
 	}
 }
 
-// entries searches the values of a map, whose keys may be any.
+// entries searches the values of a map, which may have any keys.
 func (l *fieldLookup) entries(n *yaml.Node, m protoreflect.MessageDescriptor) {
 	for i := 0; m != nil && n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		l.steps = append(l.steps, fieldStep{key: n.Content[i].Value})

@@ -29,7 +29,7 @@ func TestIstioRelease(t *testing.T) {
 	}
 }
 
-// schema is a field as Kubernetes knows it.
+// schema is the schema of a field in a CustomResourceDefinition.
 type schema struct {
 	Properties           map[string]*schema
 	Items                *schema
@@ -37,8 +37,8 @@ type schema struct {
 	PreserveUnknown      bool `json:"x-kubernetes-preserve-unknown-fields"`
 }
 
-// TestIstioFields compares the fields that the renderer knows with those that Kubernetes knows
-// from Istio's CustomResourceDefinitions: of every kind, in every version.
+// TestIstioFields compares the fields that the renderer knows with those in
+// Istio's CustomResourceDefinitions, for every kind and version.
 func TestIstioFields(t *testing.T) {
 	dir, _ := istioModule(t)
 	text, err := os.ReadFile(filepath.Join(dir, "kubernetes/customresourcedefinitions.gen.yaml"))

@@ -60,14 +60,14 @@ func routeWhyNot(in *input, o *Object, s *service) string {
 	})
 	switch {
 	case o.namespace() != s.namespace():
-		return "it is in another namespace, where it would hold for callers of that namespace alone"
+		return "it is in another namespace, where it would apply only to callers in that namespace"
 	case !total:
-		return "it has no rule for all requests, and calls that none matches would fail"
+		return "it has no rule for all requests, and calls that match no rule would fail"
 	}
 	return onlyBackend(routeBackends(in, o), s)
 }
 
-// matchesAll tells whether a match of an HTTPRoute or a GRPCRoute excludes nothing.
+// matchesAll reports whether a match of an HTTPRoute or a GRPCRoute excludes nothing.
 func matchesAll(m *yaml.Node) bool {
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		path := m.Content[i+1]

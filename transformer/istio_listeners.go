@@ -55,7 +55,7 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 	for _, s := range services {
 		for _, p := range s.ports(w) {
 			if p.target == 0 {
-				continue // no container has a port of that name: no traffic arrives
+				continue // no container has a port with that name, so no traffic arrives
 			}
 			l, seen := listeners[p.target]
 			if seen && w.replay != nil && s.Object == w.replay.service {

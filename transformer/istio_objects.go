@@ -15,7 +15,8 @@ import (
 // istioVersions are the versions of networking.istio.io, oldest first.
 var istioVersions = []string{"v1alpha3", "v1beta1", "v1"}
 
-// istioOldKinds have no v1 yet, so their version does not show which versions a cluster serves.
+// istioOldKinds are kinds that have no v1 yet. Their version does not show which versions a cluster
+// serves.
 var istioOldKinds = []string{"EnvoyFilter", "ProxyConfig"}
 
 // istioVersion returns the version of networking.istio.io to write: the configured one, or else the
@@ -37,8 +38,8 @@ func (in *input) istioVersion() string {
 }
 
 // label returns the label that identifies the workload's rewritten pods. A label's value has at most
-// 63 characters and ends in a letter or a digit. A longer value, and one made from a generateName,
-// ends in a hash of the whole value.
+// 63 characters and ends in a letter or a digit. If the value would be longer, or is made from a
+// generateName, it ends in a hash of the whole value.
 func (w *workload) label() string {
 	const limit = 63
 	value := strings.ToLower(w.Object.kind()) + "." + w.name()

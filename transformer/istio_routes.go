@@ -23,16 +23,16 @@ import (
 type routeKind struct {
 	group, kind   string
 	missing, done Code
-	// outside tells whether the routes apply to calls through a gateway, inside whether they apply to
+	// outside reports whether the routes apply to calls through a gateway, inside whether they apply to
 	// calls of a Service from inside the mesh.
 	outside func(*Object) bool
 	inside  func(*Object, *service) bool
 	// backends returns the Services to which the routes lead.
 	backends func(*input, *Object) []string
-	// whyNot says why the render can't mend the routes, "" if it can.
+	// whyNot says why the render can't mend the routes; "" if it can.
 	whyNot func(*input, *Object, *service) string
-	// plain tells whether the routes change nothing, so that a call of the Service gets there without
-	// them.
+	// plain reports whether the routes change nothing, so that calls of the Service arrive there
+	// without them.
 	plain func(*Object, *service) bool
 	// remedy describes what is missing, and mend writes it. If the object can't be mended, instead
 	// describes another object to write.
@@ -53,7 +53,7 @@ func (in *input) checkRoutes(w *workload) Results {
 	var results Results
 	for _, s := range in.servicesOf(w) {
 		if in.routesChecked[s.Object] || s.entry() {
-			continue // already checked for another workload behind the same Service, or it is a ServiceEntry
+			continue // already checked for another workload with the same Service, or a ServiceEntry
 		}
 		in.routesChecked[s.Object] = true
 		for _, k := range routeKinds {
@@ -90,7 +90,7 @@ func (in *input) checkRoutesOf(k routeKind, s *service) Results {
 	return results
 }
 
-// routedInside tells whether routes of a kind apply to calls of a Service from inside the mesh. They
+// routedInside reports whether routes of a kind apply to calls of a Service from inside the mesh. They
 // may be in the object that applies outside, or in a separate one. Istio would not merge a second
 // object for the same host.
 func (in *input) routedInside(k routeKind, s *service) bool {
@@ -98,7 +98,7 @@ func (in *input) routedInside(k routeKind, s *service) bool {
 }
 
 // mendRoute mends an object if that was requested. Otherwise it recommends a change that Istio accepts
-// and that breaks no call. It returns whether the object can apply to calls from inside too.
+// and that breaks no call. holds reports whether the object can apply to calls from inside too.
 func (in *input) mendRoute(k routeKind, o *Object, s *service) (r Result, holds bool) {
 	why := k.whyNot(in, o, s)
 	switch {
@@ -107,16 +107,16 @@ func (in *input) mendRoute(k routeKind, o *Object, s *service) (r Result, holds 
 	case why == "" && in.cfg.MendVirtualServices:
 		remedy := k.remedy(o, s)
 		k.mend(in.editorOf(o), s)
-		return result(k.done, o, "%s routes to Service %s from outside the mesh, and from inside too now: it was given %s", o.Ref(), s.name(), remedy), true
+		return result(k.done, o, "%s routes to Service %s from outside the mesh, and now also from inside: the render added %s", o.Ref(), s.name(), remedy), true
 	}
 	message := fmt.Sprintf("%s routes to Service %s from outside the mesh, but does not route calls from inside", o.Ref(), s.name())
 	if why == "" {
 		return result(k.missing, o, "%s; add %s", message, k.remedy(o, s)), true
 	}
-	return result(k.missing, o, "%s; if they are to be routed too, write %s: this one can't hold for both, since %s", message, k.instead(o, s), why), false
+	return result(k.missing, o, "%s; to route those too, write %s: this one can't apply to both, because %s", message, k.instead(o, s), why), false
 }
 
-// isNamed tells whether a name of the form namespace/name is the Service's. If a manifest gives no
+// isNamed reports whether a name of the form namespace/name is the Service's. If a manifest gives no
 // namespace, only the name counts.
 func (s *service) isNamed(name string) bool {
 	if host, foreign := strings.CutPrefix(name, "//"); foreign || s.entry() {
@@ -131,7 +131,7 @@ func (s *service) isNamed(name string) bool {
 func onlyBackend(backends []string, s *service) string {
 	for _, b := range backends {
 		if !s.isNamed(b) {
-			return fmt.Sprintf("it routes to %s too, where calls of %s would end up", b[strings.LastIndex(b, "/")+1:], s.name())
+			return fmt.Sprintf("it routes to %s too, where calls to %s would end up", b[strings.LastIndex(b, "/")+1:], s.name())
 		}
 	}
 	return ""
@@ -146,14 +146,14 @@ func vsOutside(o *Object) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "gateways")), func(g *yaml.Node) bool { return !isMesh(g) })
 }
 
-// vsInside tells whether a VirtualService applies to a Service's hosts inside the mesh. One without
+// vsInside reports whether a VirtualService applies to a Service's hosts inside the mesh. One without
 // gateways does.
 func vsInside(o *Object, s *service) bool {
 	gateways := nodes.Items(nodes.At(o.Node, "spec", "gateways"))
 	return (len(gateways) == 0 || slices.ContainsFunc(gateways, isMesh)) && vsLists(o, s)
 }
 
-// vsLists tells whether a VirtualService lists a host of a Service, directly or by a wildcard.
+// vsLists reports whether a VirtualService lists a host of a Service, directly or by a wildcard.
 func vsLists(o *Object, s *service) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
 		suffix, wild := strings.CutPrefix(nodes.String(h), "*")
@@ -207,7 +207,7 @@ func (in *input) delegate(o *Object, rule *yaml.Node) *Object {
 	return d
 }
 
-// vsTotal tells whether a VirtualService has a route for all requests.
+// vsTotal reports whether a VirtualService has a route for all requests.
 func vsTotal(in *input, o *Object) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
 		switch d := in.delegate(o, rule); {
@@ -224,31 +224,31 @@ func vsWhyNot(in *input, o *Object, s *service) string {
 	spec := nodes.At(o.Node, "spec")
 	switch {
 	case slices.ContainsFunc(nodes.Items(nodes.At(spec, "hosts")), func(h *yaml.Node) bool { return nodes.String(h) == "*" }):
-		return "Istio takes no host * together with the gateway mesh"
+		return "Istio does not accept the host * together with the gateway mesh"
 	case vsClaims(in, o):
-		return "it matches claims of tokens, which Istio takes at gateways only"
+		return "it matches claims of tokens, which Istio supports only at gateways"
 	case len(nodes.Items(nodes.At(spec, "tls")))+len(nodes.Items(nodes.At(spec, "tcp"))) > 0:
 		return "it has routes that are not HTTP's"
 	case slices.ContainsFunc(nodes.Items(nodes.At(spec, "http")), func(r *yaml.Node) bool {
 		return nodes.At(r, "redirect") != nil || nodes.At(r, "directResponse") != nil
 	}):
-		return "it has routes that answer by themselves, and calls from inside would get those answers"
+		return "it has routes that answer themselves, and calls from inside would get those answers"
 	case len(nodes.Items(nodes.At(s.Node, "spec", "ports"))) > 1 && vsNamesPort(o):
 		return fmt.Sprintf("it names a port, and calls of the other ports of %s would go there", s.name())
 	case !vsTotal(in, o):
-		return "it has no route for all requests, and calls that none matches would fail"
+		return "it has no route for all requests, and calls that match no route would fail"
 	}
 	return onlyBackend(vsBackends(in, o), s)
 }
 
-// vsNamesPort tells whether a VirtualService sends calls to a specific port.
+// vsNamesPort reports whether a VirtualService sends calls to a specific port.
 func vsNamesPort(o *Object) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
 		return slices.ContainsFunc(nodes.Items(nodes.At(rule, "route")), func(r *yaml.Node) bool { return nodes.At(r, "destination", "port") != nil })
 	})
 }
 
-// vsClaims tells whether a VirtualService matches headers that represent claims of a token:
+// vsClaims reports whether a VirtualService matches headers that represent claims of a token:
 // https://istio.io/latest/docs/tasks/security/authentication/jwt-route/.
 func vsClaims(in *input, o *Object) bool {
 	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {

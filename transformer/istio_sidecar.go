@@ -36,7 +36,7 @@ func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
 	return []*Object{sidecar}, results
 }
 
-// hasSelector tells whether a Sidecar has a selector. An empty selector selects every pod, and still
+// hasSelector reports whether a Sidecar has a selector. An empty selector selects every pod, and still
 // takes precedence over Sidecars without one.
 func hasSelector(o *Object) bool {
 	selector := nodes.At(o.Node, "spec", "workloadSelector")
@@ -54,7 +54,7 @@ func (in *input) sidecarsSelecting(w *workload) []*Object {
 	return out
 }
 
-// sidecarSelects tells whether a Sidecar has a selector that matches a workload's pods.
+// sidecarSelects reports whether a Sidecar has a selector that matches a workload's pods.
 func sidecarSelects(o *Object, w *workload) bool {
 	return o.namespace() == w.namespace() && hasSelector(o) && selectsPods(nodes.At(o.Node, "spec", "workloadSelector", "labels"), w)
 }
@@ -134,7 +134,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		if mode := in.cfg.OutboundTrafficPolicy; mode != "" {
 			own.OutboundTrafficPolicy = &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_Mode(networking.OutboundTrafficPolicy_Mode_value[mode])}
 		}
-	case w.mockedBy() != nil: // it may reach nothing that it would inherit
+	case w.mockedBy() != nil: // it must not reach anything that it would inherit
 	default:
 		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host. If the namespace has a Sidecar outside this input, render them together, or set the options egress and outboundTrafficPolicy", w.id())
 		results = append(results, lost.ifStrict(in.cfg))
@@ -162,7 +162,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	return o, results
 }
 
-// opens tells whether an egress list allows a whole namespace.
+// opens reports whether an egress list allows a whole namespace.
 func opens(entries []*yaml.Node, namespace, from string) bool {
 	for _, entry := range entries {
 		if nodes.At(entry, "port") != nil {
@@ -190,7 +190,8 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	if nodes.At(sidecar.Node, "spec") == nil {
 		return Results{result(CodeMalformed, sidecar, "%s has no spec", sidecar.Ref())}
 	}
-	if w.original != nil && sidecarSelects(sidecar, w.original) { // the original's sidecar listens on the same ports, so they already lead to the copy's sidecar
+	// The original's sidecar listens on the same ports, so they already lead to the copy's sidecar.
+	if w.original != nil && sidecarSelects(sidecar, w.original) {
 		return in.checkSelecting(w.replay, contract.PartCopy, sidecar)
 	}
 	captured := slices.Sorted(maps.Keys(w.captured(nodes.At(sidecar.Node, "spec", "ingress"))))
@@ -204,7 +205,7 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 
 func sidecarEndpoint(r contract.InRoute) string { return fmt.Sprintf("127.0.0.1:%d", r.In) }
 
-// leadsTo tells whether a listener's endpoint is the given port of the pod.
+// leadsTo reports whether a listener's endpoint is the given port of the pod.
 func leadsTo(entry *yaml.Node, port int) bool { return port != 0 && endpointPort(entry) == port }
 
 // endpointPort returns the pod's port in a listener's endpoint, in one of the forms that Istio
@@ -278,13 +279,13 @@ type reached struct{ namespace, what, otherwise string }
 func (in *input) needs(w *workload) []reached {
 	var out []reached
 	if len(in.externals) > 0 {
-		out = append(out, reached{in.cfg.Namespace, "the ServiceEntry", "its hosts are not reached"})
+		out = append(out, reached{in.cfg.Namespace, "the ServiceEntry", "its hosts can't be reached"})
 	}
 	if in.sink != nil && in.sink.service != "" {
 		out = append(out, reached{in.sink.namespace(w), "the collector", "recordings stay in the pod"})
 	}
 	if w.settings.responder != "" {
-		out = append(out, reached{w.namespace(), "the responder", "nothing that the replayed workload calls is answered"})
+		out = append(out, reached{w.namespace(), "the responder", "the calls of the replayed workload get no answers"})
 	}
 	return out
 }
@@ -299,7 +300,7 @@ func (in *input) checkEgress(w *workload) Results {
 	for _, o := range in.sidecarsHolding(w) {
 		for _, r := range in.needs(w) {
 			if egress := nodes.Items(nodes.At(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, r.namespace, w.namespace()) {
-				results = append(results, result(CodeEgressClosed, w.Object, "the egress of %s, which holds for %s, lacks %s/*, where %s is: %s", o.Ref(), w.id(), cmp.Or(r.namespace, "."), r.what, r.otherwise))
+				results = append(results, result(CodeEgressClosed, w.Object, "the egress of %s, which applies to %s, lacks %s/*, where %s is: %s", o.Ref(), w.id(), cmp.Or(r.namespace, "."), r.what, r.otherwise))
 			}
 		}
 	}

@@ -12,11 +12,11 @@ import (
 )
 
 // A JVM does not read proxy variables. Every JVM reads JAVA_TOOL_OPTIONS, and logs at its start that
-// it did:
+// it has:
 //
 // -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140         java-proxy
 // -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=4140
-// -Dhttp.nonProxyHosts=localhost|127.0.0.1|…               applies to https, too
+// -Dhttp.nonProxyHosts=localhost|127.0.0.1|…               also applies to https
 // -Djavax.net.ssl.trustStore=… …                           tls-out, with either annotation
 //
 // The JVM splits the value at blanks. None of these flags contains a blank or a quote, so they need no
@@ -58,9 +58,9 @@ func (a *appEnv) optJava() {
 	switch {
 	case added == "":
 	case v.from != nil && !s.JavaProxy:
-		a.say(CodeTrustKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not trust the CA unless these flags are added there: %s", javaToolOptions, fromWhere(v.from), added)
+		a.say(CodeTrustKept, javaToolOptions, "", "variable %s comes from %s, so the render did not change it: Java will not trust the CA unless these flags are added there: %s", javaToolOptions, fromWhere(v.from), added)
 	case v.from != nil:
-		a.say(CodeJavaKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not do what these flags ask for unless they are added there: %s", javaToolOptions, fromWhere(v.from), added)
+		a.say(CodeJavaKept, javaToolOptions, "", "variable %s comes from %s, so the render did not change it: Java will not do what these flags ask for unless they are added there: %s", javaToolOptions, fromWhere(v.from), added)
 	case exists && v.value != "":
 		a.set(javaToolOptions, v, exists, v.value+" "+added)
 		a.options = append(a.options, added)
@@ -70,12 +70,12 @@ func (a *appEnv) optJava() {
 	}
 }
 
-// namesJavaProxy tells whether options point Java's HTTP or HTTPS at a proxy.
+// namesJavaProxy reports whether options point Java's HTTP or HTTPS calls at a proxy.
 func namesJavaProxy(options string) bool {
 	return strings.Contains(options, javaProxyFlag) || strings.Contains(options, javaSProxyFlag)
 }
 
-// javaLeadsTo tells whether options point both at a loopback port, as javaProxy does.
+// javaLeadsTo reports whether options point both at a loopback port, as javaProxy does.
 func javaLeadsTo(options string, port int) bool {
 	for _, protocol := range []string{"http", "https"} {
 		host := javaOption(options, "-D"+protocol+".proxyHost=")
@@ -91,13 +91,13 @@ func (a *appEnv) javaProxyFlags(v variable) (flags []string) {
 	s := &a.w.settings
 	if namesJavaProxy(v.value) {
 		if !javaLeadsTo(v.value, s.ProxyOutPort) {
-			a.say(CodeJavaKept, javaToolOptions, "", "variable %s names a proxy already and is left as it is: Java's calls are not captured; remove its flags for a proxy, and set HTTPS_PROXY to that proxy to have the sidecar go through it", javaToolOptions)
+			a.say(CodeJavaKept, javaToolOptions, "", "variable %s already names a proxy, so the render did not change it: Java's calls are not captured; remove its flags for a proxy, and set HTTPS_PROXY to that proxy to have the sidecar go through it", javaToolOptions)
 		}
 		return nil
 	}
 	hosts, dropped := a.nonProxyHosts()
 	if len(dropped) > 0 {
-		a.say(CodeJavaNoProxy, javaToolOptions, strings.Join(dropped, ","), "Java's %s knows no networks and no ports, so these entries of NO_PROXY are left out of it, and what Java calls there goes through the sidecar: %s", strings.TrimSuffix(javaNoProxyFlag, "="), strings.Join(dropped, ", "))
+		a.say(CodeJavaNoProxy, javaToolOptions, strings.Join(dropped, ","), "Java's %s supports neither networks nor ports, so it lacks these entries of NO_PROXY, and Java's calls to them go through the sidecar: %s", strings.TrimSuffix(javaNoProxyFlag, "="), strings.Join(dropped, ", "))
 	}
 	own := strings.FieldsFunc(javaOption(v.value, javaNoProxyFlag), func(c rune) bool { return c == '|' })
 	return append(flags, javaProxy(s.ProxyOutPort), javaNoProxyFlag+strings.Join(append(own, without(hosts, own)...), "|"))
@@ -114,7 +114,7 @@ func (a *appEnv) javaTrustFlags(v variable) []string {
 	case flags == "", strings.Contains(v.value, flags):
 		return nil
 	case flags == javaTruststore && strings.Contains(v.value, trustStoreFlag):
-		a.say(CodeTrustKept, javaToolOptions, "", "variable %s names a truststore already and is left as it is: Java will not trust the CA unless that store holds it", javaToolOptions)
+		a.say(CodeTrustKept, javaToolOptions, "", "variable %s already names a truststore, so the render did not change it: Java will not trust the CA unless that store holds it", javaToolOptions)
 		return nil
 	}
 	return []string{flags}
@@ -179,7 +179,7 @@ func (i *injected) withoutFlags(now string) (was string, ok bool) {
 	if this, _ := i.writes(javaToolOptions, now); this {
 		return "", true
 	}
-	for at := range len(now) { // the longest first: added flags may end in what another annotation adds
+	for at := range len(now) { // the longest first, because added flags may end in the flags of another annotation
 		if now[at] != ' ' {
 			continue
 		}

@@ -28,7 +28,7 @@ type Kind struct {
 	Pattern string
 
 	check func(string) error
-	// hidden tells whether an invalid value may contain a password, so that errors must not quote it.
+	// hidden reports whether an invalid value may contain a password, so that errors must not quote it.
 	hidden bool
 	re     *regexp.Regexp
 }
@@ -86,7 +86,7 @@ func (k Kind) Check(value string) error {
 		switch err := k.check(value); {
 		case err != nil && k.hidden:
 			return fmt.Errorf("%w; allowed: %s", err, k.Allowed)
-		case err != nil && mayBeSecret(value): // the error quotes the value, or a part of it
+		case err != nil && mayBeSecret(value): // the error quotes the value, or part of it
 			return k.found(value)
 		case err != nil:
 			return fmt.Errorf("found %q (%w), allowed: %s", value, err, k.Allowed)
@@ -101,7 +101,7 @@ func (k Kind) Check(value string) error {
 // found returns the error for a value that is not allowed.
 func (k Kind) found(value string) error {
 	if mayBeSecret(value) {
-		return fmt.Errorf("found a value that may have a credential, so it is not shown; allowed: %s", k.Allowed)
+		return fmt.Errorf("found a value that may contain a credential, so it is not shown; allowed: %s", k.Allowed)
 	}
 	return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
 }
@@ -115,13 +115,13 @@ func (k Kind) shown(value string) string {
 }
 
 // credential matches signs of a credential: a URL, which may have a password, words of an
-// Authorization header, and settings with telling names.
+// Authorization header, and settings with names such as token.
 var credential = regexp.MustCompile(`(?i)://|@|\b(bearer|basic|authorization)\s|(token|secret|passw|authorization|api.?key)[^\s,]*\s*[=:]`)
 
-// random matches texts that may be a token by their form.
+// random matches texts that have the form of a token.
 var random = regexp.MustCompile(`[-A-Za-z0-9_+/]{20,}`)
 
-// mayBeSecret tells whether a value looks like a misplaced credential, or contains one.
+// mayBeSecret reports whether a value looks like a misplaced credential, or contains one.
 func mayBeSecret(value string) bool {
 	return credential.MatchString(value) || slices.ContainsFunc(random.FindAllString(value, -1), func(s string) bool {
 		return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s
@@ -253,7 +253,7 @@ func checkSink(v string) error {
 	}
 	dir, ok := strings.CutPrefix(v, "file://")
 	if !ok || !path.IsAbs(dir) || path.Clean(dir) != dir || dir == "/" || strings.ContainsAny(dir, ":?#%") {
-		return fmt.Errorf("found %q, which is no directory's URL", v)
+		return fmt.Errorf("found %q, which is not the URL of a directory", v)
 	}
 	return nil
 }
@@ -266,7 +266,7 @@ func checkHost(v string) error {
 		return nil
 	}
 	if strings.Contains(host, ":") {
-		return errors.New("a port belongs into proxy-port")
+		return errors.New("put the port into proxy-port")
 	}
 	return errors.New("not a host")
 }
@@ -294,7 +294,7 @@ func parseEnvLines(v string) ([]EnvVar, error) {
 		}
 		name, value, ok := strings.Cut(line, "=")
 		if !ok || !envName.MatchString(name) {
-			return nil, fmt.Errorf("line %d is no KEY=VALUE", number) // the line may be a part of a password
+			return nil, fmt.Errorf("line %d is not KEY=VALUE", number) // the line may be part of a password, so the error does not quote it
 		}
 		vars = append(vars, EnvVar{name, value})
 	}

@@ -61,7 +61,7 @@ func (in *input) checkMountedNames(w *workload) Results {
 			}
 			base := kustomizeHash.ReplaceAllString(o.name(), "")
 			results = append(results, result(CodeNameHashed, w.Object,
-				"%s names %s %s, and the input has %s, whose name has a hash of kustomize's: the sidecar will not find it; set options: {disableNameSuffixHash: true} in its generator, and the %s to %s",
+				"%s names %s %s, and the input has %s, whose name has a hash from kustomize: the sidecar will not find it; set options: {disableNameSuffixHash: true} in its generator, and the %s to %s",
 				r.setting, r.kind, r.name, o.Ref(), r.setting, base).At(r.path, r.name, base))
 			break
 		}

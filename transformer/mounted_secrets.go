@@ -67,7 +67,7 @@ func secretValue(secret *yaml.Node, key, allowed string) (at string, value []byt
 		return at, nil, fmt.Errorf("found nothing, allowed: %s in base64", allowed)
 	}
 	if value, err = base64.StdEncoding.DecodeString(nodes.String(n)); err != nil {
-		return at, nil, fmt.Errorf("found a text that is not base64, allowed: %s in base64", allowed)
+		return at, nil, fmt.Errorf("found text that is not base64, allowed: %s in base64", allowed)
 	}
 	return at, value, nil
 }

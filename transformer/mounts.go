@@ -14,7 +14,7 @@ import (
 // volume of another mount that is read-only, the container does not start:
 //
 //	/etc/ssl/certs                        ConfigMap, read-only
-//	/etc/ssl/certs/ca-certificates.crt    the trust volume's: can't be made
+//	/etc/ssl/certs/ca-certificates.crt    from the trust volume; the mount point can't be created
 
 // checkMounts reports mounts of a container that conflict with those of a render.
 func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Results {
@@ -40,15 +40,15 @@ func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Resu
 	return results
 }
 
-// remedyOf names the setting behind a mount of a render, if the user can turn it off.
+// remedyOf names the setting that causes a mount of a render, if the user can turn it off.
 func remedyOf(at string) string {
 	if slices.Contains(systemBundles, at) {
-		return ", or do without mount-known-ca"
+		return ", or remove mount-known-ca"
 	}
 	return ""
 }
 
-// readOnly tells whether nothing can be created in a mount, because of the mount or of its volume.
+// readOnly reports whether nothing can be created in a mount, because of the mount or of its volume.
 func (in *input) readOnly(w *workload, mount *yaml.Node) bool {
 	volume := nodes.Named(nodes.At(w.podSpec(), "volumes"), nodes.StringAt(mount, "name"))
 	for _, kind := range []string{"configMap", "secret", "projected", "downwardAPI", "image"} {
@@ -59,7 +59,7 @@ func (in *input) readOnly(w *workload, mount *yaml.Node) bool {
 	return nodes.IsTrue(nodes.At(mount, "readOnly")) || nodes.IsTrue(nodes.At(volume, "persistentVolumeClaim", "readOnly")) || nodes.IsTrue(nodes.At(volume, "csi", "readOnly"))
 }
 
-// has tells whether the input shows that a volume contains a file: a ConfigMap or Secret with that
+// has reports whether the input shows that a volume contains a file: a ConfigMap or Secret with that
 // key.
 func (in *input) has(w *workload, mount *yaml.Node, file string) bool {
 	if nodes.At(mount, "subPath") != nil || nodes.At(mount, "subPathExpr") != nil {

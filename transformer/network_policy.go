@@ -50,7 +50,7 @@ func (f *followed) ports(list *yaml.Node, path string, concerns func(*workload) 
 		func(w *workload, port int) bool { return w.portAmong(list, port) })
 }
 
-// reaches tells whether an egress rule leads to a workload's pods. sure means that it does, by their
+// reaches reports whether an egress rule leads to a workload's pods. sure means that it does, by their
 // labels and those of their namespace. perhaps means that the render can't tell: it does not know the
 // pods' addresses, nor the labels of a namespace that is not in the input.
 func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) (sure, perhaps bool) {
@@ -91,7 +91,7 @@ func (in *input) namespaceLabels(name string) map[string]string {
 	return labels
 }
 
-// portAmong tells whether the ports of a NetworkPolicy include a port of a workload's pods: by number,
+// portAmong reports whether the ports of a NetworkPolicy include a port of a workload's pods: by number,
 // by name or in a range.
 func (w *workload) portAmong(ports *yaml.Node, port int) bool {
 	return slices.ContainsFunc(nodes.Items(ports), func(p *yaml.Node) bool {
@@ -106,7 +106,7 @@ func (w *workload) portAmong(ports *yaml.Node, port int) bool {
 	})
 }
 
-// spans tells whether a port of a NetworkPolicy, whose number is first, includes another port: it is
+// spans reports whether a port of a NetworkPolicy, whose number is first, includes another port: it is
 // the same, or begins a range that includes it.
 func spans(p *yaml.Node, first, port int) bool {
 	return first <= port && port <= max(first, nodes.Int(nodes.At(p, "endPort")))
@@ -130,7 +130,7 @@ func labelSelects(selector *yaml.Node, labels map[string]string) bool {
 		case "DoesNotExist":
 			return has
 		}
-		return true // an operator that Kubernetes has not
+		return true // Kubernetes has no such operator
 	})
 }
 

@@ -11,10 +11,10 @@ import (
 
 // Text says how a document spells the nodes of its objects, so that an undo can restore the spelling.
 type Text interface {
-	// Token returns how a value is spelled; for a mapping's key, how the pair is. It returns false for
-	// a node that it does not know.
+	// Token returns how a value is spelled; for a mapping's key, how the pair is spelled. It returns
+	// false for an unknown node.
 	Token(*yaml.Node) (string, bool)
-	// Anchored tells whether the document has any anchors.
+	// Anchored reports whether the document has any anchors.
 	Anchored() bool
 	// Anchor returns the name of a node's anchor; "" if it has none.
 	Anchor(*yaml.Node) string
@@ -23,7 +23,7 @@ type Text interface {
 // Type is an object's apiVersion and kind.
 type Type struct{ APIVersion, Kind string }
 
-// Object is one Kubernetes object of the input, with its place in it.
+// Object is one Kubernetes object of the input, with its origin.
 type Object struct {
 	// Node is the object's mapping, without aliases or merge keys. Render
 	// edits it in place.
@@ -61,11 +61,11 @@ func (o *Object) name() string {
 }
 func (o *Object) namespace() string { return nodes.StringAt(o.Node, "metadata", "namespace") }
 
-// id returns a text that identifies the object within its namespace, in labels, annotations and
+// id returns KIND/NAME, which identifies the object within its namespace in labels, annotations and
 // messages.
 func (o *Object) id() string { return o.kind() + "/" + o.name() }
 
-// group returns the API group, "" for the core group.
+// group returns the API group; "" for the core group.
 func (o *Object) group() string {
 	if group, _, ok := strings.Cut(o.apiVersion(), "/"); ok {
 		return group
@@ -73,7 +73,7 @@ func (o *Object) group() string {
 	return ""
 }
 
-// is tells whether the object has a group and kind, in any version.
+// is reports whether the object has a group and kind, in any version.
 func (o *Object) is(group, kind string) bool { return o.kind() == kind && o.group() == group }
 
 func (o *Object) annotation(key string) string {
@@ -94,8 +94,8 @@ func (o *Object) spelling(n *yaml.Node) (string, bool) {
 }
 
 // token returns how a node is spelled: with the input's spelling if that can be parsed alone, or else
-// with the encoder's. The line break after a block scalar is a part of its value there, so token adds
-// it if the value ends with one.
+// with the encoder's. The line break after a block scalar is part of its value, so token adds it if the
+// value ends with one.
 func (o *Object) token(n *yaml.Node) string {
 	if s, ok := o.spelling(n); ok {
 		if n.Kind == yaml.ScalarNode && strings.HasSuffix(n.Value, "\n") {

@@ -223,7 +223,7 @@ func (c *Config) SetDefault(name, value string) error {
 	return nil
 }
 
-// Validate checks the user and group IDs, which have no check of single options.
+// Validate checks the user and group IDs, which SetOption does not check.
 func (c *Config) Validate() error {
 	if c.RunAsUser == contract.EnvoyUID || c.RunAsGroup == contract.EnvoyUID {
 		return fmt.Errorf("options runAsUser and runAsGroup: found %d, which belongs to Envoy and lets traffic bypass the mesh; allowed: any other number", contract.EnvoyUID)
@@ -277,7 +277,7 @@ func annotation(name string) (row *Annotation, former bool) {
 func checkEgress(v string) error {
 	for _, host := range splitList(v) {
 		if ns, dns, ok := strings.Cut(host, "/"); !ok || ns == "" || dns == "" {
-			return fmt.Errorf("%q lacks the namespace in front", host)
+			return fmt.Errorf("%q has no namespace before it", host)
 		}
 	}
 	return nil
@@ -300,13 +300,13 @@ var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 func checkImageVersion(v string) error {
 	if n, err := strconv.Atoi(v); err != nil || n < 1 || n > contract.Version {
-		return errors.New("no contract version that this render knows")
+		return errors.New("not a contract version that this render knows")
 	}
 	return nil
 }
 
 // checkReplayPlace rejects places that pods can't share. Replays can't write to a collector, and a
-// relative directory is on no volume.
+// relative directory is not on a volume.
 func checkReplayPlace(v string) error {
 	p, err := contract.ParsePlace(v)
 	switch {

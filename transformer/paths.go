@@ -51,8 +51,8 @@ func walk(n *yaml.Node, steps []string) *yaml.Node {
 	return n
 }
 
-// childIndex returns the index of the last item of a sequence with an identity; for variables that are
-// set twice, the last one applies. Items without an identity are counted: #0 is the first.
+// childIndex returns the index of the last item of a sequence with an identity, because the last one
+// applies if a variable is set twice. An item without an identity has its index: #0 is the first item.
 func childIndex(seq *yaml.Node, id string) int {
 	if digits, ok := strings.CutPrefix(id, "#"); ok {
 		if i, err := strconv.Atoi(digits); err == nil && i >= 0 && i < len(seq.Content) {
@@ -70,12 +70,12 @@ func childIndex(seq *yaml.Node, id string) int {
 	return -1
 }
 
-// laterIdentities are the fields that did not identify items in records of earlier versions.
+// laterIdentities are the fields that did not yet identify items in records of earlier versions.
 var laterIdentities = []string{"metadata", "devicePath", "number", "key", "ip", "topologyKey"}
 
 // onceNameless returns the index of the item that earlier versions recorded with an empty
-// identity, such as a port of a ServiceEntry without a name. It returns -1 for several such
-// items, since the record does not say which one it means.
+// identity, such as a port of a ServiceEntry without a name. It returns -1 if there are several
+// such items, because the record does not say which one it means.
 func onceNameless(seq *yaml.Node) int {
 	found := -1
 	for i, item := range seq.Content {

@@ -193,7 +193,7 @@ func (in *input) decide(w *workload) Results {
 	return results
 }
 
-// check reports problems of a workload's settings and pods that rule out a sidecar.
+// check reports problems with a workload's settings and pods that rule out a sidecar.
 func (in *input) check(w *workload) Results {
 	results := in.checkShape(w)
 	results = append(results, checkSettings(w, in.cfg)...)
@@ -205,8 +205,8 @@ func (in *input) check(w *workload) Results {
 	return append(results, checkPod(w, in.cfg)...)
 }
 
-// ignored reports that a workload must be left alone, or that its annotation is unclear. It returns
-// nothing if the annotation is absent or false.
+// ignored returns a result if a workload must be left alone, or if its annotation is unclear. It returns
+// none if the annotation is absent or false.
 func (w *workload) ignored() Results {
 	var unclear Results
 	for _, place := range w.annotated() {
@@ -298,7 +298,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, results: &results})
 	}
 	for _, app := range apps {
-		app.addExtra() // first, so that a proxy among them is chained to like any other
+		app.addExtra() // first, so that the sidecar also chains to a proxy among these variables
 	}
 	upstream := map[string]*yaml.Node{}
 	switch {
@@ -311,7 +311,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	if len(w.settings.hosts) > 0 || everything {
 		w.late, _ = in.lateContainers(w)
 	}
-	for _, c := range w.late { // the hosts file leads them to the sidecar; variables do so only in a copy
+	for _, c := range w.late { // the hosts file leads these to the sidecar; variables do so only in a copy
 		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, apart: !everything, results: &results})
 	}
 	for _, app := range apps {

@@ -6,7 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// PlaceHosts returns the hosts that a client of a bucket calls: the store, and the hosts that hand out
+// PlaceHosts returns the hosts that a client of a bucket calls: the store, and the hosts that issue
 // its credentials. They are private to the client's namespace. If the place names no region or account,
 // the hosts cover all of them. Sources:
 //   - https://docs.aws.amazon.com/general/latest/gr/s3.html and sts.html, and
@@ -51,18 +51,18 @@ func storeHosts(hosts ...string) External {
 	return External{Name: "store", Hosts: hosts, Scheme: "https", Port: schemePorts["https"], Private: true}
 }
 
-// identityEntry names the ServiceEntry for the hosts that hand out credentials.
+// identityEntry names the ServiceEntry for the hosts that issue credentials.
 const identityEntry = "identity"
 
-// metadataHost opens addresses of the node on which a cloud hands out credentials. Envoy recognizes
-// TCP hosts by addresses, so the name is only descriptive.
+// metadataHost opens addresses of the node at which a cloud issues credentials. Envoy recognizes TCP
+// hosts by addresses, so the name is only descriptive.
 func metadataHost(name string, addresses ...string) External {
 	return External{Name: identityEntry, Hosts: []string{name}, Addresses: addresses, Scheme: "tcp", Port: 80, Private: true}
 }
 
-// endpointHosts opens an endpoint that is not a Service: an address, or a name and the buckets' names
-// below it. A name with two parts may be a Service or not. With SNI it may be opened anyway. For HTTP
-// the entry would conflict with the Service.
+// endpointHosts opens an endpoint that is not a Service: an address, or a name and the names of buckets
+// below it. A name with two parts may or may not be a Service. With SNI, opening it does no harm. With
+// HTTP, the entry would conflict with the Service.
 func endpointHosts(d destination, endpoint string) []External {
 	scheme, _, _ := strings.Cut(strings.ToLower(endpoint), "://")
 	x := External{Name: "store", Hosts: []string{d.host}, Scheme: scheme, Port: d.port, Private: true}

@@ -68,13 +68,12 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 // Istio's injector sets them to the first container.
 var defaultContainers = []string{"kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"}
 
-// These containers are added by Istio's injector. The webhook adds them after a render. istioctl
-// kube-inject may have added them before it, and then the sidecar gets the same position that it has
-// with the webhook.
+// These are the containers that Istio's injector adds. The webhook adds them after a render. If istioctl
+// kube-inject has added them before it, the sidecar gets the same position as with the webhook.
 const (
 	envoyContainer = "istio-proxy"
-	// redirectContainer redirects traffic to Envoy. Unless Envoy is an init container, no init
-	// container that needs the network may come after it.
+	// redirectContainer redirects traffic to Envoy. Unless Envoy is an init container, an init
+	// container that needs the network must not come after it.
 	redirectContainer = "istio-init"
 	coreDumpContainer = "enable-core-dump"
 	// validationContainer replaces istio-init if Istio's CNI agent redirects.

@@ -7,8 +7,8 @@ import (
 )
 
 // These functions build the NetworkPolicies that a render writes. Selectors use expressions, because a
-// kustomization that labels all objects adds its label to matchLabels, and the other pods would not
-// have it.
+// kustomization that labels all objects would also add its label to matchLabels, and the selected pods
+// may not have that label.
 
 // having builds a selector for objects with labels; without labels it selects everything.
 func having(labels map[string]string) *yaml.Node {

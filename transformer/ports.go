@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// One annotation is enough. The render infers the settings that are left out from the input:
+// One annotation is enough. The render infers the other settings from the input:
 //
 // proxy-type      dual, or forward if there is no port to capture
 // proxy-protocol  tcp:http
@@ -49,7 +49,7 @@ func (in *input) infer(w *workload) Results {
 	if s.ProxyType == "" {
 		s.ProxyType = typeDual
 		if s.set("proxy-protocol") && !slices.Contains(protocols[typeDual], s.ProxyProtocol) {
-			s.ProxyType = typeReverse // tcp is only for that type
+			s.ProxyType = typeReverse // the only type with protocol tcp
 		}
 		s.inferred = append(s.inferred, "proxy-type "+s.ProxyType)
 		if s.ProxyProtocol == "" {
@@ -87,7 +87,7 @@ func (in *input) portsToCapture(w *workload) ([]int, Results) {
 	if s.set("proxy-port") && (one.path != "" || !s.set("proxy-ports")) { // a workload's own annotation wins over a default
 		s.portsBy, named, source = "proxy-port", []string{s.ProxyPort}, one
 	}
-	if source.path == "" { // a default applies to every workload, and need not fit each
+	if source.path == "" { // a default applies to every workload, but need not fit each one
 		named = slices.DeleteFunc(slices.Clone(named), func(p string) bool { return atoi(p) == 0 && w.portNumber(p) == 0 })
 		if len(named) == 0 {
 			s.portsBy = ""
@@ -110,7 +110,7 @@ func (w *workload) resolve(annotation string, ports []string) ([]int, Results) {
 			for _, port := range w.containerPorts() {
 				names = append(names, port.names...)
 			}
-			allowed := "a number, since no container names a TCP port"
+			allowed := "a number, because no container names a TCP port"
 			if len(names) > 0 {
 				allowed = "a number, or " + oneOf(names)
 			}
@@ -150,7 +150,7 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 	}
 	only := ""
 	if len(found) > 1 && contract.Since(contract.EnvInPorts) > in.cfg.ImageContract {
-		only = fmt.Sprintf("only the lowest of %d, as images of contract %d take one: set proxy-port for another", len(found), in.cfg.ImageContract)
+		only = fmt.Sprintf("only the lowest of %d, because images of contract %d support only one: to capture another port, set proxy-port", len(found), in.cfg.ImageContract)
 		s.leave(PortOldImage, found[1:])
 		found = found[:1]
 	}
@@ -220,7 +220,7 @@ func (in *input) servedPorts(w *workload) []podPort {
 		for _, p := range svc.ports(w) {
 			p.target = lands(p.target)
 			if p.target < 1 || p.target > 65535 || reservedPorts[p.target] != "" {
-				continue // nobody listens there, or the mesh does
+				continue // nothing listens there, or the mesh does
 			}
 			port := byNumber[p.target]
 			if port == nil {
@@ -287,7 +287,7 @@ func (w *workload) containerPorts() []podPort {
 }
 
 // The name of a port that serves only metrics or health consists of watchWords, and optionally
-// plainWords: metrics, http-metrics, health-check. watchWords does not include admin, since an admin
+// plainWords: metrics, http-metrics, health-check. watchWords does not include admin, because an admin
 // port may serve anything.
 var (
 	watchWords = []string{"metric", "metrics", "prom", "prometheus", "monitoring", "exporter",
@@ -295,7 +295,7 @@ var (
 	plainWords = []string{"http", "https", "http2", "h2c", "grpc", "tcp", "tls", "port", "check", "checks"}
 )
 
-// watched tells whether all names of a port say that it serves only metrics or health.
+// watched reports whether, by all of its names, a port serves only metrics or health.
 func (p podPort) watched() bool {
 	return len(p.names) > 0 && !slices.ContainsFunc(p.names, func(name string) bool {
 		words := strings.Split(strings.ToLower(name), "-")
@@ -304,8 +304,8 @@ func (p podPort) watched() bool {
 	})
 }
 
-// withoutInbound limits a workload to outbound capture, and reports it. A workload that should be
-// captured only inbound is skipped: see skipReason.
+// withoutInbound limits a workload to outbound capture, and reports that. If only inbound traffic was to
+// be captured, the workload is skipped: see skipReason.
 func (in *input) withoutInbound(w *workload) Results {
 	s := &w.settings
 	if s.ProxyType == typeReverse {

@@ -16,7 +16,7 @@ type quotaResource struct {
 	setting  string
 }
 
-// quotaResources are the resources that every container must state if a quota counts them:
+// quotaResources are the resources that every container must set if a quota counts them:
 // https://kubernetes.io/docs/concepts/policy/resource-quotas/.
 var quotaResources = map[string]quotaResource{
 	"cpu":             {"cpu", requestsOf, "cpu-request"},
@@ -43,13 +43,13 @@ func (in *input) checkQuotas(w *workload, ours amounts, limits []limitRange) Res
 			}
 			if _, has := q.of(ours)[q.resource]; !has {
 				if len(pod.requests)+len(pod.limits) > 0 {
-					continue // containers then need not state it themselves
+					continue // with resources for the whole pod, containers need not set it
 				}
 				results = append(results, result(CodeQuota, w.Object, "%s rejects the pod: it limits %s, so every container must set it, and the sidecar does not; set %s%s", o.Ref(), key, contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
 				continue
 			}
 			if before, after := in.usage(w, q); before <= parseQuantity(hard[key]) && after > parseQuantity(hard[key]) {
-				results = append(results, result(CodeQuota, w.Object, "%s has no room for all pods: with the sidecars, their %s is more than %s; raise that, or set %s%s", o.Ref(), key, hard[key], contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
+				results = append(results, result(CodeQuota, w.Object, "%s has no room for all pods: with the sidecars, their %s is more than %s; raise it, or set %s%s", o.Ref(), key, hard[key], contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
 			}
 		}
 	}
@@ -97,10 +97,10 @@ func (in *input) checkQuotaSums() Results {
 				}
 			}
 			if before <= most && after > most && n > 1 && !alone {
-				results = append(results, result(CodeQuota, o, "%s has no room for all pods of %d workloads: with the sidecars, their %s is more than %s; raise that, or set %s%s", o.Ref(), n, key, hard[key], contract.SidecarPrefix, q.setting).At(pathKey("spec.hard", key), hard[key], ""))
+				results = append(results, result(CodeQuota, o, "%s has no room for all pods of %d workloads: with the sidecars, their %s is more than %s; raise it, or set %s%s", o.Ref(), n, key, hard[key], contract.SidecarPrefix, q.setting).At(pathKey("spec.hard", key), hard[key], ""))
 			}
 			if after <= most && after+copies > most {
-				results = append(results, result(CodeQuota, o, "%s has no room for the pods of replays: with copies, generators and responders, the %s of all pods is more than %s; raise that, or lower the requests of the workloads", o.Ref(), key, hard[key]).At(pathKey("spec.hard", key), hard[key], ""))
+				results = append(results, result(CodeQuota, o, "%s has no room for the pods of replays: with copies, generators and responders, the %s of all pods is more than %s; raise it, or lower the requests of the workloads", o.Ref(), key, hard[key]).At(pathKey("spec.hard", key), hard[key], ""))
 			}
 		}
 	}
@@ -154,14 +154,14 @@ func (in *input) checkQuotaCounts() Results {
 				}
 			}
 			if most := parseQuantity(text); before <= most && before+after > most {
-				results = append(results, result(CodeQuota, o, "%s has no room for replays: with them there are %[3]g %[2]s, and %[4]s are allowed; raise that, or render fewer replays", o.Ref(), c.key, before+after, text).At(pathKey("spec.hard", c.key), text, ""))
+				results = append(results, result(CodeQuota, o, "%s has no room for replays: with them there are %[3]g %[2]s, and %[4]s are allowed; raise it, or render fewer replays", o.Ref(), c.key, before+after, text).At(pathKey("spec.hard", c.key), text, ""))
 			}
 		}
 	}
 	return results
 }
 
-// scoped tells whether a quota counts only some pods of its namespace.
+// scoped reports whether a quota counts only some pods of its namespace.
 func scoped(o *Object) bool {
 	return len(nodes.Items(nodes.At(o.Node, "spec", "scopes"))) > 0 || nodes.At(o.Node, "spec", "scopeSelector") != nil
 }
@@ -176,7 +176,7 @@ func (w *workload) replicas() float64 {
 	return 1
 }
 
-// counts tells whether a quota, with its scopes, counts a workload's pods.
+// counts reports whether a quota, with its scopes, counts a workload's pods.
 func counts(o *Object, w *workload) bool {
 	spec := w.podSpec()
 	deadline := nodes.At(spec, "activeDeadlineSeconds") != nil

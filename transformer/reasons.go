@@ -3,7 +3,7 @@ package transformer
 // Code is a stable reason code, found in a result's tags under "code".
 type Code string
 
-// Reason is one row of the table of reason codes. It gives results their severity, and
+// Reason is one row of the table of reason codes. Results get their severity from it, and
 // docs/reason-codes.md its text.
 type Reason struct {
 	Severity Severity
@@ -16,7 +16,7 @@ type Reason struct {
 	Help string
 }
 
-// The reason codes: the row of each declares it.
+// These are the reason codes. Each is declared together with its row.
 var (
 	CodeInjected     = info("injected", "The render added the sidecar to the workload.", "")
 	CodeNotWritten   = info("not-written", "The render found no error in this workload, but wrote nothing, because another object has an error.", "Fix the errors.")
@@ -27,7 +27,7 @@ var (
 	CodeIgnored      = info("ignored", "The workload has the annotation operator.speedscale.com/ignore: \"true\".", "Remove that annotation to capture the workload.")
 	CodeLocalConfig  = info("local-config", "The object is marked config.kubernetes.io/local-config: \"true\", so nobody applies it.", "")
 
-	CodeNoPods = info("no-pods", "The object has no pods, but has the annotations of a workload beside it. The commonAnnotations of a kustomization do that.", "")
+	CodeNoPods = info("no-pods", "The object has no pods, but has the annotations of a workload next to it. The commonAnnotations of a kustomization cause that.", "")
 
 	CodeTransparent      = skip("transparent", "proxy-type transparent redirects packets with iptables. That needs NET_ADMIN and conflicts with Istio.", "Remove sidecar.speedscale.com/proxy-type, or set it to dual, reverse or forward.")
 	CodeHostNetwork      = skip("host-network", "The pod uses the network of its node. Istio does not inject such a pod, and the sidecar would take ports of the node.", "Remove hostNetwork, or leave the workload uncaptured.")
@@ -39,7 +39,7 @@ var (
 	CodeAmbient          = skip("ambient", "The pod is in an ambient mesh, where Istio ignores Sidecar resources.", "Set the option inbound to service, or proxy-type to forward.")
 	CodePortExcluded     = skip("port-excluded", "An annotation excludes the captured port from Istio's interception.", "Change the traffic.sidecar.istio.io annotation, or set the option inbound to service.")
 	CodeInterceptionNone = skip("interception-none", "The pod has sidecar.istio.io/interceptionMode: NONE, so Envoy would bind the application's port.", "Remove that annotation, or set the option inbound to service.")
-	CodeGateway          = skip("gateway", "The pod is an Istio gateway. It ignores Sidecar resources and has no application.", "Capture the workloads behind it.")
+	CodeGateway          = skip("gateway", "The pod is an Istio gateway. It ignores Sidecar resources and has no application.", "Capture the workloads that it serves.")
 	CodeMeshItself       = skip("mesh-itself", "The pod is part of the mesh: ztunnel, Istio's CNI agent or its control plane. It carries or controls the traffic of others.", "Leave it uncaptured, and capture the workloads.")
 	CodeNoInboundPort    = skip("no-inbound-port", "proxy-type is reverse, and the port to capture is unknown: no Service in the input leads to one, and the containers don't have exactly one containerPort.", "Render the Service together with the workload, or set sidecar.speedscale.com/proxy-port.")
 	CodeProxyless        = skip("proxyless", "The pod gets Istio's agent for proxyless gRPC instead of an Envoy.", "Set the option inbound to service, or proxy-type to forward.")
@@ -54,7 +54,7 @@ var (
 	CodeNeedless           = warning("needless-annotation", "The annotation has no effect in combination with the others.", "See its row in docs/annotations.md for where it applies.")
 	CodeMemoryLimit        = warning("memory-limit-small", "The memory limit of the sidecar is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 32Mi or more. 128Mi is enough for a few hundred busy connections with TLS.")
 	CodeReplayPolicy       = info("replay-network-policy", "NetworkPolicies let the copy of a replay reach its responder alone. They hold only if the cluster's network plugin enforces them.", "If the plugin enforces them, do nothing. Otherwise put the copy into a mesh with sidecars, whose Envoy enforces the same, or into a separate cluster. If a cloud runs the control plane, add a NetworkPolicy that lets Envoy reach it.")
-	CodeReplayEgressOpen   = warning("replay-egress-open", "The copy of a replay may reach the real dependencies: nothing is mocked, or other NetworkPolicies in the input allow more.", "Exclude pods with the label tapedeck.dev/replay from those policies: use matchExpressions with the operator DoesNotExist.")
+	CodeReplayEgressOpen   = warning("replay-egress-open", "The copy of a replay may reach the real dependencies because nothing is mocked, or other NetworkPolicies in the input allow more.", "Exclude pods with the label tapedeck.dev/replay from those policies: use matchExpressions with the operator DoesNotExist.")
 	CodeReplayIngressOpen  = warning("replay-ingress-open", "Other NetworkPolicies in the input let more pods call the responder of a replay, which serves recorded data.", "Exclude pods with the label tapedeck.dev/replay from those policies: use matchExpressions with the operator DoesNotExist.")
 	CodeReplayLocal        = info("replay-recordings-kept", "The sidecar of a replayed workload keeps its recordings in the pod. A NetworkPolicy can't name a collector outside the cluster, and would open that port to the real dependencies.", "If you don't need recordings of replays, do nothing. Otherwise run a collector in the cluster.")
 	CodeReplayPassthrough  = info("replay-passthrough-open", "The responder passes calls on to hosts, or the generator sends to them. A NetworkPolicy can't name hosts, so it opens their ports at every address.", "")
@@ -83,7 +83,7 @@ var (
 	CodeRouteNeedless      = info("route-needless", "A VirtualService, HTTPRoute or GRPCRoute exposes the Service outside the mesh alone. Its routes lead to that Service and change nothing, so calls from inside the mesh don't need them.", "")
 	CodeServiceHeadless    = warning("service-headless", "Callers of a headless Service connect to the pods directly. With inbound: service, these calls bypass the sidecar.", "Use a Service with a cluster IP, or the option inbound: sidecar.")
 	CodePortFollowed       = info("port-followed", "A policy lists the application's port, and the Service now leads to the sidecar's port. So the render added that port to the policy.", "")
-	CodePortNotFollowed    = warning("port-not-followed", "A NetworkPolicy of the callers allows the application's port by address, or in a namespace that is not in the input. The Service now leads to the sidecar's port.", "If the rule is about these pods, allow the sidecar's port too, or render their Namespace together with them.")
+	CodePortNotFollowed    = warning("port-not-followed", "A NetworkPolicy of the callers allows the application's port by address, or in a namespace that is not in the input. The Service now leads to the sidecar's port.", "If the rule is meant for these pods, allow the sidecar's port too, or render their Namespace together with them.")
 	CodePortExposed        = warning("port-exposed", "A NetworkPolicy allows callers to reach the sidecar's port that may not reach the application's port.", "Remove the port from that rule, or set sidecar.speedscale.com/proxy-in-port to a port that no rule allows.")
 	CodeEnvoyFilter        = warning("envoy-filter", "An EnvoyFilter changes where Envoy sends the captured port, or matches a name or number that the render changed.", "Change the EnvoyFilter. The result says which one.")
 	CodeServicePatched     = info("service-patched", "The render pointed the Service's targetPort at the sidecar.", "")
@@ -195,7 +195,7 @@ var (
 // Reasons returns the table of reason codes.
 func Reasons() map[Code]Reason { return reasons }
 
-// reasons holds the rows that are declared above. Go initialises it first.
+// reasons holds the rows that are declared above. Go initializes it first, because they depend on it.
 var reasons = map[Code]Reason{}
 
 func info(code Code, sentence, help string) Code {

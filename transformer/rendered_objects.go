@@ -12,14 +12,14 @@ import (
 )
 
 // injected is a workload of the input that has the sidecar, with the sidecar's variables. An undo
-// relies on these: they say what the render did, and they have values that its record must not
-// contain, such as the password of a proxy.
+// relies on these variables: they say what the render did, and they have values that its record must
+// not contain, such as the password of a proxy.
 type injected struct {
 	w       *workload
 	sidecar container
 	image   string
 	env     map[string]*yaml.Node
-	// annotated are the settings from its annotations, after they were read.
+	// annotated has the settings from its annotations once they have been read; nil before.
 	annotated *Settings
 	// routes are the captured ports.
 	routes []contract.InRoute
@@ -83,10 +83,10 @@ func among(routes []contract.InRoute, condition func(app int) bool) (out []contr
 // createdKind is one row of the table of objects that a render creates.
 type createdKind struct {
 	group, kind string
-	// named tells whether a render may have given an object its name. A kustomization may have added a
+	// named reports whether a render may have given an object its name. A kustomization may have added a
 	// prefix and a suffix since.
 	named func(name, workload string) bool
-	// own tells whether the content is one that a render writes.
+	// own reports whether the object has content that a render writes.
 	own func(o *Object) bool
 }
 
@@ -117,7 +117,7 @@ func checkCreated(o *Object) error {
 	forWorkload := slices.ContainsFunc(workloadKinds, func(k workloadKind) bool { return k.kind == kind }) || kind == trafficReplayKind
 	switch {
 	case nodes.At(o.Node, "metadata", "annotations", contract.AnnotationUndo) != nil:
-		return fmt.Errorf("found %s beside it, which no created object has", contract.AnnotationUndo)
+		return fmt.Errorf("found %s next to it, which no created object has", contract.AnnotationUndo)
 	case len(rows) == 0:
 		return fmt.Errorf("found it on a %s of %s, allowed: on a %s that a render created", o.kind(), o.apiVersion(), createdKindNames())
 	case !forWorkload || workload == "":
@@ -141,7 +141,7 @@ func createdKindNames() string {
 	return oneOf(unique(names))
 }
 
-// ownSidecar tells whether a Sidecar selects by the label that only rewritten pods have, and sends a
+// ownSidecar reports whether a Sidecar selects by the label that only rewritten pods have, and sends a
 // port to the sidecar. Its other fields may come from the namespace's Sidecar.
 func ownSidecar(o *Object) bool {
 	selector := nodes.At(o.Node, "spec", "workloadSelector")

@@ -13,19 +13,19 @@ import (
 //         │                          ▲                        ▲
 //         │                          │ recorded requests      │ receipt
 //         ├─────▶ generator ─────────┴────────────────────────┘               Job
-//         └─────▶ policies: who may reach whom                                NetworkPolicy, AuthorizationPolicy, ServiceEntry
+//         └─────▶ policies: which pods may reach which                        NetworkPolicy, AuthorizationPolicy, ServiceEntry
 //
 // These are the files:
 //
 // replay_annotations.go, replay_object.go                requests for replays
 // replay_testconfig.go, replay_fields.go                 how to send and compare; reading objects by tables
-// replay_spec.go                                         the replay that results from these
+// replay_spec.go                                         the replay that results from both
 // replay_names.go                                        names and their hash, labels, and recognizing objects by them
-// replay_copy.go, replay_volumes.go, replay_inplace.go   the copy, or the workload in its place
+// replay_copy.go, replay_volumes.go, replay_inplace.go   the copy, or the workload itself
 // replay_chain.go                                        settings that lead it to the responder
 // replay_generator.go, replay_responder.go               the other pods
-// replay_pods.go                                         what these two have in common
-// replay_policies.go, replay_istio.go                    who may reach whom, and where this can't work
+// replay_pods.go                                         what generator and responder have in common
+// replay_policies.go, replay_istio.go                    which pods may reach which, and where this can't work
 // replay_holder.go                                       the ConfigMap that replaces a TrafficReplay
 //
 // The copy is a workload of the input like any other, and is captured like the original.
@@ -58,12 +58,12 @@ type replaySpec struct {
 	Shards, Replicas int
 	// Tests and Mocks say which exchanges of the snapshot are sent and answered.
 	Tests, Mocks traffic
-	// HostsFile makes the hosts file, too, lead the copy to the responder.
+	// HostsFile makes the hosts file lead the copy to the responder too.
 	HostsFile bool
 	// Passthrough lists the hosts that the responder may call if the snapshot has no answer.
 	Passthrough []string
 	// GeneratorFlags and ResponderFlags are additional flags of `tapedeck replay` and `tapedeck mock`,
-	// as `--copies=10`, in the order of their table.
+	// such as `--copies=10`, in the order of their table.
 	GeneratorFlags, ResponderFlags []string
 	// Hooks are annotations for the Job, such as argocd.argoproj.io/hook.
 	Hooks map[string]string
@@ -100,11 +100,11 @@ type replay struct {
 	ports   []int
 }
 
-// generates and responds tell whether the replay has a generator and a responder.
+// generates and responds report whether the replay has a generator and a responder.
 func (r *replay) generates() bool { return r.Mode != responderOnly && !r.Tests.None }
 func (r *replay) responds() bool  { return r.Mode != generatorOnly && !r.Mocks.None && r.copied != nil }
 
-// elsewhere tells whether requests go to a URL rather than to the workload or a copy. That is so if
+// elsewhere reports whether requests go to a URL rather than to the workload or a copy. They do if
 // there is no workload, or if the URL has a host and nothing is mocked.
 func (r *replay) elsewhere() bool {
 	return r.w == nil || r.url().host != "" && r.Mode == generatorOnly

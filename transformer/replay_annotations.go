@@ -31,14 +31,14 @@ const (
 // everything is the slice key that selects all slices.
 const everything = "*"
 
-// maxReplayPods limits shards and replicas. The parts of a run that meet through the place read one
-// result from each shard. A number with an extra digit would make a cluster add nodes by the hundred.
+// maxReplayPods limits shards and replicas. The shards of a run meet through the place and read one
+// result of each shard. With a digit too many, a cluster would add hundreds of nodes.
 const maxReplayPods = 1000
 
-// These kinds of values appear only in replays. None allows a control character, because all of them
-// end up in arguments, labels or annotations.
+// These kinds of values appear only in replays. None of them allows control characters, because the
+// values end up in arguments, labels or annotations.
 var (
-	snapshotKind = Kind{Name: "snapshot", Allowed: "the id of a snapshot, a UUID in small letters, alone or with @sha256: and 64 small hexadecimal digits behind it",
+	snapshotKind = Kind{Name: "snapshot", Allowed: "a snapshot ID, which is a UUID in lower case, optionally followed by @sha256: and 64 lower-case hexadecimal digits",
 		Pattern: `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(@sha256:[0-9a-f]{64})?$`, check: checkSnapshot, hidden: true}
 	urlKind = Kind{Name: "URL", Allowed: "a URL without path and credentials, such as http://checkout.shop:8080, or a part of one: SCHEME://, HOST, HOST:PORT or :PORT; its scheme is " + oneOf(targetSchemes),
 		check: func(v string) error { _, err := parseTarget(v); return err }, hidden: true}
@@ -47,8 +47,8 @@ var (
 	secretsKind  = Kind{Name: "list", Allowed: "names of Secrets in the workload's namespace, separated by commas", check: eachOf("the name of a Secret", secretKind.Check)}
 	slicesKind   = Kind{Name: "list", Allowed: "slice keys SERVICE:HOST:PORT, or parts of them, separated by commas, or * for all", check: eachOf("a slice key", checkSliceKey)}
 	sliceKind    = Kind{Name: "slice key", Allowed: "SERVICE:HOST:PORT, a part of that, or * for all", check: checkSliceKey}
-	goalsKind    = Kind{Name: "lines", Allowed: `goals that are missed if they hold, one a line, as "latency.p95 > 100"`, check: checkGoals, hidden: true}
-	goalKind     = Kind{Name: "goal", Allowed: `a goal that is missed if it holds, as "latency.p95 > 100"`, check: checkGoal, hidden: true}
+	goalsKind    = Kind{Name: "lines", Allowed: `goals that are missed if they hold, one per line, such as "latency.p95 > 100"`, check: checkGoals, hidden: true}
+	goalKind     = Kind{Name: "goal", Allowed: `a goal that is missed if it holds, such as "latency.p95 > 100"`, check: checkGoal, hidden: true}
 	lineKind     = Kind{Name: "text", Allowed: "a line of at most 200 characters", check: checkLine}
 	idKind       = patternKind("id", "letters, digits, dots, dashes and underscores, at most 253", `^[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?$`)
 	hooksKind    = Kind{Name: "lines", Allowed: "lines of KEY=VALUE, with keys of " + oneOf(hookPrefixes), check: func(v string) error { _, err := parseHooks(v); return err }}
@@ -65,13 +65,13 @@ var (
 
 // These texts say why some settings of the ecosystem have no effect here.
 const (
-	gitRemoves   = "what was rendered goes with the annotations, or the object, that asked for it: remove these, and apply with pruning"
-	logsAreThere = "nothing collects logs; those of the pods are where the cluster keeps logs"
-	noNAT        = "it needs iptables rules and NET_ADMIN; the copy's sidecar leads to the responder without"
+	gitRemoves   = "to remove what was rendered, remove the annotations or the object that requested the replay, and apply with pruning"
+	logsAreThere = "nothing collects logs; the logs of the pods are where the cluster keeps them"
+	noNAT        = "it needs iptables rules and NET_ADMIN; the copy's sidecar leads to the responder without them"
 )
 
 // ReplayAnnotations returns the table of annotations that request a replay, in the order of the
-// reference. Annotations without Own go on a workload. Those with Own go on a TrafficReplay, too.
+// reference. Annotations without Own are for workloads. Those with Own are for TrafficReplays too.
 //
 // The others have the names, defaults and meaning of
 // https://docs.speedscale.com/reference/kubernetes-annotations/, until August 2025.
@@ -79,13 +79,13 @@ func ReplayAnnotations() []Annotation { return replayAnnotations }
 
 var replayAnnotations = []Annotation{
 	{Name: "snapshot-id", Replay: true, Kind: snapshotKind, Former: []string{"scenarioid"},
-		Doc:  "Snapshot that is replayed; asks for the replay. With `@sha256:` and its digest, as `tapedeck snapshot show` prints it, nobody can put another one in its place.",
+		Doc:  "Snapshot to replay. Setting it requests the replay. With `@sha256:` and the digest, as `tapedeck snapshot show` prints it, nobody can replace the snapshot.",
 		asks: func(q *replayRequest) any { return &q.SnapshotID }},
 	{Name: "testconfig-id", Replay: true, Kind: idKind, Default: standardConfig, Former: []string{"testconfigid"},
-		Doc:  "[Test config](cluster-replay.md#test-configs): " + "load, goals and how answers are compared.",
+		Doc:  "[Test config](cluster-replay.md#test-configs): " + "load, goals, and how answers are compared.",
 		asks: func(q *replayRequest) any { return &q.TestConfigID }},
 	{Name: "mode", Replay: true, Kind: modeKind, Default: string(fullReplay), Former: []string{"mode"},
-		Doc:  "The parts that run: `full-replay` sends the recorded requests and mocks the dependencies, `generator-only` mocks none, `responder-only` sends none.",
+		Doc:  "Parts of the replay that run: `full-replay` sends the recorded requests and mocks the dependencies, `generator-only` mocks nothing, `responder-only` sends nothing.",
 		asks: func(q *replayRequest) any { return &q.Mode }},
 	{Name: "build-tag", Replay: true, Kind: lineKind, Former: []string{"tag"}, When: withGenerator,
 		Doc:  "Name of the build, for the report.",
@@ -94,22 +94,22 @@ var replayAnnotations = []Annotation{
 		Doc:  "How long the generator may make no progress. The run itself may take longer.",
 		asks: func(q *replayRequest) any { return &q.Timeout }},
 	{Name: "sut-url", Replay: true, Kind: urlKind, Former: []string{"sutURL"}, When: withGenerator,
-		Doc:  "Where requests are sent. Of a partial URL, scheme, host and port replace those of the copy's Service one by one. A host needs `mode: generator-only`, or `tapedeck.dev/replay: in-place`, since the copy is at another.",
+		Doc:  "URL to send requests to. Scheme, host and port of a partial URL each replace those of the copy's Service. A host needs `mode: generator-only` or `tapedeck.dev/replay: in-place`, because the copy has a different host.",
 		asks: func(q *replayRequest) any { return &q.URL }},
 	{Name: "secrets", Replay: true, Kind: secretsKind, Former: []string{"secrets"}, When: withGenerator,
-		Doc:  "Secrets whose `" + contract.CredentialsName + "` holds lines such as `header.Authorization=Bearer …`, for what only a client knows.",
+		Doc:  "Secrets whose `" + contract.CredentialsName + "` holds lines such as `header.Authorization=Bearer …`, for credentials that only a client has.",
 		asks: func(q *replayRequest) any { return &q.Secrets }},
 	{Name: "generator-low-data", Replay: true, Kind: boolKind, Default: "false", When: withGenerator,
-		Doc:  "Do not compare answers: the report has times and failures alone.",
+		Doc:  "Do not compare answers. The report then has only times and failures.",
 		asks: func(q *replayRequest) any { return &q.LowData }},
 	{Name: "replay", Own: true, Kind: enumKind(replayCopy, replayInPlace), Default: replayCopy,
-		Doc:  "The target: a `copy` of the Deployment beside it, or the workload itself, `in-place`. The latter has whoever calls it get answers from mocks: it is for test clusters.",
+		Doc:  "The target: a `copy` of the Deployment next to it, or the workload itself (`in-place`). With `in-place`, all callers of the workload get answers that depend on mocks, so use it only in test clusters.",
 		asks: func(q *replayRequest) any { return &q.How }},
 	{Name: "replay-shards", Own: true, Kind: podsKind, Default: "1", When: withGenerator,
-		Doc:  "How many pods send. Together they send what one would.",
+		Doc:  "Number of pods that send requests. Together they send what one pod would.",
 		asks: func(q *replayRequest) any { return &q.Shards }},
 	{Name: "replay-replicas", Own: true, Kind: podsKind, Default: "1", When: withCopy,
-		Doc:  "How many pods the copy has.",
+		Doc:  "Number of pods of the copy.",
 		asks: func(q *replayRequest) any { return &q.Replicas }},
 	{Name: "replay-fail-if", Own: true, Kind: goalsKind, When: withGenerator,
 		Doc:  "[Goals](replay.md#goals), besides those of the test config.",
@@ -118,25 +118,25 @@ var replayAnnotations = []Annotation{
 		Doc:  "Hosts that the responder may reach where the snapshot has no answer, besides those of the option `replayPassthrough`.",
 		asks: func(q *replayRequest) any { return &q.Passthrough }},
 	{Name: "replay-annotations", Own: true, Kind: hooksKind, When: withGenerator,
-		Doc:  "Annotations of the generator's Job, such as `argocd.argoproj.io/hook=PostSync`. Those of a TrafficReplay with such keys are taken by themselves.",
+		Doc:  "Annotations of the generator's Job, such as `argocd.argoproj.io/hook=PostSync`. The render copies such annotations of a TrafficReplay by itself.",
 		asks: func(q *replayRequest) any { return &q.Hooks }},
 	{Name: "replay-tests", Own: true, Kind: slicesKind, When: withGenerator,
-		Doc:  "Which recorded requests are sent, by slice keys; those that the workload received if unset. On a workload alone: a TrafficReplay has `tests`.",
+		Doc:  "Recorded requests to send, by slice keys; if unset, those that the workload received. Only for workloads: a TrafficReplay has `tests`.",
 		asks: func(q *replayRequest) any { return &q.target().Tests }},
 	{Name: "replay-mocks", Own: true, Kind: slicesKind, When: withResponder,
-		Doc:  "Which recorded answers the responder gives, by slice keys; those that the workload got if unset. On a workload alone: a TrafficReplay has `mocks`.",
+		Doc:  "Recorded answers that the responder gives, by slice keys; if unset, those that the workload got. Only for workloads: a TrafficReplay has `mocks`.",
 		asks: func(q *replayRequest) any { return &q.target().Mocks }},
 	{Name: "replay-routing", Own: true, Kind: routingKind, When: withResponder,
-		Doc:  "`hostalias` leads the copy to the responder through a [hosts file](outbound.md#hosts-file), too. On a workload alone: a TrafficReplay has `routing`.",
+		Doc:  "`hostalias` also leads the copy to the responder through a [hosts file](outbound.md#hosts-file). Only for workloads: a TrafficReplay has `routing`.",
 		asks: func(q *replayRequest) any { return &q.target().Routing }},
 	{Name: "cleanup", Replay: true, Kind: enumKind("inventory", "all", "none"), Default: "inventory", Former: []string{"cleanup"},
 		Doc: "Cleanup of the environment afterwards.", NoMeaning: gitRemoves},
 	{Name: "responder-low-data", Replay: true, Kind: boolKind, Default: "false",
-		Doc: "Keep counts of mocked requests alone.", NoMeaning: "that is all that a responder keeps: the counts of its receipt, and the first misses"},
+		Doc: "Keep only counts of mocked requests.", NoMeaning: "a responder never keeps more than the counts of its receipt and the first misses"},
 	{Name: "collect-logs", Replay: true, Kind: boolKind,
 		Doc: "Collect the pods' logs.", NoMeaning: logsAreThere},
 	{Name: "env-id", Replay: true, Kind: textKind, Former: []string{"env-id"},
-		Doc: "Name of the TrafficReplay that the operator made.", NoMeaning: "an operator wrote it; nothing reads it here"},
+		Doc: "Name of the TrafficReplay that the operator created.", NoMeaning: "an operator wrote it, and Tapedeck doesn't read it"},
 }
 
 // workloadOnly maps the annotations that a TrafficReplay replaces with fields to those fields.
@@ -150,21 +150,21 @@ var retiredReplay = map[string]string{
 	"jwt":             "write " + contract.ReplayPrefix + "secrets with the name of a Secret, which holds credentials",
 }
 
-// isReplayKey tells whether an annotation is about a replay.
+// isReplayKey reports whether an annotation configures a replay.
 func isReplayKey(key string) bool {
 	own, isOwn := strings.CutPrefix(key, contract.OwnPrefix)
 	return strings.HasPrefix(key, contract.ReplayPrefix) || strings.HasPrefix(key, FormerReplayPrefix) || isOwn && (own == "replay" || strings.HasPrefix(own, "replay-"))
 }
 
-// isReplayName tells whether a name, with or without its prefix, is the name of a replay annotation.
+// isReplayName reports whether a name, with or without its prefix, is the name of a replay annotation.
 func isReplayName(name string) bool {
 	return slices.ContainsFunc(replayAnnotations, func(row Annotation) bool { return name == row.Name || name == row.Key() })
 }
 
-// replayWords are the annotations about replays.
+// replayWords is the vocabulary of the annotations that configure replays.
 var replayWords = vocabulary{has: isReplayKey, find: replayAnnotation, unknown: unknownReplayAnnotation}
 
-// replayAnnotation finds the row of a key.
+// replayAnnotation returns the row of a key.
 func replayAnnotation(key string) (row *Annotation, former bool) {
 	old, isOld := strings.CutPrefix(key, FormerReplayPrefix)
 	for i := range replayAnnotations {
@@ -238,8 +238,8 @@ var hookPrefixes = []string{"argocd.argoproj.io/", "helm.sh/", "kustomize.toolki
 // hookName matches the names that Kubernetes allows after such a prefix.
 var hookName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
 
-// isHook tells whether an annotation says when or how its object is applied. The tracking ID is not a
-// hook: Argo CD uses it to tell which application owns an object, so a second object must not have it.
+// isHook reports whether an annotation says when or how its object is applied. The tracking ID is not a
+// hook: it names the application that owns an object in Argo CD, so a second object must not have it.
 func isHook(key string) bool {
 	prefix, name, _ := strings.Cut(key, "/")
 	return slices.Contains(hookPrefixes, prefix+"/") && hookName.MatchString(name) && key != "argocd.argoproj.io/tracking-id"
@@ -252,9 +252,9 @@ func parseHooks(v string) (map[string]string, error) {
 		key, value, ok := strings.Cut(line, "=")
 		switch {
 		case !ok || !isHook(key) || !isLine(value):
-			return nil, fmt.Errorf("line %d is no such KEY=VALUE", i+1)
+			return nil, fmt.Errorf("line %d is not an allowed KEY=VALUE", i+1)
 		case hooks[key] != "":
-			return nil, fmt.Errorf("line %d has a key that stands there already", i+1)
+			return nil, fmt.Errorf("line %d repeats the key of an earlier line", i+1)
 		}
 		hooks[key] = value
 	}
@@ -295,18 +295,18 @@ func parseTarget(v string) (t target, err error) {
 	case v == "":
 		return target{}, errors.New("found nothing")
 	case strings.Contains(authority, "@"):
-		return target{}, errors.New("found a user or a password, which belong into a Secret (annotation secrets, field secretRefs)")
+		return target{}, errors.New("found a user or a password; put it into a Secret (annotation secrets, field secretRefs)")
 	case strings.ContainsAny(authority, "/?#"):
-		return target{}, errors.New("found a path, a query or a fragment; those of the recorded requests are sent")
+		return target{}, errors.New("found a path, a query or a fragment; the recorded requests have their own")
 	}
 	t.host = authority
 	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
 		t.host, t.port = authority[:i], authority[i+1:]
 		if err := checkPort(t.port); err != nil {
 			if checkNumber(t.port) == nil {
-				return target{}, fmt.Errorf("found port %s, which is none", t.port)
+				return target{}, fmt.Errorf("found port %s, which is not allowed", t.port)
 			}
-			return target{}, errors.New("its port is none")
+			return target{}, errors.New("its port is not a number")
 		}
 		t.port = strconv.Itoa(atoi(t.port))
 	}
@@ -316,7 +316,7 @@ func parseTarget(v string) (t target, err error) {
 	case ip != nil && (strings.HasPrefix(t.host, "[") == strings.Contains(bare, ":")):
 	case ip == nil && hostName.MatchString(t.host) && strings.ContainsFunc(t.host, unicode.IsLetter) && len(t.host) <= 253:
 	default:
-		return target{}, errors.New("its host is none")
+		return target{}, errors.New("its host is not valid")
 	}
 	return t, nil
 }
@@ -347,15 +347,15 @@ func checkSliceKey(v string) error {
 func checkLine(v string) error {
 	switch {
 	case !isLine(v):
-		return errors.New("a control character, one that turns the direction of the text around, or no UTF-8")
+		return errors.New("a control character, a character that changes the text direction, or invalid UTF-8")
 	case utf8.RuneCountInString(v) > 200:
 		return errors.New("too long")
 	}
 	return nil
 }
 
-// isLine tells whether a text is one printable line without characters that change the text direction,
-// so that reviewers see what it really says.
+// isLine reports whether a text is one line without characters that change the text direction, so that
+// reviewers see what it really says.
 func isLine(v string) bool {
 	return utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
@@ -376,8 +376,8 @@ func checkGoal(v string) error {
 		return err
 	}
 	_, err := contract.ParseGoal(v)
-	if err != nil && mayBeSecret(v) { // the error would quote it
-		return errors.New("found a line that may have a credential, so it is not shown")
+	if err != nil && mayBeSecret(v) { // err quotes the value
+		return errors.New("found a line that may contain a credential, so it is not shown")
 	}
 	return err
 }

@@ -17,9 +17,9 @@ import (
 // captured:      app ──HTTP_PROXY, hosts file──▶ sidecar ──SOCKS──▶ responder
 // not captured:  app ──HTTP_PROXY──────────────────────────────────────▶ responder
 //
-// The sidecar looks up no names, and waits until the responder is ready. The application's proxies,
-// and its lists of hosts to reach directly, have no effect, because the calls to those hosts are
-// recorded too.
+// The sidecar does not look up names, and waits until the responder is ready. The application's proxies
+// and its lists of hosts to reach directly have no effect, because the calls to those hosts are recorded
+// too.
 
 // caCertificate is the key of the CA's certificate in its Secret.
 const caCertificate = "tls.crt"
@@ -82,9 +82,9 @@ func (r *replay) hostsFile(captured string) string {
 	return strings.TrimPrefix(contract.FormatCaptureHosts(list.hosts)+","+hostsAuto, ",")
 }
 
-// chainToResponder returns the variables with which the sidecar sends calls to the responder, and
-// makes it reach all hosts. For a workload that is edited in place it keeps the application's proxies,
-// so that an undo can restore them.
+// chainToResponder returns the variables with which the sidecar sends calls to all hosts to the
+// responder. For a workload that is edited in place it keeps the application's proxies, so that an undo
+// can restore them.
 func chainToResponder(w *workload, apps []*appEnv) map[string]*yaml.Node {
 	upstream := map[string]*yaml.Node{}
 	for _, row := range proxyVariables {
@@ -94,14 +94,14 @@ func chainToResponder(w *workload, apps []*appEnv) map[string]*yaml.Node {
 		a.delegated = without(a.directHosts(), append(directHosts(&w.settings, a.in.cfg), "::1"))
 		for _, had := range a.formerProxies() {
 			name := nodes.StringAt(had, "name")
-			a.say(CodeReplayProxy, name, "", "variable %s names a proxy, in the place of which the sidecar goes through the responder", name)
+			a.say(CodeReplayProxy, name, "", "variable %s names a proxy; the sidecar goes through the responder instead", name)
 			if w.original != nil {
 				continue
 			}
 			former := yaml.CopyYNode(had)
 			nodes.At(former, "name").Value = contract.EnvFormerPrefix + name
 			if other := upstream[contract.EnvFormerPrefix+name]; other != nil && !same(other, former) {
-				a.say(CodeProxyConflict, name, "", "variable %s is not that of another container, and an undo of a replay in place finds one proxy in the sidecar only; allowed: the same for all containers", name)
+				a.say(CodeProxyConflict, name, "", "variable %s differs from that of another container, and the sidecar can keep only one proxy for the undo of a replay in place; allowed: the same for all containers", name)
 			}
 			upstream[contract.EnvFormerPrefix+name] = former
 		}
@@ -124,8 +124,8 @@ func (a *appEnv) formerProxies() []*yaml.Node {
 	return out
 }
 
-// pointAtResponder points the containers of a copy without a sidecar at the responder, as far as their
-// programs read variables.
+// pointAtResponder points the containers of a copy without a sidecar at the responder. This works only
+// for programs that read the variables.
 func (in *input) pointAtResponder(r *replay) Results {
 	w := r.copied
 	if !r.responds() {
@@ -154,12 +154,12 @@ func (in *input) pointAtResponder(r *replay) Results {
 	volumes, at := e.collection(w.podSpec(), w.at("spec"), "volumes", yaml.SequenceNode)
 	e.appendItem(volumes, at, nodes.Mapping("name", contract.TrustVolume, "secret", nodes.Mapping(
 		"secretName", in.cfg.CASecret,
-		"items", nodes.Sequence(nodes.Mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // but never the key
+		"items", nodes.Sequence(nodes.Mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // the copy must not get the CA's key
 	)))
 	return results
 }
 
-// canWait tells whether an init container of a copy can reach the responder. If an Envoy redirects,
+// canWait reports whether an init container of a copy can reach the responder. If an Envoy redirects,
 // containers that start before it have no network. The image does not run on Windows.
 func (in *input) canWait(w *workload) bool {
 	windows, _ := in.windows(w)

@@ -15,12 +15,12 @@ import (
 // A copy is built from a workload's pod template as it is in the input, before any edit:
 //
 // original                         copy
-// labels                    ─▶     those of the replay, and those by which a mesh or a cloud identifies pods
+// labels                    ─▶     the replay's labels, and those by which a mesh or a cloud identifies pods
 // volumes                   ─▶     the same, except those through which the copy could write shared data
 // host ports, priority, …   ─▶     left out: see notCopied
 // settings                  ─▶     the same, with a sidecar that sends calls to the responder
 //
-// From then on the copy is a workload of the input, and the render injects it like any other. No
+// After that, the copy is a workload of the input, and the render injects it like any other. No
 // Service, policy or autoscaler of production applies to it, because it lacks the labels that they
 // select.
 
@@ -147,19 +147,19 @@ func copyAnnotations(w *workload) *yaml.Node {
 // must go through Envoy: inbound, the mesh identifies the generator by its principal, and outbound,
 // the Sidecar allows only the responder. They must also use the pod's network, where NetworkPolicies
 // apply: https://github.com/k8snetworkplumbingwg/multus-cni/blob/master/docs/how-to-use.md. Those
-// policies reject Prometheus too, so an annotated target would look down. Finally, two pods can't have
-// the same address: https://docs.tigera.io/calico/latest/networking/ipam/use-specific-ip and
+// policies also reject Prometheus, so an annotated target would appear to be down. Finally, two pods
+// can't have the same address: https://docs.tigera.io/calico/latest/networking/ipam/use-specific-ip and
 // https://kubeovn.github.io/docs/stable/en/guide/static-ip-mac/.
 func notAnnotated(key string) string {
 	switch prefix, _, _ := strings.Cut(key, "/"); prefix + "/" {
 	case scrapePrefix:
-		return "by which Prometheus would scrape the copy as it does production"
+		return "because Prometheus would scrape the copy as it does production"
 	case "traffic.sidecar.istio.io/":
-		return "by which connections would pass Envoy by"
+		return "because connections would bypass Envoy"
 	case "k8s.v1.cni.cncf.io/", "v1.multus-cni.io/":
-		return "by which the copy would be in a network where no NetworkPolicy holds"
+		return "because the copy would be in a network where NetworkPolicies don't apply"
 	case "cni.projectcalico.org/", "ovn.kubernetes.io/":
-		return "by which the copy would have an address of the original's"
+		return "because the copy would have an address of the original"
 	}
 	return ""
 }
@@ -172,15 +172,15 @@ func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
 	return Results{r.result(CodeReplayHost, "%s can't be copied: its pods use the network of their nodes, where NetworkPolicies don't apply, so the copy could write to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref())}
 }
 
-// notCopied lists the pod fields that a copy does not get, and why. Anti-affinity works in both
-// directions: it would also keep the pods that it names off the copy's node.
+// notCopied lists the pod fields that a copy does not get, each with the reason. Anti-affinity works in
+// both directions: it would also keep the pods that it names off the copy's node.
 var notCopied = []struct{ field, why string }{
-	{"priorityClassName", "by which the copy might displace pods of production"},
-	{"priority", "by which the copy might displace pods of production"},
-	{"preemptionPolicy", "which goes with the priority"},
-	{"affinity.podAntiAffinity", "by which the copy might keep pods of production from its node"},
-	{"readinessGates", "whose conditions nobody sets for the copy"},
-	{"dnsPolicy", "so that the copy finds the responder by the cluster's DNS"},
+	{"priorityClassName", "because the copy might displace pods of production"},
+	{"priority", "because the copy might displace pods of production"},
+	{"preemptionPolicy", "because it belongs to the priority"},
+	{"affinity.podAntiAffinity", "because the copy might keep pods of production off its node"},
+	{"readinessGates", "because nothing sets its conditions for the copy"},
+	{"dnsPolicy", "so that the copy finds the responder through the cluster's DNS"},
 }
 
 // leaveOutFields removes the fields of a copy's spec that would take resources from production or keep
@@ -207,7 +207,7 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 			if port := nodes.At(p, "hostPort"); port != nil {
 				removeChild(p, "hostPort")
 				removeChild(p, "hostIP")
-				left = append(left, fmt.Sprintf("hostPort %s of container %s, which is the original's on its node", nodes.String(port), nodes.StringAt(c, "name")))
+				left = append(left, fmt.Sprintf("hostPort %s of container %s, because the original uses it on its node", nodes.String(port), nodes.StringAt(c, "name")))
 			}
 		}
 	}
@@ -227,7 +227,7 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	var found []string
 	for _, v := range nodes.Items(nodes.At(spec, "volumes")) {
 		if nodes.At(v, "hostPath") != nil {
-			found = append(found, "volume "+nodes.StringAt(v, "name")+" is a directory of the node's")
+			found = append(found, "volume "+nodes.StringAt(v, "name")+" is a directory of the node")
 		}
 	}
 	for _, key := range []string{"hostPID", "hostIPC"} {
@@ -251,8 +251,8 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	return Results{r.result(CodeReplayNode, "the copy of %s can reach its node as the original can: %s. No NetworkPolicy stops what it does there, for example through a socket", r.w.Ref(), strings.Join(found, "; "))}
 }
 
-// nameRunning names the containers of a copy that start before anything answers their calls, or that
-// may need the Kubernetes API.
+// nameRunning names the containers of a copy that start before anything answers their calls. It also
+// reports if containers may need the Kubernetes API.
 func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 	if r.Mode == generatorOnly || r.Mocks.None {
 		return nil // it calls the same dependencies as the original
@@ -317,7 +317,7 @@ func (in *input) addService(r *replay) Results {
 		return Results{r.result(CodeReplayPorts, "the port at which %s accepts requests is unknown: no Service in the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix)}
 	}
 	if url := r.url(); url.host == "" && url.port != "" && !slices.Contains(r.ports, atoi(url.port)) {
-		return Results{r.aboutURL(CodeReplayPorts, "the URL leads to port %s, where nothing of %s takes requests; allowed: %s, which the Service %s of the replay has", url.port, r.w.Ref(), joinPorts(r.ports), r.name)}
+		return Results{r.aboutURL(CodeReplayPorts, "the URL leads to port %s, where %s accepts no requests; allowed: %s, which the replay's Service %s has", url.port, r.w.Ref(), joinPorts(r.ports), r.name)}
 	}
 	r.service = in.pastWaypoint(r, r.object(contract.PartCopy, "v1", "Service", r.name, nodes.Mapping("selector", r.selector(contract.PartCopy), "ports", copyServicePorts(r.ports))))
 	in.add(r.service)
@@ -378,7 +378,7 @@ func (w *workload) asked() *workload {
 	return w
 }
 
-// copies returns 1 for a copy, else 0.
+// copies returns 1 for a copy, and 0 otherwise.
 func (w *workload) copies() int {
 	if w.original != nil {
 		return 1
@@ -386,7 +386,7 @@ func (w *workload) copies() int {
 	return 0
 }
 
-// beside returns the object of the input next to which objects created for this workload are written.
+// beside returns the object of the input next to which the objects for this workload are written.
 func (w *workload) beside() *Object {
 	if w.original != nil {
 		return w.replay.from

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// store returns the Deployment shop and the Service that leads to it, with more in the place
+// store returns the Deployment shop and the Service that leads to it, with more instead
 // of <parts>.
 func store(parts map[string]string) string {
 	text := `apiVersion: apps/v1
@@ -74,7 +74,7 @@ spec:
 	})
 }
 
-// replaying is the result of a render with one replay, of the first workload.
+// replaying is the result of a render with one replay, which is of the first workload.
 type replaying struct {
 	*testing.T
 	r        *replay
@@ -250,8 +250,8 @@ func TestTheCopysSidecarGoesThroughTheResponder(t *testing.T) {
 	}
 }
 
-// The copy's variables for proxies and certificates lead it to the sidecar, wherever the
-// application takes them from.
+// The copy's variables for proxies and certificates lead it to the sidecar, no matter where the
+// application gets them from.
 func TestNoVariableLeadsTheCopyPastItsSidecar(t *testing.T) {
 	parts := map[string]string{
 		"container": `env:
@@ -302,7 +302,7 @@ func TestACopyWithoutASidecarIsLedToTheResponder(t *testing.T) {
 	}
 	volume := nodes.Named(nodes.At(copied.Node, "spec", "template", "spec", "volumes"), contract.TrustVolume)
 	if keys := nodes.Items(nodes.At(volume, "secret", "items")); len(keys) != 1 || nodes.StringAt(keys[0], "key") != "tls.crt" {
-		t.Errorf("the copy is given more of the CA than its certificate: %s", text(t, volume))
+		t.Errorf("the copy gets more of the CA than its certificate: %s", text(t, volume))
 	}
 	if len(run.says(CodeReplayNoSidecar)) != 1 {
 		t.Errorf("nothing says that the copy has no sidecar: %v", run.results)
@@ -313,7 +313,7 @@ func TestACopyWritesIntoNobodysVolume(t *testing.T) {
 	const claim = "volumes:\n- {name: data, persistentVolumeClaim: {claimName: data}}"
 	for name, c := range map[string]struct {
 		container, pod string
-		keep, empty    Code // of what is said with each value of the option replayVolumes; "" if the volume stays
+		keep, empty    Code // of the result with each value of the option replayVolumes; "" if the volume remains
 	}{
 		"a claim":                               {"volumeMounts:\n- {name: data, mountPath: /data}", claim, CodeReplayVolume, CodeReplayEmptied},
 		"a claim, mounted read-only":            {"volumeMounts:\n- {name: data, mountPath: /data, readOnly: true}", claim, "", ""},
@@ -447,7 +447,7 @@ func TestTheCopyHasItsOwnServiceAccount(t *testing.T) {
 	}
 }
 
-// A result that holds for the original is not repeated for its copy.
+// A result that applies to the original is not repeated for its copy.
 func TestNothingIsSaidTwice(t *testing.T) {
 	for inbound, parts := range map[string]map[string]string{
 		inboundSidecar: {"annotations": "sidecar.speedscale.com/tls-out: \"true\"\nsidecar.speedscale.com/memory-limit: 16Mi", "container": "envFrom:\n- secretRef: {name: unseen}"},
@@ -478,7 +478,7 @@ func TestPoliciesOfTheOriginalAreNotEditedForTheCopy(t *testing.T) {
 	}
 }
 
-// In production somebody arranged which calls bypass Envoy and policies, and what is scraped.
+// In production somebody configured which calls bypass Envoy and policies, and what is scraped.
 // Nobody did so for the copy.
 func TestTheCopyGoesThroughEnvoyAndPolicies(t *testing.T) {
 	text := strings.Replace(store(map[string]string{"annotations": "sidecar.speedscale.com/prometheus-port: '9102'\nsidecar.speedscale.com/prometheus-enable-scrape-annotations: 'true'"}), "    metadata:\n      labels:",
@@ -567,7 +567,7 @@ func TestWhatReachesTheNodeIsSaid(t *testing.T) {
 	} {
 		run := startReplay(t, store(map[string]string{"container": c.container, "pod": c.pod}), DefaultConfig(), nil)
 		if got := len(run.says(CodeReplayNode)) > 0; got != c.said {
-			t.Errorf("%s: said: %t: %v", name, got, run.results)
+			t.Errorf("%s: there is a result: %t: %v", name, got, run.results)
 		}
 	}
 }
@@ -596,7 +596,7 @@ func TestACopyOfAnything(t *testing.T) {
 			}
 			manifest := strings.Join(manifests, "---\n")
 			if !strings.Contains(manifest, "kind: Deployment") || !strings.Contains(manifest, "apiVersion: apps/v1") {
-				continue // there is nothing to be replayed to
+				continue // there is nothing to replay to
 			}
 			if run := startReplay(t, manifest, cfg, asks[j/2%2]); run.created["Deployment/BASE"] != nil {
 				copies++
@@ -645,7 +645,7 @@ func TestInitContainersOfACopy(t *testing.T) {
 			t.Errorf("with %q the init container goes through the sidecar: %t", annotation, got)
 		}
 		if got := len(run.says(CodeReplayInit)) == 0; got != behind {
-			t.Errorf("with %q it is said that nothing answers it: %v", annotation, run.results)
+			t.Errorf("with %q a result says that nothing answers it: %v", annotation, run.results)
 		}
 	}
 }
@@ -655,7 +655,7 @@ func TestAReplayedWorkloadRecordsWhereAPolicyCanKeepIt(t *testing.T) {
 	for _, c := range []struct {
 		name, sink string
 		inPlace    bool
-		want       string // the sink of what is replayed to
+		want       string // the sink of the copy or workload
 	}{
 		{"to a collector in the cluster", "http://collector.speedscale:4310", false, "http://collector.speedscale:4310"},
 		{"to a collector at an address", "https://10.0.0.7", false, "https://10.0.0.7"},

@@ -20,7 +20,7 @@ type ReplayField struct {
 	Doc     string
 	// When says where the field has an effect; nil means everywhere.
 	When *Condition
-	// NoMeaning says why the field, and all below it, has no effect; "" if it has one.
+	// NoMeaning says why the field and everything below it have no effect; "" if they have one.
 	NoMeaning string
 	// Flags are the flags of `tapedeck replay`, and MockFlags the flags of `tapedeck mock`, that the
 	// field sets.
@@ -55,8 +55,8 @@ type statement struct {
 // fields reads an object with a table.
 type fields[T any] struct {
 	rows []fieldRow[T]
-	// of is the object. what describes the text, for messages, if the fields are in a text in the
-	// object.
+	// of is the object. If the fields are in a text within the object, what describes that text, for
+	// messages.
 	of   *Object
 	what string
 	// texts makes a value that YAML does not read as a string an error, as Kubernetes does.

@@ -15,8 +15,7 @@ import (
 )
 
 // generator builds the Job that sends the recorded requests. It is an Indexed Job, and each of its
-// pods sends a part. Nobody may change the template of a Job, so its name contains a hash of its whole
-// spec.
+// pods sends a part. The template of a Job is immutable, so its name contains a hash of its whole spec.
 func (in *input) generator(r *replay) ([]*Object, Results) {
 	if !r.generates() {
 		return nil, nil
@@ -66,7 +65,7 @@ func (in *input) generatorPod(r *replay, targets []target) replayPod {
 		flag("meet", in.replayPlace().String()),
 		// The UID keeps the results of this Job's pods apart from those of other Jobs.
 		"--run="+r.name+"/$("+contract.EnvRun+")",
-		"--shard=$("+contract.EnvShard+")/"+strconv.Itoa(r.Shards), // a variable that the Job controller sets
+		"--shard=$("+contract.EnvShard+")/"+strconv.Itoa(r.Shards), // the Job controller sets the variable
 		flag("progress-timeout", cmp.Or(r.Timeout, contract.DefaultReplayTimeout)),
 	)
 	if r.responds() {
@@ -99,8 +98,8 @@ func (in *input) generatorPod(r *replay, targets []target) replayPod {
 	}
 }
 
-// envoy says how the generator treats an Envoy in its pod: it waits for an Envoy that is certain to
-// come, or else looks for one.
+// envoy returns how the generator treats an Envoy in its pod: "wait" if there will certainly be one, or
+// else "auto", with which it looks for one.
 func (in *input) envoy(r *replay) string {
 	const revision = "istio.io/rev"
 	if r.w == nil || in.ambient(r.w) != "" {
@@ -173,14 +172,14 @@ func (in *input) checkProduction(r *replay) Results {
 		case !slices.Contains(s.hosts(), host) || !strings.Contains(host, ".") && o.namespace() != r.namespace():
 		case r.InPlace && slices.ContainsFunc(in.servicesOf(r.w), func(of *service) bool { return of.Object == o }):
 		default:
-			return Results{r.aboutURL(CodeReplayProduction, "the recorded requests go to %s of the input, which production uses: they are carried out there, and what they write stays; allowed: a URL of a test environment, or a workload and no host, for which a copy is made", o.Ref())}
+			return Results{r.aboutURL(CodeReplayProduction, "the recorded requests go to %s of the input, which production uses, and would change its data; allowed: a URL of a test environment, or a workload without a host, so that a copy gets the requests", o.Ref())}
 		}
 	}
 	return nil
 }
 
-// copyTargets returns the ports of the copy's Service. Each is the application's port with the same
-// number, by which recordings are matched to targets.
+// copyTargets returns the ports of the copy's Service. Each has the number of the application's port,
+// by which recordings are matched to targets.
 func (in *input) copyTargets(r *replay) (all []target) {
 	for _, n := range r.ports {
 		t := target{captured: n, host: r.copyHost(), port: strconv.Itoa(n)}
@@ -192,8 +191,8 @@ func (in *input) copyTargets(r *replay) (all []target) {
 	return all
 }
 
-// appPort returns the application's port behind a port of the pod. If a Service was pointed at the
-// sidecar, the port is the sidecar's.
+// appPort returns the application's port for a port of the pod, which is the sidecar's port if a Service
+// was pointed at the sidecar.
 func (w *workload) appPort(port int) int {
 	for _, route := range w.settings.routes {
 		if route.In == port {
@@ -203,7 +202,7 @@ func (w *workload) appPort(port int) int {
 	return port
 }
 
-// speaksTLS tells whether an application accepts TLS on a port: its sidecar has a certificate, or a
+// speaksTLS reports whether an application accepts TLS on a port: its sidecar has a certificate, or a
 // Service or the port's name says so. It also returns the name that clients use.
 func (in *input) speaksTLS(r *replay, app int) (name string, is bool) {
 	tls := func(protocol string) bool { return protocol == "HTTPS" || protocol == "TLS" }
@@ -237,7 +236,7 @@ func (in *input) speaksTLS(r *replay, app int) (name string, is bool) {
 // upstreamCAKey is the key of the Secret with additional roots.
 const upstreamCAKey = "ca.crt"
 
-// verifies tells whether a target has a certificate that needs the roots of upstreamCASecret.
+// verifies reports whether a target has a certificate that needs the roots of upstreamCASecret.
 func (in *input) verifies(targets []target) bool {
 	return in.cfg.UpstreamCASecret != "" && slices.ContainsFunc(targets, target.secure)
 }
@@ -269,7 +268,7 @@ func (in *input) unverified(r *replay, targets []target) Results {
 		if in.cfg.UpstreamCASecret != "" {
 			roots = "ca.crt of Secret " + in.cfg.UpstreamCASecret
 		}
-		return Results{r.result(CodeReplayTLS, "requests go to %s over TLS. Its certificate must be for %s, and signed by a CA of %s. For another CA, set the option upstreamCASecret to a Secret with that CA", t.host, cmp.Or(t.name, t.host), roots)}
+		return Results{r.result(CodeReplayTLS, "requests go to %s over TLS. Its certificate must be for %s, and signed by a CA in %s. For another CA, set the option upstreamCASecret to a Secret with that CA", t.host, cmp.Or(t.name, t.host), roots)}
 	}
 	return nil
 }

@@ -187,7 +187,7 @@ func TestAPortThatNothingListensAtIsAnError(t *testing.T) {
 		t.Fatal(results)
 	}
 	results := in.addCopy(r)
-	if codesOf(results) != string(CodeReplayPorts) || !strings.Contains(results[0].Message, "port 9999, where nothing of") || !strings.Contains(results[0].Message, "allowed: port 8080") {
+	if codesOf(results) != string(CodeReplayPorts) || !strings.Contains(results[0].Message, "port 9999, where ") || !strings.Contains(results[0].Message, "allowed: port 8080") {
 		t.Errorf("results %v", results)
 	}
 }
@@ -200,7 +200,7 @@ func codesOf(results Results) string {
 	return strings.Join(codes, " ")
 }
 
-// With a certificate of the sidecar, a port is TLS if the Service says nothing about it.
+// If the sidecar has a certificate, a port speaks TLS unless the Service says otherwise.
 func TestTargetOfASidecarWithTLS(t *testing.T) {
 	p := play(t, captured("tls-in-secret: cert"), map[string]string{"upstreamCASecret": "roots"}, nil)
 	args, job, _ := p.args(t, contract.PartGenerator)
@@ -212,7 +212,7 @@ func TestTargetOfASidecarWithTLS(t *testing.T) {
 	}
 }
 
-// captured returns the shop with a sidecar, and with a further setting unless it is empty.
+// captured returns the shop with a sidecar, and with another setting unless it is empty.
 func captured(setting string) string {
 	annotations := `sidecar.speedscale.com/inject: "true"`
 	if setting != "" {
@@ -243,7 +243,7 @@ func TestTargetsGoByTheApplicationsPorts(t *testing.T) {
 	}
 }
 
-// A user's values stay as they are: Kubernetes expands only references that the renderer wrote.
+// A user's values remain unchanged: Kubernetes expands only references that the renderer wrote.
 func TestNothingOfTheUsersIsExpanded(t *testing.T) {
 	const hostile = "$(KUBERNETES_SERVICE_HOST) $$(A)"
 	p := play(t, shop, nil, func(r *replay) {
@@ -264,7 +264,7 @@ func TestNothingOfTheUsersIsExpanded(t *testing.T) {
 			}
 			seen++
 			if name, value, _ := strings.Cut(a, "="); !strings.HasSuffix(expanded(value), hostile) {
-				t.Errorf("%s: Kubernetes makes %q of %s", part, expanded(value), name)
+				t.Errorf("%s: Kubernetes expands %[3]s to %[2]q", part, expanded(value), name)
 			}
 		}
 		if seen < 2 {
@@ -341,7 +341,7 @@ func TestPartsByMode(t *testing.T) {
 	}
 }
 
-// Kubernetes refuses an update of a Job's template, so every change of it needs a Job with another
+// The template of a Job is immutable, so every change of it needs a Job with another
 // name.
 func TestJobIsAnotherOneForEveryChange(t *testing.T) {
 	name := func(options map[string]string, change func(*replay)) string {
@@ -355,7 +355,7 @@ func TestJobIsAnotherOneForEveryChange(t *testing.T) {
 		}
 	}
 	if hooked := name(nil, func(r *replay) { r.Hooks = map[string]string{"helm.sh/hook": "test"} }); hooked != was {
-		t.Errorf("a hook, which is no part of the template, makes %s of %s", hooked, was)
+		t.Errorf("a hook, which is not part of the template, changes the name to %s from %s", hooked, was)
 	}
 	if again := name(nil, nil); again != was {
 		t.Errorf("the same Job is %s and %s", was, again)
@@ -509,7 +509,7 @@ stringData: {other: ""}
 	}
 }
 
-// A quota has room for the pods and the Job of a replay, or a result says that it doesn't.
+// If a quota has no room for the pods and the Job of a replay, a result says so.
 func TestQuotasCountGeneratorAndResponder(t *testing.T) {
 	for hard, want := range map[string]string{
 		"requests.cpu: 2100m":            "quota",

@@ -27,7 +27,7 @@ import (
 type Held struct {
 	// Text is the object as its document spells it, without annotations of orchestrators.
 	Text string
-	// JSON tells whether the text is JSON.
+	// JSON reports whether the text is JSON.
 	JSON bool
 	// ConfigMap replaces the object; nil if the object itself is written. A render sets it, and an
 	// undo sets it to nil.
@@ -49,12 +49,12 @@ var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([
 
 const maxObjectName = 253
 
-// Holdable tells whether an object has a kind that a render keeps in a ConfigMap.
+// Holdable reports whether an object has a kind that a render keeps in a ConfigMap.
 func (o *Object) Holdable() bool {
 	return slices.Contains(heldKinds, Type{o.apiVersion(), o.kind()})
 }
 
-// IsHolder tells whether an object claims to be a ConfigMap in which a render keeps another object.
+// IsHolder reports whether an object claims to be a ConfigMap in which a render keeps another object.
 func (o *Object) IsHolder() bool {
 	return o.is("", "ConfigMap") && nodes.At(o.Node, "metadata", "annotations", contract.AnnotationHolds) != nil
 }
@@ -79,8 +79,8 @@ func (o *Object) HeldText() (string, error) {
 }
 
 // Open replaces a ConfigMap with the object that it keeps, which was read from its HeldText. A
-// ConfigMap is foreign input. So the object must have one of a few kinds, and the recorded name, and
-// it gets the ConfigMap's namespace.
+// ConfigMap is foreign input. So the object must have one of a few kinds, the recorded name, and the
+// ConfigMap's namespace.
 func (o *Object) Open(held *yaml.Node) error {
 	inner := &Object{Node: held, File: o.File}
 	recorded := o.annotation(contract.AnnotationHolds)
@@ -98,7 +98,7 @@ func (o *Object) Open(held *yaml.Node) error {
 	}
 	for _, key := range []string{contract.AnnotationUndo, contract.AnnotationFor, contract.AnnotationHolds} {
 		if nodes.At(held, "metadata", "annotations", key) != nil {
-			return fmt.Errorf("%s has annotation %s, which no manifest that is to be rendered has", inner.id(), key)
+			return fmt.Errorf("%s has annotation %s, which is not allowed in the input of a render", inner.id(), key)
 		}
 	}
 	setBookkeeping(held, o.Node)
@@ -131,7 +131,7 @@ func heldKindNames() string {
 
 func checkHeldSize(text string) error {
 	if len(text) > maxHeld {
-		return fmt.Errorf("found a text of %d bytes, allowed: %d, as much as a ConfigMap holds", len(text), maxHeld)
+		return fmt.Errorf("found text of %d bytes, allowed: %d, the maximum size of a ConfigMap", len(text), maxHeld)
 	}
 	return nil
 }
@@ -177,9 +177,9 @@ func (in *input) checkHoldable(o *Object) error {
 	case name == "":
 		return errors.New("metadata: found no name, allowed: a name")
 	case len(holder) > maxObjectName || !objectName.MatchString(holder):
-		return fmt.Errorf("metadata.name: found %q, allowed: at most %d small letters, digits, '-' and '.'", name, maxObjectName-len(holderName(o.kind(), "")))
+		return fmt.Errorf("metadata.name: found %q, allowed: at most %d lower-case letters, digits, '-' and '.'", name, maxObjectName-len(holderName(o.kind(), "")))
 	case in.find("", "ConfigMap", o.namespace(), holder) != nil || in.createdNames[created]:
-		return fmt.Errorf("the input has a ConfigMap %s, the name that it would get, or another %s of its name; rename one of the two", holder, o.kind())
+		return fmt.Errorf("the input has a ConfigMap %s, the name that it would get, or another %s with its name; rename one of the two", holder, o.kind())
 	}
 	in.createdNames[created] = true
 	return checkHeldSize(o.Held.Text)
@@ -201,7 +201,7 @@ func (in *input) hold(o *Object) {
 	*old = *fresh
 }
 
-// unrepresentable matches texts that a literal block scalar does not keep byte for byte.
+// unrepresentable matches texts that a literal block scalar does not preserve byte for byte.
 var unrepresentable = regexp.MustCompile(`^\s|[ \t]+(\n|$)|[^\n\t -~\x{a1}-\x{2027}\x{202a}-\x{d7ff}\x{e000}-\x{fefe}\x{ff00}-\x{fffd}\x{10000}-\x{10ffff}]|\n\n$`)
 
 // textStyle returns the YAML style of a text: a literal block if that keeps its bytes.
@@ -259,7 +259,7 @@ func checkRenamed(o *Object) Results {
 		return Results{result(CodeReplayRenamed, o, "the URLs of %s have the namespace %s, but it is in %s. %s", o.Ref(), called, o.namespace(), reasons[CodeReplayRenamed].Help).At("metadata.namespace", o.namespace(), called)}
 	}
 	hash, known := strings.CutPrefix(strings.TrimSuffix(o.name(), responderSuffix), base[:len(base)-hashLength])
-	if known && len(hash) == hashLength { // a Job's hash is a separate one
+	if known && len(hash) == hashLength { // not compared with base, because a Job has a separate hash
 		return nil
 	}
 	return Results{result(CodeReplayRenamed, o, "%s %s", reasons[CodeReplayRenamed].Sentence, reasons[CodeReplayRenamed].Help).At("metadata.name", o.name(), "")}
@@ -330,8 +330,8 @@ func WithoutBookkeeping(n *yaml.Node) *yaml.Node {
 	return withPair(n, "metadata", metadata)
 }
 
-// withPair returns a copy of a mapping with another value under a key. It removes the key if the value
-// is an empty collection.
+// withPair returns a copy of a mapping with a new value for a key. It removes the key if the value is an
+// empty collection.
 func withPair(m *yaml.Node, key string, value *yaml.Node) *yaml.Node {
 	out := *m
 	out.Content = slices.Clone(m.Content)

@@ -6,7 +6,7 @@ import (
 
 // In place, the workload itself replaces the copy. Edits that an undo can invert give its pods the
 // labels of a copy, and make its sidecar send calls to the responder. Do not replay to production in
-// this way: mocks would answer everyone who calls the workload.
+// this way: all callers of the workload would get answers that depend on mocks.
 
 // replayInPlace makes a workload receive the requests of a replay, and adds the Service that leads to
 // it.
@@ -16,11 +16,11 @@ func (in *input) replayInPlace(r *replay) Results {
 		return Results{r.result(CodeReplaySidecar, "%s is not captured, but a replay in place needs its sidecar, which leads it to the responder; allowed: %sinject: \"true\", or a copy", w.Ref(), contract.SidecarPrefix)}
 	}
 	w.replay, r.copied = r, w
-	answers := "it calls what it always calls"
+	answers := "it calls its usual dependencies"
 	if r.responds() {
-		answers = "it answers from mocks to whoever calls it"
+		answers = "all its callers get answers that depend on mocks"
 	}
-	results := Results{r.result(CodeReplayInPlace, "a replay uses %s in place: while it is rendered like this, %s, and works on its own volumes", w.Ref(), answers)}
+	results := Results{r.result(CodeReplayInPlace, "a replay uses %s in place: while it is rendered like this, %s, and it works on its own volumes", w.Ref(), answers)}
 	if r.responds() {
 		in.goThroughResponder(w)
 		found := w.news(in.check(w))

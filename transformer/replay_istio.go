@@ -23,8 +23,8 @@ import (
 // ServiceEntry          the hosts of the place, under REGISTRY_ONLY
 //
 // The render writes no ServiceEntry for hosts to which the responder passes calls on. The original
-// calls these hosts, so the mesh already lets the calls pass. An entry in the same namespace would
-// also apply to the original's calls, and replace the existing entry for them.
+// calls these hosts, so the mesh already allows the calls. An entry in the same namespace would also
+// apply to the original's calls, and replace the existing entry for them.
 
 const securityGroup = "security.istio.io"
 
@@ -39,8 +39,8 @@ func (in *input) replayIstio(r *replay) ([]*Object, Results) {
 	return objects, append(results, in.checkMesh(r)...)
 }
 
-// checkMesh reports that nothing in the input says whether the pods of a replay are in a mesh. For a
-// captured workload the option inbound says it.
+// checkMesh reports if nothing in the input says whether the pods of a replay are in a mesh. For a
+// captured workload, the option inbound says so.
 func (in *input) checkMesh(r *replay) Results {
 	w := cmp.Or(r.copied, in.parts(r)[contract.PartGenerator])
 	if w == nil || in.cfg.Inbound != inboundSidecar || in.inMesh(w) || w.proxyless() || in.namespaceOf(w.Object) != nil {
@@ -76,8 +76,8 @@ func (in *input) parts(r *replay) map[string]*workload {
 	return out
 }
 
-// inMesh tells whether the input says that pods are in a mesh. hasEnvoy tells whether they have a
-// separate Envoy in it.
+// inMesh reports whether, according to the input, pods are in a mesh. hasEnvoy reports whether they also
+// have their own Envoy.
 func (in *input) inMesh(w *workload) bool {
 	if in.ambient(w) != "" {
 		return true
@@ -142,7 +142,7 @@ func account(w *workload) string {
 }
 
 // caller builds a rule that admits the pods of a service account, to some ports or to all. In a
-// policy, cluster.local means the mesh's trust domain, whatever its name
+// policy, cluster.local stands for the mesh's trust domain, whatever its name is
 // (https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/). ztunnel does not
 // follow that rule (istio/ztunnel#1260).
 func (in *input) caller(r *replay, account string, server *workload, ports ...int) *security.Rule {
@@ -181,7 +181,7 @@ func (in *input) securityVersion() string {
 }
 
 // plaintext returns the object of the input that lets callers reach pods without mutual TLS, or nil.
-// Istio knows no principals of such calls.
+// For such calls, Istio does not know a principal.
 func (in *input) plaintext(r *replay, w *workload) *Object {
 	best, rank := (*Object)(nil), 0
 	for _, o := range in.byKind[securityGroup+"/PeerAuthentication"] {
@@ -212,7 +212,7 @@ func (in *input) plaintext(r *replay, w *workload) *Object {
 }
 
 // checkAuthorizations names the other policies of the input that decide who may call the parts of a
-// replay. It skips a workload that is replayed to in place, since its policies are intended.
+// replay. It skips a workload that is replayed to in place, because its policies are intended.
 func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Results {
 	var refusing, tokens, admitting []string
 	for _, part := range []string{contract.PartCopy, contract.PartResponder} {
@@ -241,10 +241,10 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 	}
 	say := func(code Code, names []string, message string) {
 		if names = unique(names); len(names) > 0 {
-			results = append(results, r.result(code, "%s %s the replay's pods, too: %s", strings.Join(names, " and "), verb(names, "selects", "select"), message))
+			results = append(results, r.result(code, "%s also %s the replay's pods: %s", strings.Join(names, " and "), verb(names, "selects", "select"), message))
 		}
 	}
-	say(CodeReplayDenied, refusing, "such a policy overrides those that allow, and may reject the recorded requests")
+	say(CodeReplayDenied, refusing, "such a policy overrides policies that allow, and may reject the recorded requests")
 	say(CodeReplayDenied, tokens, "recorded tokens have expired or are redacted, and Envoy rejects requests with such a token; exclude the pods with the label "+contract.LabelReplay+", or have the generator send no Authorization header")
 	say(CodeReplayIngressOpen, admitting, "policies that allow add up, so others may call the responder, which serves recorded data")
 	return results
@@ -269,8 +269,8 @@ func (in *input) tcpRoutes(r *replay) []string {
 // https://istio.io/latest/docs/ambient/usage/waypoint/.
 const useWaypoint = "istio.io/use-waypoint"
 
-// pastWaypoint makes a Service of a replay bypass a waypoint that its namespace may have. Behind a
-// waypoint, every caller has the waypoint's address and principal, so no policy could tell a copy's
+// pastWaypoint makes a Service of a replay bypass a waypoint that its namespace may have. After a
+// waypoint, every call has the waypoint's address and principal, so no policy could distinguish a copy's
 // calls to its responder from its other calls.
 func (in *input) pastWaypoint(r *replay, service *Object) *Object {
 	if r.w != nil && in.ambient(r.w) != "" {
@@ -281,7 +281,7 @@ func (in *input) pastWaypoint(r *replay, service *Object) *Object {
 
 // replaySidecars builds the Sidecars of the parts that have an Envoy. If the copy has a Sidecar that
 // routes inbound calls to Tapedeck's sidecar, that one already has these settings. The other parts get a
-// Sidecar only if the namespace's Sidecar would keep them from each other.
+// Sidecar only if the namespace's Sidecar would block calls that they need.
 func (in *input) replaySidecars(r *replay) ([]*Object, Results) {
 	var objects []*Object
 	var results Results
@@ -324,7 +324,7 @@ func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results
 func (in *input) namespacesFor(r *replay, part string) []string {
 	out := []string{r.namespace()}
 	add := func(d destination) {
-		if d.service != "" { // it may still be a name outside the cluster, but then no namespace has its second part as name
+		if d.service != "" { // it may be a name outside the cluster, but then no namespace is named after its second part
 			out = append(out, d.namespaceFor(r.namespace()))
 		}
 	}
@@ -376,8 +376,8 @@ func egressService(name, namespace, own string) string {
 	return strings.TrimSuffix(egressNamespace(namespace, own), "*") + name + "." + namespace + ".svc.cluster.local"
 }
 
-// openSidecar completes the spec of a Sidecar for pods that the namespace's Sidecar keeps from some
-// namespaces. The spec takes over the inherited settings and opens those namespaces. It returns false
+// openSidecar completes the spec of a Sidecar for pods that can't reach some namespaces because of the
+// namespace's Sidecar. The spec gets the inherited settings and opens those namespaces. It returns false
 // if the namespace's Sidecar blocks none of them.
 func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) bool {
 	base, _ := in.namespaceSidecar(w)
@@ -438,7 +438,7 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 			}
 			objects = append(objects, r.object(part, istioGroup+"/"+in.version, "ServiceEntry", r.policyName(part)+"-"+x.Name, istioNode(x.spec())))
 			if host := x.Hosts[0]; strings.HasPrefix(host, "*.") {
-				wide := r.result(CodeReplayPlaceOpen, "the option replayPlace is %s, which does not say where that is. So under REGISTRY_ONLY %s is open to every pod in the namespace, including production. To open only the hosts of the place, write %s", place, host, narrower(*place))
+				wide := r.result(CodeReplayPlaceOpen, "the option replayPlace is %s, which does not name its location. So under REGISTRY_ONLY %s is open to every pod in the namespace, including production. To open only the hosts of the place, write %s", place, host, narrower(*place))
 				wide.Severity = Warning
 				results = append(results, wide)
 				continue
@@ -453,7 +453,7 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 	return nil, nil
 }
 
-// narrower returns a place with the added setting that says where it is.
+// narrower returns a place with the added setting that names its location.
 func narrower(place contract.Place) string {
 	setting := "region=REGION"
 	if place.Scheme == "azblob" {
@@ -471,13 +471,13 @@ func narrower(place contract.Place) string {
 // https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html.
 const amazonRole = "eks.amazonaws.com/role-arn"
 
-// hasRole tells whether the service account of a replay's pods has a role in the input.
+// hasRole reports whether the service account of a replay's pods has a role in the input.
 func (in *input) hasRole(r *replay) bool {
 	o := in.find("", "ServiceAccount", r.namespace(), cmp.Or(in.cfg.ReplayServiceAccount, defaultAccount))
 	return o != nil && o.annotation(amazonRole) != ""
 }
 
-// opened tells whether ServiceEntries of the input open all hosts of an External to a namespace.
+// opened reports whether ServiceEntries of the input open all hosts of an External to a namespace.
 func (in *input) opened(x External, namespace string) bool {
 	return !slices.ContainsFunc(x.Hosts, func(host string) bool {
 		return !slices.ContainsFunc(in.byKind[istioGroup+"/ServiceEntry"], func(o *Object) bool {
@@ -495,7 +495,7 @@ func (in *input) opened(x External, namespace string) bool {
 	})
 }
 
-// ownReplayAuthorization, ownReplaySidecar and ownReplayEntry tell whether an Istio object belongs to
+// ownReplayAuthorization, ownReplaySidecar and ownReplayEntry report whether an Istio object belongs to
 // a replay. The first two require a selector that matches one part of a replay and no other pods. The
 // first also requires rules in the form that a render writes. The last requires an entry that opens
 // hosts to its namespace alone.

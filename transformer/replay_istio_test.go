@@ -26,7 +26,7 @@ func meshObjects(t testing.TB, in *input, r *replay) (map[string]string, Results
 		text = strings.ReplaceAll(text, "{tapedeck.dev/replay: shop-replay-0acnxl57, tapedeck.dev/replay-part: ", "{")
 		out[o.kind()+strings.TrimPrefix(o.name(), r.name)] = strings.TrimSpace(text)
 		if err := checkCreated(o); err != nil {
-			t.Errorf("%s would not be known as our own: %v", o.Ref(), err)
+			t.Errorf("%s would not be recognized as our own: %v", o.Ref(), err)
 		}
 	}
 	return out, results
@@ -68,7 +68,7 @@ func TestReplayInAMesh(t *testing.T) {
 		settings map[string]string
 		change   func(*replay)
 		input    []string
-		// want has objects, and "" for those that there must not be.
+		// want has objects, and "" for those that must not exist.
 		want  map[string]string
 		codes []Code
 	}{
@@ -170,7 +170,7 @@ func TestReplayInAMesh(t *testing.T) {
 	}
 }
 
-// A host that a mesh opens for a replay is open to production, too. A place that does not say
+// A host that a mesh opens for a replay is open to production too. A place that does not say
 // where it is opens a whole cloud.
 func TestAWidePlaceIsAWarning(t *testing.T) {
 	for place, want := range map[string]string{
@@ -232,7 +232,7 @@ metadata:
 			}
 			changed = strings.Replace(changed, "SELECTOR", "tapedeck.dev/replay: shop-replay-0acnxl57, tapedeck.dev/replay-part: responder", 1)
 			if err := checkCreated(parsed(t, changed)); (err == nil) != c.own {
-				t.Errorf("%s %s is taken for our own: %t, want %t (%v)", kind, c.what, err == nil, c.own, err)
+				t.Errorf("%s %s is mistaken for our own: %t, want %t (%v)", kind, c.what, err == nil, c.own, err)
 			}
 		}
 	}
@@ -248,7 +248,7 @@ func TestWhatAMeshOpensWithoutANamespace(t *testing.T) {
 		in = newInput(in.objects, in.cfg)
 		_, results := in.authorizations(r)
 		if got := slices.ContainsFunc(results, func(r Result) bool { return r.Code() == CodeReplayNamespace }); got != (namespace == "") {
-			t.Errorf("in namespace %q it is said: %t: %v", namespace, got, results)
+			t.Errorf("in namespace %q there is a result: %t: %v", namespace, got, results)
 		}
 	}
 }

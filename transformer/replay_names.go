@@ -23,19 +23,19 @@ import (
 //
 // BASE            the copy, its Service and its policies
 // BASE-mock       the responder and its Service
-// NAME-replay-…   the Job, with a separate hash: nobody may change the template of a Job
+// NAME-replay-…   the Job, with a separate hash, because its template is immutable
 //
-// A new build, snapshot or setting changes the hash, and so makes another replay. A new image of
+// A new build, snapshot or setting changes the hash, so it makes another replay. A new image of
 // Tapedeck makes another Job of the same replay.
 
-// trafficReplayKind is the kind of the objects that ask for replays.
+// trafficReplayKind is the kind of the objects that request replays.
 const trafficReplayKind = "TrafficReplay"
 
 const (
 	replayInfix     = "-replay-"
 	responderSuffix = "-mock"
-	// maxStem is the longest NAME with which no name of a replay has more than 63 characters. The
-	// longest name is that of a ServiceEntry. The name of a Job's pod, which is a part of its host
+	// maxStem is the maximum length of NAME. With it, no name of a replay has more than 63 characters.
+	// The longest name is that of a ServiceEntry. The name of a Job's pod, which is part of its host
 	// name, is shorter: an index has at most 5 digits, because Kubernetes allows 100000 completions
 	// (pkg/apis/batch/validation).
 	maxStem = 63 - len(replayInfix) - hashLength - len("-generator-identity")
@@ -53,7 +53,7 @@ func (in *input) nameReplays(replays []*replay) Results {
 		r.name = in.replayName(r)
 		id := r.namespace() + "/" + r.name
 		if first := taken[id]; first != nil {
-			results = append(results, r.result(CodeReplayTwice, "%s asks for the same replay as %s of %s, with the same settings; remove one of the two", orThis(r.at), orThis(first.at), first.from.Ref()))
+			results = append(results, r.result(CodeReplayTwice, "%s requests the same replay as %s of %s, with the same settings; remove one of the two", orThis(r.at), orThis(first.at), first.from.Ref()))
 			continue
 		}
 		taken[id] = r
@@ -146,9 +146,9 @@ func (r *replay) selector(part string) *yaml.Node {
 	return nodes.Mapping(contract.LabelReplay, r.name, contract.LabelReplayPart, part)
 }
 
-// labelsOfPods are the labels that the pods of a replay take over from the workload. A mesh and a
-// cloud identify pods by them, so either all parts of a replay are in the mesh, or none. Applications
-// do not use them as selectors.
+// labelsOfPods are the labels that the pods of a replay copy from the workload. A mesh and a cloud
+// identify pods by them, so either all parts of a replay are in the mesh, or none. Applications do not
+// use them as selectors.
 var labelsOfPods = []string{
 	"sidecar.istio.io/inject", "istio.io/rev", "istio.io/dataplane-mode", "istio.io/use-waypoint", "istio.io/use-waypoint-namespace",
 	azureIdentity, "aadpodidbinding",
@@ -193,13 +193,13 @@ func replayStem(name string) string {
 	return strings.TrimRight(stem[:min(len(stem), maxStem)], "-")
 }
 
-// namedForReplay tells whether a name belongs to a replay of a workload.
+// namedForReplay reports whether a name belongs to a replay of a workload.
 func namedForReplay(name, workload string) bool {
 	_, rest, found := strings.Cut(name, replayStem(workload)+replayInfix)
 	return found && hashPrefix.MatchString(rest)
 }
 
-// ownOfReplay tells whether an object has the labels of an object of a replay, for one of the given
+// ownOfReplay reports whether an object has the labels of an object of a replay, for one of the given
 // parts, and the name of that part. A kustomization may have added a prefix and a suffix to the name.
 func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
 	labels := nodes.Strings(nodes.At(o.Node, "metadata", "labels"))
@@ -215,10 +215,10 @@ func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
 	return base, part, strings.Contains(o.name(), name)
 }
 
-// ownReplayDeployment tells whether a Deployment is the copy or the responder of a replay. Its
+// ownReplayDeployment reports whether a Deployment is the copy or the responder of a replay. Its
 // selector must have exactly the two labels, and a responder's container must run the responder. The
 // containers of a copy depend on its workload: see checkCopied. Images, variables and similar fields
-// don't count, because a kustomization may have changed them.
+// don't matter, because a kustomization may have changed them.
 func ownReplayDeployment(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
 	spec := nodes.At(o.Node, "spec")
@@ -228,7 +228,7 @@ func ownReplayDeployment(o *Object) bool {
 		(part == contract.PartCopy || runs(spec, contract.ResponderContainer, "mock"))
 }
 
-// ownReplayService tells whether a Service leads to the copy or the responder of a replay. It must
+// ownReplayService reports whether a Service leads to the copy or the responder of a replay. It must
 // have the ports that a render writes, and accept calls only from inside the cluster.
 func ownReplayService(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
@@ -240,14 +240,14 @@ func ownReplayService(o *Object) bool {
 			numbers = append(numbers, nodes.Int(nodes.At(p, "port")))
 		}
 		ports = copyServicePorts(numbers)
-		for i, p := range nodes.Items(nodes.At(spec, "ports")) { // a render may lead the Service to the sidecar
+		for i, p := range nodes.Items(nodes.At(spec, "ports")) { // a render may point the Service at the sidecar
 			nodes.Set(ports.Content[i], "targetPort", nodes.At(p, "targetPort"))
 		}
 	}
 	return own && onlyKeys(spec, "selector", "ports") && isSelector(nodes.At(spec, "selector"), base, part) && same(nodes.At(spec, "ports"), ports)
 }
 
-// ownReplayJob tells whether a Job is the generator of a replay. It must have no selector, and run the
+// ownReplayJob reports whether a Job is the generator of a replay. It must have no selector, and run the
 // same command as a generator of that replay.
 func ownReplayJob(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartGenerator)
@@ -256,7 +256,7 @@ func ownReplayJob(o *Object) bool {
 		runs(spec, contract.GeneratorContainer, "replay", "--run="+base+"/$("+contract.EnvRun+")")
 }
 
-// runs tells whether the pods of a spec have a single container, with the given name, that runs a
+// runs reports whether the pods of a spec have a single container, with the given name, that runs a
 // Tapedeck command with the given arguments.
 func runs(spec *yaml.Node, name, command string, arguments ...string) bool {
 	containers := nodes.Items(nodes.At(spec, "template", "spec", "containers"))
@@ -269,10 +269,10 @@ func runs(spec *yaml.Node, name, command string, arguments ...string) bool {
 	})
 }
 
-// checkCopied says why a Deployment with the labels of a copy may not be one. It returns an error if
-// the workload of which it should be a copy is not among the objects, and its pods don't look like
-// those of a copy. If that workload is there, the Deployment counts as a copy whatever it runs, since
-// it runs what the workload ran.
+// checkCopied returns an error if a Deployment with the labels of a copy may not be one: the workload
+// that it should be a copy of is not among the objects, and its pods don't look like those of a copy. If
+// that workload is there, the Deployment counts as a copy whatever it runs, because a copy runs what its
+// workload ran.
 func checkCopied(o *Object, objects []*Object) error {
 	base, part, _ := ownOfReplay(o, contract.PartCopy)
 	if part != contract.PartCopy || !o.is("apps", "Deployment") {
@@ -288,7 +288,7 @@ func checkCopied(o *Object, objects []*Object) error {
 	known := slices.Concat(labelsOfPods, []string{contract.LabelReplay, contract.LabelReplayPart, contract.LabelInjected, contract.LabelWorkload})
 	for _, key := range sortedKeys(w.podLabels()) {
 		if !slices.Contains(known, key) {
-			return fmt.Errorf("found no %s/%s in namespace %q that it is a copy of, and pods with the label %s, which no copy has", kind, name, o.namespace(), key)
+			return fmt.Errorf("found no %s/%s in namespace %q that it could be a copy of, and pods with the label %s, which no copy has", kind, name, o.namespace(), key)
 		}
 	}
 	for _, c := range w.allContainers() {
@@ -298,15 +298,15 @@ func checkCopied(o *Object, objects []*Object) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("found no %s/%s in namespace %q that it is a copy of, and no sidecar and no variable that leads its pods to a responder", kind, name, o.namespace())
+	return fmt.Errorf("found no %s/%s in namespace %q that it could be a copy of, and neither a sidecar nor a variable that leads its pods to a responder", kind, name, o.namespace())
 }
 
-// isSelector tells whether a mapping has exactly the two labels of a part of a replay.
+// isSelector reports whether a mapping has exactly the two labels of a part of a replay.
 func isSelector(n *yaml.Node, base, part string) bool {
 	return n != nil && len(n.Content) == 4 && hasLabels(n, base, part)
 }
 
-// hasLabels tells whether a mapping includes the two labels of a part of a replay.
+// hasLabels reports whether a mapping includes the two labels of a part of a replay.
 func hasLabels(n *yaml.Node, base, part string) bool {
 	return nodes.StringAt(n, contract.LabelReplay) == base && nodes.StringAt(n, contract.LabelReplayPart) == part
 }
@@ -318,7 +318,7 @@ const (
 
 var hashPrefix = regexp.MustCompile(`^` + hashPattern)
 
-// hashOf returns a hash of values, in small letters and digits. It hashes their JSON, which has the
+// hashOf returns a hash of values, in lower-case letters and digits. It hashes their JSON, which has the
 // keys of maps in order.
 func hashOf(values ...any) string {
 	text, err := json.Marshal(values)
@@ -342,7 +342,7 @@ func setFields(v any) any {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&fields); err != nil {
-		panic(err) // it was marshalled just now
+		panic(err) // json.Marshal wrote this text
 	}
 	return withoutEmpty(fields)
 }

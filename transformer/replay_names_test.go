@@ -27,7 +27,7 @@ spec:
       - {name: shop, image: shop:1, ports: [{containerPort: 8080}], resources: {limits: {cpu: 1}}}
 `
 
-// parsed returns an object of YAML.
+// parsed returns an object from YAML.
 func parsed(t testing.TB, text string) *Object {
 	t.Helper()
 	n, err := yaml.Parse(text)
@@ -37,7 +37,7 @@ func parsed(t testing.TB, text string) *Object {
 	return &Object{Node: n.YNode()}
 }
 
-// replayOf returns a replay that a workload asks for itself.
+// replayOf returns a replay that the workload itself requests.
 func replayOf(t testing.TB, text string) *replay {
 	t.Helper()
 	o := parsed(t, text)
@@ -196,12 +196,12 @@ func TestReplayNamesAreThoseOfServices(t *testing.T) {
 			}
 		}
 		if !replayBase.MatchString(base) || !namedForReplay(base, name) || !namedForReplay("dev-"+base+"-mock", name) {
-			t.Errorf("%q has %s, which is not known again", name, base)
+			t.Errorf("%q has %s, which is not recognized", name, base)
 		}
 	}
 }
 
-// Names that are cut, or that a Service can't have, differ in their hash.
+// Names that are shortened, or that a Service can't have, differ in their hash.
 func TestReplaysOfDifferentWorkloadsHaveDifferentNames(t *testing.T) {
 	names := map[string]string{}
 	for _, change := range []string{
@@ -234,7 +234,7 @@ func TestReplaysThatAskTwice(t *testing.T) {
 	second = replayOf(t, shop)
 	second.from = parsed(t, "{apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: nightly, namespace: store}}")
 	if results := newInput(nil, &cfg).nameReplays([]*replay{first, second}); len(results) != 0 || first.name == second.name {
-		t.Errorf("what two objects ask for has the names %s and %s, and the results %v", first.name, second.name, results)
+		t.Errorf("the replays of two objects have the names %s and %s, and the results %v", first.name, second.name, results)
 	}
 }
 
@@ -253,7 +253,7 @@ func TestReplayNameThatIsTaken(t *testing.T) {
 }
 
 // No selector of production selects the pods of a replay. They have only those labels of the
-// original by which a mesh and a cloud recognise it.
+// original by which a mesh and a cloud identify it.
 func TestPodsOfAReplayHaveNoLabelsOfTheApplication(t *testing.T) {
 	r := replayOf(t, shop)
 	name := nameOf(r)
@@ -347,7 +347,7 @@ spec:
 			t.Fatalf("%s: %q is not in the manifest", forged.what, forged.old)
 		}
 		if checkCreated(parsed(t, text)) == nil {
-			t.Errorf("%s is taken for a part of a replay", forged.what)
+			t.Errorf("%s is mistaken for part of a replay", forged.what)
 		}
 	}
 }

@@ -39,14 +39,14 @@ type replayRequest struct {
 
 // replayTarget is the target of the requests: a workload, or only a URL.
 type replayTarget struct {
-	at  string // its field path, "" for the whole object
+	at  string // its field path; "" for the whole object
 	w   *workload
 	ref objectRef
 	URI string
 	// Tests and Mocks are slice keys.
 	Tests, Mocks []string
-	// listed tells how to read an empty list of mocks. If it is set, nothing is mocked, and otherwise
-	// the dependencies that the workload called are.
+	// listed says what an empty list of mocks means. If it is set, nothing is mocked. Otherwise the
+	// dependencies that the workload called are mocked.
 	listed  bool
 	Routing string
 }
@@ -100,21 +100,21 @@ var trafficReplayFields = []fieldRow[replayRequest]{
 		into(func(q *replayRequest) *string { return &q.Timeout })},
 	{ReplayField{Path: "secretRefs[].name", Kind: secretKind, When: withGenerator, Doc: "As `secrets`."},
 		addTo(func(q *replayRequest) *[]string { return &q.Secrets })},
-	{ReplayField{Path: "workloads[].ref.name", Kind: nameKind, Doc: "Name of the workload, or of a Service that leads to one, in the input. Each workload gets a replay of its own."},
+	{ReplayField{Path: "workloads[].ref.name", Kind: nameKind, Doc: "Name of the workload, or of a Service that leads to one, in the input. Each workload gets a separate replay."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.Name = v }},
 	{ReplayField{Path: "workloads[].ref.kind", Kind: lineKind, Default: "Deployment", Doc: "Kind of the workload."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.Kind = v }},
 	{ReplayField{Path: "workloads[].ref.namespace", Kind: namespaceKind, Doc: "Namespace of the workload; that of the TrafficReplay if unset."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.Namespace = v }},
-	{ReplayField{Path: "workloads[].ref.apiVersion", Kind: lineKind, Doc: "API version of the workload, of which only the group counts."},
+	{ReplayField{Path: "workloads[].ref.apiVersion", Kind: lineKind, Doc: "API version of the workload. Only its group matters."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.APIVersion = v }},
-	{ReplayField{Path: "workloads[].customURI", Kind: urlKind, Doc: "As `customURL`, for this entry, and in its place; without `ref`, requests are sent there and nothing is mocked."},
+	{ReplayField{Path: "workloads[].customURI", Kind: urlKind, Doc: "Replaces `customURL` for this entry; without `ref`, requests are sent there and nothing is mocked."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).URI = v }},
-	{ReplayField{Path: "workloads[].tests[]", Kind: sliceKind, When: withGenerator, Doc: "Which recorded requests are sent to the workload: `*` for all; those that it received if there are none."},
+	{ReplayField{Path: "workloads[].tests[]", Kind: sliceKind, When: withGenerator, Doc: "Recorded requests to send to the workload: `*` for all; if there are none, those that it received."},
 		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Tests, v) }},
-	{ReplayField{Path: "workloads[].mocks[]", Kind: sliceKind, When: withResponder, Doc: "Which recorded answers the responder gives: `*` for all. Without any, nothing is mocked."},
+	{ReplayField{Path: "workloads[].mocks[]", Kind: sliceKind, When: withResponder, Doc: "Recorded answers that the responder gives: `*` for all. If there are none, nothing is mocked."},
 		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Mocks, v) }},
-	{ReplayField{Path: "workloads[].routing", Kind: routingKind, When: withResponder, Doc: "`hostalias` leads the copy to the responder through a [hosts file](outbound.md#hosts-file), too."},
+	{ReplayField{Path: "workloads[].routing", Kind: routingKind, When: withResponder, Doc: "`hostalias` also leads the copy to the responder through a [hosts file](outbound.md#hosts-file)."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).Routing = v }},
 
 	{ReplayField{Path: "workloadRef.name", Kind: nameKind, Doc: "Deprecated: the only workload, with what it received as tests and what it called as mocks."},
@@ -136,15 +136,15 @@ var trafficReplayFields = []fieldRow[replayRequest]{
 
 	{ReplayField: ReplayField{Path: "cleanup", NoMeaning: gitRemoves}},
 	{ReplayField: ReplayField{Path: "ttlAfterReady", NoMeaning: gitRemoves}},
-	{ReplayField: ReplayField{Path: "needsReport", NoMeaning: "what is sent is always reported on; a responder without generator has its receipt at /receipt"}},
-	{ReplayField: ReplayField{Path: "configChecksum", NoMeaning: "an operator wrote it; nothing reads it here"}},
+	{ReplayField: ReplayField{Path: "needsReport", NoMeaning: "a generator always writes a report; a responder without a generator has its receipt at /receipt"}},
+	{ReplayField: ReplayField{Path: "configChecksum", NoMeaning: "an operator wrote it, and Tapedeck doesn't read it"}},
 	{ReplayField: ReplayField{Path: "collectLogs", NoMeaning: logsAreThere}},
-	{ReplayField: ReplayField{Path: "responderLowData", NoMeaning: "that is all that a responder keeps: the counts of its receipt, and the first misses"}},
+	{ReplayField: ReplayField{Path: "responderLowData", NoMeaning: "a responder never keeps more than the counts of its receipt and the first misses"}},
 	{ReplayField: ReplayField{Path: "proxyMode", NoMeaning: noSidecarField}},
 	{ReplayField: ReplayField{Path: "sidecar", NoMeaning: noSidecarField}},
 }
 
-const noSidecarField = "the annotations " + contract.SidecarPrefix + "* of the workload say how it is captured, and the copy is captured as it is"
+const noSidecarField = "the annotations " + contract.SidecarPrefix + "* of the workload say how it is captured, and its copy is captured in the same way"
 
 // addSlice adds a slice key to a list.
 func addSlice(keys *[]string, v string) { *keys = append(*keys, v) }

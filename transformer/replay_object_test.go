@@ -19,7 +19,7 @@ const (
 	snapshotPin = snapshotID + "@sha256:5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e"
 )
 
-// asked returns the replays that a manifest asks for, with a place for their snapshots.
+// asked returns the replays that a manifest requests, with a place for their snapshots.
 func asked(t testing.TB, manifest string, options ...string) ([]*replay, Results) {
 	t.Helper()
 	var objects []*Object
@@ -36,7 +36,7 @@ func asked(t testing.TB, manifest string, options ...string) ([]*replay, Results
 	return newInput(objects, &cfg).readReplays()
 }
 
-// annotated is a Deployment with annotations, one a line.
+// annotated returns a Deployment with annotations, one per line.
 func annotated(annotations ...string) string {
 	return `apiVersion: apps/v1
 kind: Deployment
@@ -48,7 +48,7 @@ metadata:
 spec: {template: {metadata: {labels: {app: checkout}}, spec: {containers: [{name: app}]}}}`
 }
 
-// trafficReplayOf is a TrafficReplay of a spec, beside the workloads of the shop.
+// trafficReplayOf returns a TrafficReplay with a spec, next to the workloads of the shop.
 func trafficReplayOf(spec string) string {
 	return `apiVersion: speedscale.com/v1
 kind: TrafficReplay
@@ -67,7 +67,7 @@ metadata: {name: front, namespace: shop}
 spec: {selector: {app: checkout}}`
 }
 
-// findings returns the codes and messages of results, without those that only inform.
+// findings returns the codes and messages of results, without those of severity info.
 func findings(results Results) (out []string) {
 	for _, r := range results {
 		if r.Severity != Info {
@@ -77,7 +77,7 @@ func findings(results Results) (out []string) {
 	return out
 }
 
-// usual returns the replay without settings, changed by change.
+// usual returns the replay without settings, modified by change.
 func usual(change func(*replaySpec)) replaySpec {
 	ref, _ := contract.ParseSnapshotRef(snapshotPin)
 	s := replaySpec{Snapshot: ref, Mode: fullReplay, Timeout: "20m", Shards: 1, Replicas: 1}
@@ -172,7 +172,7 @@ func TestWhatIsWrongWithAnnotations(t *testing.T) {
 	const asks = "replay.speedscale.com/snapshot-id: " + snapshotPin
 	for annotation, want := range map[string]string{
 		`replay.speedscale.com/snapshot-id: 7`:                                         "error bad-value: annotation replay.speedscale.com/snapshot-id: found 7, which YAML reads as int; allowed: a string",
-		`replay.speedscale.com/snapshot-id: latest`:                                    `error bad-value: annotation replay.speedscale.com/snapshot-id: found "latest"; allowed: the id of a snapshot`,
+		`replay.speedscale.com/snapshot-id: latest`:                                    `error bad-value: annotation replay.speedscale.com/snapshot-id: found "latest"; allowed: a snapshot ID`,
 		`replay.speedscale.com/snapshot-id: ` + strings.ToUpper(snapshotID):            "error bad-value",
 		`replay.speedscale.com/snapshot-id: ` + snapshotID + `@sha256:5d`:              "error bad-value",
 		`replay.speedscale.com/snapshot-id: "` + snapshotPin + `\n--only=safe"`:        "error bad-value",
@@ -189,37 +189,37 @@ func TestWhatIsWrongWithAnnotations(t *testing.T) {
 		`replay.speedscale.com/timeout: 999h`:                                          "out of range",
 		`replay.speedscale.com/secrets: ../login`:                                      "error bad-value",
 		`replay.speedscale.com/secrets: ","`:                                           "found no value",
-		`replay.speedscale.com/sut-url: http://me:hunter2@host`:                        "found a user or a password, which belong into a Secret",
+		`replay.speedscale.com/sut-url: http://me:hunter2@host`:                        "found a user or a password; put it into a Secret",
 		`replay.speedscale.com/sut-url: http://host/path?token=hunter2`:                "found a path, a query or a fragment",
 		`replay.speedscale.com/sut-url: ftp://host`:                                    "found scheme ftp; allowed: ",
-		`replay.speedscale.com/sut-url: host:0`:                                        "found port 0, which is none",
-		`replay.speedscale.com/sut-url: "me:hunter2"`:                                  "its port is none",
+		`replay.speedscale.com/sut-url: host:0`:                                        "found port 0, which is not allowed",
+		`replay.speedscale.com/sut-url: "me:hunter2"`:                                  "its port is not a number",
 		`replay.speedscale.com/sut-url: me:hunter2@x://y`:                              "found another scheme",
-		`replay.speedscale.com/sut-url: "$(POD_IP)"`:                                   "its host is none",
-		`replay.speedscale.com/sut-url: "8080"`:                                        "its host is none",
+		`replay.speedscale.com/sut-url: "$(POD_IP)"`:                                   "its host is not valid",
+		`replay.speedscale.com/sut-url: "8080"`:                                        "its host is not valid",
 		`replay.speedscale.com/sut-url: ""`:                                            "found nothing",
-		`replay.speedscale.com/sut-url: "http://a\nb"`:                                 "its host is none",
+		`replay.speedscale.com/sut-url: "http://a\nb"`:                                 "its host is not valid",
 		`replay.speedscale.com/sut-url: http://checkout.shop:8080`:                     "would go to host checkout.shop, where the copy is not",
 		`tapedeck.dev/replay: inplace`:                                                 "allowed: copy or in-place",
 		`tapedeck.dev/replay-shards: "0"`:                                              "out of range",
 		`tapedeck.dev/replay-shards: "100000"`:                                         "out of range",
 		`tapedeck.dev/replay-replicas: "-1"`:                                           "out of range",
 		`tapedeck.dev/replay-fail-if: latency.p96 > 1`:                                 `no metric is named "latency.p96"`,
-		`tapedeck.dev/replay-fail-if: Authorization hunter2`:                           "found a line that may have a credential, so it is not shown; allowed: goals",
+		`tapedeck.dev/replay-fail-if: Authorization hunter2`:                           "found a line that may contain a credential, so it is not shown; allowed: goals",
 		`tapedeck.dev/replay-passthrough: "*"`:                                         "is not a host",
-		`tapedeck.dev/replay-passthrough: http://a`:                                    "found a value that may have a credential, so it is not shown; allowed: HOST",
-		`tapedeck.dev/replay-passthrough: me:hunter2@api.x`:                            "found a value that may have a credential",
-		`replay.speedscale.com/secrets: header.Authorization=Bearer hunter2`:           "found a value that may have a credential, so it is not shown; allowed: names of Secrets",
-		`replay.speedscale.com/snapshot-id: Bearer hunter2`:                            "found something else; allowed: the id of a snapshot",
-		`replay.speedscale.com/mode: token=hunter2`:                                    "found a value that may have a credential",
-		`tapedeck.dev/replay-annotations: token=hunter2`:                               "found a value that may have a credential",
-		`tapedeck.dev/replay-tests: https://me:hunter2@api.x/`:                         "found a value that may have a credential, so it is not shown; allowed: slice keys",
-		`tapedeck.dev/replay-annotations: sidecar.istio.io/inject=false`:               "line 1 is no such KEY=VALUE",
-		`tapedeck.dev/replay-annotations: argocd.argoproj.io/tracking-id=x`:            "line 1 is no such KEY=VALUE",
-		`tapedeck.dev/replay-annotations: "helm.sh/hook=a\nhelm.sh/hook=b"`:            "line 2 has a key that stands there already",
+		`tapedeck.dev/replay-passthrough: http://a`:                                    "found a value that may contain a credential, so it is not shown; allowed: HOST",
+		`tapedeck.dev/replay-passthrough: me:hunter2@api.x`:                            "found a value that may contain a credential",
+		`replay.speedscale.com/secrets: header.Authorization=Bearer hunter2`:           "found a value that may contain a credential, so it is not shown; allowed: names of Secrets",
+		`replay.speedscale.com/snapshot-id: Bearer hunter2`:                            "found something else; allowed: a snapshot ID",
+		`replay.speedscale.com/mode: token=hunter2`:                                    "found a value that may contain a credential",
+		`tapedeck.dev/replay-annotations: token=hunter2`:                               "found a value that may contain a credential",
+		`tapedeck.dev/replay-tests: https://me:hunter2@api.x/`:                         "found a value that may contain a credential, so it is not shown; allowed: slice keys",
+		`tapedeck.dev/replay-annotations: sidecar.istio.io/inject=false`:               "line 1 is not an allowed KEY=VALUE",
+		`tapedeck.dev/replay-annotations: argocd.argoproj.io/tracking-id=x`:            "line 1 is not an allowed KEY=VALUE",
+		`tapedeck.dev/replay-annotations: "helm.sh/hook=a\nhelm.sh/hook=b"`:            "line 2 repeats the key of an earlier line",
 		`tapedeck.dev/replay-tests: "a,,\u0007"`:                                       "is not a slice key",
 		`tapedeck.dev/replay-routing: nat`:                                             "warning no-meaning: routing nat has no effect: it needs iptables",
-		`replay.speedscale.com/cleanup: none`:                                          "warning no-meaning: annotation replay.speedscale.com/cleanup has no effect: what was rendered goes",
+		`replay.speedscale.com/cleanup: none`:                                          "warning no-meaning: annotation replay.speedscale.com/cleanup has no effect: to remove what was rendered",
 		`replay.speedscale.com/env-id: x`:                                              "warning no-meaning",
 		`replay.speedscale.com/responder-low-data: "true"`:                             "warning no-meaning",
 		`replay.speedscale.com/collect-logs: "true"`:                                   "warning no-meaning",
@@ -291,7 +291,7 @@ func TestWhatIsLeftAloneIsNotReplayed(t *testing.T) {
 	}
 	_, results := asked(t, strings.Replace(trafficReplayOf("snapshotID: x"), "namespace: shop}", `namespace: shop, annotations: {operator.speedscale.com/ignore: "yes"}}`, 1))
 	if !results.Failed() {
-		t.Errorf("a value that is none passes: %q", findings(results))
+		t.Errorf("an invalid value is accepted: %q", findings(results))
 	}
 }
 
@@ -419,19 +419,19 @@ workloads: [{customURI: staging.example.com, tests: [api]}]`,
 func TestWhatIsWrongWithATrafficReplay(t *testing.T) {
 	const good = "workloads: [{ref: {name: checkout}, mocks: ['*']}]"
 	for spec, want := range map[string]string{
-		good:                     "error replay-no-snapshot: spec.snapshotID: found nothing, allowed: the id of a snapshot",
+		good:                     "error replay-no-snapshot: spec.snapshotID: found nothing, allowed: a snapshot ID",
 		"snapshotID: 7\n" + good: "error bad-value: spec.snapshotID: found 7, which YAML reads as int",
 		"snapshotID: S\ncustomURL: http://me:hunter2@host\n" + good:                                           "found a user or a password",
-		"snapshotID: S\nsecretRefs: [{name: Bearer hunter2}]\n" + good:                                        "error bad-value: spec.secretRefs[#0].name: found a value that may have a credential",
+		"snapshotID: S\nsecretRefs: [{name: Bearer hunter2}]\n" + good:                                        "error bad-value: spec.secretRefs[#0].name: found a value that may contain a credential",
 		"snapshotID: S\nsecretRefs: token=hunter2\n" + good:                                                   "spec.secretRefs: found a single value, allowed: a list",
 		"snapshotID: S\nbuildTag: 1.10\n" + good:                                                              "spec.buildTag: found 1.10, which YAML reads as float",
-		"snapshotID: S\nttlAfterReady: 1h\ncleanup: all\n" + good:                                             "warning no-meaning: spec.cleanup, spec.ttlAfterReady have no effect: what was rendered goes",
+		"snapshotID: S\nttlAfterReady: 1h\ncleanup: all\n" + good:                                             "warning no-meaning: spec.cleanup, spec.ttlAfterReady have no effect: to remove what was rendered",
 		"snapshotID: S\nneedsReport: true\nsidecar: {inject: true}\n" + good:                                  "spec.sidecar has no effect: the annotations sidecar.speedscale.com/*",
 		"snapshotID: S\nworklods: []\n" + good:                                                                "warning replay-field-unknown: spec.worklods is unknown; did you mean workloads?; allowed: snapshotID, testConfigID,",
 		"snapshotID: S\nworkloads: [{ref: {name: checkout, uid: x}, mocks: ['*']}]":                           "spec.workloads[#0].ref.uid is unknown; allowed: name, kind, namespace or apiVersion",
 		"snapshotID: S\nworkloads: {ref: {name: checkout}}":                                                   "spec.workloads: found a map, allowed: a list",
 		"snapshotID: S\nworkloads: [checkout]":                                                                "spec.workloads[#0]: found a single value, allowed: a map",
-		"snapshotID: [S]\n" + good:                                                                            "spec.snapshotID: found a list, allowed: the id",
+		"snapshotID: [S]\n" + good:                                                                            "spec.snapshotID: found a list, allowed: a snapshot ID",
 		"snapshotID: S\nworkloads: []":                                                                        "spec.workloads: found no workload, and no spec.customURL",
 		"snapshotID: S\nworkloads: [{}]":                                                                      "spec.workloads[#0]: found neither ref nor customURI",
 		"snapshotID: S\nworkloads: [{ref: {kind: Deployment}}]":                                               "spec.workloads[#0]: the name of the workload is missing or wrong",
@@ -483,7 +483,7 @@ func TestWithoutMocksNothingIsSaidOfAResponder(t *testing.T) {
 func TestATrafficReplayNamesNothingThatIsToBeLeftAlone(t *testing.T) {
 	manifest := trafficReplayOf("snapshotID: " + snapshotPin + "\nworkloads: [{ref: {name: checkout}, mocks: ['*']}]")
 	_, results := asked(t, strings.Replace(manifest, `note: ""`, `operator.speedscale.com/ignore: "true"`, 1))
-	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error bad-combination: spec.workloads[#0].ref: found shop/Deployment/checkout, which is to be left alone") {
+	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error bad-combination: spec.workloads[#0].ref: found shop/Deployment/checkout, which must not be rendered") {
 		t.Errorf("found %q", found)
 	}
 }
@@ -582,12 +582,12 @@ func FuzzReplays(f *testing.F) {
 		for _, r := range replays {
 			for _, one := range slices.Concat(r.Secrets, r.Passthrough, r.GeneratorFlags, r.ResponderFlags, r.Tests.Keys, r.Mocks.Keys, []string{r.URL, r.BuildTag, r.Timeout, r.Snapshot.String()}) {
 				if !isLine(one) {
-					t.Errorf("%q is no line", one)
+					t.Errorf("%q is not one line", one)
 				}
 			}
 			for _, flag := range slices.Concat(r.GeneratorFlags, r.ResponderFlags) {
 				if !strings.HasPrefix(flag, "--") {
-					t.Errorf("%q is no flag", flag)
+					t.Errorf("%q is not a flag", flag)
 				}
 			}
 			if r.Shards < 1 || r.Shards > maxReplayPods || r.Replicas < 1 || r.Replicas > maxReplayPods {

@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The pods of a generator and a responder are alike. They run Tapedeck's image with the rights of the
-// sidecar, read a snapshot from the place, and store what they read in a file. They run nothing of an
+// The pods of a generator and a responder are similar. They run Tapedeck's image with the rights of the
+// sidecar, read a snapshot from the place, and store what they read in a file. They run no code of the
 // application.
 
 // replayPod has the settings in which the pods of the parts differ.
@@ -21,10 +21,10 @@ type replayPod struct {
 	part, container string
 	args            []string
 	env, ports      *yaml.Node
-	probes          []any // pairs of a container's mapping
+	probes          []any // keys and values of a container's mapping
 	restartPolicy   any
 	grace           any // seconds, or nil
-	// readOnly tells whether the pod only reads from the place.
+	// readOnly reports whether the pod only reads from the place.
 	readOnly bool
 	// secrets are mounted. Each provides one or more of its keys as files.
 	secrets []secretFiles
@@ -42,9 +42,9 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	if in.replayPlace().Scheme == "azblob" && nodes.KeyIndex(labels, azureIdentity) < 0 {
 		nodes.Set(labels, azureIdentity, nodes.New("true"))
 	}
-	// A classic Envoy starts together with the container, which needs the network at once.
+	// A classic Envoy starts at the same time as the container, which needs the network immediately.
 	annotations := nodes.Mapping("proxy.istio.io/config", `{"holdApplicationUntilProxyStarts": true}`)
-	if r.w != nil && r.w.podAnnotation(meshLabel) != "" { // the former spelling of the label
+	if r.w != nil && r.w.podAnnotation(meshLabel) != "" { // the label was formerly an annotation
 		nodes.Set(annotations, meshLabel, nodes.New(r.w.podAnnotation(meshLabel)))
 	}
 	mounts := []*yaml.Node{nodes.Mapping("name", contract.WorkVolume, "mountPath", contract.WorkDir)}
@@ -106,7 +106,7 @@ func (in *input) replayImage(r *replay) string {
 	return in.cfg.Image
 }
 
-// orNil returns nil for an empty text, which a mapping omits.
+// orNil returns nil for an empty text. nodes.Mapping omits a key with the value nil.
 func orNil(text string) any {
 	if text == "" {
 		return nil
@@ -145,7 +145,7 @@ func (in *input) replayPlace() contract.Place {
 	return p
 }
 
-// replayBucket returns that place if pods reach it by the network; nil if it is on a volume.
+// replayBucket returns the place if pods reach it through the network; nil if it is on a volume.
 func (in *input) replayBucket() *contract.Place {
 	if p := in.replayPlace(); in.cfg.ReplayPlace != "" && !p.IsDir() {
 		return &p
@@ -181,7 +181,7 @@ func flags(name string, values []string) []string {
 
 func flag(name, value string) string { return "--" + name + "=" + literal(value) }
 
-// redactKey returns the Secret and the flag of the key with which recordings were redacted, if the
+// redactKey returns the Secret and the flag for the key with which recordings were redacted, if the
 // sidecars share one.
 func (in *input) redactKey() (files []secretFiles, args []string) {
 	if in.cfg.RedactKeySecret == "" {
@@ -235,11 +235,11 @@ func checkResourceList(v string) error {
 		name, value, _ := strings.Cut(pair, "=")
 		switch {
 		case !slices.Contains(resourceNames, name):
-			return fmt.Errorf("%q is not about %s", pair, oneOf(resourceNames))
+			return fmt.Errorf("%q does not name %s", pair, oneOf(resourceNames))
 		case seen[name]:
-			return fmt.Errorf("%s stands there twice", name)
+			return fmt.Errorf("%s is given twice", name)
 		case quantityKind.Check(value) != nil:
-			return fmt.Errorf("%q is no quantity", value)
+			return fmt.Errorf("%q is not a quantity", value)
 		}
 		seen[name] = true
 	}
@@ -253,12 +253,12 @@ func (in *input) checkReplayPods(r *replay) Results {
 		results = append(results, r.result(code, message, args...))
 	}
 	if in.cfg.ImageContract < replayContract {
-		fail(CodeImageContract, "images run generators and responders from contract version %d on, and the option imageContract is %d; allowed: a newer image", replayContract, in.cfg.ImageContract)
+		fail(CodeImageContract, "images run generators and responders since contract version %d, and the option imageContract is %d; allowed: a newer image", replayContract, in.cfg.ImageContract)
 	}
 	if place := in.replayPlace(); place.IsDir() && slices.ContainsFunc(replayDirs, func(dir string) bool {
 		return under(dir, strings.TrimSuffix(place.Path, "/")) || under(place.Path, dir)
 	}) {
-		fail(CodeReplayNoPlace, "the option replayPlace is %s, where the pods of a replay have something else; allowed: a directory of its own, such as /var/lib/tapedeck/place", place)
+		fail(CodeReplayNoPlace, "the option replayPlace is %s, which the pods of a replay use for something else; allowed: a separate directory, such as /var/lib/tapedeck/place", place)
 	}
 	results = append(results, in.checkReplayQuotas(r)...)
 	return append(results, in.checkReplaySecrets(r)...)
@@ -283,7 +283,7 @@ func (in *input) replayAmounts(r *replay) amounts {
 	return resourcesOf(nodes.Mapping("resources", in.replayResources()), in.limitsFor(r))
 }
 
-// ownPods returns how many pods a replay has in addition to the copy's.
+// ownPods returns the number of pods of a replay, without the copy's.
 func (r *replay) ownPods() (n float64) {
 	if r.generates() {
 		n += float64(r.Shards)
@@ -295,7 +295,7 @@ func (r *replay) ownPods() (n float64) {
 }
 
 // checkReplayQuotas reports LimitRanges and ResourceQuotas that reject the pods. A quota on a resource
-// requires every container to state it, unless a LimitRange does so.
+// requires every container to set it, unless a LimitRange does so.
 func (in *input) checkReplayQuotas(r *replay) Results {
 	limits, ours := in.limitsFor(r), in.replayAmounts(r)
 	var results Results

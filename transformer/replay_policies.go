@@ -11,20 +11,20 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// These NetworkPolicies of the replay say who may reach whom:
+// The NetworkPolicies of a replay say which pods may reach which:
 //
-// generator ──▶ copy ──▶ responder ──▶ hosts that pass
+// generator ──▶ copy ──▶ responder ──▶ passthrough hosts
 //     │           └────▶ collector         │
 //     └────────▶ place ◀───────────────────┘
 //
-// All parts may use DNS and reach istiod. A copy that ignores its proxy variables thus reaches nothing
-// to which it could write.
+// All parts may use DNS and reach istiod. So a copy that ignores its proxy variables can't reach
+// anything that it could write to.
 
 // istiodPort serves Envoy's configuration. It is open to every address, because the control plane may
 // be in another cluster.
 const istiodPort = "15012"
 
-// metadataPorts are the ports on which clouds hand out credentials at link-local addresses:
+// metadataPorts are the ports on which clouds issue credentials at link-local addresses:
 // https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html and
 // https://cloud.google.com/kubernetes-engine/docs/how-to/network-policy#network-policy-and-workload-identity-federation-for-gke.
 var metadataPorts = []string{"80", "988"}
@@ -84,7 +84,7 @@ func (in *input) partPolicies(r *replay) []partPolicy {
 	copyPorts := append(in.copyPorts(r), hbonePort)
 
 	if p := (partPolicy{part: contract.PartCopy}); r.copied != nil {
-		if r.generates() && !r.InPlace { // in place, everyone who called the workload still may
+		if r.generates() && !r.InPlace { // in place, the workload's callers may still call it
 			p.ingress = append([]*yaml.Node{ingressRule(of(contract.PartGenerator), copyPorts...)}, in.probes(r.copied)...)
 		}
 		if r.responds() {
@@ -190,9 +190,9 @@ func blocks(cidrs []string) []*yaml.Node {
 	return out
 }
 
-// sinkOf returns the collector to which a workload's sidecar sends, or nil. A workload whose calls go
-// to a responder gets no collector that a policy can't name. The policy would have to open the
-// collector's port at every address, and so to the real dependencies.
+// sinkOf returns the collector to which a workload's sidecar sends, or nil. If the workload's calls go to
+// a responder, it is nil for a collector that a policy can't name: the policy would have to open the
+// collector's port at every address, including those of the real dependencies.
 func (in *input) sinkOf(w *workload) *collector {
 	if !w.injecting || in.sink == nil || w.mockedBy() != nil && in.sink.service == "" && !in.sink.isAddress() {
 		return nil
@@ -222,7 +222,7 @@ func (in *input) egressToCollector(w *workload) *yaml.Node {
 }
 
 // egressToPlace returns the rules that let the generator and the responder reach the replay's place,
-// and the endpoints that hand out their credentials.
+// and the endpoints that issue their credentials.
 func (in *input) egressToPlace(r *replay) []*yaml.Node {
 	place := in.replayBucket()
 	if place == nil {
@@ -279,7 +279,7 @@ func (r *replay) urlDestinations() []destination {
 	return []destination{d}
 }
 
-// checkReplayPolicies reports the requirements of a replay's policies, and other policies that open
+// checkReplayPolicies reports the requirements of a replay's policies, and other policies that allow
 // more.
 func (in *input) checkReplayPolicies(r *replay) Results {
 	var results Results
@@ -289,7 +289,7 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	switch {
 	case r.copied != nil && r.Mode == fullReplay && !r.responds(): // CodeReplayNotMocked reports this
 	case r.copied != nil && !r.responds():
-		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and writes to them for good", r.copied.id())
+		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and what it writes there is permanent", r.copied.id())
 	case r.copied != nil && nodes.IsTrue(nodes.At(r.copied.podSpec(), "hostNetwork")):
 		say(CodeReplayEgressOpen, "%s uses the network of its nodes, where NetworkPolicies don't apply: if it ignores its proxy variables, it reaches the real dependencies", r.copied.id())
 	case r.copied != nil:
@@ -311,14 +311,14 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	if r.responds() {
 		labels := nodes.Strings(r.podLabels(contract.PartResponder))
 		if names := in.opening(labels, r.namespace(), "ingress"); len(names) > 0 {
-			say(CodeReplayIngressOpen, "%s also %s the responder's pods and %s others in. Policies add up, so those may read recorded data; exclude the pods with the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), verb(names, "lets", "let"), contract.LabelReplay)
+			say(CodeReplayIngressOpen, "%s also %s the responder's pods and %s other pods call them. Policies add up, so those pods may read recorded data; exclude the pods with the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), verb(names, "lets", "let"), contract.LabelReplay)
 		}
 		if unnamed := in.unnamed(r, in.passthrough(r)); len(unnamed) > 0 {
-			say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so that of the responder opens the port at every address. For a Service outside the input it opens every port in its namespace. The responder passes on calls to the listed hosts only", strings.Join(unnamed, " and "))
+			say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so that of the responder opens the port at every address. For a Service outside the input it opens every port in its namespace. The responder passes on calls only to the listed hosts", strings.Join(unnamed, " and "))
 		}
 	}
 	if unnamed := in.unnamed(r, r.urlDestinations()); r.generates() && len(unnamed) > 0 {
-		say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so that of the generator opens the port at every address. For a Service outside the input it opens every port in its namespace. The generator sends to the URL only", strings.Join(unnamed, " and "))
+		say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so that of the generator opens the port at every address. For a Service outside the input it opens every port in its namespace. The generator sends only to the URL", strings.Join(unnamed, " and "))
 	}
 	return results
 }
@@ -378,9 +378,9 @@ func (in *input) opening(labels map[string]string, namespace, direction string) 
 	return names
 }
 
-// ownReplayPolicy tells whether a NetworkPolicy belongs to a replay. It must select one part by
-// exactly the two labels, and have only rules of a form that a render writes. Its peers and ports
-// depend on settings that are no longer known, so they may be any.
+// ownReplayPolicy reports whether a NetworkPolicy belongs to a replay. It must select one part by
+// exactly the two labels, and have only rules in a form that a render writes. Its peers and ports depend
+// on settings that are no longer known, so any are accepted.
 func ownReplayPolicy(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder, contract.PartGenerator)
 	r := &replay{name: base}

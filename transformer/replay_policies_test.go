@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// playing returns an input with a replay of the shop and its copy, and with further objects, in
+// playing returns an input with a replay of the shop and its copy, and with more objects, in
 // the state in which policies are built.
 func playing(t testing.TB, settings map[string]string, change func(*replay), more ...string) (*input, *replay) {
 	t.Helper()
@@ -68,13 +68,13 @@ func policies(t testing.TB, in *input, r *replay) (map[string]string, Results) {
 		}
 		out[strings.TrimPrefix(o.name(), r.name)] = text
 		if err := checkCreated(o); err != nil {
-			t.Errorf("%s would not be known as our own: %v", o.Ref(), err)
+			t.Errorf("%s would not be recognized as our own: %v", o.Ref(), err)
 		}
 	}
 	return out, results
 }
 
-// Requests come from the generator alone, and the copy reaches the responder alone.
+// Only the generator sends requests to the copy, and the copy reaches only the responder.
 func TestReplayPolicies(t *testing.T) {
 	in, r := playing(t, map[string]string{"replayPlace": "s3://tapes/shop"}, nil)
 	got, _ := policies(t, in, r)
@@ -180,7 +180,7 @@ spec: {selector: {app: payments}, ports: [{name: http, port: 80, targetPort: htt
 		settings   map[string]string
 		change     func(*replay)
 		input      string
-		// in and out are the rules; "none" where the direction is not restricted.
+		// in and out are the rules; "none" if the direction is not restricted.
 		in, out string
 	}{
 		{name: "a bucket at Google", part: contract.PartGenerator, settings: map[string]string{"replayPlace": "gs://tapes"},
@@ -388,7 +388,7 @@ spec:
 				t.Fatal("nothing was changed")
 			}
 			if err := checkCreated(parsed(t, text)); (err == nil) != c.own {
-				t.Errorf("it is taken for our own: %t, want %t (%v)", err == nil, c.own, err)
+				t.Errorf("it is mistaken for our own: %t, want %t (%v)", err == nil, c.own, err)
 			}
 		})
 	}

@@ -95,10 +95,10 @@ func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
 	case len(found) == 0:
 		return fail(CodeReplayWorkload, "found %s/%s%s, which is not in the input, allowed: a workload that is rendered together with the %s; the input has %s", ref.Kind, ref.Name, where, trafficReplayKind, in.workloadNames(ref.Namespace))
 	case len(found) > 1:
-		return fail(CodeReplayWorkload, "found %s/%s%s, of which there are %d, allowed: one; give its apiVersion", ref.Kind, ref.Name, where, len(found))
+		return fail(CodeReplayWorkload, "found %s/%s%s, which exists %d times, allowed: one; give its apiVersion", ref.Kind, ref.Name, where, len(found))
 	}
 	if why := found[0].leftAlone(); why != "" {
-		return fail(CodeBadCombination, "found %s, which is to be left alone: %s; allowed: remove that, or the reference", found[0].Ref(), why)
+		return fail(CodeBadCombination, "found %s, which must not be rendered: %s; allowed: remove that, or the reference", found[0].Ref(), why)
 	}
 	return found[0], Result{}
 }
@@ -155,7 +155,7 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 	}
 	if base.Mode != generatorOnly && config.needsHosts && len(base.Passthrough) == 0 {
 		results = append(results, q.statement("testconfig-id", "testConfigID").result(CodeBadCombination, q.from,
-			"is %s, which lets the responder reach hosts for which the snapshot has no answer, and no host is listed; allowed: a list in annotation %sreplay-passthrough or option replayPassthrough", config.name, contract.OwnPrefix))
+			"is %s, which lets the responder reach hosts for which the snapshot has no answer, but no host is listed; allowed: a list in annotation %sreplay-passthrough or option replayPassthrough", config.name, contract.OwnPrefix))
 	}
 	if url := q.statement("customURL"); url.name != "" && len(q.targets) > 0 && !slices.ContainsFunc(q.targets, func(t replayTarget) bool { return t.URI == "" }) {
 		results = append(results, url.result(CodeNeedless, q.from, "has no effect, because every entry of spec.workloads has a customURI, which replaces it"))
@@ -233,7 +233,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 	host := r.url().host
 	switch {
 	case t.w == nil && r.Mode == responderOnly:
-		bad(CodeBadCombination, "%s: a responder mocks the dependencies of a workload, and there is only a URL; allowed: a ref, or mode %s", r.at, generatorOnly)
+		bad(CodeBadCombination, "%s: a responder mocks the dependencies of a workload, but there is only a URL; allowed: a ref, or mode %s", r.at, generatorOnly)
 	case t.w == nil && host == "":
 		results = append(results, r.aboutURL(CodeBadCombination, "%s: found no host, allowed without a workload: a URL with one", r.urlAt))
 	case t.w == nil:
@@ -242,15 +242,15 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 			r.Tests = traffic{All: true}
 		}
 		if len(t.Mocks) > 0 {
-			bad(CodeNeedless, "%s.mocks has no effect: a responder mocks the dependencies of a workload in the input, and there is only a URL", r.at)
+			bad(CodeNeedless, "%s.mocks has no effect: a responder mocks the dependencies of a workload in the input, but there is only a URL", r.at)
 		}
 	case r.Mode == responderOnly && r.Mocks.None:
 		bad(CodeBadCombination, "%s.mocks: found none, so with mode %s nothing runs; allowed: slice keys, or * for all", r.at, responderOnly)
 	case r.Mode == fullReplay && r.Mocks.None:
-		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked. The copy calls its real dependencies, and writes to them for good; list slice keys, or * for all", r.at)
+		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked. The copy calls its real dependencies, and what it writes there is permanent; list slice keys, or * for all", r.at)
 	}
 	if t.w != nil && host != "" && r.Mode == fullReplay && !r.InPlace {
-		results = append(results, r.aboutURL(CodeBadCombination, "the requests of this replay would go to host %s, where the copy is not, and what runs there has its real dependencies; allowed: only a scheme or a port, mode %s, or annotation %sreplay: %s", host, generatorOnly, contract.OwnPrefix, replayInPlace))
+		results = append(results, r.aboutURL(CodeBadCombination, "the requests of this replay would go to host %s, where the copy is not, and the program there calls its real dependencies; allowed: only a scheme or a port, mode %s, or annotation %sreplay: %s", host, generatorOnly, contract.OwnPrefix, replayInPlace))
 	}
 	if r.Mode == generatorOnly {
 		r.Mocks = traffic{None: true}
@@ -270,12 +270,12 @@ func slicesOf(keys []string) traffic {
 	return traffic{Keys: unique(keys)}
 }
 
-// checkHasPlace reports that a replay has no place for its snapshot.
+// checkHasPlace reports if a replay has no place for its snapshot.
 func (in *input) checkHasPlace(q *replayRequest) Results {
 	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
 	switch {
 	case in.cfg.ReplayPlace == "" || err != nil:
-		return Results{result(CodeReplayNoPlace, q.from, "a replay needs the option replayPlace, the place of its snapshot and its report, and it is not set; allowed: %s. A collector's URL is not allowed, because a replay can't write there", replayPlaceKind.Allowed).At(q.at, "", "")}
+		return Results{result(CodeReplayNoPlace, q.from, "a replay needs the option replayPlace, the place of its snapshot and its report, but it is not set; allowed: %s. A collector's URL is not allowed, because a replay can't write there", replayPlaceKind.Allowed).At(q.at, "", "")}
 	case p.IsDir() && in.cfg.ReplayClaim == "":
 		return Results{result(CodeReplayNoPlace, q.from, "the option replayPlace is a directory, but the option replayClaim is not set, so its pods have no volume; allowed: the name of a PersistentVolumeClaim, or a bucket for replayPlace").At(q.at, "", "")}
 	}

@@ -29,8 +29,8 @@ const (
 // standardConfig is the test config of a replay that names none.
 const standardConfig = "standard"
 
-// noCompare turns the comparison of answers off. verifyFix makes a run check that recorded failures no
-// longer occur, which needs the comparison.
+// noCompare turns off the comparison of answers. verifyFix makes a run check that recorded failures no
+// longer occur, for which it needs the comparison.
 const (
 	noCompare = "--no-compare"
 	verifyFix = "--verify-fix=true"
@@ -48,12 +48,12 @@ type testConfig struct {
 	passthrough          []string
 	// needsHosts requires hosts that the responder may reach. They are listed outside the test config.
 	needsHosts bool
-	// compares tells whether the test config explicitly asks for answers to be compared.
+	// compares reports whether the test config explicitly requests that answers be compared.
 	compares bool
 
 	stages []testStage
 	rules  []testRule
-	// unknown describes values of the ecosystem's JSON that Tapedeck doesn't know, and what is allowed
+	// unknown describes values in the ecosystem's JSON that Tapedeck doesn't know, and what is allowed
 	// instead.
 	unknown []string
 }
@@ -76,7 +76,7 @@ type BuiltInConfig struct {
 func BuiltInConfigs() []BuiltInConfig {
 	all := []BuiltInConfig{
 		{Name: standardConfig, Doc: "Sends the requests at recorded times, and compares the answers."},
-		{Name: "standard-passthrough", Doc: "The same. The responder may reach the hosts of `tapedeck.dev/replay-passthrough` and of the option `replayPassthrough`, of which one at least must be listed.", needsHosts: true},
+		{Name: "standard-passthrough", Doc: "The same. The responder may reach the hosts of `tapedeck.dev/replay-passthrough` and of the option `replayPassthrough`, at least one of which must be listed.", needsHosts: true},
 	}
 	for _, n := range []string{"10", "100", "500"} {
 		all = append(all, BuiltInConfig{Name: "performance_" + n + "replicas", Doc: "Sends " + n + " copies of the requests at the same time, and does not compare the answers.", Flags: []string{"--copies=" + n, noCompare}})
@@ -104,37 +104,37 @@ var testConfigFields = slices.Concat(
 		generatorField("load.speed", "speed", factorKind, "Divides recorded times and pauses."),
 		generatorField("load.copies", "copies", countKind, "Copies of the requests that are sent at the same time."),
 		generatorField("load.rate", "rate", rateKind, "Requests per second, in recorded order, instead of recorded times."),
-		generatorField("load.users", "users", countKind, "Virtual users, each of whom goes through the requests as fast as answers come."),
-		generatorField("load.sessions", "sessions", countKind, "Recorded sessions at a time, with their pauses."),
+		generatorField("load.users", "users", countKind, "Virtual users, each of which sends all requests as fast as answers arrive."),
+		generatorField("load.sessions", "sessions", countKind, "Number of recorded sessions at the same time, with their pauses."),
 		stageField("rate", rateKind, "Requests per second at the end of this stage of the load.", func(s *testStage) *string { return &s.rate }),
 		stageField("users", countKind, "Virtual users at the end of this stage, in place of `rate`.", func(s *testStage) *string { return &s.users }),
-		stageField("for", momentKind, "How long the stage takes.", func(s *testStage) *string { return &s.length }),
-		stageField("ramp", momentKind, "How long, of that, the load takes to change.", func(s *testStage) *string { return &s.ramp }),
-		generatorField("load.times", "times", countKind, "How often the requests are gone through."),
-		generatorField("load.for", "for", momentKind, "When to end."),
-		generatorField("load.requests", "requests", countKind, "End after so many requests."),
-		generatorField("load.maxInFlight", "max-in-flight", countKind, "Bound on requests under way; what exceeds it is sent late, and counted."),
-		generatorField("load.maxLag", "max-lag", momentKind, "How late one request in a hundred may be sent; else the result is void."),
+		stageField("for", momentKind, "Duration of the stage.", func(s *testStage) *string { return &s.length }),
+		stageField("ramp", momentKind, "Part of `for` during which the load changes.", func(s *testStage) *string { return &s.ramp }),
+		generatorField("load.times", "times", countKind, "How many times to send the requests."),
+		generatorField("load.for", "for", momentKind, "End after this time."),
+		generatorField("load.requests", "requests", countKind, "End after this many requests."),
+		generatorField("load.maxInFlight", "max-in-flight", countKind, "Maximum number of requests in flight; requests beyond it are sent late, and counted."),
+		generatorField("load.maxLag", "max-lag", momentKind, "How late one request in a hundred may be sent; otherwise the result is void."),
 		generatorField("load.maxRate", "max-rate", boundKind, "Refuse a load of more requests per second."),
 		generatorField("load.maxRequests", "max-requests", boundKind, "Refuse a load of more requests."),
-		generatorField("only", "only", enumKind("safe"), "`safe` sends only requests that change nothing, by their method."),
+		generatorField("only", "only", enumKind("safe"), "`safe` sends only requests whose method changes nothing."),
 		generatorField("withoutCredentials", "without-credentials", enumKind("stop", "leave-out", "send"), "Treatment of requests whose credentials are missing."),
 		generatorField("rewriteHost", "rewrite-host", boolKind, "Send the target's host as Host instead of the recorded one."),
 		generatorField("requestTimeout", "timeout", momentKind, "How long an answer may make no progress."),
-		generatorField("maxTime", "max-time", momentKind, "How long a request may take in all, beside what the recorded one took."),
+		generatorField("maxTime", "max-time", momentKind, "How long a request may take in total, in addition to the time of the recorded one."),
 		{ReplayField{Path: "compare", Kind: boolKind, Default: "true", Doc: "Compare answers with the recorded ones.", Flags: []string{"no-compare"}}, func(c *testConfig, _ []int, v string) {
 			if c.compares = v == "true"; !c.compares {
 				c.generator = append(c.generator, noCompare)
 			}
 		}},
-		generatorField("verifyFix", "verify-fix", boolKind, "Want recorded failures to be gone."),
+		generatorField("verifyFix", "verify-fix", boolKind, "Require that recorded failures no longer occur."),
 		generatorField("failIf[]", "fail-if", goalKind, "A [goal](replay.md#goals)."),
-		responderField("latency", "latency", latencyKind, "Recorded time that passes again before and within answers."),
-		responderField("repeat", "repeat", enumKind("last", "cycle", "miss"), "Answer to a request all of whose recorded answers were given."),
+		responderField("latency", "latency", latencyKind, "How much of the recorded time passes before and within answers."),
+		responderField("repeat", "repeat", enumKind("last", "cycle", "miss"), "Answer to a request after all its recorded answers have been given."),
 		responderField("refreshDates", "refresh-dates", boolKind, "Move Date, Expires, Last-Modified and the times of cookies to now."),
-		responderField("allowCut", "allow-cut", boolKind, "Serve answers that were not recorded as a whole."),
+		responderField("allowCut", "allow-cut", boolKind, "Serve answers that were not recorded completely."),
 		responderField("faults[]", "fault", faultKind, "Answers that [fail](mock.md#faults), as `PATTERN:NAME=VALUE,…`."),
-		responderField("seed", "seed", numberKind, "Draws which answers fail."),
+		responderField("seed", "seed", numberKind, "Seed that determines which answers fail."),
 		{ReplayField{Path: "passthrough[]", Kind: passedHostKind, Doc: "A host that the responder may reach where the snapshot has no answer.", MockFlags: []string{"passthrough"}},
 			addTo(func(c *testConfig) *[]string { return &c.passthrough })},
 		{ReplayField{Path: "allowIncomplete", Kind: boolKind, Doc: "Replay a recording that is damaged, or lacks something that was recorded.", Flags: []string{"allow-incomplete"}, MockFlags: []string{"allow-incomplete"}},
@@ -176,9 +176,9 @@ func (c *testConfig) finish() error {
 		case (s.rate == "") == (s.users == ""):
 			return fmt.Errorf("load.stages[%d]: allowed: one of rate and users", i)
 		case s.length == "":
-			return fmt.Errorf("load.stages[%d]: found no for, allowed: how long the stage takes", i)
+			return fmt.Errorf("load.stages[%d]: found no for, allowed: the duration of the stage", i)
 		case ramp > length:
-			return fmt.Errorf("load.stages[%d]: found ramp %s, which lies within the stage; allowed: at most its %s", i, s.ramp, s.length)
+			return fmt.Errorf("load.stages[%d]: found ramp %s, which is longer than the stage; allowed: at most %s", i, s.ramp, s.length)
 		case i > 0 && users != (s.users != ""):
 			return errors.New("load.stages: found rates and users, allowed: one of them")
 		}
@@ -201,9 +201,9 @@ func (c *testConfig) finish() error {
 	case len(ways) > 1:
 		return fmt.Errorf("load: found %s, allowed: one of rate, users, sessions and stages", strings.Join(ways, " and "))
 	case len(ways) > 0 && sets("copies"):
-		return fmt.Errorf("load.copies: it multiplies recorded times; allowed: without %s", ways[0])
+		return fmt.Errorf("load.copies: it applies to recorded times; allowed: without %s", ways[0])
 	case slices.Contains(c.generator, noCompare) && c.wantsComparison() != "":
-		return fmt.Errorf("compare: found false, and %s needs answers to be compared; allowed: one of the two", c.wantsComparison())
+		return fmt.Errorf("compare: found false, but %s needs answers to be compared; allowed: one of the two", c.wantsComparison())
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (c *testConfig) wantsComparison() string {
 	return ""
 }
 
-// judgesMatches tells whether a goal uses the metric of matching answers.
+// judgesMatches reports whether a goal uses the metric of matching answers.
 func judgesMatches(goals []string) bool {
 	return slices.ContainsFunc(goals, func(text string) bool {
 		goal, err := contract.ParseGoal(text)
@@ -236,7 +236,7 @@ func judgesMatches(goals []string) bool {
 	})
 }
 
-// checkCompares reports a request, or its test config, that turns the comparison of answers off while
+// checkCompares reports a request, or its test config, that turns off the comparison of answers while
 // something in either requires it. The generator would reject such flags.
 func (q *replayRequest) checkCompares(config *testConfig) Results {
 	low, goals := q.statement("generator-low-data", "generatorLowData"), q.statement("replay-fail-if")
@@ -247,9 +247,9 @@ func (q *replayRequest) checkCompares(config *testConfig) Results {
 	switch {
 	case !q.LowData && !slices.Contains(config.generator, noCompare):
 	case judgesMatches(lines(q.FailIf)):
-		return Results{goals.result(CodeBadCombination, q.from, "has a goal of %s, and %s has no answers compared; allowed: one of the two", matchGoal, off)}
+		return Results{goals.result(CodeBadCombination, q.from, "has a goal of %s, but %s turns the comparison of answers off; allowed: one of the two", matchGoal, off)}
 	case q.LowData && config.wantsComparison() != "":
-		return Results{low.result(CodeBadCombination, q.from, "has no answers compared, and %s of %s needs that; allowed: one of the two", config.wantsComparison(), where)}
+		return Results{low.result(CodeBadCombination, q.from, "turns the comparison of answers off, but %s of %s needs it; allowed: one of the two", config.wantsComparison(), where)}
 	}
 	return nil
 }
@@ -259,9 +259,9 @@ func (q *replayRequest) checkCompares(config *testConfig) Results {
 func EcosystemFields() []ReplayField { return rowsOf(foreignFields) }
 
 var foreignFields = []fieldRow[testConfig]{
-	{ReplayField{Path: "id", Kind: idKind, Doc: "Read, and not used: the ConfigMap's key or name is the id."}, func(*testConfig, []int, string) {}},
-	{ReplayField{Path: "version", Kind: numberKind, Doc: "Read, and not used."}, func(*testConfig, []int, string) {}},
-	{ReplayField{Path: "cluster.replayMode", Kind: lineKind, Doc: "The mode, unless what asks for the replay says one."}, func(c *testConfig, _ []int, v string) {
+	{ReplayField{Path: "id", Kind: idKind, Doc: "Read but not used: the ConfigMap's key or name is the ID."}, func(*testConfig, []int, string) {}},
+	{ReplayField{Path: "version", Kind: numberKind, Doc: "Read but not used."}, func(*testConfig, []int, string) {}},
+	{ReplayField{Path: "cluster.replayMode", Kind: lineKind, Doc: "The mode, unless the request for the replay sets one."}, func(c *testConfig, _ []int, v string) {
 		mode := strings.ReplaceAll(strings.ToLower(v), "_", "-")
 		switch {
 		case v == "":
@@ -277,14 +277,14 @@ var foreignFields = []fieldRow[testConfig]{
 	{ReplayField: ReplayField{Path: "cluster.sidecarTlsOut", NoMeaning: alwaysTLS}},
 	{ReplayField: ReplayField{Path: "cluster.sidecar_tls_out", NoMeaning: alwaysTLS}},
 	{ReplayField: ReplayField{Path: "generator.evaluationIntervals", NoMeaning: "goals are judged once, at the end of the run"}},
-	{ReplayField{Path: "generator.stages[].virtualUsers.virtualUsers", Kind: countKind, Doc: "`--copies`: each user goes through the requests with their recorded pauses. One stage is read."}, func(c *testConfig, _ []int, v string) {
+	{ReplayField{Path: "generator.stages[].virtualUsers.virtualUsers", Kind: countKind, Doc: "`--copies`: each user sends all requests with their recorded pauses. Only one stage is allowed."}, func(c *testConfig, _ []int, v string) {
 		if v != "1" { // each user sends the requests with their recorded pauses
 			c.generator = append(c.generator, "--copies="+v)
 		}
 		c.stages = append(c.stages, testStage{})
 	}},
 	{ReplayField: ReplayField{Path: "generator.stages[].virtualUsers.requestDelay", NoMeaning: "requests are sent with their recorded pauses; a TestConfig has load.speed"}},
-	{ReplayField: ReplayField{Path: "responder.numReplicas", Default: "1", NoMeaning: "one responder answers, so that the order of answers is the same in each run"}},
+	{ReplayField: ReplayField{Path: "responder.numReplicas", Default: "1", NoMeaning: "one responder answers, so that answers have the same order in each run"}},
 	{ReplayField{Path: "responder.responseDelay.mode", Kind: lineKind, Doc: "`RECORDED` and `NONE` are `--latency` of the responder."}, func(c *testConfig, _ []int, v string) {
 		switch mode := strings.ToLower(v); mode {
 		case "":
@@ -296,18 +296,18 @@ var foreignFields = []fieldRow[testConfig]{
 	}},
 	{ReplayField{Path: "responder.passthrough_mode", Kind: lineKind, Doc: passthroughDoc}, func(c *testConfig, _ []int, v string) { c.needsHosts = passes(v) }},
 	{ReplayField{Path: "responder.passthroughMode", Kind: lineKind, Doc: passthroughDoc}, func(c *testConfig, _ []int, v string) { c.needsHosts = passes(v) }},
-	{ReplayField{Path: "rules[].metricName", Kind: lineKind, Doc: "`passAssertPct` is the goal `requests.result-match-pct`; of others there is a result."}, ruleOf(func(r *testRule) *string { return &r.metric })},
+	{ReplayField{Path: "rules[].metricName", Kind: lineKind, Doc: "`passAssertPct` is the goal `requests.result-match-pct`; other metrics get a result."}, ruleOf(func(r *testRule) *string { return &r.metric })},
 	{ReplayField{Path: "rules[].type", Kind: lineKind, Doc: "`TOO_LOW` or `TOO_HIGH`."}, ruleOf(func(r *testRule) *string { return &r.is })},
 	{ReplayField{Path: "rules[].value", Kind: lineKind, Doc: "The goal's number."}, ruleOf(func(r *testRule) *string { return &r.limit })},
 	{ReplayField: ReplayField{Path: "rules[].action", NoMeaning: "a goal that is missed fails the Job"}},
 	{ReplayField: ReplayField{Path: "assertionGroups", NoMeaning: "answers are compared as docs/matching.md says"}},
 }
 
-const passthroughDoc = "Unless it says none, one host must be listed in `tapedeck.dev/replay-passthrough` or in the option `replayPassthrough`."
+const passthroughDoc = "Unless it is `none`, at least one host must be listed in `tapedeck.dev/replay-passthrough` or in the option `replayPassthrough`."
 
-const alwaysTLS = "the copy's TLS is always looked into, since its dependencies are mocked"
+const alwaysTLS = "the copy's TLS is always intercepted, because its dependencies are mocked"
 
-// passes tells whether the responder may reach hosts itself.
+// passes reports whether the responder may reach hosts itself.
 func passes(mode string) bool {
 	return !slices.Contains([]string{"", "false", "none", "off", "fail-closed", "fail_closed", "disabled"}, strings.ToLower(mode))
 }
@@ -337,7 +337,7 @@ func (c *testConfig) translate() error {
 		metric, op := foreignMetrics[r.metric], foreignOps[r.is]
 		goal := fmt.Sprintf("%s %s %s", metric, op, r.limit)
 		if metric == "" || op == "" || checkGoal(goal) != nil {
-			c.unknown = append(c.unknown, fmt.Sprintf("rules[%d] is a goal that is not known; allowed: passAssertPct as metricName with TOO_LOW or TOO_HIGH as type and a number as value, or a TestConfig with failIf", i))
+			c.unknown = append(c.unknown, fmt.Sprintf("rules[%d] is an unknown goal; allowed: passAssertPct as metricName with TOO_LOW or TOO_HIGH as type and a number as value, or a TestConfig with failIf", i))
 			continue
 		}
 		c.generator = append(c.generator, "--fail-if="+goal)
@@ -491,7 +491,7 @@ func jsonNode(text string) (*yaml.Node, error) {
 	d.UseNumber()
 	var v map[string]any
 	if err := d.Decode(&v); err != nil {
-		return nil, errors.New("it is no JSON object")
+		return nil, errors.New("it is not a JSON object")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON object")
@@ -502,8 +502,8 @@ func jsonNode(text string) (*yaml.Node, error) {
 	return jsonValue(v), nil
 }
 
-// repeatedKey finds a key that occurs twice in an object of well-formed JSON. A decoder would silently
-// take the last one.
+// repeatedKey returns an error if a key occurs twice in an object of well-formed JSON. A decoder would
+// silently use the last one.
 func repeatedKey(d *json.Decoder) error {
 	t, _ := d.Token()
 	if t != json.Delim('{') && t != json.Delim('[') {
@@ -514,7 +514,7 @@ func repeatedKey(d *json.Decoder) error {
 		if t == json.Delim('{') {
 			key, _ := d.Token()
 			if seen[key] {
-				return fmt.Errorf("key %q stands twice in one object", key)
+				return fmt.Errorf("key %q occurs twice in one object", key)
 			}
 			seen[key] = true
 		}

@@ -12,7 +12,7 @@ func configured(definition string) string {
 	return annotated("replay.speedscale.com/snapshot-id: "+snapshotPin, "replay.speedscale.com/testconfig-id: load") + "\n---\n" + definition
 }
 
-// ownConfigOf is a TestConfig of a spec.
+// ownConfigOf returns a TestConfig with a spec.
 func ownConfigOf(spec string) string {
 	return "apiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: load, namespace: shop}\nspec:\n  " + strings.ReplaceAll(strings.TrimSpace(spec), "\n", "\n  ")
 }
@@ -83,18 +83,18 @@ only: safe`),
 func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 	for definition, want := range map[string]string{
 		ownConfigOf("load: {rate: 5, users: 5}"):                                     "error bad-combination: spec.load: found rate and users, allowed: one of",
-		ownConfigOf("load: {copies: 2, sessions: 5}"):                                "spec.load.copies: it multiplies recorded times; allowed: without sessions",
+		ownConfigOf("load: {copies: 2, sessions: 5}"):                                "spec.load.copies: it applies to recorded times; allowed: without sessions",
 		ownConfigOf("load: {rate: NaN}"):                                             "error bad-value: spec.load.rate",
 		ownConfigOf("load: {speed: 0}"):                                              "out of range",
 		ownConfigOf("load: {copies: 1e3}"):                                           "not a number",
 		ownConfigOf("load: {for: -5m}"):                                              "out of range",
 		ownConfigOf("load: {stages: [{rate: 5}]}"):                                   "spec.load.stages[0]: found no for",
 		ownConfigOf("load: {stages: [{for: 5s}]}"):                                   "allowed: one of rate and users",
-		ownConfigOf("load: {stages: [{rate: 5, for: 5s, ramp: 6s}]}"):                "found ramp 6s, which lies within the stage",
+		ownConfigOf("load: {stages: [{rate: 5, for: 5s, ramp: 6s}]}"):                "found ramp 6s, which is longer than the stage",
 		ownConfigOf("load: {stages: [{rate: 5, for: 5s}, {users: 5, for: 5s}]}"):     "found rates and users",
 		ownConfigOf("load: {stages: [{rate: '5,for=9h', for: 5s}]}"):                 "error bad-value: spec.load.stages[#0].rate",
 		ownConfigOf("load: {speeed: 2}"):                                             "warning replay-field-unknown: spec.load.speeed is unknown; did you mean speed?",
-		ownConfigOf("compare: false\nverifyFix: true"):                               "spec.compare: found false, and verifyFix needs answers to be compared",
+		ownConfigOf("compare: false\nverifyFix: true"):                               "spec.compare: found false, but verifyFix needs answers to be compared",
 		ownConfigOf("failIf: [latency > 5]"):                                         `no metric is named "latency"`,
 		ownConfigOf("failIf: \"latency.p95 > 5\""):                                   "spec.failIf: found a single value, allowed: a list",
 		ownConfigOf("latency: fast"):                                                 "not a latency",
@@ -110,9 +110,9 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 		strings.Replace(ownConfigOf("{}"), "namespace: shop", "namespace: other", 1): "error replay-test-config: annotation replay.speedscale.com/testconfig-id names \"load\", which is not a test config",
 		strings.Replace(ownConfigOf("{}"), "name: load", "name: lode", 1):            "performance_500replicas, lode, a TestConfig in the input",
 		strings.Replace(ownConfigOf("{}"), "namespace: shop", "namespace: shop, annotations: {operator.speedscale.com/ignore: \"true\"}", 1): "names a TestConfig that is marked to be ignored",
-		foreignConfigOf("load", "load", "# not JSON"):                                                                                                    "data.load: found no test config: it is no JSON object",
-		foreignConfigOf("load", "load", "[1]"):                                                                                                           "it is no JSON object",
-		foreignConfigOf("load", "load", `{"cluster": {"cleanup": "all", "cleanup": "none"}}`):                                                            `found no test config: key "cleanup" stands twice in one object`,
+		foreignConfigOf("load", "load", "# not JSON"):                                                                                                    "data.load: found no test config: it is not a JSON object",
+		foreignConfigOf("load", "load", "[1]"):                                                                                                           "it is not a JSON object",
+		foreignConfigOf("load", "load", `{"cluster": {"cleanup": "all", "cleanup": "none"}}`):                                                            `found no test config: key "cleanup" occurs twice in one object`,
 		foreignConfigOf("load", "load", "{} {}"):                                                                                                         "something follows the JSON object",
 		foreignConfigOf("load", "load", `{"x":"`+strings.Repeat("x", maxForeign)+`"}`):                                                                   "which is more than",
 		foreignConfigOf("load", "load", `{"generator": {"rps": 5, "stages": [{"duration": 5}]}}`):                                                        "data.load: generator.rps is unknown; allowed: evaluationIntervals or stages",
@@ -121,8 +121,8 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 		foreignConfigOf("load", "load", `{"cluster": {"replayMode": "mocks"}}`):                                                                          `warning replay-field-unknown: data.load: cluster.replayMode is "mocks", which is unknown; allowed: full-replay`,
 		foreignConfigOf("load", "load", `{"responder": {"responseDelay": {"mode": "NORMAL"}}}`):                                                          `responder.responseDelay.mode is "NORMAL", which is unknown; allowed: RECORDED or NONE`,
 		foreignConfigOf("load", "load", `{"cluster": {"cleanup": "all", "logLevel": "debug", "logsCollected": true}}`):                                   "warning no-meaning: data.load: cluster.logsCollected, cluster.logLevel have no effect: nothing collects logs",
-		foreignConfigOf("load", "load", `{"responder": {"passthrough_mode": "ALL"}}`):                                                                    "which lets the responder reach hosts for which the snapshot has no answer, and no host is listed",
-		foreignConfigOf("load", "load", `{"rules": [{"metricName": "p95", "type": "TOO_HIGH", "value": 5}]}`):                                            "warning replay-field-unknown: data.load: rules[0] is a goal that is not known",
+		foreignConfigOf("load", "load", `{"responder": {"passthrough_mode": "ALL"}}`):                                                                    "which lets the responder reach hosts for which the snapshot has no answer, but no host is listed",
+		foreignConfigOf("load", "load", `{"rules": [{"metricName": "p95", "type": "TOO_HIGH", "value": 5}]}`):                                            "warning replay-field-unknown: data.load: rules[0] is an unknown goal",
 		foreignConfigOf("load", "a", "{}") + "\n---\n" + foreignConfigOf("b", "load", "{}"):                                                              "names a test config that exists 2 times: in shop/ConfigMap/b and shop/ConfigMap/load",
 	} {
 		t.Run(strings.TrimSpace(definition[len(definition)-min(len(definition), 80):]), func(t *testing.T) {
@@ -135,19 +135,19 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 	}
 }
 
-// A generator that compares no answers refuses to judge them. Both places are named.
+// A generator that compares no answers can't judge them. The error names both settings.
 func TestNothingIsJudgedThatIsNotCompared(t *testing.T) {
 	const (
 		low  = `replay.speedscale.com/generator-low-data: "true"`
 		goal = `tapedeck.dev/replay-fail-if: "latency.p95 > 9\nGET /: requests.result-match-pct < 90"`
 	)
 	for _, c := range []struct{ config, annotations, want string }{
-		{ownConfigOf("verifyFix: true"), low, "annotation replay.speedscale.com/generator-low-data has no answers compared, and verifyFix of test config load needs that"},
-		{ownConfigOf("compare: true"), low, "generator-low-data has no answers compared, and compare: true of test config load needs that"},
-		{ownConfigOf("failIf: ['requests.result-match-pct < 90']"), low, "and a goal of requests.result-match-pct of test config load needs that"},
-		{foreignConfigOf("load", "load", `{"rules": [{"metricName": "passAssertPct", "type": "TOO_LOW", "value": 90}]}`), low, "and a goal of requests.result-match-pct of test config load needs that"},
-		{ownConfigOf("{}"), low + "\n    " + goal, "annotation tapedeck.dev/replay-fail-if has a goal of requests.result-match-pct, and annotation replay.speedscale.com/generator-low-data has no answers compared"},
-		{ownConfigOf("compare: false"), goal, "annotation tapedeck.dev/replay-fail-if has a goal of requests.result-match-pct, and test config load has no answers compared"},
+		{ownConfigOf("verifyFix: true"), low, "annotation replay.speedscale.com/generator-low-data turns the comparison of answers off, but verifyFix of test config load needs it"},
+		{ownConfigOf("compare: true"), low, "generator-low-data turns the comparison of answers off, but compare: true of test config load needs it"},
+		{ownConfigOf("failIf: ['requests.result-match-pct < 90']"), low, "but a goal of requests.result-match-pct of test config load needs it"},
+		{foreignConfigOf("load", "load", `{"rules": [{"metricName": "passAssertPct", "type": "TOO_LOW", "value": 90}]}`), low, "but a goal of requests.result-match-pct of test config load needs it"},
+		{ownConfigOf("{}"), low + "\n    " + goal, "annotation tapedeck.dev/replay-fail-if has a goal of requests.result-match-pct, but annotation replay.speedscale.com/generator-low-data turns the comparison of answers off"},
+		{ownConfigOf("compare: false"), goal, "annotation tapedeck.dev/replay-fail-if has a goal of requests.result-match-pct, but test config load turns the comparison of answers off"},
 		{ownConfigOf("compare: false"), `tapedeck.dev/replay-fail-if: "latency.p95 > 9"`, ""},
 		{ownConfigOf("verifyFix: false"), low, ""},
 		{ownConfigOf("compare: true"), goal, ""},
@@ -164,7 +164,7 @@ func TestNothingIsJudgedThatIsNotCompared(t *testing.T) {
 }
 
 // A test config of Speedscale's tools has many settings that Tapedeck doesn't use. A result names
-// them, and they are no error.
+// them, and they are not an error.
 func TestAForeignTestConfigIsUsedAsFarAsItHasMeaning(t *testing.T) {
 	replays, results := asked(t, configured(foreignConfigOf("load", "load", `{"id": "load", "version": 3,
  "cluster": {"cleanup": "inventory", "logLevel": "info", "logsCollected": true, "replayMode": "full-replay", "sidecarTlsOut": true},
@@ -211,7 +211,7 @@ func TestReplayTables(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range ReplayAnnotations() {
 		if seen[a.Key()] || isReplayKey(a.Key()) == false {
-			t.Errorf("%s stands twice, or is not about a replay", a.Key())
+			t.Errorf("%s occurs twice, or does not configure a replay", a.Key())
 		}
 		seen[a.Key()] = true
 		if (a.asks == nil) != (a.NoMeaning != "") || a.When != nil && a.When.replays == nil || !strings.HasSuffix(a.Doc, ".") {
@@ -224,7 +224,7 @@ func TestReplayTables(t *testing.T) {
 	for of, rows := range map[string][]ReplayField{"TrafficReplay": TrafficReplayFields(), "TestConfig": TestConfigFields(), "JSON": EcosystemFields()} {
 		for _, f := range rows {
 			if seen[of+f.Path] || (f.Doc == "") == (f.NoMeaning == "") {
-				t.Errorf("%s %s stands twice, or must have an effect or say why it has none", of, f.Path)
+				t.Errorf("%s %s occurs twice, or must have an effect or say why it has none", of, f.Path)
 			}
 			seen[of+f.Path] = true
 		}

@@ -57,7 +57,7 @@ func volumeKind(v *yaml.Node) string {
 	return ""
 }
 
-// volumeWriters names the containers that can write to a volume, and tells whether one uses it as a
+// volumeWriters names the containers that can write to a volume. device reports whether one uses it as a
 // block device.
 func volumeWriters(spec *yaml.Node, volume string) (writers []string, device bool) {
 	for _, c := range containersOf(spec) {

@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// An extra container affects how the API server, the kubelet and an autoscaler treat a pod: a
+// An additional container affects how the API server, the kubelet and an autoscaler treat a pod: the
 // namespace may reject it, its QoS class may change, and averages over its containers change.
 
 // amounts are the requests and limits of a container, as quantities by resource.
@@ -84,7 +84,7 @@ func (in *input) limitRanges(w *workload) []limitRange {
 func (in *input) checkResources(w *workload) Results {
 	limits := in.limitRanges(w)
 	var ours amounts
-	before, after := true, true // whether all containers meet the QoS class Guaranteed, without and with the sidecar
+	before, after := true, true // whether all containers qualify for the QoS class Guaranteed, without and with the sidecar
 	for _, c := range w.allContainers() {
 		has := resourcesOf(c.Node, limits)
 		after = after && has.guaranteed()
@@ -109,7 +109,7 @@ func (in *input) checkResources(w *workload) Results {
 				of   func(amounts) map[string]string
 			}{{"limits", limitsOf}, {"requests", requestsOf}} {
 				if total(apps, limits, resource, sum.of) <= highest && total(all, limits, resource, sum.of) > highest {
-					results = append(results, result(CodeLimitRange, w.Object, "%s rejects the pod: with the sidecar, its %s %s are more than the maximum of %s; raise that, or lower those of the pod", l.Ref(), resource, sum.word, l.highest[resource]))
+					results = append(results, result(CodeLimitRange, w.Object, "%s rejects the pod: with the sidecar, its %s %s are more than the maximum of %s; raise it, or lower those of the pod", l.Ref(), resource, sum.word, l.highest[resource]))
 					break
 				}
 			}
@@ -135,7 +135,7 @@ func (w *workload) running() (apps, all []*yaml.Node) {
 	return apps, all
 }
 
-// podResources returns the resources that a pod states as a whole:
+// podResources returns the resources that are set for a whole pod:
 // https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/.
 func (w *workload) podResources() amounts {
 	r := nodes.At(w.podSpec(), "resources")
@@ -147,7 +147,7 @@ func (w *workload) podResources() amounts {
 func checkPodResources(w *workload, ours amounts, apps, all []*yaml.Node, limits []limitRange) Results {
 	var results Results
 	refused := func(resource, setting, message string, args ...any) {
-		results = append(results, result(CodePodResources, w.Object, message+"; raise that, or set %s%s-%s", append(args, contract.SidecarPrefix, resource, setting)...).At(w.settings.where(resource+"-"+setting), "", ""))
+		results = append(results, result(CodePodResources, w.Object, message+"; raise it, or set %s%s-%s", append(args, contract.SidecarPrefix, resource, setting)...).At(w.settings.where(resource+"-"+setting), "", ""))
 	}
 	pod := w.podResources()
 	for _, resource := range sortedKeys(pod.requests) {
@@ -260,7 +260,7 @@ func total(containers []*yaml.Node, limits []limitRange, resource string, of fun
 	return sum
 }
 
-// guaranteed tells whether a container meets the requirements of the QoS class Guaranteed:
+// guaranteed reports whether a container meets the requirements of the QoS class Guaranteed:
 // https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/.
 func (a amounts) guaranteed() bool {
 	return !slices.ContainsFunc([]string{"cpu", "memory"}, func(r string) bool {

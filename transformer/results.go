@@ -34,7 +34,7 @@ type ResourceRef struct {
 	Namespace  string `json:"namespace,omitempty" yaml:"namespace,omitempty"`
 }
 
-// String writes the reference as kubectl does, with the namespace in front.
+// String returns the reference as kubectl writes it, after the namespace if it has one.
 func (r ResourceRef) String() string {
 	s := r.Kind + "/" + r.Name
 	if r.Namespace != "" {
@@ -71,7 +71,7 @@ func (r Result) Code() Code { return Code(r.Tags["code"]) }
 // Results has everything that a render reports.
 type Results []Result
 
-// Failed tells whether any result is an error.
+// Failed reports whether any result is an error.
 func (rs Results) Failed() bool {
 	for _, r := range rs {
 		if r.Severity == Error {
@@ -81,8 +81,8 @@ func (rs Results) Failed() bool {
 	return false
 }
 
-// ease turns errors into warnings, except for unknown annotations. Strict mode makes those errors,
-// because the misspelt annotation may be inject itself.
+// ease turns errors into warnings, except for unknown annotations, which are errors in strict mode: the
+// misspelled annotation may be inject itself.
 func (rs Results) ease() {
 	for i := range rs {
 		if rs[i].Severity == Error && rs[i].Code() != CodeUnknownAnnotation {

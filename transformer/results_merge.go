@@ -58,7 +58,7 @@ func namedByObject(r Result) string { return r.ResourceRef.String() }
 const shownNames = 3
 
 // Gather merges results that say the same about several objects into one, with a count and the first
-// names. The merged result takes the position of the first one.
+// names. The merged result has the position of the first one.
 func (rs Results) Gather() Results {
 	type group struct {
 		code     Code
@@ -110,7 +110,7 @@ func (rs Results) one() Result {
 	if gathered[code].byMessage {
 		message = strings.TrimSuffix(rs[0].Message, ".") + "."
 	}
-	r := result(code, nil, "%s This holds for %d objects: %s.", message, len(names), shown)
+	r := result(code, nil, "%s This applies to %d objects: %s.", message, len(names), shown)
 	if len(names) == 1 { // the object had several reasons
 		r.Message, r.ResourceRef, r.File = message, rs[0].ResourceRef, rs[0].File
 	}

@@ -6,12 +6,12 @@ package transformer
 type Runtime struct {
 	// Name is the runtime or the client, with its version if that matters.
 	Name string
-	// Variables tells whether the rendered proxy variables are enough.
+	// Variables reports whether the rendered proxy variables are enough.
 	Variables bool
 	// Flags is an annotation, or a setting of the application, that makes it use the proxy; "" if
 	// there is none.
 	Flags string
-	// HostsFile tells whether tapedeck.dev/capture-hosts captures it.
+	// HostsFile reports whether tapedeck.dev/capture-hosts captures it.
 	HostsFile bool
 	// Trust says what makes it trust the CA with tls-out; "" if it does not use TLS by default.
 	Trust string

@@ -17,7 +17,7 @@ import (
 // scrape them, and replaces the annotations with its own:
 //
 // rendered   prometheus.io/port: "9102"
-// injected   prometheus.io/port: "15020", and ISTIO_PROMETHEUS_ANNOTATIONS with the 9102 in the agent's environment
+// injected   prometheus.io/port: "15020", and ISTIO_PROMETHEUS_ANNOTATIONS with 9102 in the agent's environment
 //
 // Rendering an injected manifest leaves this unchanged.
 // Source: https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metrics-merging.
@@ -35,8 +35,8 @@ type mergedScrape struct {
 	index     int
 }
 
-// takeScrape removes Tapedeck's annotations from the agent's environment if Istio has merged them. The
-// annotations that replaced them are Istio's, which it writes without Tapedeck's, too.
+// takeScrape removes Tapedeck's annotations from the agent's environment if Istio has merged them. It
+// keeps the annotations that replaced them, which Istio also writes without Tapedeck's.
 func (t *taking) takeScrape() {
 	o, own, log := t.o, t.own, &t.log
 	w, port := own.w, own.value(contract.EnvPrometheusPort)
@@ -58,7 +58,7 @@ func (t *taking) takeScrape() {
 	}
 }
 
-// mergedByIstio tells whether Istio's injector made a value from Tapedeck's annotations.
+// mergedByIstio reports whether Istio's injector made a value from Tapedeck's annotations.
 func mergedByIstio(value, port string) bool {
 	var noted map[string]string
 	return json.Unmarshal([]byte(value), &noted) == nil && maps.Equal(noted, map[string]string{"scrape": "true", "path": "/metrics", "port": port})

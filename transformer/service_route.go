@@ -37,7 +37,7 @@ func (in *input) routeByService(w *workload) Results {
 	var pointed []contract.InRoute // routes whose calls reach the sidecar
 	for _, svc := range services {
 		for _, p := range svc.ports(w) {
-			r, done := s.routeIn(in.servicePointed[p.node]) // by another workload behind the same Service
+			r, done := s.routeIn(in.servicePointed[p.node]) // done for another workload of the same Service
 			if !done {
 				if r, done = s.routeTo(p.target); !done {
 					continue
@@ -98,7 +98,7 @@ func (in *input) pointService(svc *service, p servicePort, to int) {
 	in.servicePointed[p.node] = to
 }
 
-// sharedWith returns a workload that serves behind the same Service, and is not injected with the same
+// sharedWith returns another workload that serves the same Service and is not injected with the same
 // inbound port.
 func (in *input) sharedWith(svc *service, w *workload, p servicePort, r contract.InRoute) *workload {
 	for _, other := range in.workloads {
@@ -106,7 +106,7 @@ func (in *input) sharedWith(svc *service, w *workload, p servicePort, r contract
 			continue
 		}
 		theirs, captured := other.settings.routeIn(r.In)
-		leads := func(q servicePort) bool { return q.node == p.node && q.target == theirs.App } // by name, perhaps another port
+		leads := func(q servicePort) bool { return q.node == p.node && q.target == theirs.App } // a name may lead to another port
 		if !other.injecting || !captured || !slices.ContainsFunc(svc.ports(other), leads) {
 			return other
 		}
@@ -152,9 +152,8 @@ type followed struct {
 }
 
 // add adds an item for the sidecar's port to a list that has the application's port and lacks the
-// sidecar's. The list may also apply to other workloads whose sidecars use the same port. Then it must
-// have the ports of their applications too, because otherwise the item would change its meaning for
-// those workloads.
+// sidecar's. If the list also applies to other workloads whose sidecars use the same port, it must have
+// the ports of their applications too. Otherwise the item would change its meaning for those workloads.
 func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns func(*workload) bool, has func(w *workload, port int) bool) {
 	r := f.route
 	if !has(f.w, r.App) || has(f.w, r.In) {
@@ -195,7 +194,7 @@ const (
 )
 
 // followIntercepted makes Istio treat the sidecar's port like the application's. Otherwise Envoy would
-// intercept calls that are to bypass it, and reject those without mutual TLS.
+// intercept calls that should bypass it, and reject those without mutual TLS.
 func (in *input) followIntercepted(w *workload, routes []contract.InRoute) Results {
 	var results Results
 	annotations, path := nodes.At(w.template, "metadata", "annotations"), w.at("metadata.annotations")
@@ -226,7 +225,7 @@ func interceptedToo(list string, routes []contract.InRoute) string {
 	return list
 }
 
-// istioPolicySelects tells whether a policy of security.istio.io applies to a workload's pods. A
+// istioPolicySelects reports whether a policy of security.istio.io applies to a workload's pods. A
 // policy that is attached to a gateway or to a Service applies at a waypoint, which sees the Service's
 // port and not the pod's.
 func istioPolicySelects(w *workload, o *Object) bool {
@@ -246,7 +245,7 @@ func followPeerAuthentication(in *input, w *workload, r contract.InRoute, o *Obj
 	}
 	in.editorOf(o).put(modes, "spec.portLevelMtls", to, yaml.CopyYNode(mode))
 	key := modes.Content[len(modes.Content)-2]
-	key.Tag, key.Style = yaml.NodeTagInt, 0 // the key is a number, as the other one is
+	key.Tag, key.Style = yaml.NodeTagInt, 0 // the key is a number, like the application's
 	return Results{portFollowed(r, o)}
 }
 

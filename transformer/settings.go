@@ -15,7 +15,7 @@ import (
 // source says where a setting was written: the annotation's field path and value.
 type source struct{ path, value string }
 
-// set tells whether an annotation is set on the workload, its pod template or in the configuration's
+// set reports whether an annotation is set on the workload, its pod template or in the configuration's
 // defaults.
 func (s *Settings) set(name string) bool { _, ok := s.explicit[name]; return ok }
 
@@ -57,15 +57,15 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).At(s.where(row.Name), row.Kind.shown(value), ""))
 		}
 	}
-	if !s.Inject && !wrong["inject"] { // the workload is not rendered, so the errors have no effect
+	if !s.Inject && !wrong["inject"] { // the workload is not rendered, so errors do no harm
 		results.ease()
 	}
 	return s, results
 }
 
-// vocabulary describes the annotations of a table, whether or not an object has them.
+// vocabulary describes the annotations of a table.
 type vocabulary struct {
-	// has tells whether a key belongs to the vocabulary, even if no row knows it.
+	// has reports whether a key belongs to the vocabulary, even if it has no row.
 	has func(key string) bool
 	// find returns a key's row, or nil, and whether the key is an old spelling.
 	find func(key string) (row *Annotation, former bool)
@@ -73,7 +73,7 @@ type vocabulary struct {
 	unknown func(o *Object, cfg *Config, key string) Result
 }
 
-// sidecarWords are the annotations about capture.
+// sidecarWords is the vocabulary of the annotations that configure capture.
 var sidecarWords = vocabulary{
 	has: func(key string) bool {
 		return bareName(key) != key && !isReplayKey(key) && key != contract.AnnotationUndo && key != contract.AnnotationFor
@@ -118,7 +118,7 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 			}
 			text, shown := value.Value, row.Kind.shown(value.Value)
 			if old {
-				if key == contract.SidecarPrefix+"tls" && text == "all" { // the former annotation had different words
+				if key == contract.SidecarPrefix+"tls" && text == "all" { // a value of the former annotation
 					text, shown = "true", "true"
 				}
 				instead := fmt.Sprintf("%s: %q", row.Key(), shown)
@@ -150,7 +150,7 @@ func unquoted(o *Object, label, at string, value *yaml.Node) Result {
 }
 
 // unknownAnnotation returns a warning, or an error in strict mode. Without it, nobody would notice a
-// typing error in a key.
+// typo in a key.
 func unknownAnnotation(o *Object, cfg *Config, key string) Result {
 	name := bareName(key)
 	if fate, ok := retired[name]; ok && key == contract.SidecarPrefix+name {
@@ -192,7 +192,7 @@ func checkSettings(w *workload, cfg *Config) Results {
 		case pair.secret == "" && !full:
 			bad(pair.name, "%s: found %q, a file's name, but no %s to find it in; allowed: set %s, or give the full path of a mounted file", pair.name, pair.file, pair.where, pair.where)
 		case pair.secret == "" && !path.IsAbs(pair.other):
-			bad(pair.name, "%s: found %q, a full path, but %s, which goes with it, is none; allowed: full paths for both, or a Secret in %s", pair.name, pair.file, pair.otherName, pair.where)
+			bad(pair.name, "%s: found %q, a full path, but %s, which goes with it, is not; allowed: full paths for both, or a Secret in %s", pair.name, pair.file, pair.otherName, pair.where)
 		case pair.secret != "" && full:
 			bad(pair.name, "%s: found %q, a full path, together with %s; allowed: the file's name in that Secret", pair.name, pair.file, pair.where)
 		}
@@ -210,7 +210,7 @@ func checkSettings(w *workload, cfg *Config) Results {
 	}
 	for _, row := range annotations {
 		src, explicit := s.explicit[row.Name]
-		if !explicit || src.path == "" { // defaults apply to every workload, and need not fit each
+		if !explicit || src.path == "" { // defaults apply to every workload, but need not fit each one
 			continue
 		}
 		switch {

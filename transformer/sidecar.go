@@ -23,7 +23,7 @@ type tlsFiles struct {
 	volume, dir             string
 }
 
-// on tells whether the files were requested. Without a Secret, either both are full paths or neither:
+// on reports whether the files were requested. Without a Secret, either both are full paths or neither:
 // see checkSettings.
 func (t tlsFiles) on() bool { return t.secret != "" || path.IsAbs(t.public) }
 
@@ -42,11 +42,11 @@ func (s *Settings) tlsMutual() tlsFiles {
 	return tlsFiles{s.TLSMutualSecret, s.TLSMutualPublic, s.TLSMutualPrivate, "tls-mutual-public", contract.TLSMutualVolume, contract.TLSMutualDir}
 }
 
-// intercepts tells whether the sidecar reads outbound TLS.
+// intercepts reports whether the sidecar reads outbound TLS.
 func (s *Settings) intercepts() bool { return s.outbound() && s.TLSOut }
 
 // sidecarContainer builds the sidecar. It complies with Pod Security "restricted", and has the
-// environment of package contract. Its probes are exec probes, because Istio rewrites the others
+// environment of package contract. Its probes are exec probes, because Istio rewrites other probes
 // (https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/).
 func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[string]*yaml.Node) (*yaml.Node, Results) {
 	s := &w.settings
@@ -96,7 +96,7 @@ func checkImageContract(w *workload, cfg *Config, env *yaml.Node) Results {
 	for _, item := range nodes.Items(env) {
 		name := nodes.StringAt(item, "name")
 		if since := contract.Since(name); since > cfg.ImageContract {
-			results = append(results, result(CodeImageContract, w.Object, "the sidecar needs variable %s, which images read from contract version %d on, and the option imageContract is %d; allowed: a newer image, or settings without that variable", name, since, cfg.ImageContract))
+			results = append(results, result(CodeImageContract, w.Object, "the sidecar needs variable %s, which images read since contract version %d, but the option imageContract is %d; allowed: a newer image, or settings without that variable", name, since, cfg.ImageContract))
 		}
 	}
 	return results
@@ -148,8 +148,8 @@ func sidecarPorts(s *Settings) *yaml.Node {
 	return nodes.Sequence(ports...)
 }
 
-// sidecarResources builds the sidecar's resources. It lowers a request that nobody set to the limit,
-// if it is higher.
+// sidecarResources builds the sidecar's resources. If a default request is higher than the limit, it
+// lowers the request to the limit.
 func sidecarResources(s *Settings) *yaml.Node {
 	request := func(r resource) string {
 		if r.exceeds() && !s.set(r.requestName) {
@@ -175,7 +175,7 @@ func sidecarResources(s *Settings) *yaml.Node {
 // resource is one resource that the sidecar requests, with the annotation of its request.
 type resource struct{ name, request, limit, requestName string }
 
-// exceeds tells whether the request is higher than the limit. The API server rejects that.
+// exceeds reports whether the request is higher than the limit. The API server rejects that.
 func (r resource) exceeds() bool {
 	return r.limit != "" && parseQuantity(r.request) > parseQuantity(r.limit)
 }
@@ -313,8 +313,8 @@ func literal(value string) string {
 	return strings.ReplaceAll(value, "$", "$$")
 }
 
-// within returns how much the sidecar may use under a limit: part, if that is less than usual, which
-// the sidecar would use by itself. "" leaves the amount to the sidecar.
+// within returns how much the sidecar may use under a limit: part, if that is less than usual, which is
+// the sidecar's default. "" leaves the amount to the sidecar.
 func within(limit string, part, usual int64) string {
 	most := min(part, usual)
 	if parseQuantity(limit) == 0 || most >= usual { // 0 is no limit
@@ -323,17 +323,17 @@ func within(limit string, part, usual int64) string {
 	return strconv.FormatInt(max(most, 1), 10) // 0 would mean no limit
 }
 
-// drainTime returns how long connections may take to finish, given the pod's grace period. It leaves 5
-// s of that to write the recordings. It returns "" if the pod has the default grace period of 30 s.
+// drainTime returns how long connections may take to finish, given the pod's grace period, of which it
+// reserves 5 s for writing the recordings. It returns "" for the default grace period of 30 s.
 func drainTime(grace *yaml.Node) string {
-	var seconds float64 // Kubernetes takes 60.0 too
+	var seconds float64 // Kubernetes also accepts 60.0
 	switch {
 	case grace == nil || nodes.IsNull(grace) || grace.Decode(&seconds) != nil || seconds == 30 || math.IsNaN(seconds):
 		return ""
 	case seconds <= 5:
 		return "500ms"
 	}
-	return fmt.Sprintf("%ds", int(min(seconds, 1<<31))-5) // a time.Duration holds more than that, but not every int64
+	return fmt.Sprintf("%ds", int(min(seconds, 1<<31))-5) // capped, because a time.Duration can't hold every number of seconds
 }
 
 // appLabel returns the name under which the workload's exchanges are recorded.

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// sidecarMounts builds the sidecar's mounts, the volumes of which
-// sidecarVolumes builds.
+// sidecarMounts builds the sidecar's mounts. sidecarVolumes builds their
+// volumes.
 func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Results) {
 	s := &w.settings
 	var mounts []*yaml.Node
@@ -49,9 +49,9 @@ func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Resul
 		for _, file := range []string{t.public, t.private} {
 			m, found := w.mountOf(file), "no container of the pod mounts the file"
 			if s.intercepts() && under(file, contract.TrustDir) {
-				m, found = nil, "the trust files take the place of the file"
+				m, found = nil, "the trust files replace the file"
 			}
-			if m != nil && nodes.At(m, "subPathExpr") != nil { // it is made of variables that the sidecar lacks
+			if m != nil && nodes.At(m, "subPathExpr") != nil { // it refers to variables that the sidecar lacks
 				m, found = nil, "a mount with subPathExpr has the file"
 			}
 			if m == nil {
@@ -73,7 +73,7 @@ func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Resul
 	return nodes.Sequence(mounts...), results
 }
 
-// tlsFiles returns the certificates that the sidecar of a workload is given.
+// tlsFiles returns the certificates that the sidecar of a workload gets.
 func (w *workload) tlsFiles() []tlsFiles {
 	var files []tlsFiles
 	if t := w.settings.tlsIn(); t.on() && w.settings.inbound() {
@@ -85,8 +85,8 @@ func (w *workload) tlsFiles() []tlsFiles {
 	return files
 }
 
-// mountOf returns the mount under which an application's container has a file:
-// of several, the nearest.
+// mountOf returns the mount through which one of the application's containers has
+// a file: the nearest if there are several.
 func (w *workload) mountOf(file string) (nearest *yaml.Node) {
 	for _, c := range w.appContainers() {
 		for _, m := range nodes.Items(nodes.At(c.Node, "volumeMounts")) {
@@ -99,7 +99,7 @@ func (w *workload) mountOf(file string) (nearest *yaml.Node) {
 	return nearest
 }
 
-// under tells whether a path is a directory or in it.
+// under reports whether a path is a directory or in it.
 func under(file, dir string) bool { return file == dir || strings.HasPrefix(file, dir+"/") }
 
 func mounted(mounts []*yaml.Node, at string) bool {
@@ -111,11 +111,11 @@ func mounted(mounts []*yaml.Node, at string) bool {
 	return false
 }
 
-// sidecarVolumes builds the volumes that the sidecar brings. Secrets and the ConfigMap
-// are optional: a missing one leaves TLS unread, filters unchanged, tokens under a
-// random key or recordings in the pod, not the pod unstarted. Their files have the default mode, 0644: the
-// sidecar's user is not root, which owns them, and may be in no fsGroup. Nothing else of
-// the pod mounts the volumes.
+// sidecarVolumes builds the sidecar's volumes. Secrets and the ConfigMap are optional, so
+// the pod starts without them. Then TLS remains unread, filters remain unchanged, tokens
+// use a random key, or recordings remain in the pod. Their files have the default mode,
+// 0644, because root owns them, and the sidecar's user is not root and may have no
+// fsGroup. No other container mounts these volumes.
 func sidecarVolumes(w *workload, cfg *Config, sink *collector) []*yaml.Node {
 	empty := func(name string) *yaml.Node { return nodes.Mapping("name", name, "emptyDir", nodes.Mapping()) }
 	secret := func(name, secret string) *yaml.Node {

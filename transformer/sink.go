@@ -10,15 +10,15 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// The sink may be a collector, to which sidecars send what they record:
+// The sink may be a collector, to which sidecars send their recordings:
 //
 //	sidecar ─▶ Envoy ─mTLS─▶ http://collector.speedscale:4310     a Service of the cluster
-//	       └─────────────TLS─▶ https://collector.example.com      a name outside
+//	       └─────────────TLS─▶ https://collector.example.com      a host outside
 //
-// A render opens the way there and no other: the namespace in egress lists, a
-// ServiceEntry for a name outside, a NetworkPolicy where the pods' egress is restricted.
+// A render allows only the calls to it: its namespace in egress lists, a ServiceEntry for
+// a host outside the cluster, and a NetworkPolicy if the pods' egress is restricted.
 
-// collector is the sink, where that is one.
+// collector is the sink if that is a collector.
 type collector struct {
 	contract.Place
 	destination
@@ -33,14 +33,14 @@ func newCollector(sink string) *collector {
 	return &collector{p, newDestination(p.Host, schemePorts[p.Scheme])}
 }
 
-// schemePorts are the ports of URLs that name none.
+// schemePorts are the ports of URLs without a port.
 var schemePorts = map[string]int{"http": 80, "https": 443}
 
-// namespace returns the namespace of the collector's Service as a workload's pods look
-// it up.
+// namespace returns the namespace in which a workload's pods look up the collector's
+// Service.
 func (c *collector) namespace(w *workload) string { return c.namespaceFor(w.namespace()) }
 
-// checkSink reports plain HTTP that no mesh encrypts.
+// checkSink reports a sink over plain HTTP if no mesh encrypts the connection.
 func (in *input) checkSink(w *workload) Results {
 	if in.sink == nil || in.sink.Scheme != "http" || in.cfg.SinkPlainHTTP {
 		return nil
@@ -55,7 +55,7 @@ func (in *input) checkSink(w *workload) Results {
 	return Results{result(CodeSinkPlainHTTP, w.Object, "the option sink is %s, and %s. Recorded bodies and the token would travel unencrypted; allowed: https://, a workload in the mesh, or, in a trusted network, the option sinkPlainHTTP", in.sink, why)}
 }
 
-// Annotations by which a pod keeps outbound calls from Envoy
+// These are the annotations with which a pod makes outbound calls bypass Envoy
 // (https://istio.io/latest/docs/reference/config/annotations/).
 const (
 	excludeOutboundPorts    = "traffic.sidecar.istio.io/excludeOutboundPorts"
@@ -63,8 +63,8 @@ const (
 	includeOutboundIPRanges = "traffic.sidecar.istio.io/includeOutboundIPRanges"
 )
 
-// pastMesh says why calls of a workload's pods to the collector may not pass through the
-// mesh; "" where the input says that they do.
+// pastMesh says why calls of a workload's pods to the collector might bypass the mesh; ""
+// if the input says that they don't.
 func (in *input) pastMesh(w *workload) string {
 	if in.ambient(w) != "" {
 		return ""
@@ -96,10 +96,10 @@ func (in *input) pastMesh(w *workload) string {
 	return ""
 }
 
-// meshed tells whether the input says that a workload's pods are to be in a mesh: a
-// Sidecar sends their inbound calls on, or those of a neighbour, or their labels ask for
-// it, or those of the namespace. An Envoy that is there already does not count: what
-// istioctl kube-inject makes of a rendered manifest renders to the same.
+// meshed reports whether, according to the input, a workload's pods will be in a mesh:
+// their labels or those of the namespace request it, or a Sidecar of the input or of the
+// render is for pods in the namespace. An existing Envoy does not count, so that a
+// rendered manifest renders to the same after istioctl kube-inject.
 func (in *input) meshed(w *workload) bool {
 	const revision = "istio.io/rev"
 	labels, namespace := w.podLabels(), in.namespaceLabels(w.namespace())
@@ -113,7 +113,7 @@ func (in *input) meshed(w *workload) bool {
 }
 
 // checkSinkToken checks the Secret that the option sinkTokenSecret names, if it is in
-// the input, as the sidecar will.
+// the input, with the rules of the sidecar.
 func (in *input) checkSinkToken(w *workload) Results {
 	if in.sink == nil {
 		return nil
@@ -121,6 +121,6 @@ func (in *input) checkSinkToken(w *workload) Results {
 	return in.checkSecret(w, mountedSecret{
 		CodeSinkToken, "sinkTokenSecret", in.cfg.SinkTokenSecret, contract.SinkTokenName, "what `tapedeck collect token` prints",
 		func(token []byte) error { return contract.CheckCollectorToken(strings.TrimSpace(string(token))) },
-		"the collector will refuse what is recorded, and it stays in the pod",
+		"the collector will reject the recordings, and they remain in the pod",
 	})
 }

@@ -13,12 +13,11 @@ import (
 
 const networkingGroup = "networking.k8s.io"
 
-// hbonePort is the port on which pods of an ambient mesh accept calls from other pods of it.
+// hbonePort is the port on which pods of an ambient mesh accept calls from other pods of the mesh.
 const hbonePort = "15008"
 
 // openCollector lets a workload's pods reach the collector if policies restrict their egress. It adds
-// a NetworkPolicy, since the rules of all policies add up. If no policy can name the collector, it
-// reports what to allow.
+// a NetworkPolicy, because the rules of all policies add up, and reports it.
 func (in *input) openCollector(w *workload, isolating []string, rules []*yaml.Node) (*Object, Results) {
 	pods, ports := in.collectorPods(w)
 	reached := func(port string) bool { return in.allowsPods(rules, w, in.sink.namespace(w), pods, port) }
@@ -45,8 +44,8 @@ func labelText(labels map[string]string) string {
 	return strings.Join(out, ",")
 }
 
-// collectorPods returns the labels of the collector's pods and their ports, by number or name. They
-// are those of its Service if the input has that, or else those of deploy/collector.
+// collectorPods returns the labels of the collector's pods and their ports, by number or name: those of
+// its Service if the input has one, or else those in deploy/collector.
 func (in *input) collectorPods(w *workload) (labels map[string]string, ports []string) {
 	labels, ports = in.servicePods(in.sink.destination, w.namespace())
 	if labels == nil {
@@ -64,8 +63,8 @@ func (in *input) collectorPods(w *workload) (labels map[string]string, ports []s
 	return labels, ports
 }
 
-// allowsPods tells whether a rule allows traffic to a port, by number or name, of pods with the given
-// labels in a namespace.
+// allowsPods reports whether a rule allows traffic to pods with the given labels in a namespace, at a
+// port, which is a number or a name.
 func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, labels map[string]string, port string) bool {
 	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {
 		peers, ports := nodes.Items(nodes.At(rule, "to")), nodes.Items(nodes.At(rule, "ports"))
@@ -95,7 +94,7 @@ func collectorPolicy(label, namespace string, pods map[string]string, ports []st
 	)
 }
 
-// ownNetworkPolicy tells whether collectorPolicy built the spec of a NetworkPolicy.
+// ownNetworkPolicy reports whether collectorPolicy built the spec of a NetworkPolicy.
 func ownNetworkPolicy(o *Object) bool {
 	spec := nodes.At(o.Node, "spec")
 	label := selected(nodes.At(spec, "podSelector"))[contract.LabelWorkload]

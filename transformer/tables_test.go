@@ -15,12 +15,12 @@ func TestAnnotationsTable(t *testing.T) {
 	for _, a := range Annotations() {
 		for _, name := range append([]string{a.Name}, a.Former...) {
 			if seen[name] {
-				t.Errorf("%s stands twice", name)
+				t.Errorf("%s occurs twice", name)
 			}
 			seen[name] = true
 		}
 		if a.Doc == "" || !strings.HasSuffix(a.Doc, ".") {
-			t.Errorf("%s: its doc is no sentence: %q", a.Name, a.Doc)
+			t.Errorf("%s: its doc is not a sentence: %q", a.Name, a.Doc)
 		}
 		if a.Default != "" {
 			if err := a.Kind.Check(a.Default); err != nil {
@@ -34,7 +34,7 @@ func TestAnnotationsTable(t *testing.T) {
 }
 
 // TestAnnotationsAreTheEcosystems holds the names and defaults of
-// https://docs.speedscale.com/reference/kubernetes-annotations/, but for those that are
+// https://docs.speedscale.com/reference/kubernetes-annotations/, except for those that are
 // inferred: there they are transparent, http and 80.
 func TestAnnotationsAreTheEcosystems(t *testing.T) {
 	const inferred = "inferred"
@@ -66,7 +66,7 @@ func TestAnnotationsAreTheEcosystems(t *testing.T) {
 		delete(got, name)
 	}
 	for name := range got {
-		t.Errorf("%s is none of theirs", name)
+		t.Errorf("%s is not one of theirs", name)
 	}
 }
 
@@ -74,7 +74,7 @@ func TestOptionsTable(t *testing.T) {
 	cfg := DefaultConfig()
 	for _, o := range Options() {
 		if row, _ := annotation(o.Name); row != nil || isReplayName(o.Name) {
-			t.Errorf("option %s has the name of an annotation; a ConfigMap could not tell them apart", o.Name)
+			t.Errorf("option %s has the name of an annotation; a ConfigMap could not distinguish them", o.Name)
 		}
 		if o.Doc == "" {
 			t.Errorf("option %s has no doc", o.Name)
@@ -102,13 +102,13 @@ func TestReasonsTable(t *testing.T) {
 	}
 }
 
-// The page on outbound capture has a way for each runtime, or says that there is none. e2e/pod
+// The page on outbound capture has a way to capture each runtime, or says that there is none. e2e/pod
 // compares the runtimes that the page calls tested with those that it runs.
 func TestRuntimesTable(t *testing.T) {
 	names := map[string]bool{}
 	for _, r := range Runtimes() {
 		if names[r.Name] {
-			t.Errorf("%s stands twice", r.Name)
+			t.Errorf("%s occurs twice", r.Name)
 		}
 		names[r.Name] = true
 		if !r.HostsFile && (r.Variables || r.Flags != "" || r.Tested != "") {
@@ -148,12 +148,12 @@ func TestLabelFitsItsLimit(t *testing.T) {
 	for _, name := range []string{"app", strings.Repeat("long-name-", 25)} {
 		w := &workload{Object: &Object{Node: nodes.Mapping("kind", "Deployment", "metadata", nodes.Mapping("name", name))}}
 		if label := w.label(); len(label) > 63 || !regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`).MatchString(label) {
-			t.Errorf("label %q is none that Kubernetes allows", label)
+			t.Errorf("label %q is not allowed by Kubernetes", label)
 		}
 	}
 }
 
-// Set takes options and, beside them, defaults of annotations.
+// Set accepts options and defaults of annotations.
 func ExampleConfig_Set() {
 	cfg := DefaultConfig()
 	fmt.Println(cfg.Set("inbound", "service"), cfg.Inbound)

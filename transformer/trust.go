@@ -21,7 +21,7 @@ type TrustVariable struct {
 	Value string
 	// Runtimes lists the runtimes that read the variable.
 	Runtimes string
-	// Adds tells whether the variable adds to the runtime's roots.
+	// Adds reports whether the variable adds to the runtime's roots.
 	Adds bool
 }
 

@@ -12,13 +12,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Rendering again, and undoing a render, begin with the same step:
+// Rendering again and undoing a render begin with the same step:
 //
 // objects ──▶ created by a render?  ──▶ deleted, or updated in place
-//         ├─▶ kept in a ConfigMap?  ──▶ opened by whoever reads the text
-//         └─▶ edited by a render?   ──▶ the edits undone ──▶ rendered anew, or written
+//         ├─▶ kept in a ConfigMap?  ──▶ opened by the reader of the input
+//         └─▶ edited by a render?   ──▶ the edits undone ──▶ rendered again, or written
 
-// Uninject undoes in the objects what Render did. The rules of Render apply to it, too.
+// Uninject undoes in the objects what Render did. The rules of Render apply to it too.
 func Uninject(objects []*Object) Output {
 	former, undone, results := takeAllBack(objects)
 	if results.Failed() {
@@ -93,7 +93,7 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 		return created, undone, results
 	}
 	in := newInput(objects, &Config{})
-	all := in.injectedWorkloads() // as they are now, before any undo
+	all := in.injectedWorkloads() // before any undo
 	for _, t := range takings {
 		t.in, t.all = in, all
 		if i := slices.IndexFunc(all, func(i *injected) bool { return i.w.Object == t.o }); i >= 0 {
@@ -118,8 +118,8 @@ func (t *taking) rank() int {
 	return 0
 }
 
-// misplaced reports Tapedeck's marks on the templates of a workload, where no render puts them: the
-// objects made from a template would get them.
+// misplaced reports Tapedeck's marks on the templates of a workload. No render puts them there, because
+// the objects made from a template would get them.
 func misplaced(o *Object) Results {
 	w := asWorkload(o)
 	if w == nil {
@@ -141,8 +141,8 @@ func misplaced(o *Object) Results {
 	return results
 }
 
-// reuse updates objects that an earlier render created, so that they keep their place, and returns
-// which objects are new, reused and gone.
+// reuse updates objects that an earlier render created, so that they keep their place. It returns the
+// new, the reused and the deleted objects.
 func reuse(created []Created, former []*Object) (added []Created, reused, gone []*Object) {
 	identity := func(o *Object) string { return o.group() + "/" + o.Ref().String() }
 	byIdentity := map[string]*Object{}
@@ -160,11 +160,11 @@ func reuse(created []Created, former []*Object) (added []Created, reused, gone [
 		*old.Node = *c.Node
 		reused = append(reused, old)
 	}
-	return added, reused, without(former, reused) // an object that occurs twice is gone, too
+	return added, reused, without(former, reused) // if an object occurs twice, one of the two is deleted
 }
 
-// keepForeign keeps the labels and annotations that others put on an object of ours, such as an
-// orchestrator's path and index. It does not keep the hooks of a Job, because these come from its
+// keepForeign keeps the labels and annotations that others put on an object that a render created, such
+// as an orchestrator's path and index. It does not keep the hooks of a Job, because these come from its
 // replay.
 func keepForeign(old, fresh *yaml.Node) {
 	for _, key := range []string{"labels", "annotations"} {

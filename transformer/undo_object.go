@@ -24,8 +24,8 @@ type taking struct {
 	own *injected
 	log undo
 
-	removed  []string // paths, as in the other fields
-	restored []string
+	removed  []string // paths
+	restored []string // paths
 	missing  map[string]bool
 	results  Results
 	// later are checks that must run after the whole object is undone.
@@ -42,7 +42,7 @@ type site struct {
 	now    *yaml.Node
 }
 
-// step returns a step of the path; a negative index counts from its end.
+// step returns the step of the path at a negative index, which counts from its end.
 func (s site) step(i int) string { return s.steps[len(s.steps)+i] }
 func (s site) last() string      { return s.step(-1) }
 
@@ -136,7 +136,7 @@ func (t *taking) refuse(path string, err error) {
 
 // leave reports a value that was changed after the render.
 func (t *taking) leave(path string) {
-	t.results = append(t.results, result(CodeUndoChanged, t.o, "%s was changed after the render, so it stays", path).At(path, "", ""))
+	t.results = append(t.results, result(CodeUndoChanged, t.o, "%s was changed after the render, so the undo kept it", path).At(path, "", ""))
 }
 
 func (t *taking) lost(path string) {
@@ -184,7 +184,7 @@ func (t *taking) place(path string, does func(*place) bool) *place {
 		}
 		return p
 	}
-	t.refuse(path, errors.New("no render edits that"))
+	t.refuse(path, errors.New("no render edits this"))
 	return nil
 }
 
@@ -208,7 +208,7 @@ func (t *taking) remove(path string, ids []string) {
 	p := t.place(path, func(p *place) bool { return p.added != nil })
 	s, ok := t.find(path)
 	if p == nil || !ok {
-		if p != nil && strings.Contains(path, "[#") { // an item that the path counts may have moved
+		if p != nil && strings.Contains(path, "[#") { // an item that is named by its index may have moved
 			t.lost(path)
 		}
 		return
@@ -267,7 +267,7 @@ func (t *taking) restore(path string, was *string) {
 		s.trail = append(s.trail, s.now)
 	}
 	if was == nil {
-		t.refuse(path, errors.New("it takes away a value that no render adds"))
+		t.refuse(path, errors.New("it removes a value that no render adds"))
 		return
 	}
 	token, err := t.fill(s, *was)
@@ -311,7 +311,7 @@ func (t *taking) empty(parent *yaml.Node, i int, path, key string, was *string) 
 	case i < 0 && old == nil:
 	case i < 0:
 		parent.Content = append(parent.Content, nodes.New(key), old)
-	case len(parent.Content[i+1].Content) > 0: // others have filled it too, so it stays
+	case len(parent.Content[i+1].Content) > 0: // others have filled it too, so it remains
 		t.o.outlive(path, was)
 	case old == nil:
 		parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
@@ -354,23 +354,23 @@ func (t *taking) restorePair(path, was string) {
 	}
 }
 
-// spellAgain records that a value was an alias which an edit wrote out. It changes no value, because
-// package fn writes only spellings with the same meaning.
+// spellAgain records that a value was an alias that an edit wrote out. It does not change the value,
+// because package fn writes only spellings with the same meaning.
 func (t *taking) spellAgain(path, token string) {
 	switch n := lookup(t.o.Node, path); {
 	case alias.MatchString(token):
 		if n != nil {
 			t.o.spell(n, token)
 		}
-	case !blockScalar.MatchString(token): // records of earlier versions have block scalars, which need nothing now
-		t.refuse(path, errors.New("it spells what is no alias"))
+	case !blockScalar.MatchString(token): // records of earlier versions have block scalars, which are now ignored
+		t.refuse(path, errors.New("its spelling is not that of an alias"))
 	}
 }
 
 // alias matches how an alias is spelled.
 var alias = regexp.MustCompile(`^\s*\*[-_.A-Za-z0-9]+[ \t]*#?$`)
 
-// outlive records that a collection which an earlier render created could not be removed, because
+// outlive records that a collection that an earlier render created could not be removed, because
 // others, such as Istio's injector, have filled it since.
 func (o *Object) outlive(path string, was *string) {
 	if o.outlived == nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
-// Objects of kinds that a render does not know may have annotations. The render does nothing with
-// them, so it reports each.
+// Objects of kinds that a render does not know may have Tapedeck's annotations. The render ignores
+// them, so it reports each such object.
 
 // request is a Tapedeck annotation on such an object.
 type request struct{ path, key, value string }
 
-// asks tells whether an annotation requests something, unlike the marks that a render leaves.
+// asks reports whether an annotation requests something, unlike the marks that a render leaves.
 func asks(key string) bool {
 	for _, prefix := range []string{contract.SidecarPrefix, contract.ReplayPrefix, FormerReplayPrefix, contract.OwnPrefix} {
 		if strings.HasPrefix(key, prefix) {
@@ -56,15 +56,15 @@ func requests(n *yaml.Node, path string) (out []request) {
 	return out
 }
 
-// isAnnotations tells whether a map contains annotations, by its key: annotations, podAnnotations and
+// isAnnotations reports whether a map contains annotations, by its key: annotations, podAnnotations and
 // similar.
 func isAnnotations(key string, value *yaml.Node) bool {
 	const suffix = "annotations"
 	return value.Kind == yaml.MappingNode && len(key) >= len(suffix) && strings.EqualFold(key[len(key)-len(suffix):], suffix)
 }
 
-// mayAsk tells whether an object has Tapedeck annotations anywhere. Most have none, and this check
-// builds no paths.
+// mayAsk reports whether an object has Tapedeck annotations anywhere. Most objects have none, and this
+// check is fast because it builds no paths.
 func mayAsk(n *yaml.Node) bool {
 	for i, child := range n.Content {
 		if key := n.Kind == yaml.MappingNode && i%2 == 0; key || child.Kind == yaml.ScalarNode {
@@ -121,7 +121,7 @@ func (in *input) unsupported(objects []*Object) Results {
 		}
 		reason := "a render does not know where its pods are"
 		if len(groups) > 0 {
-			reason = fmt.Sprintf("the kind is rendered in the group %s alone", strings.Join(groups, " or "))
+			reason = fmt.Sprintf("the kind is rendered only in the group %s", strings.Join(groups, " or "))
 		}
 		for _, k := range unsupportedKinds {
 			if k.group == o.group() && (k.kind == "" || k.kind == o.kind()) {
@@ -146,7 +146,7 @@ func (in *input) requestsOfWorkloads() map[request]bool {
 	return out
 }
 
-// hasPods tells whether an object looks as if it had pods.
+// hasPods reports whether an object seems to have pods.
 func hasPods(n *yaml.Node) bool {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 1 && child.Kind != yaml.ScalarNode {
@@ -163,11 +163,11 @@ func hasPods(n *yaml.Node) bool {
 
 // unsupportedKinds says why some kinds are not rendered.
 var unsupportedKinds = []struct{ group, kind, reason string }{
-	{"serving.knative.dev", "", "Knative refuses by default what a sidecar needs: init containers that keep running, variables from fieldRef, and probes of a second container"},
-	{"", "Namespace", "a workload asks for itself; the option defaults.inject asks for all"},
-	{"", "Service", "a Service has no pods; the workload behind it is annotated"},
-	{"", "PodTemplate", "no controller of Kubernetes makes pods of it"},
-	{"argoproj.io", "", "its steps are pods of their own; of Argo's kinds the Rollout is rendered"},
+	{"serving.knative.dev", "", "by default, Knative rejects what a sidecar needs: init containers that keep running, variables from fieldRef, and probes of a second container"},
+	{"", "Namespace", "each workload requests the sidecar itself; the option defaults.inject requests it for all"},
+	{"", "Service", "a Service has no pods; annotate the workload that it leads to"},
+	{"", "PodTemplate", "no Kubernetes controller creates pods from it"},
+	{"argoproj.io", "", "its steps are separate pods; of Argo's kinds, only the Rollout is rendered"},
 }
 
 // groupsOf returns the API groups in which a kind is rendered. In another group, the apiVersion may be

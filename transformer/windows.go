@@ -27,7 +27,7 @@ var osLabels = []string{
 // windowsBuild is a label that only nodes with Windows have.
 const windowsBuild = "node.kubernetes.io/windows-build"
 
-// osOf returns the operating system of nodes with a label; "" if the label does not say it.
+// osOf returns the operating system of nodes with a label; "" if the label does not name one.
 func osOf(key, value string) string {
 	value = strings.ToLower(value)
 	switch at := slices.Index(osLabels, key); {
@@ -78,8 +78,8 @@ func (in *input) windows(w *workload) (path, found string) {
 	return in.windowsNamespace(w)
 }
 
-// windowsAffinity returns the place of a required affinity if all its terms require Windows. All must,
-// because a node need satisfy only one of them.
+// windowsAffinity returns the place of a required affinity if all its terms require Windows. One is not
+// enough, because a node need satisfy only one term.
 func (w *workload) windowsAffinity() (path, found string) {
 	const at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
 	terms := nodes.Items(nodes.At(w.podSpec(), strings.Split(at, ".")[1:]...))
@@ -97,7 +97,7 @@ func (w *workload) windowsAffinity() (path, found string) {
 	return path, found
 }
 
-// wantsWindows tells whether an expression matches only nodes with Windows.
+// wantsWindows reports whether an expression matches only nodes with Windows.
 func wantsWindows(e *yaml.Node) bool {
 	key, values := nodes.StringAt(e, "key"), nodes.Items(nodes.At(e, "values"))
 	is := func(os string) func(*yaml.Node) bool {
@@ -133,7 +133,7 @@ func (w *workload) windowsOptions() (path, found string) {
 	return "", ""
 }
 
-// windowsRuntime tells whether a RuntimeClass is for Windows: by its node selector or handler, or by
+// windowsRuntime reports whether a RuntimeClass is for Windows: by its node selector or handler, or by
 // its name if the input lacks it.
 func (in *input) windowsRuntime(class string) bool {
 	if class == "" {
@@ -156,7 +156,7 @@ func (in *input) windowsRuntime(class string) bool {
 	return strings.Contains(handler, windowsOS) || strings.Contains(handler, "wcow")
 }
 
-// windowsImage tells whether Microsoft publishes an image for Windows, or its tag says that it is
+// windowsImage reports whether Microsoft publishes an image for Windows, or its tag says that it is
 // based on Windows.
 func windowsImage(image string) bool {
 	image = strings.ToLower(image)

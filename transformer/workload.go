@@ -14,7 +14,7 @@ type workloadKind struct {
 	group, kind string
 	// template is the path of the pod template. It is empty for a Pod, which is its own template.
 	template []string
-	// ends tells whether the pods always run to completion.
+	// ends reports whether the pods always run to completion.
 	ends bool
 }
 
@@ -45,13 +45,13 @@ type workload struct {
 	kind workloadKind
 	// template is the pod template, or for a Pod the object itself; nil if it is missing.
 	template *yaml.Node
-	// path is the template's field path, "" for a Pod.
+	// path is the template's field path; "" for a Pod.
 	path string
 
 	settings Settings
-	// injecting tells whether the workload asks for the sidecar and gets it.
+	// injecting reports whether the workload asks for the sidecar and gets it.
 	injecting bool
-	// known is what the input says about it; set if the caller asked for captures.
+	// known has facts about the workload from the input; set if the caller requests captures.
 	known *known
 	// late are the init containers that start after the sidecar and are captured.
 	late []container
@@ -60,7 +60,7 @@ type workload struct {
 	// the workload that it copies. Either may be nil.
 	replay   *replay
 	original *workload
-	// said has the results that were reported about it.
+	// said has the results that were reported about the workload.
 	said Results
 }
 
@@ -103,7 +103,7 @@ func (w *workload) podAnnotation(k string) string {
 	return nodes.StringAt(w.template, "metadata", "annotations", k)
 }
 
-// ends tells whether the pods run to completion.
+// ends reports whether the pods run to completion.
 func (w *workload) ends() bool {
 	policy := nodes.StringAt(w.podSpec(), "restartPolicy")
 	return w.kind.ends || w.path == "" && policy != "" && policy != "Always"
@@ -112,7 +112,7 @@ func (w *workload) ends() bool {
 // helmHook is the annotation of objects that Helm runs separately, such as a chart's test.
 const helmHook = "helm.sh/hook"
 
-// serves tells whether the pods may answer calls. Pods that run to completion, and those of Helm's
+// serves reports whether the pods may answer calls. Pods that run to completion, and those of Helm's
 // hooks, only make calls, even if they share a Service's labels.
 func (w *workload) serves() bool {
 	return !w.ends() && (w.path != "" || w.annotation(helmHook) == "")
@@ -206,7 +206,7 @@ func (w *workload) portNumber(name string) int {
 	return 0
 }
 
-// isTCP tells whether a port uses TCP, which is the default.
+// isTCP reports whether a port uses TCP, which is the default.
 func isTCP(port *yaml.Node) bool {
 	protocol := nodes.StringAt(port, "protocol")
 	return protocol == "" || protocol == "TCP"

@@ -1,15 +1,16 @@
-// Package filter decides which exchanges are captured. Its settings are written
-// in annotations, in the sidecar's environment and in a ConfigMap; the renderer
-// checks them with the code by which the sidecar obeys them.
+// Package filter decides which exchanges are captured. Its settings come from
+// annotations, the sidecar's environment and a ConfigMap. The renderer checks them
+// with the same code that the sidecar applies them with.
 //
 //	include, exclude ─▶ rules ─┐
 //	sample ──────────▶ rate ───┼─▶ Filter ─▶ Keeps(exchange), Samples(trace)
 //	capture ─────────▶ on, off ┘
 //
-// It promises that a rule takes time linear in what it looks at (regular
-// expressions are RE2), that a trace which one sidecar keeps is kept by every
-// sidecar with the same rate or a higher one, and that an error names the
-// setting, the rule, what was found and what is allowed.
+// It promises:
+//
+//   - A rule takes time linear in its input (regular expressions are RE2).
+//   - If one sidecar keeps a trace, so does every sidecar with the same or a higher rate.
+//   - An error names the setting, the rule, what was found and what is allowed.
 //
 // The package imports only the standard library.
 package filter
@@ -22,30 +23,30 @@ import (
 	"strings"
 )
 
-// Exchange is what a rule may ask about a request.
+// Exchange has the properties of a request that rules match.
 type Exchange struct {
-	// In: it came to the workload; or else the workload made it.
+	// In is true if the workload received the request, and false if it made the request.
 	In bool
-	// Host as the client sent it, Path without the query. Path and Method are
-	// empty where the protocol is not HTTP.
+	// Host is the host as the client sent it. Path has no query. Path and Method are
+	// empty if the protocol is not HTTP.
 	Host, Path, Method string
-	// Header returns the values of a header; nil: there are none.
+	// Header returns the values of a header. It is nil if there are no headers.
 	Header func(name string) iter.Seq[string]
 }
 
-// Filter is what the settings say. A nil Filter keeps everything.
+// Filter applies the settings. A nil Filter keeps everything.
 type Filter struct {
 	off              bool
 	include, exclude []rule
 	rate             rate
 }
 
-// Key is one setting: a key of the ConfigMap, and the end of the names of an
+// Key is one setting. Its name is a key of the ConfigMap, and ends the names of an
 // annotation and of an environment variable.
 type Key struct {
-	// Name of the key.
+	// Name is the name of the key.
 	Name string
-	// Default is the value where nothing is set.
+	// Default is the value if none is set.
 	Default string
 	// Allowed completes the sentence "allowed: …".
 	Allowed string
@@ -68,24 +69,24 @@ var keys = []Key{
 		}},
 	{"include", "", rulesAllowed, "Capture only exchanges that one of these rules matches; empty: all.",
 		func(f *Filter, v string) (err error) { f.include, err = parseRules(v); return err }},
-	{"exclude", "", rulesAllowed, "Leave out exchanges that one of these rules matches, whatever `include` says.",
+	{"exclude", "", rulesAllowed, "Leave out exchanges that one of these rules matches, even if `include` matches them.",
 		func(f *Filter, v string) (err error) { f.exclude, err = parseRules(v); return err }},
-	{"sample", "1", "a rate from 0 to 1, such as 0.1, or 0% to 100%", "Which part of the traces to capture: of one trace everything is kept, in every sidecar, or nothing.",
+	{"sample", "1", "a rate from 0 to 1, such as 0.1, or 0% to 100%", "Share of the traces to capture. Every sidecar captures a trace as a whole or not at all.",
 		func(f *Filter, v string) (err error) { f.rate, err = parseRate(v); return err }},
 }
 
 // Keys returns the table of settings.
 func Keys() []Key { return keys }
 
-// maxText bounds a setting.
+// maxText is the maximum size of a setting, in bytes.
 const maxText = 32 << 10
 
-// KeyOf returns the row of the table with that name.
+// KeyOf returns the row of the table with the name.
 func KeyOf(name string) Key {
 	return keys[slices.IndexFunc(keys, func(k Key) bool { return k.Name == name })]
 }
 
-// Check says what is wrong with a value of the key, or nil.
+// Check returns an error that says what is wrong with a value of the key.
 func (k Key) Check(value string) error {
 	_, err := Parse(map[string]string{k.Name: value})
 	var wrong *Error
@@ -95,13 +96,13 @@ func (k Key) Check(value string) error {
 	return err
 }
 
-// Error is a setting that can't be obeyed.
+// Error reports an invalid setting.
 type Error struct {
-	// Key of the setting, and the value.
+	// Key is the name of the setting, and Found its value.
 	Key, Found string
-	// Err says what is wrong with it.
+	// Err says what is wrong with the value.
 	Err error
-	// Allowed is what is allowed instead.
+	// Allowed says what is allowed instead.
 	Allowed string
 }
 
@@ -111,7 +112,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// short keeps a log from being flooded with what it reports.
+// short shortens text so that it doesn't flood a log.
 func short(s string) string {
 	const most = 200
 	if len(s) > most {
@@ -120,11 +121,11 @@ func short(s string) string {
 	return s
 }
 
-// byteOrderMark begins a file that some editors wrote, from which a ConfigMap was made.
+// byteOrderMark begins files that some editors write. A ConfigMap made from such a file keeps it.
 const byteOrderMark = "\ufeff"
 
-// Parse reads settings by key. Those that are missing have their defaults; a key
-// that is none is an error, for a typing error would never be seen.
+// Parse reads settings by key. Missing settings have their defaults. An unknown key is
+// an error, because otherwise nobody would notice a typo.
 func Parse(values map[string]string) (*Filter, error) {
 	f := new(Filter)
 	var errs []error
@@ -161,17 +162,17 @@ func names() (all []string) {
 	return all
 }
 
-// On tells whether anything is to be captured.
+// On reports whether capture is on.
 func (f *Filter) On() bool { return f == nil || !f.off }
 
-// All tells that every exchange is kept while capture is on.
+// All reports whether every exchange is kept while capture is on.
 func (f *Filter) All() bool {
 	return f == nil || len(f.include) == 0 && len(f.exclude) == 0 && f.rate.all
 }
 
-// KeepsNone reports that the settings leave out every exchange of a direction: capture is off, the
-// rate is 0, or the rules leave no room. false doesn't promise that one is kept, because regular
-// expressions are not looked into.
+// KeepsNone reports whether the settings certainly exclude every exchange of a direction: capture is
+// off, the rate is 0, or the rules match none. If it returns false, they may still exclude every
+// exchange, because it doesn't analyse regular expressions.
 func (f *Filter) KeepsNone(in bool) bool {
 	if f == nil {
 		return false
@@ -182,7 +183,7 @@ func (f *Filter) KeepsNone(in bool) bool {
 		len(f.include) > 0 && !slices.ContainsFunc(f.include, func(r rule) bool { return !never(r) }) || slices.ContainsFunc(f.exclude, always)
 }
 
-// Keeps tells whether the rules keep an exchange.
+// Keeps reports whether the rules keep an exchange.
 func (f *Filter) Keeps(x *Exchange) bool {
 	if f == nil {
 		return true

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// request returns an inbound request of a probe, changed by change.
+// request returns an inbound request of a probe, modified by change.
 func request(change func(*Exchange)) *Exchange {
 	x := &Exchange{In: true, Host: "Cart.Shop.internal:8080", Path: "/healthz", Method: "GET", Header: headers("User-Agent", "kube-probe/1.33", "X-Env", "a", "X-Env", "b c")}
 	if change != nil {
@@ -134,14 +134,14 @@ func TestADirectionMayBeLeftOutAsAWhole(t *testing.T) {
 		{map[string]string{"exclude": "host=** method=*"}, true, true},
 		{map[string]string{"exclude": "host!=*"}, false, false},
 		{map[string]string{"exclude": "header.a=*"}, false, false},
-		{map[string]string{"exclude": "path~.*"}, false, false}, // it is not looked into
+		{map[string]string{"exclude": "path~.*"}, false, false}, // regular expressions are not analysed
 	} {
 		f, err := Parse(c.settings)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if in, out := f.KeepsNone(true), f.KeepsNone(false); in != c.in || out != c.out {
-			t.Errorf("%v leaves out all of in %t and of out %t, want %t and %t", c.settings, in, out, c.in, c.out)
+			t.Errorf("%v excludes everything: in %t, out %t, want %t and %t", c.settings, in, out, c.in, c.out)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestErrorsSayWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 		{"exclude", "header=a", `found "header=a", allowed:`},
 		{"exclude", "header.=a", `found "header.=a", allowed:`},
 		{"exclude", "path~(", "path: error parsing regexp: missing closing )"},
-		{"exclude", `path="/a`, `a " without its end`},
+		{"exclude", `path="/a`, `a " is not closed`},
 		{"exclude", strings.Repeat("path=/a;", 5000), "40000 bytes, which is more than 32768"},
 		{"sample", "10", `sample: found "10" (more than all; a percentage ends in %), allowed: a rate from 0 to 1, such as 0.1, or 0% to 100%`},
 		{"sample", "-0.1", "not a number"},
@@ -219,7 +219,7 @@ func TestWithoutSettingsAllIsKept(t *testing.T) {
 	}
 	var none *Filter
 	if !none.On() || !none.All() || none.Sampling() || !none.Keeps(request(nil)) || !none.Samples(0) {
-		t.Error("no filter leaves something out")
+		t.Error("a nil filter excludes something")
 	}
 }
 
@@ -260,7 +260,7 @@ func TestRates(t *testing.T) {
 	high, _ := Parse(map[string]string{"sample": "0.2"})
 	for _, p := range points {
 		if low.Samples(p) && !high.Samples(p) {
-			t.Fatalf("%x is kept at 0.1 and not at 0.2", p)
+			t.Fatalf("%x is kept at 0.1, but not at 0.2", p)
 		}
 	}
 }
@@ -310,7 +310,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// Some editors begin a file with a byte order mark, from which a ConfigMap is made.
+// Some editors begin files with a byte order mark, and a ConfigMap made from such a file keeps it.
 func TestAByteOrderMarkIsIgnored(t *testing.T) {
 	for key, value := range map[string]string{"include": "host=a", "exclude": "path=/healthz", "sample": "10%", "capture": "off"} {
 		plain, err := Parse(map[string]string{key: value})
@@ -322,10 +322,10 @@ func TestAByteOrderMarkIsIgnored(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %+v", key, marked, err, plain)
 		}
 		if _, err := Parse(map[string]string{key: "\ufeff"}); err != nil {
-			t.Errorf("%s with the mark alone: %v", key, err)
+			t.Errorf("%s with only the mark: %v", key, err)
 		}
 	}
 	if _, err := Parse(map[string]string{"sample": "1\ufeff0%"}); err == nil {
-		t.Error("a mark within a value passes")
+		t.Error("a mark within a value is accepted")
 	}
 }

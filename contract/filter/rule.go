@@ -9,25 +9,25 @@ import (
 	"strings"
 )
 
-// Field is one thing that a rule may ask about: a row of the table from which
-// the grammar is parsed and docs/filters.md is generated.
+// Field is a property that rules match: a row of the table that defines the grammar
+// and from which docs/filters.md is generated.
 type Field struct {
-	// Name as it is written. One that ends in a dot is followed by a header's.
+	// Name is the name in a rule. If it ends in a dot, a header's name follows it.
 	Name string
-	// Word: it stands alone, without an operator and a value.
+	// Word is true if the field has no operator and no value.
 	Word bool
-	// Doc says what it is, Example shows it.
+	// Doc describes the field, and Example shows it.
 	Doc, Example string
 
-	// check says what is wrong with a pattern, before it is matched.
+	// check rejects an invalid pattern. It is nil if any pattern is valid.
 	check func(pattern string) error
-	// fold makes one of values that mean the same; nil: there are none.
+	// fold normalizes equivalent values. It is nil if no two values are equivalent.
 	fold func(string) string
-	// value returns what a pattern is compared with; header those of a header.
+	// value returns the value that is matched. It is nil for words and headers.
 	value func(*Exchange) string
 }
 
-// in and out are the words of the grammar.
+// in and out are the words of the grammar, which have no value.
 const (
 	in  = "in"
 	out = "out"
@@ -37,35 +37,35 @@ const (
 
 var fields = []Field{
 	{Name: in, Word: true, Doc: "Requests to the workload.", Example: "in"},
-	{Name: out, Word: true, Doc: "Requests of the workload to others.", Example: "out"},
-	{Name: "host", Doc: "Host header or `:authority`, without port and in any case; where there is none, the host that the client asked for.", Example: "host=*.internal,localhost",
+	{Name: out, Word: true, Doc: "Requests from the workload.", Example: "out"},
+	{Name: "host", Doc: "Host header or `:authority`, without the port, in any case; without one, the host that the client asked for.", Example: "host=*.internal,localhost",
 		check: checkHost, fold: hostOf, value: func(x *Exchange) string { return x.Host }},
-	{Name: "path", Doc: "Path as it was sent, without the query.", Example: "path=/healthz,/readyz",
+	{Name: "path", Doc: "Path as the client sent it, without the query.", Example: "path=/healthz,/readyz",
 		check: checkPath, value: func(x *Exchange) string { return x.Path }},
-	{Name: "method", Doc: "HTTP's method, in any case.", Example: "method=GET,HEAD",
+	{Name: "method", Doc: "HTTP method, in any case.", Example: "method=GET,HEAD",
 		check: checkMethod, fold: strings.ToUpper, value: func(x *Exchange) string { return x.Method }},
-	{Name: header, Doc: "Values of the request's header NAME, in any case of the name. `=` and `~` match if one value does, `!=` and `!~` if none does.", Example: "header.user-agent=kube-probe/*"},
+	{Name: header, Doc: "Values of the request's header NAME; the case of the name does not matter. `=` and `~` match if one value does, `!=` and `!~` if none does.", Example: "header.user-agent=kube-probe/*"},
 }
 
-// Fields returns the table of what a rule may ask about.
+// Fields returns the table of fields.
 func Fields() []Field { return fields }
 
-// Operator is one way to compare: a row of the table of operators.
+// Operator compares a field with a value: a row of the table of operators.
 type Operator struct {
-	// Sign as it is written.
+	// Sign is the operator in a rule.
 	Sign string
-	// Doc says when it matches.
+	// Doc says when the operator matches.
 	Doc string
 
 	not, regexp bool
 }
 
-// operators are listed longest first, as they are looked for.
+// operators lists the operators in the order in which a term is searched for them, longest first.
 var operators = []Operator{
-	{"!=", "None of the patterns is the value.", true, false},
-	{"!~", "The regular expression is nowhere in the value.", true, true},
-	{"=", "One of the patterns, separated by commas, is the value. `*` stands for any characters, `/` included.", false, false},
-	{"~", "The regular expression ([RE2](https://github.com/google/re2/wiki/Syntax)) is somewhere in the value; `^` and `$` tie it to the ends.", false, true},
+	{"!=", "The value equals none of the patterns.", true, false},
+	{"!~", "The regular expression matches nowhere in the value.", true, true},
+	{"=", "The value equals one of the patterns, which are separated by commas. `*` stands for any characters, including `/`.", false, false},
+	{"~", "The regular expression ([RE2](https://github.com/google/re2/wiki/Syntax)) matches somewhere in the value; `^` and `$` anchor it to the ends.", false, true},
 }
 
 // Operators returns the table of operators.
@@ -83,7 +83,8 @@ func (r rule) matches(x *Exchange) bool {
 	return true
 }
 
-// never reports that a rule matches no exchange of a direction, and always that it matches each.
+// never reports whether the rule can't match any exchange of a direction. always reports whether it
+// matches every one.
 func (r rule) never(in bool) bool {
 	return slices.ContainsFunc(r, func(t term) bool { return t.field.Word && !t.matches(&Exchange{In: in}) })
 }
@@ -97,16 +98,17 @@ func (r rule) always(in bool) bool {
 	})
 }
 
-// isAny reports that a pattern has nothing but stars.
+// isAny reports whether a pattern consists of stars only.
 func (g glob) isAny() bool { return len(g) > 1 && strings.Join(g, "") == "" }
 
-// term asks about one field.
+// term matches one field.
 type term struct {
 	field  *Field
 	header string // name of the header, for the field header
 	not    bool
-	globs  []glob         // one of them matches, or
-	re     *regexp.Regexp // this does
+	// re matches the value if it is set, or else one of the globs.
+	globs []glob
+	re    *regexp.Regexp
 }
 
 func (t *term) matches(x *Exchange) bool {
@@ -141,7 +143,7 @@ func (t *term) match(v string) bool {
 	return false
 }
 
-// glob is a pattern, cut at its stars.
+// glob is a pattern, split at its stars.
 type glob []string
 
 func (g glob) match(v string) bool {
@@ -156,7 +158,7 @@ func (g glob) match(v string) bool {
 	return ok && strings.HasSuffix(v, rest[len(rest)-1])
 }
 
-// cut is strings.Cut, as long as it was found before.
+// cut is strings.Cut if ok is true. Otherwise it finds nothing.
 func cut(v, part string, ok bool) (before, after string, found bool) {
 	if !ok {
 		return "", "", false
@@ -164,8 +166,8 @@ func cut(v, part string, ok bool) (before, after string, found bool) {
 	return strings.Cut(v, part)
 }
 
-// parseRules reads rules, which end at a semicolon or with the line. A line that
-// begins with # is a comment.
+// parseRules reads rules. A semicolon or a newline ends a rule. A line that begins
+// with # is a comment.
 func parseRules(text string) (rules []rule, err error) {
 	for n := 1; text != ""; {
 		var words []string
@@ -189,7 +191,7 @@ func parseRules(text string) (rules []rule, err error) {
 	return rules, nil
 }
 
-// split cuts the words of one rule, quotes and all, and returns where it ends.
+// split returns the words of the first rule, with their quotes, and the offset where the rule ends.
 func split(text string) (words []string, end int, err error) {
 	if line := strings.TrimLeft(text, " \t"); strings.HasPrefix(line, "#") {
 		if end = strings.IndexByte(text, '\n') + 1; end == 0 {
@@ -222,7 +224,7 @@ func split(text string) (words []string, end int, err error) {
 		}
 	}
 	if quote != 0 {
-		return nil, len(text), fmt.Errorf("a %c without its end", quote)
+		return nil, len(text), fmt.Errorf("a %c is not closed", quote)
 	}
 	if start >= 0 {
 		words = append(words, text[start:])
@@ -275,7 +277,7 @@ func parseTerm(word string) (t term, err error) {
 			continue
 		}
 		if value == "" {
-			return t, fmt.Errorf("%s%s: found no value, allowed: one right behind the %s, in quotes if it has spaces", name, op.Sign, op.Sign)
+			return t, fmt.Errorf("%s%s: found no value, allowed: one directly after the %s, in quotes if it has spaces", name, op.Sign, op.Sign)
 		}
 		t.not = op.not
 		if op.regexp {
@@ -291,8 +293,7 @@ func parseTerm(word string) (t term, err error) {
 	return t, fmt.Errorf("found %q, allowed: %s followed by =, !=, ~ or !~ and a value, without spaces", short(word), name)
 }
 
-// nameBytes are those of a field's name, and of the headers' that can be asked
-// about.
+// nameBytes are the allowed bytes in the name of a field, a header or a method.
 const nameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 func fieldNames() string {
@@ -338,7 +339,7 @@ func (t *term) setGlobs(value string) error {
 	return nil
 }
 
-// splitOutside cuts at commas that are in no quotes.
+// splitOutside splits at commas outside of quotes.
 func splitOutside(value string) (parts []string) {
 	start, quote := 0, byte(0)
 	for i := range len(value) {
@@ -356,8 +357,8 @@ func splitOutside(value string) (parts []string) {
 	return append(parts, value[start:])
 }
 
-// unquote takes quotes away, wherever they stand, and leaves quotes of the other
-// kind within them.
+// unquote removes quotes anywhere in the text. Within quotes, it keeps quotes of the
+// other kind.
 func unquote(v string) string {
 	var b []byte
 	quote := byte(0)
@@ -374,7 +375,7 @@ func unquote(v string) string {
 	return string(b)
 }
 
-// hostOf is a host without its port, in small letters.
+// hostOf returns a host without its port, in lower case.
 func hostOf(v string) string {
 	if host, _, err := net.SplitHostPort(v); err == nil {
 		v = host

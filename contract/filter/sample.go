@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// rate is a part of all traces. A trace's point is spread evenly over all 64-bit
-// numbers; those below the threshold are kept, so a higher rate keeps what a
-// lower one does, as OpenTelemetry's consistent sampling has it.
+// rate is a share of all traces. The points of traces are spread evenly over all
+// 64-bit numbers, and traces with points below the threshold are kept. So a higher rate
+// keeps every trace that a lower rate keeps, as in OpenTelemetry's consistent sampling.
 type rate struct {
 	all       bool
 	threshold uint64
@@ -32,16 +32,16 @@ func parseRate(v string) (rate, error) {
 	return rate{threshold: uint64(n * (1 << 63) * 2)}, nil
 }
 
-// Samples tells whether the trace with this point is kept.
+// Samples reports whether the trace with this point is kept.
 func (f *Filter) Samples(point uint64) bool {
 	return f == nil || f.rate.all || point < f.rate.threshold
 }
 
-// Sampling tells whether there is a rate by which some traces are left out.
+// Sampling reports whether the rate excludes some traces.
 func (f *Filter) Sampling() bool { return f != nil && !f.rate.all }
 
-// Point places a trace by its ID. Every process gives the same ID the same
-// point, in any case of its letters.
+// Point returns the point of a trace, from its ID. It is the same in every process,
+// and for upper-case and lower-case spellings of the ID.
 func Point(id string) uint64 {
 	h := uint64(14695981039346656037) // FNV-1a
 	for i := range len(id) {
@@ -51,8 +51,8 @@ func Point(id string) uint64 {
 		}
 		h = (h ^ uint64(c)) * 1099511628211
 	}
-	// Its high bits depend little on the last letters: MurmurHash3's finalizer
-	// spreads them.
+	// The high bits of FNV-1a depend little on the last letters. MurmurHash3's
+	// finalizer spreads their influence.
 	h = (h ^ h>>33) * 0xff51afd7ed558ccd
 	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
 	return h ^ h>>33

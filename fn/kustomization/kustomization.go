@@ -1,14 +1,14 @@
 // Package kustomization builds a kustomization in process, as `kustomize build`
-// does, so that rendering one needs neither a second program nor an alpha flag.
+// does, so that rendering it needs neither a second program nor an alpha flag.
 //
 //	DIR/kustomization.yaml ──▶ krusty ──▶ YAML stream ──▶ fn.Render
 //
 // It promises the bytes that `kustomize build` writes, under the same restrictions:
-// files outside the kustomization's root are not loaded, and no functions run, unless
-// asked for. It goes further in one thing: it fetches nothing from other machines
-// unless asked for. Every error names the kustomization's file.
+// unless requested, it loads no files from outside the kustomization's root and runs no
+// functions. One restriction is stricter: unless requested, it fetches nothing from
+// other machines. Every error names the kustomization's file.
 //
-// It imports kustomize's API, and nothing of this module. It is apart from package
+// It imports kustomize's API, and nothing from this module. It is separate from package
 // fn because only the command needs it.
 package kustomization
 
@@ -29,15 +29,16 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// Options are what a build is allowed beyond the default, by the names of kustomize's
-// flags.
+// Options allows a build more than the default does. Most options have the names of
+// kustomize's flags.
 type Options struct {
-	// AlphaPlugins runs functions in containers, and Exec those that are programs.
+	// AlphaPlugins allows functions in containers, and Exec also functions that are
+	// executables.
 	AlphaPlugins, Exec bool
-	// AnyFile loads files from outside the kustomization's root.
+	// AnyFile allows files from outside the kustomization's root.
 	AnyFile bool
-	// Remote fetches resources from other machines, by HTTP or with git. It is no
-	// flag of kustomize's, which always does.
+	// Remote allows fetching resources from other machines, by HTTP or with git.
+	// kustomize has no such flag, because it always fetches them.
 	Remote bool
 }
 
@@ -52,7 +53,7 @@ func Build(dir string, opts Options) (text []byte, file string, err error) {
 		defer offline()()
 	}
 	o := krusty.MakeDefaultOptions()
-	o.Reorder = krusty.ReorderOptionUnspecified // what the file says, else the order of kustomize build
+	o.Reorder = krusty.ReorderOptionUnspecified // the order that the file sets, or else that of kustomize build
 	if opts.AnyFile {
 		o.LoadRestrictions = types.LoadRestrictionsNone
 	}
@@ -65,7 +66,7 @@ func Build(dir string, opts Options) (text []byte, file string, err error) {
 		text, err = resources.AsYaml()
 	}
 	if disk.refused != nil {
-		err = disk.refused // kustomize would say that it found no kustomization
+		err = disk.refused // kustomize reports only that it found no kustomization
 	}
 	if err != nil {
 		return nil, file, fmt.Errorf("build %s: %w%s", file, err, hint(err))
@@ -87,34 +88,34 @@ func find(disk filesys.FileSystem, dir string) (string, error) {
 	return dir, fmt.Errorf("build %s: found no kustomization, allowed: a directory that has a file %s", dir, strings.Join(names, ", "))
 }
 
-// hint says how to allow what a build was refused.
+// hint says how to allow what a build did not allow.
 func hint(err error) string {
 	switch said := err.Error(); {
 	case strings.Contains(said, "external plugins disabled"):
-		return "; functions run with --enable-alpha-plugins, and programs among them with --enable-exec as well"
+		return "; functions run with --enable-alpha-plugins, and executables also need --enable-exec"
 	case strings.Contains(said, "--enable-helm"):
-		return "; charts are not inflated here: write what helm template says to a file, and list that"
+		return "; charts are not supported: write the output of helm template to a file, and list that file"
 	case strings.Contains(said, "is not in or below"):
 		return "; --load-restrictor LoadRestrictionsNone allows files outside the kustomization"
 	}
 	return ""
 }
 
-// errRemote refuses what would be fetched.
-var errRemote = errors.New("nothing is fetched from other machines; allowed: files and directories that are here, or URLs with --load-remote")
+// errRemote is the error for a resource that would have to be fetched.
+var errRemote = errors.New("nothing is fetched from other machines; allowed: local files and directories, or URLs with --load-remote")
 
-// remote matches what kustomize hands to git, even where a directory of that name is
-// here.
+// remote matches entries that kustomize passes to git, even if there is a directory with
+// that name.
 var remote = regexp.MustCompile(`(?i)^(?:[a-z][a-z0-9+.-]*:|github\.com[:/]|[^/@]+@[^/]+[:/])`)
 
-// holders are the fields whose entries may be directories, and so repositories.
+// holders are the fields whose entries may be directories, and therefore repositories.
 var holders = []string{"resources", "bases", "components", "generators", "transformers", "validators"}
 
-// local is a file system that refuses kustomizations with entries that are not in
-// it: kustomize would clone them.
+// local is a file system that refuses to read kustomizations with entries that are not
+// in it, because kustomize would clone them.
 type local struct {
 	filesys.FileSystem
-	remote  bool // they may be fetched
+	remote  bool // entries may be fetched
 	refused error
 }
 
@@ -125,21 +126,21 @@ func (l *local) ReadFile(path string) ([]byte, error) {
 	}
 	var fields map[string]any
 	if err := yaml.Unmarshal(text, &fields); err != nil {
-		return text, nil // kustomize says what is wrong with it
+		return text, nil // kustomize reports the error
 	}
 	for _, field := range holders {
 		entries, _ := fields[field].([]any)
 		for _, e := range entries {
 			entry, _ := e.(string)
 			if strings.Contains(entry, "\n") {
-				continue // the configuration itself
+				continue // an inline configuration, not a path
 			}
 			at := entry
 			if !filepath.IsAbs(at) {
 				at = filepath.Join(filepath.Dir(path), at)
 			}
 			if remote.MatchString(entry) || !l.Exists(at) {
-				l.refused = fmt.Errorf("%s: %s: %q is not here: %w", path, field, entry, errRemote)
+				l.refused = fmt.Errorf("%s: %s: %q is not a local file: %w", path, field, entry, errRemote)
 				return nil, l.refused
 			}
 		}
@@ -147,12 +148,12 @@ func (l *local) ReadFile(path string) ([]byte, error) {
 	return text, nil
 }
 
-// transport is the lock of what kustomize fetches files with: the default one, for
-// want of an option.
+// transport protects http.DefaultTransport. kustomize fetches files with it, and has no
+// option for another one.
 var transport sync.Mutex
 
-// offline has the default transport refuse everything, until what it returns is
-// called.
+// offline makes the default transport reject all requests, until the caller calls
+// restore.
 func offline() (restore func()) {
 	transport.Lock()
 	before := http.DefaultTransport

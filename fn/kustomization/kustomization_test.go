@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/fn/kustomization"
 )
 
-// tree has a base, an overlay, and kustomizations that ask for more than is allowed.
+// tree has a base, an overlay, and kustomizations that need more than is allowed.
 const tree = `
 -- base/kustomization.yaml --
 resources: [objects.yaml]
@@ -99,11 +99,11 @@ func TestBuild(t *testing.T) {
 		{dir: "unsorted", file: "kustomization.yaml", says: []string{"kind: Service", "kind: Namespace"}},
 		{dir: "outside", file: "kustomization.yaml", fail: true, says: []string{"is not in or below", "--load-restrictor LoadRestrictionsNone"}},
 		{dir: "outside", opts: kustomization.Options{AnyFile: true}, file: "kustomization.yaml", says: []string{"kind: Namespace"}},
-		{dir: "remote", file: "kustomization.yaml", fail: true, says: []string{`resources: "https://example.com/objects.yaml" is not here`, "--load-remote"}},
+		{dir: "remote", file: "kustomization.yaml", fail: true, says: []string{`resources: "https://example.com/objects.yaml" is not a local file`, "--load-remote"}},
 		{dir: "below", file: "kustomization.yaml", fail: true, says: []string{"remote/kustomization.yaml", "--load-remote"}},
-		{dir: "clone", file: "kustomization.yaml", fail: true, says: []string{`"github.com/owner/name" is not here`}},
+		{dir: "clone", file: "kustomization.yaml", fail: true, says: []string{`"github.com/owner/name" is not a local file`}},
 		{dir: "component", file: "kustomization.yaml", fail: true, says: []string{"components", "--load-remote"}},
-		{dir: "missing", file: "kustomization.yaml", fail: true, says: []string{`"objects.yaml" is not here`}},
+		{dir: "missing", file: "kustomization.yaml", fail: true, says: []string{`"objects.yaml" is not a local file`}},
 		{dir: "fetched", file: "kustomization.yaml", fail: true, says: []string{"--load-remote"}},
 		{dir: "fetched", opts: kustomization.Options{Remote: true}, file: "kustomization.yaml", says: []string{"a: from afar"}},
 		{dir: "chart", file: "kustomization.yaml", fail: true, says: []string{"helm template"}},
@@ -135,7 +135,7 @@ func TestBuild(t *testing.T) {
 				at += i
 			}
 			if http.DefaultTransport != before {
-				t.Error("the default transport is not what it was")
+				t.Error("the default transport was not restored")
 			}
 		})
 	}

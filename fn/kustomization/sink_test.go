@@ -54,10 +54,10 @@ spec: {podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53}]}]}
 	_, policy, _ := strings.Cut(string(built), "name: my-app-tapedeck\n")
 	policy, _, _ = strings.Cut(policy, "\n---")
 	if policy == "" || strings.Contains(policy[strings.Index(policy, "\nspec:"):], "till") || !strings.Contains(policy, "tapedeck-collector") {
-		t.Errorf("the policy selects by the label of all:\n%s", policy)
+		t.Errorf("the policy selects by the label of all objects:\n%s", policy)
 	}
 	back, results, err := fn.Uninject([]fn.Source{{Text: built}})
 	if err != nil || results.Failed() || strings.Contains(string(back), "tapedeck") {
-		t.Errorf("uninject leaves something: %v %v\n%s", err, results, back)
+		t.Errorf("uninject leaves something behind: %v %v\n%s", err, results, back)
 	}
 }

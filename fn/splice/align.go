@@ -21,9 +21,9 @@ func (w *walk) sequence(h *extent, want *yaml.Node, s slot, lay layout) {
 	w.carry(h, want, p, s, lay)
 }
 
-// moves makes items that only changed their position take their lines, and so their comments, along.
-// It leaves an item with an anchor or an alias to be written again, because the meaning of these
-// depends on the text before them.
+// moves moves items that only changed their position together with their lines, and so with their
+// comments. It does not move an item with an anchor or an alias, which is written again instead, because
+// its meaning depends on the text before it.
 func (w *walk) moves(h *extent, p *plan) {
 	from := map[string]int{}
 	for i, to := range p.to {
@@ -71,7 +71,7 @@ func (w *walk) withComments(h *extent, i int) int {
 
 func hasAnchor(n *yaml.Node) bool { return n.Anchor != "" || slices.ContainsFunc(n.Content, hasAnchor) }
 
-// alignItems decides which items stay. The alignment affects only the size of the change, not its
+// alignItems decides which items remain. The alignment affects only the size of the change, not its
 // result.
 func alignItems(h *extent, want *yaml.Node) *plan {
 	n, m := len(h.entries), len(want.Content)

@@ -39,7 +39,7 @@ func (w *walk) block(h *extent, p *plan, lay layout) {
 	}
 }
 
-// firstLine removes the entries before the first one that stays, if the very first one shares its line
+// firstLine removes the entries before the first one that remains, if the very first one shares its line
 // with an indicator. head replaces them.
 func (w *walk) firstLine(h *extent, first int, head []string, col int, lay layout) {
 	e := &h.entries[0]
@@ -50,7 +50,7 @@ func (w *walk) firstLine(h *extent, first int, head []string, col int, lay layou
 		w.cuts.remove(e.start, h.entries[first].start)
 		return
 	default:
-		// A comment is between them. It keeps its line, and so does the entry.
+		// There is a comment between them. It keeps its line, and so does the entry.
 		w.cuts.remove(backBlanks(w.text, e.start), e.end())
 	}
 	for i := 1; i < first; i++ {

@@ -9,11 +9,11 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// edit makes a change, written in a line, to a tree. Paths are JSON pointers,
-// values YAML:
+// edit applies a change, written on one line, to a tree. Paths are JSON pointers,
+// and values are YAML:
 //
 //	set /a/b VALUE       change a value, or add it as the last of its mapping
-//	insert /a/b VALUE    add before what stands there
+//	insert /a/b VALUE    add before the entry at /a/b
 //	append /a VALUE      add as the last item of a list
 //	delete /a/b
 //	flow /a VALUE        set, keeping the flow style of the VALUE

@@ -34,7 +34,7 @@ func (w *walk) flow(h *extent, p *plan, col int, lay layout) {
 		default:
 			w.stay(h, &h.entries[i], to, col, lay)
 		}
-		w.insertBehind(h, i, w.flowMembers(p.fresh[i], lay), lay)
+		w.insertAfter(h, i, w.flowMembers(p.fresh[i], lay), lay)
 	}
 }
 
@@ -76,7 +76,7 @@ func (w *walk) successor(h *extent, e *entry, m member, lay layout) string {
 	return w.render.member(m, column(w.text, h.body), lay)
 }
 
-// hasOwnLines reports whether an entry and its comma share no line with others.
+// hasOwnLines reports whether an entry and its comma share no line with other entries.
 func (w *walk) hasOwnLines(e *entry) bool {
 	return beginsLine(w.text, e.start) && breakLen(w.text, commentEnd(w.text, e.outerEnd())) > 0
 }
@@ -98,8 +98,8 @@ func (w *walk) removeOwn(h *extent, i, last int) {
 	}
 }
 
-// removeEntry removes entry i from among others. It also removes the space after it if it is at the
-// front, and the comma before it if it is at the end.
+// removeEntry removes entry i, which shares its line with others. It also removes the space after it if
+// it is before all entries that remain, and the comma before it if it is after all of them.
 func (w *walk) removeEntry(h *extent, i, first, last int) {
 	e := &h.entries[i]
 	switch {
@@ -112,8 +112,8 @@ func (w *walk) removeEntry(h *extent, i, first, last int) {
 	}
 }
 
-// insertBehind inserts members after entry i.
-func (w *walk) insertBehind(h *extent, i int, list []string, lay layout) {
+// insertAfter inserts members after entry i.
+func (w *walk) insertAfter(h *extent, i int, list []string, lay layout) {
 	if len(list) == 0 {
 		return
 	}
@@ -123,16 +123,16 @@ func (w *walk) insertBehind(h *extent, i int, list []string, lay layout) {
 		return
 	}
 	// The comma goes right after the entry, and the new lines below the rest of its line.
-	behind, text := e.end(), strings.Join(list, ","+lay.eol+lay.inner)
+	after, text := e.end(), strings.Join(list, ","+lay.eol+lay.inner)
 	if e.comma >= 0 {
-		behind, text = e.comma+1, text+","
+		after, text = e.comma+1, text+","
 	} else {
 		w.cuts.insert(e.end(), ",")
 	}
-	if at := commentEnd(w.text, behind); breakLen(w.text, at) > 0 {
+	if at := commentEnd(w.text, after); breakLen(w.text, at) > 0 {
 		w.cuts.insert(at+breakLen(w.text, at), lay.inner+text+lay.eol)
 	} else {
-		w.cuts.insert(behind, lay.eol+lay.inner+text)
+		w.cuts.insert(after, lay.eol+lay.inner+text)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // FuzzApply makes random edits to arbitrary documents. The result must mean what was wanted,
-// whatever the edits are. The undo must give the bytes back, except for the cases that Apply's
+// whatever the edits are. The undo must restore the bytes, except in the cases that Apply's
 // documentation names.
 func FuzzApply(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -69,7 +69,7 @@ func FuzzApply(f *testing.F) {
 			b, _ := yaml.Marshal(want)
 			t.Fatalf("%v\n%s%s", err, e.log, b)
 		}
-		// An edit may turn text into JSON. It stays JSON from then on, so the undo can't restore
+		// An edit may turn text into JSON. After that it remains JSON, so the undo can't restore
 		// the text.
 		e.deleted = e.deleted || splice.IsJSON(out) && !splice.IsJSON(text)
 		if splice.IsJSON(text) && !splice.IsJSON(out) {
@@ -106,15 +106,15 @@ var (
 type editor struct {
 	rand     *rand.Rand
 	log      string
-	deleted  bool // something whose text the undo has to make up
-	inserted bool // or changed an item
+	deleted  bool // something whose former text the undo can't know
+	inserted bool // an item was inserted or changed
 	filled   bool // a null written as nothing
 	reshaped bool // a value on its indicator's line
 }
 
 func (e *editor) edit(root *yaml.Node) {
 	var nodes []*yaml.Node
-	naming := map[*yaml.Node]bool{} // what tells an item from others: a change makes another item
+	naming := map[*yaml.Node]bool{} // nodes that identify an item: a change makes another item
 	items := map[*yaml.Node]bool{}  // in a list
 	var visit func(n *yaml.Node, names bool)
 	visit = func(n *yaml.Node, names bool) {
@@ -202,8 +202,8 @@ func (e *editor) value(depth int) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: values[e.rand.IntN(len(values))]}
 }
 
-// comparable leaves out white space. It leaves out order, too, if a value was replaced by a block
-// or removed: an undo does not restore on which line it was, and on which side of a comment.
+// comparable removes white space. It also removes order if a value was replaced by a block
+// or removed, because an undo does not restore its line or its side of a comment.
 func (e *editor) comparable(text []byte) []byte {
 	if !e.reshaped {
 		return text

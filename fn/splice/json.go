@@ -10,7 +10,7 @@ import (
 )
 
 // IsJSON reports whether a text is a JSON object with only white space around it. [Parse] reads such a
-// text as JSON, which is not a subset of the YAML that the parser knows: JSON has surrogate pairs,
+// text as JSON, which is not a subset of the YAML that the parser supports: JSON has surrogate pairs,
 // keys of any length, and DEL. [Apply] writes JSON if its input was JSON.
 func IsJSON(text []byte) bool {
 	i := skipSpaceOnly(text, 0)

@@ -17,7 +17,7 @@ type layout struct {
 	json         bool   // flow: strings are in double quotes
 	spread       bool   // flow: each entry is on a separate line
 	inner, unit  string // flow, spread: indentation of an entry, and of a level
-	tight        bool   // flow, spread: but the contents of entries are not
+	tight        bool   // flow: the collection is spread, but its entries are not
 
 	quoted bool // text with several lines is in quotes, not in a block scalar
 }

@@ -138,8 +138,8 @@ func hasBreak(text []byte, from, to int) bool {
 	return from < to && lineEnd(text[:to], from) < to
 }
 
-// ended returns the text with a line break at its end. Then every line is complete, and the last entry
-// is no special case. The result of the cuts loses the break again.
+// ended returns the text with a line break at its end, so that every line is complete and the last entry
+// is not a special case. The caller removes an added break from the result of the cuts.
 func ended(text []byte) []byte {
 	if len(text) > 0 && lineStart(text, len(text)) == len(text) {
 		return text

@@ -89,8 +89,8 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// inject annotates an object, adds a variable to its containers and adds a container. It returns
-// how many containers there were.
+// inject annotates an object, adds a variable to its containers, and adds a container. It returns
+// the former number of containers.
 func inject(root *yaml.Node) int {
 	set(root, "metadata", "annotations", "example.com/injected", "true")
 	list := nodes.At(root, "spec", "template", "spec", "containers")

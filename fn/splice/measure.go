@@ -46,7 +46,7 @@ func (e *entry) end() int {
 	return e.head
 }
 
-// errLost says that text and nodes don't match. The caller then encodes the document again.
+// errLost means that text and nodes don't match. The caller then encodes the document again.
 var errLost = errors.New("the text is not where its nodes say")
 
 // measure finds the extents of a parsed tree in its text, in one pass.

@@ -4,9 +4,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// merged completes the plan of a mapping with merge keys. It can tell which new members the merge keys
-// provide anyway only after all anchors are settled. Until then the plan waits, except for the pairs
-// into which it walks.
+// merged completes the plan of a mapping with merge keys. Which new members the merge keys already provide
+// is known only after all anchors are settled. Until then the plan waits, except for the pairs that it
+// walks into.
 func (w *walk) merged(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	inner, col := lay.within(w.text, h), s.col
 	if h.isBlock() {
@@ -58,7 +58,7 @@ func (w *walk) brought(h *extent, bring func(*expander, *yaml.Node, *yaml.Node, 
 }
 
 // backToMerged reports whether a pair that overrides a merged one changes back to the merged value, as
-// in the undo of an edit that had to override it. Then the pair can be removed.
+// in the undo of an edit that had to override it. If so, the pair can be removed.
 func (w *walk) backToMerged(old *yaml.Node, m member, brought map[string]*yaml.Node) bool {
 	v, ok := brought[keyID(m.key)]
 	if !ok || !Equal(v, m.value) {
@@ -88,7 +88,7 @@ func (w *walk) bring(e *expander, v, out *yaml.Node, taken map[string]bool) erro
 	return e.merge(v, out, taken)
 }
 
-// unmerge removes the merge keys: a merge can add pairs, but not leave them out.
+// unmerge removes the merge keys, because a merge can add pairs, but not omit them.
 func (p *plan) unmerge(h *extent) {
 	for i := range h.entries {
 		if isMerge(h.entries[i].key.node) {
@@ -97,7 +97,7 @@ func (p *plan) unmerge(h *extent) {
 	}
 }
 
-// remove removes an entry, and moves the new members after it to the previous entry that stays.
+// remove removes an entry, and moves the new members after it to the previous entry that remains.
 func (p *plan) remove(i int) {
 	p.to[i] = outcome{}
 	to := i - 1

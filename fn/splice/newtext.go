@@ -41,21 +41,21 @@ func (r renderer) member(m member, col int, lay layout) string {
 		return text
 	}
 	if m.key == nil {
-		return "-" + r.behind(m.value, slot{kind: itemSlot, col: col}, lay)
+		return "-" + r.after(m.value, slot{kind: itemSlot, col: col}, lay)
 	}
 	s := slot{kind: pairSlot, col: col}
 	key := r.key(m.key, lay)
 	if len(key) > maxSimpleKey {
 		key = "? " + key + lay.eol + spaces(col)
 	}
-	return key + ":" + r.behind(m.value, s, lay)
+	return key + ":" + r.after(m.value, s, lay)
 }
 
 // maxSimpleKey is the maximum length of a key without `?`. The parser's limit is 1024 characters.
 const maxSimpleKey = 1000
 
-// behind writes the text after an indicator: a token on its line, or lines.
-func (r renderer) behind(n *yaml.Node, s slot, lay layout) string {
+// after writes the text after an indicator: a token on the same line, or lines.
+func (r renderer) after(n *yaml.Node, s slot, lay layout) string {
 	if !r.isBlock(n) {
 		token := r.inline(n, s, lay)
 		if _, spelled := r.tokens[n]; !spelled {

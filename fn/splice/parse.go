@@ -14,9 +14,9 @@ const byteOrderMark = "\xef\xbb\xbf"
 // Parse parses the text of one YAML 1.2 document, which may begin with comments, directives and `---`
 // and end with `...`. It returns the root node as written: with positions, anchors and aliases,
 // without the DocumentNode. A text with only comments and white space gives nil and no error. A second
-// document is an error, and so is UTF-16. A text that [IsJSON] is read as JSON. A last line without a
-// line break is read as if it had one, as kubectl does; in a block scalar the break is a part of the
-// value.
+// document is an error, and so is UTF-16. Parse reads a text as JSON if [IsJSON] reports true. It reads a
+// last line without a line break as if it had one, as kubectl does; in a block scalar the break is part
+// of the value.
 func Parse(text []byte) (*yaml.Node, error) {
 	if IsJSON(text) {
 		return parseJSON(text), nil

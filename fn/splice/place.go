@@ -47,7 +47,7 @@ func (w *walk) scalar(h *extent, want *yaml.Node, s slot, lay layout) {
 		styled.Style = h.node.Style &^ yaml.TaggedStyle
 	}
 	if tagged := h.node.Style&yaml.TaggedStyle != 0 && h.node.ShortTag() == want.ShortTag(); tagged && h.body > h.props {
-		// The tag stays, and allows any spelling of the value.
+		// The tag remains, and allows any spelling of the value.
 		w.cuts.replace(h.body, h.end, withTag(want.Value, styled.Style, s.kind == flowSlot))
 		return
 	}
@@ -88,7 +88,7 @@ func unaligned(token string) string { return strings.TrimLeft(token, " \t") }
 // properties, or nothing.
 var below = regexp.MustCompile(`^((?:[&!]\S*[ \t]*)*)\n`)
 
-// core returns a token without the parts that describe its surroundings. glued tells whether a comment
+// core returns a token without the parts that describe its surroundings. glued reports whether a comment
 // follows without a blank.
 func core(token string) (core string, glued bool) {
 	m := below.FindStringSubmatchIndex(token)
@@ -170,7 +170,7 @@ func (w *walk) lower(h *extent, token string, s slot, lay layout) {
 			w.cuts.replace(h.body, h.end, strings.TrimLeft(value, " \t"))
 			return
 		}
-		if commentFollows(w.text, h.end) && !commented { // the comment stays in its place
+		if commentFollows(w.text, h.end) && !commented { // the comment keeps its place
 			w.cuts.replace(s.head, h.end, prefixed(" ", props)+w.gap(h))
 			w.cuts.insert(nextLine(w.text, h.end), value+lay.eol)
 		} else {
@@ -249,7 +249,7 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		}
 		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 	case props == "" && w.standsAlone(h, s):
-		// The token is on a separate line, below a comment that stays.
+		// The token is on a separate line, below a comment that remains.
 		if comment {
 			w.cuts.remove(h.start, skipBlanks(w.text, h.end))
 		} else {

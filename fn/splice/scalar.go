@@ -58,8 +58,8 @@ func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 }
 
 // Misread reports whether YAML 1.1, which the Kubernetes API server reads, would read a plain string
-// as another type: `on`, `1:30`, `0o7`. It asks the parser only about strings that begin like a number
-// or a special value.
+// as another type: `on`, `1:30`, `0o7`. It uses the parser only for strings that begin like a number or
+// a special value.
 func Misread(v string) bool {
 	if v == "" {
 		return false
@@ -78,7 +78,7 @@ var sexagesimal = regexp.MustCompile(`^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]
 // (https://yaml.org/type/bool.html, https://yaml.org/type/null.html).
 var words = map[string]bool{"y": true, "yes": true, "n": true, "no": true, "on": true, "off": true, "true": true, "false": true, "null": true}
 
-// resolves reports whether a plain scalar has a tag.
+// resolves reports whether a plain scalar resolves to a tag.
 func resolves(v, tag string) bool {
 	if v == "<<" {
 		return tag == yaml.MergeTag

@@ -9,7 +9,7 @@ import (
 )
 
 // TestSources takes the first item of a list out of its text, replaces it, and puts it
-// back: each time everything around it stays, and in the end the text is what it was.
+// back. Everything around it must remain each time, and in the end the text must be the same.
 func TestSources(t *testing.T) {
 	tests := map[string]struct{ text, source, replaced string }{
 		"a block": {
@@ -65,7 +65,7 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestSourcesOfOthers: braces stay as they are. A value with an anchor, or an alias, has no
+// TestSourcesOfOthers: braces remain as they are. A value with an anchor, or an alias, has no
 // separate text.
 func TestSourcesOfOthers(t *testing.T) {
 	if got := sourceOf(t, "items: [ {a: 1,\n  b: 2} , c]\n"); got != "{a: 1,\n  b: 2}" {

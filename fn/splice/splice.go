@@ -1,7 +1,7 @@
 // Package splice applies an edit of a YAML document's nodes to its text.
 //
 // A YAML printer reformats the document, so printing edited nodes loses indentation, quoting, blank
-// lines and the place of comments. Splice does not print. It walks the document as written and the
+// lines and the positions of comments. Splice does not print. It walks the document as written and the
 // wanted tree side by side, and replaces only the bytes that differ.
 //
 //	text ──Parse──▶ have ──Expand──▶ tree ──caller edits──▶ want
@@ -16,9 +16,9 @@
 //
 //   - The result was parsed again and is [Equal] to the wanted tree, or Apply returns an
 //     error.
-//   - JSON stays JSON.
-//   - Bytes outside the changed values stay: comments, key order, quoting,
-//     blank lines, line ends, byte order mark.
+//   - JSON remains JSON.
+//   - Bytes outside the changed values are preserved: comments, key order, quoting,
+//     blank lines, line breaks, byte order mark.
 //   - Removing what an edit added restores the former bytes. [Apply] says
 //     what a caller must keep to restore a replaced value as well.
 //   - Time and memory are linear in the size of the text.
@@ -74,9 +74,9 @@ const rounds = 3
 //   - a comment that followed a value without a space keeps the space that it got;
 //   - the tag `!` alone, which the parser doesn't report, is removed with its value;
 //   - next to a merge key, a pair that an edit of the merged mapping made
-//     explicit stays, and the undo of a change to a pair drops
+//     explicit remains, and the undo of a change to a pair drops
 //     the pair if it repeated a merged one;
-//   - a changed block scalar includes the lines of blanks after it.
+//   - a changed block scalar includes the blank lines after it.
 //
 // If the result of the splices does not verify, Apply encodes the document again, below its leading
 // comments and `---`, and reformatted is true.
@@ -158,8 +158,8 @@ func create(text []byte, want *yaml.Node) ([]byte, bool, error) {
 	return out, false, nil
 }
 
-// encode is the last resort: it writes the document with the YAML encoder, below the text before the
-// old one.
+// encode is the last resort: it writes the document with the YAML encoder, and keeps only the text
+// before the root.
 func encode(text []byte, have, want *yaml.Node) ([]byte, bool, error) {
 	var head []byte
 	compact, eol := true, lineEnding(text)

@@ -18,10 +18,10 @@ var update = flag.Bool("update", false, "rewrite the outputs under testdata")
 // TestApply runs testdata/*.txtar. Sections of a case:
 //
 //	input.yaml   the text before
-//	edit         changes, one a line; see edit
+//	edit         changes, one per line; see edit
 //	output.yaml  the text after
 //	lost         lines of the input that the output lacks; none by default
-//	undone.yaml  what the undo gives, where that isn't the input
+//	undone.yaml  the result of the undo, if it isn't the input
 //
 // The archive's comment may say `no final newline`, `crlf` or `bom`.
 func TestApply(t *testing.T) {
@@ -48,7 +48,7 @@ func TestApply(t *testing.T) {
 				t.Fatal(err)
 			}
 			if reformatted {
-				t.Error("the document was encoded anew")
+				t.Error("the document was encoded again")
 			}
 			former := expand(t, before)
 			spelled, err := spellings(c.input, before, former)
@@ -60,7 +60,7 @@ func TestApply(t *testing.T) {
 				t.Fatalf("undo: %v", err)
 			}
 			if reformatted {
-				t.Error("undo: the document was encoded anew")
+				t.Error("undo: the document was encoded again")
 			}
 			got := result{output: out, lost: lost(c.input, out), undone: undone}
 			if *update {

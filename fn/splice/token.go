@@ -10,10 +10,9 @@ import (
 // Tokens returns a lookup of the spelling of the scalars, aliases and flow collections of have, which
 // is Parse(text), and of the pairs of its mappings. The lookup accepts nodes of have, or their copies
 // from [Expand], because it uses positions. For a value it returns the bytes with its anchor and tag
-// ("" for a null written as nothing). Before them are the blanks beyond the required one. For a
-// mapping's key it returns the bytes of the whole pair. It returns false for a block collection or a
-// foreign node. A token that is kept in an undo record and passed as a [Spelling] restores the text
-// byte for byte.
+// ("" for a null written as nothing), after any blanks beyond the required one. For a mapping's key it
+// returns the bytes of the whole pair. It returns false for a block collection or a foreign node. A token
+// that is kept in an undo record and passed as a [Spelling] restores the text byte for byte.
 //
 // If a block scalar states its indentation, the token has its lines as they would be at the left
 // margin, so that the token can be parsed alone. If a value is below its indicator's line, the token
@@ -27,7 +26,7 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 	type span struct {
 		before     string
 		start, end int
-		behind     string
+		after      string
 		col        int // of the block collection around it
 	}
 	at := map[place]span{}
@@ -79,7 +78,7 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 				if s.start < 0 {
 					return "", false
 				}
-				return s.before + outdented(string(text[s.start:s.end]), s.col) + s.behind, true
+				return s.before + outdented(string(text[s.start:s.end]), s.col) + s.after, true
 			}
 		}
 		return "", false
@@ -237,7 +236,7 @@ func endsPlain(text []byte, i int, flow bool) bool {
 	return false
 }
 
-// atMarker reports whether `---` or `...` stands at text[i:].
+// atMarker reports whether text[i:] begins with `---` or `...`.
 func atMarker(text []byte, i int) bool {
 	if i+3 > len(text) || !isBlankOrEnd(text, i+3) {
 		return false

@@ -15,7 +15,7 @@ type walk struct {
 	render renderer
 	tokens map[*yaml.Node]string
 
-	// kept maps each anchored node that stays in the text to its new content; nil if it doesn't
+	// kept maps each anchored node that remains in the text to its new content; nil if it doesn't
 	// change.
 	kept  map[*yaml.Node]*yaml.Node
 	later []postponed
@@ -74,7 +74,7 @@ func (w *walk) settle() {
 	}
 }
 
-// keepAll records that a part of the text does not change.
+// keepAll records that the text of h does not change.
 func (w *walk) keepAll(h *extent) {
 	h.each(func(x *extent) {
 		if x.node.Anchor != "" {
@@ -160,13 +160,13 @@ const (
 	settled      // earlier cuts have already handled it
 )
 
-// first returns the index of the first entry that stays; -1 if none does.
+// first returns the index of the first entry that remains; -1 if none does.
 func (p *plan) first() int {
 	return slices.IndexFunc(p.to, func(o outcome) bool { return o.fate != gone })
 }
 
-// carry carries out the plan for the entries of h: it walks into those that stay, then adds and
-// removes.
+// carry carries out the plan for the entries of h: it walks into those that remain, then adds and
+// removes entries.
 func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	inner := lay.within(w.text, h)
 	if h.isBlock() && h.node.Kind == yaml.MappingNode || !h.isBlock() && h.braced(w.text) {
@@ -183,7 +183,7 @@ func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	}
 }
 
-// stay walks into an entry that stays. col is the column of the block collection that contains the
+// stay walks into an entry that remains. col is the column of the block collection that contains the
 // entry, directly or not.
 func (w *walk) stay(h *extent, e *entry, to outcome, col int, lay layout) {
 	if to.fate == settled {
@@ -209,13 +209,13 @@ func (w *walk) stay(h *extent, e *entry, to outcome, col int, lay layout) {
 	}
 }
 
-// colon gives a value to `? key`, which has no colon for one.
+// colon adds a value to `? key`, which has no colon yet.
 func (w *walk) colon(e *entry, m member, s slot, lay layout) {
 	if s.kind == flowSlot {
 		w.cuts.replace(e.start, e.end(), w.render.flowMember(m, lay))
 		return
 	}
-	w.cuts.insert(nextLine(w.text, e.end()), spaces(s.col)+":"+w.render.behind(m.value, s, lay)+lay.eol)
+	w.cuts.insert(nextLine(w.text, e.end()), spaces(s.col)+":"+w.render.after(m.value, s, lay)+lay.eol)
 }
 
 // mapping edits a mapping. It matches entries by their keys.

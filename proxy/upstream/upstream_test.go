@@ -263,8 +263,8 @@ func TestAProxyThatIsUnusableIsGoneWithout(t *testing.T) {
 		"": "", "corp": "", "corp:3128": "", "http://corp": "", "http://corp/": "", "https://u:p@corp:1": "", "socks5://corp": "",
 		"socks5h://[::1]:1080": "", "http://127.0.0.1:3128": "", "http://192.0.2.1:4140": "",
 
-		"ftp://secret@corp": "it is no URL of a proxy", "http://": "it is no URL of a proxy", "socks4://secret@corp:1": "it is no URL of a proxy",
-		"http://secret:x": "it is no URL of a proxy", "http://secret\x00": "it is no URL of a proxy", "http://corp/secret": "it is no URL of a proxy",
+		"ftp://secret@corp": "it is not a proxy URL", "http://": "it is not a proxy URL", "socks4://secret@corp:1": "it is not a proxy URL",
+		"http://secret:x": "it is not a proxy URL", "http://secret\x00": "it is not a proxy URL", "http://corp/secret": "it is not a proxy URL",
 
 		"http://127.0.0.1:4140": "that is the proxy itself", "socks5h://secret@localhost:4140": "that is the proxy itself",
 		"[::1]:4140": "that is the proxy itself", "http://0.0.0.0:4140": "that is the proxy itself",

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// readJDBC reads the URLs of JDBC and R2DBC: jdbc:DATABASE:[MODE:]//HOSTS/….
+// readJDBC reads JDBC and R2DBC URLs: jdbc:DATABASE:[MODE:]//HOSTS/….
 func readJDBC(r *Reading, value string) bool {
 	lower := strings.ToLower(value)
 	if !strings.HasPrefix(lower, "jdbc:") && !strings.HasPrefix(lower, "r2dbc:") {
@@ -19,10 +19,10 @@ func readJDBC(r *Reading, value string) bool {
 	}
 	at := strings.Index(rest, "//")
 	if at < 0 {
-		return true // a file, or a database of this machine
+		return true // a file, or a database on this machine
 	}
-	// Wrappers stand in front of the database (aws-wrapper:postgresql), and modes behind
-	// (mysql:loadbalance), so it is the first word that is known.
+	// Wrappers precede the database (aws-wrapper:postgresql) and modes follow it
+	// (mysql:loadbalance), so the first known word is the database.
 	words := strings.FieldsFunc(rest[:at], func(c rune) bool { return c == ':' })
 	if len(words) == 0 {
 		return true
@@ -45,7 +45,7 @@ func readJDBC(r *Reading, value string) bool {
 	return true
 }
 
-// cutFold cuts a prefix, in whatever case, from a text.
+// cutFold cuts a prefix, in any case, from a text.
 func cutFold(text, prefix string) (before, after string, found bool) {
 	if len(text) < len(prefix) || !strings.EqualFold(text[:len(prefix)], prefix) {
 		return text, "", false
@@ -53,7 +53,7 @@ func cutFold(text, prefix string) (before, after string, found bool) {
 	return text[:len(prefix)], text[len(prefix):], true
 }
 
-// oracle reads what follows jdbc:oracle: the thin driver's
+// oracle reads what follows "jdbc:oracle:" in a URL of the thin driver:
 //
 //	thin:USER/PASSWORD@//HOST:PORT/SERVICE, …@HOST:PORT:SID, …@tcps://HOST:PORT/SERVICE
 //	thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=…)(PORT=…))…)
@@ -85,8 +85,8 @@ func (r *Reading) oracle(rest string) {
 	}
 }
 
-// sqlServer reads HOST[\INSTANCE][:PORT][;NAME=VALUE…], where the host may be among the
-// settings.
+// sqlServer reads HOST[\INSTANCE][:PORT][;NAME=VALUE…]. The host may be one of the
+// settings instead.
 func (r *Reading) sqlServer(rest string, s Scheme) {
 	host, settings, _ := strings.Cut(rest, ";")
 	if host == "" {
@@ -117,11 +117,11 @@ func (r *Reading) sqlServerHost(host string, s Scheme) {
 	}
 }
 
-// mysqlAddress matches the end of a DSN of Go's MySQL driver, behind the last @:
+// mysqlAddress matches the address in a DSN of Go's MySQL driver, after the last @:
 // https://github.com/go-sql-driver/mysql#dsn-data-source-name.
 var mysqlAddress = regexp.MustCompile(`^(tcp|tcp4|tcp6)\(([^()]*)\)$`)
 
-// readMySQL reads such a DSN, as the driver does: from the end.
+// readMySQL reads a DSN of Go's MySQL driver, from its end, as the driver does.
 func readMySQL(r *Reading, value string) bool {
 	slash := strings.LastIndex(value, "/")
 	if slash < 0 {
@@ -140,7 +140,7 @@ func readMySQL(r *Reading, value string) bool {
 	return true
 }
 
-// readLibpq reads a connection string of libpq:
+// readLibpq reads a libpq connection string:
 // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-KEYWORD-VALUE.
 func readLibpq(r *Reading, value string) bool {
 	set, ok := libpqSettings(value)
@@ -160,7 +160,7 @@ func readLibpq(r *Reading, value string) bool {
 
 var libpqKey = regexp.MustCompile(`^\s*([a-z_]+)\s*=\s*`)
 
-// libpqSettings splits a connection string; false if it is none.
+// libpqSettings splits a connection string. It returns false if the text is not one.
 func libpqSettings(text string) (map[string]string, bool) {
 	set := map[string]string{}
 	for strings.TrimSpace(text) != "" {
@@ -200,14 +200,15 @@ func libpqSettings(text string) (map[string]string, bool) {
 	return set, true
 }
 
-// adoHosts and adoPorts are the keywords of ADO.NET's drivers, without blanks.
+// These are keywords of ADO.NET drivers, without blanks.
 var (
+	// adoHosts are the keywords for the host.
 	adoHosts = []string{"server", "datasource", "host", "address", "addr", "networkaddress"}
-	// adoSQLServer are keywords that no other driver has.
+	// adoSQLServer are keywords that only the SQL Server driver has.
 	adoSQLServer = []string{"initialcatalog", "trustservercertificate", "multipleactiveresultsets", "integratedsecurity", "multisubnetfailover"}
 )
 
-// readADO reads a connection string of ADO.NET: Server=tcp:HOST,PORT;Database=…, or
+// readADO reads an ADO.NET connection string: Server=tcp:HOST,PORT;Database=…, or
 // Host=HOST;Port=PORT;….
 func readADO(r *Reading, value string) bool {
 	if !strings.Contains(value, ";") {
@@ -233,8 +234,8 @@ func readADO(r *Reading, value string) bool {
 	if _, after, ok := cutFold(host, "tcp:"); ok {
 		host, s = after, Scheme{Name: "sqlserver", Port: 1433}
 	}
-	host, _, _ = strings.Cut(host, "/") // of Oracle: HOST:PORT/SERVICE
-	// SQL Server has its port behind a comma; others have several hosts there.
+	host, _, _ = strings.Cut(host, "/") // Oracle's HOST:PORT/SERVICE
+	// In SQL Server's form the port follows a comma. In the others, commas separate hosts.
 	if name, port, ok := strings.Cut(host, ","); ok && portOf(strings.TrimSpace(port)) != 0 {
 		r.sqlServerHost(name+":"+strings.TrimSpace(port), s)
 		return true
@@ -248,8 +249,8 @@ func readADO(r *Reading, value string) bool {
 	return true
 }
 
-// adoSettings splits NAME=VALUE;NAME=VALUE, where a value may stand in quotes or braces.
-// Names are in lower case and without blanks. Of a name twice the last one counts.
+// adoSettings splits NAME=VALUE;NAME=VALUE. A value may be in quotes or braces. It returns
+// names in lower case and without blanks. If a name occurs twice, the last one counts.
 func adoSettings(text string) map[string]string {
 	set := map[string]string{}
 	for text != "" {

@@ -12,38 +12,38 @@ import (
 
 // Endpoint is a host that a value names.
 type Endpoint struct {
-	// Host is its name, in lower case and without a final dot.
+	// Host is the host's name, in lower case and without a final dot.
 	Host string
-	// Port is that at which the host is called; 0: the value does not say.
+	// Port is the port at which the host is called; 0 if the value does not have it.
 	Port int
 }
 
-// Reading is what a value says.
+// Reading is what Read finds in a value.
 type Reading struct {
 	Endpoints []Endpoint
-	// Left says why the value has more hosts than Endpoints, each reason once and
-	// without a part of the value.
+	// Left has the reasons why other hosts in the value are left out, each reason once and
+	// without any part of the value.
 	Left []string
 }
 
-// MaxValue bounds the values that are read: longer ones are files, and not addresses.
+// MaxValue is the maximum length of a value, in bytes. Longer ones are files rather than addresses.
 const MaxValue = 16 << 10
 
-// Reasons for which a host is left out, apart from those of contract.CheckCaptureHost.
+// Reasons for leaving out a host, besides those of contract.CheckCaptureHost.
 const (
-	// LeftUnclear: there is an @ behind what looks like the host, so this may be a part
-	// of a password that was not escaped.
-	LeftUnclear = "it is not clear where its host begins, since there is an @ behind it: escape those of the password as %40"
-	// LeftReference: the host is, or has in it, a variable without a known value.
+	// LeftUnclear: an @ follows what looks like the host, so that may be part of a password
+	// that is not escaped.
+	LeftUnclear = "it is not clear where its host begins, because an @ follows: write %40 for each @ in the password"
+	// LeftReference: the host contains a reference to a variable without a known value.
 	LeftReference = "its host refers to a variable whose value is not known"
 	// LeftAlias: an Oracle driver looks the name up in a file.
 	LeftAlias = "it is an alias of tnsnames.ora"
-	// LeftInstance: SQL Server tells the port of a named instance over UDP.
-	LeftInstance = "the port of its instance is asked for over UDP: name the port"
+	// LeftInstance: clients ask SQL Server over UDP for the port of a named instance.
+	LeftInstance = "clients ask for the port of its instance over UDP: name the port"
 )
 
-// Read returns the hosts that a value names, each once and in their order. A value in no
-// known form names none.
+// Read returns the hosts that a value names, each once and in their order. If the form of
+// the value is unknown, it returns none.
 func Read(value string) Reading {
 	var r Reading
 	value = strings.TrimSpace(value)
@@ -61,7 +61,7 @@ func Read(value string) Reading {
 	return r
 }
 
-// IsHost tells whether a value is a host's name, without a port, that could be captured.
+// IsHost reports whether a value is a host name that could be captured, without a port.
 func IsHost(value string) bool {
 	value = strings.TrimSuffix(value, ".")
 	return contract.CheckCaptureHost(value) == nil && strings.ContainsFunc(value, isLetter)
@@ -81,7 +81,7 @@ func (r *Reading) leave(why string) {
 	}
 }
 
-// hostPort reads HOST[:PORT]. The port is the usual one where there is none.
+// hostPort reads HOST[:PORT]. Without a port, it uses the default port of the scheme.
 func (r *Reading) hostPort(text string, s Scheme) {
 	text = strings.TrimSpace(text)
 	name, digits, found := text, "", false
@@ -106,7 +106,7 @@ func (r *Reading) hostPort(text string, s Scheme) {
 		r.leave(s.Left)
 	case strings.Contains(name, "$"):
 		r.leave(LeftReference)
-	case strings.ContainsAny(name, "/\\@="): // a socket's path, or what is no host
+	case strings.ContainsAny(name, "/\\@="): // a socket's path, or something else that is not a host
 	case err != nil:
 		r.leave(err.Error())
 	default:
@@ -114,17 +114,17 @@ func (r *Reading) hostPort(text string, s Scheme) {
 	}
 }
 
-// checkName tells addresses of IPv6 from names that are none.
+// checkName is contract.CheckCaptureHost, except that it treats IPv6 addresses like IPv4 addresses.
 func checkName(name string) error {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		if addr.Is6() {
-			name = "0.0.0.0" // what is said of one address holds for all
+			name = "0.0.0.0" // all addresses give the same error
 		}
 	}
 	return contract.CheckCaptureHost(name)
 }
 
-// portOf reads a port, 0 for none.
+// portOf reads a port. It returns 0 if the text is not one.
 func portOf(digits string) int {
 	n, err := strconv.ParseUint(digits, 10, 16)
 	if err != nil || len(digits) > 5 {
@@ -133,18 +133,18 @@ func portOf(digits string) int {
 	return int(n)
 }
 
-// maxScheme bounds how far behind a comma a scheme is looked for.
+// maxScheme limits how far after a comma a scheme is searched for.
 const maxScheme = 64
 
 var schemeName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+._-]*$`)
 
-// readURLs reads a URL, with one host or several, or a list of URLs. A host may stand in
-// the list without a scheme, and has that of the one before it.
+// readURLs reads a URL, with one host or several, or a list of URLs. A host in the list may
+// lack a scheme. It then has the scheme of the URL before it.
 func readURLs(r *Reading, value string) bool {
 	if !strings.Contains(value, "://") {
 		return false
 	}
-	// A comma is between two URLs if a scheme follows, and else part of what is before.
+	// A comma separates two URLs if a scheme follows. Otherwise it is part of the URL before it.
 	parts := splitAt(value, func(rest string) bool {
 		name, _, ok := strings.Cut(strings.TrimLeft(rest[:min(len(rest), maxScheme)], " "), "://")
 		return ok && schemeName.MatchString(name)
@@ -160,7 +160,7 @@ func readURLs(r *Reading, value string) bool {
 	return true
 }
 
-// splitAt splits at the commas, semicolons and blanks behind which a condition holds.
+// splitAt splits at those commas, semicolons and blanks after which the rest satisfies next.
 func splitAt(value string, next func(rest string) bool) []string {
 	var parts []string
 	begin := 0
@@ -191,17 +191,17 @@ func (r *Reading) authority(rest string, s Scheme, known bool) {
 		return
 	}
 	for host := range strings.SplitSeq(hosts, ",") {
-		if known || strings.Contains(host, ":") { // of an unknown scheme the host may be a bucket
+		if known || strings.Contains(host, ":") { // with an unknown scheme, the host may be a bucket
 			r.hostPort(host, s)
 		}
 	}
 }
 
-// address matches a host and its port in the notation of Oracle, which drivers for MySQL
-// have too: (HOST=db)(PORT=1521), in any order and with other pairs between.
+// addressPair matches a host or a port in the notation of Oracle, which MySQL drivers
+// accept too: (HOST=db)(PORT=1521), in any order and with other pairs between them.
 var addressPair = regexp.MustCompile(`(?i)[(,]\s*(host|port)\s*=\s*([^(),]*)`)
 
-// addresses reads hosts in such a notation.
+// addresses reads hosts in the notation of addressPair. It returns false if there are none.
 func (r *Reading) addresses(text string, s Scheme) bool {
 	pairs := addressPair.FindAllStringSubmatch(text, -1)
 	if len(pairs) == 0 {
@@ -228,8 +228,8 @@ func (r *Reading) addresses(text string, s Scheme) bool {
 	return true
 }
 
-// readTargets reads gRPC's names of servers: dns:///orders:50051, with or without the
-// slashes. What stands between the second and the third is a DNS server.
+// readTargets reads gRPC targets: dns:///orders:50051, with or without the slashes. The
+// name between the second and the third slash is a DNS server.
 func readTargets(r *Reading, value string) bool {
 	name, rest, found := strings.Cut(value, ":")
 	if !found || !slices.Contains([]string{"dns", "dns4", "dns6", "passthrough"}, name) || portOf(rest) != 0 {
@@ -245,7 +245,7 @@ func readTargets(r *Reading, value string) bool {
 }
 
 // readList reads hosts with ports: postgres:5432, or kafka-0.kafka:9092,kafka-1.kafka:9092.
-// A path may follow the port, as in redis:6379/0, and settings the hosts, as in
+// A path may follow a port, as in redis:6379/0, and settings may follow the hosts, as in
 // redis:6379,ssl=false,password=….
 func readList(r *Reading, value string) bool {
 	var hosts []string

@@ -13,8 +13,8 @@ import (
 // word is the password in the values below. No reading may contain it.
 const word = "hunter2"
 
-// values are forms in which programs are told what to connect to, with the expected hosts, and
-// after a bar why others are left out.
+// values are forms in which programs get the hosts to connect to, with the expected hosts, and
+// after a bar why other hosts are left out.
 var values = map[string]string{
 	// A host and a port, as Kubernetes' own examples have them.
 	"postgres:5432":                          "postgres:5432",
@@ -29,7 +29,7 @@ var values = map[string]string{
 	"zk-0:2181,zk-1:2181/kafka":              "zk-0:2181 zk-1:2181",
 	"redis:6379,password=hunter2,ssl=False":  "redis:6379", // StackExchange.Redis
 	`"postgres:5432"`:                        "postgres:5432",
-	"0x:80":                                  "", // no resolver takes it for a name
+	"0x:80":                                  "", // no resolver reads it as a name
 
 	// URLs.
 	"https://api.stripe.com":                   "api.stripe.com:443",
@@ -67,7 +67,7 @@ var values = map[string]string{
 	"$(REDIS_SERVICE_HOST):6379":               "| its host refers to a variable whose value is not known",
 	"s3://bucket/prefix":                       "", // no host, but a bucket
 	"gs://bucket":                              "",
-	"minio://minio:9000/bucket":                "minio:9000", // unknown, but it says its port
+	"minio://minio:9000/bucket":                "minio:9000", // an unknown scheme, but with a port
 	"spiffe://cluster.local/ns/shop":           "",
 	"udp://statsd:8125":                        "| it speaks UDP, which is never captured",
 
@@ -85,7 +85,7 @@ var values = map[string]string{
 	"mysql://root:hunter2@mysql:3307/shop":                                      "mysql:3307",
 	"mysql+pymysql://root@mysql/shop":                                           "mysql:3306",
 	"mongodb://u:hunter2@mongo-0.mongo,mongo-1.mongo:27018/shop?replicaSet=rs0": "mongo-0.mongo:27017 mongo-1.mongo:27018",
-	"mongodb+srv://u:hunter2@cluster0.example.mongodb.net/shop":                 "| its hosts stand in DNS (SRV) and not in the value: list them with their ports",
+	"mongodb+srv://u:hunter2@cluster0.example.mongodb.net/shop":                 "| its hosts are in DNS (SRV) and not in the value: list them with their ports",
 	"redis://:hunter2@redis:6380/0":                                             "redis:6380",
 	"rediss://redis.example.com":                                                "redis.example.com:6379",
 	"redis+sentinel://sentinel-0,sentinel-1/mymaster":                           "sentinel-0:26379 sentinel-1:26379",
@@ -112,7 +112,7 @@ var values = map[string]string{
 	"jdbc:mysql:loadbalance://db-0:3306,db-1/shop":                    "db-0:3306 db-1:3306",
 	"jdbc:mysql:replication://db-0,db-1/shop":                         "db-0:3306 db-1:3306",
 	"jdbc:mysql://address=(host=db-0)(port=3307)(user=u),address=(port=3308)(host=db-1)/shop": "db-0:3307 db-1:3308",
-	"jdbc:mysql+srv://db.example.com/shop":                                                    "| its hosts stand in DNS (SRV) and not in the value: list them with their ports",
+	"jdbc:mysql+srv://db.example.com/shop":                                                    "| its hosts are in DNS (SRV) and not in the value: list them with their ports",
 	"jdbc:mariadb:sequential://db-0,db-1/shop":                                                "db-0:3306 db-1:3306",
 	"jdbc:aws-wrapper:postgresql://db.cluster-x.eu-central-1.rds.amazonaws.com/shop":          "db.cluster-x.eu-central-1.rds.amazonaws.com:5432",
 	"jdbc:sqlserver://mssql:1434;databaseName=shop;user=sa;password=hunter2":                  "mssql:1434",
@@ -150,7 +150,7 @@ var values = map[string]string{
 	"Data Source=mssql,1434;User Id=sa;Password=hunter2":                      "mssql:1434",
 	"Server=mssql;Database=shop;TrustServerCertificate=True;Password=hunter2": "mssql:1433",
 	"Host=postgres;Port=5433;Username=u;Password=hunter2":                     "postgres:5433",
-	"Host=postgres;Username=u;Password=hunter2":                               "postgres:0", // Npgsql or MySQL: it does not say
+	"Host=postgres;Username=u;Password=hunter2":                               "postgres:0", // Npgsql or MySQL: the value does not say
 	"Server=mysql;Port=3306;Uid=u;Pwd='a;Server=hunter2'":                     "mysql:3306",
 	"Data Source=oracle:1521/shop;User Id=u":                                  "oracle:1521",
 	`Server=.\SQLEXPRESS;Database=shop`:                                       "| " + endpoints.LeftInstance,
@@ -182,7 +182,7 @@ func describe(r endpoints.Reading) string {
 	return strings.Join(words, " ")
 }
 
-// A password is found where its form puts it, and never taken for a host.
+// A password is recognized in every form, and never mistaken for a host.
 func TestNoPasswordIsTakenForAHost(t *testing.T) {
 	for value := range values {
 		if got := describe(endpoints.Read(value)); strings.Contains(got, word) {
@@ -232,7 +232,7 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("%q: %+v: %v", value, e, err)
 			}
 			if !strings.Contains(strings.ToLower(value), e.Host) {
-				t.Errorf("%q: %+v is no part of it", value, e)
+				t.Errorf("%q: %+v is not part of it", value, e)
 			}
 		}
 		for _, why := range r.Left {

@@ -2,26 +2,26 @@ package endpoints
 
 import "strings"
 
-// Scheme is one row of the table of schemes that stand in front of "://", behind
-// "jdbc:", or, in Kafka's lists, in front of a listener.
+// Scheme is one row of the table of schemes. A scheme precedes "://", follows "jdbc:", or,
+// in Kafka's lists, precedes a listener.
 type Scheme struct {
 	Name string
-	// Port is where such a server listens unless the value says otherwise; 0: the value
-	// has to say it.
+	// Port is the default port of such a server; 0 if there is none.
 	Port int
-	// Left says why hosts of the scheme are left out, "" if they are not.
+	// Left says why hosts with the scheme are left out; "" if they are not.
 	Left string
 }
 
-// Why hosts of a scheme are left out.
+// Reasons why hosts with a scheme are left out.
 const (
-	bySRV = "its hosts stand in DNS (SRV) and not in the value: list them with their ports"
+	bySRV = "its hosts are in DNS (SRV) and not in the value: list them with their ports"
 	byUDP = "it speaks UDP, which is never captured"
 	byXDS = "its hosts come from a control plane"
 )
 
-// Schemes returns the table. A scheme with a driver behind "+", as in
-// postgresql+psycopg2, is the one in front of it, unless it has a row of its own.
+// Schemes returns the table. If a driver follows the scheme after a "+", as in
+// postgresql+psycopg2, the row of the scheme without the driver applies, unless there is a
+// row for both.
 func Schemes() []Scheme { return schemes }
 
 var schemes = []Scheme{
@@ -42,7 +42,7 @@ var schemes = []Scheme{
 	{"udp", 0, byUDP}, {"statsd", 0, byUDP}, {"syslog", 0, byUDP}, {"xds", 0, byXDS},
 }
 
-// scheme finds the row of a scheme, in whatever case it is written.
+// scheme returns the row of a scheme, in any case.
 func scheme(name string) (row Scheme, known bool) {
 	name = strings.ToLower(name)
 	for {
