@@ -1,4 +1,4 @@
-// Package docpage keeps tables of hand-written pages equal to the tables in the code. Only tests use it.
+// Package docpage keeps the tables of hand-written pages equal to those in the code. Only tests use it.
 // A table is between two marks:
 //
 //	<!-- NAME -->
@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Fill returns the page with each table between the marks of its name.
+// Fill returns the page with each table between the marks with its name.
 func Fill(page string, tables map[string]string) (string, error) {
 	file, err := os.ReadFile(page)
 	if err != nil {
@@ -33,7 +33,7 @@ func Fill(page string, tables map[string]string) (string, error) {
 		before, rest, ok := strings.Cut(text, begin)
 		_, after, ok2 := strings.Cut(rest, end)
 		if !ok || !ok2 {
-			return "", fmt.Errorf("%s lacks the marks of %s", page, name)
+			return "", fmt.Errorf("%s has no marks for %s", page, name)
 		}
 		text = before + begin + table + end + after
 	}
@@ -65,13 +65,13 @@ func Is(t *testing.T, name string, update bool, want string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(text)); diff != "" {
-		t.Errorf("%s is out of date; go test -update of this package rewrites it\ncode (-) page (+):\n%s", name, diff)
+		t.Errorf("%s is out of date; go test -update in this package rewrites it\ncode (-) page (+):\n%s", name, diff)
 	}
 }
 
-// Structs writes a table for each exported struct of a source file, from the comments and the JSON tags
-// of its fields, under the title in titles. Each struct needs a title, which may be "", and each field a
-// comment.
+// Structs returns a table for each exported struct of a source file, from the comments and the JSON tags
+// of its fields, under its title in titles. Each struct needs a title, which may be "", and each field
+// needs a comment.
 func Structs(t *testing.T, source string, titles map[string]string) string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)

@@ -5,9 +5,9 @@ package httphead
 
 import "bytes"
 
-// End returns where the empty line behind the fields ends, and -1 if it is not there yet. The search
-// begins at from, so that a caller needn't search earlier bytes again. A line may end without CR (RFC
-// 9112, section 2.2).
+// End returns the offset after the empty line that ends the fields, or -1 if there is none yet. The
+// search begins at from, so that a caller needn't search earlier bytes again. A line may end without CR
+// (RFC 9112, section 2.2).
 func End(p []byte, from int) int {
 	for {
 		i := bytes.IndexByte(p[from:], '\n')

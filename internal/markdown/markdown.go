@@ -25,14 +25,14 @@ type Page struct {
 	Links []Span
 	// Indented are commands in a block that is indented instead of fenced.
 	Indented []Span
-	// Anchors are those of the headings, as GitHub makes them.
+	// Anchors has the anchors of the headings, as GitHub makes them.
 	Anchors map[string]bool
 	lines   []string
 }
 
 // Block is a fenced block, or a comment with hidden commands.
 type Block struct {
-	// Lang is the language of the fence; Setup is that of a comment.
+	// Lang is the language of the fence, or Setup for a comment.
 	Lang string
 	// Line is the number of the line that opens the block; its text begins on the next one.
 	Line int
@@ -55,7 +55,7 @@ type Span struct {
 
 var (
 	fence = regexp.MustCompile("^( *)```([^\\s`]*)\\s*$")
-	// oddFence would be a fence for a renderer, but not for this package.
+	// oddFence is a fence for a renderer, but not for this package.
 	oddFence = regexp.MustCompile("^[\\s>*+-]*(```[^`]*$|````|~~~)")
 	heading  = regexp.MustCompile(`^#{1,6} +(.*?) *$`)
 	// indented is the first line of a block without a fence, which shows a command.
@@ -102,7 +102,7 @@ func (p *Page) parse() error {
 			continue
 		}
 		if oddFence.MatchString(line) {
-			return fmt.Errorf("%d: a fence that no test reads: want three backquotes, a language and nothing else, on a line of their own", i+1)
+			return fmt.Errorf("%d: a fence that no test reads: want a line with three backquotes, a language and nothing else", i+1)
 		}
 		if rest, ok := strings.CutPrefix(line, "<!-- "+Setup); ok && (rest == "" || rest[0] == ' ') {
 			b := Block{Lang: Setup, Line: i + 1}
@@ -154,10 +154,10 @@ func Slug(title string) string {
 	return strings.ReplaceAll(notSlug.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), ""), " ", "-")
 }
 
-// Where names a line of the page.
+// Where returns FILE:LINE for a line of the page.
 func (p *Page) Where(line int) string { return fmt.Sprintf("%s:%d", filepath.ToSlash(p.File), line) }
 
-// Write writes the page with other texts in its blocks. A nil text keeps the block as it is.
+// Write writes the page with new lines in its blocks. If they are nil, the block is unchanged.
 func (p *Page) Write(texts [][]string) error {
 	var out []string
 	next := 0
@@ -176,10 +176,10 @@ func (p *Page) Write(texts [][]string) error {
 	return os.WriteFile(p.File, []byte(strings.Join(out, "\n")+"\n"), 0o644)
 }
 
-// file is the first line of a block that is a file.
+// file matches the first line of a block that shows a file.
 var file = regexp.MustCompile(`^# ([\w.-]+(?:/[\w.-]+)*)$`)
 
-// FileName returns the name of the file that a yaml block shows, by its first line, or "".
+// FileName returns the name of the file that a yaml block shows, which is in its first line, or "".
 func (b Block) FileName() string {
 	if b.Lang != "yaml" || len(b.Lines) == 0 {
 		return ""

@@ -12,7 +12,7 @@ type Example struct {
 	Line int
 	// Command has all lines of the command, without the prompt.
 	Command string
-	// Want is the output: a … in a line stands for any text, and a line of … for any lines.
+	// Want is the output. A … in a line stands for any text, and a line that is only … for any lines.
 	Want []string
 }
 
@@ -53,8 +53,8 @@ func (b Block) Examples() ([]Example, error) {
 	return all, nil
 }
 
-// Shell returns the shell text of a block: of a console block each command, and all of an sh
-// or shell block or of a comment with hidden commands. Other blocks have none.
+// Shell returns the shell text of a block: each command of a console block, and the whole text of
+// an sh or shell block, or of a comment with hidden commands. Other blocks have none.
 func (b Block) Shell() ([]Span, error) {
 	switch b.Lang {
 	case "sh", "shell", Setup:
@@ -84,7 +84,7 @@ func trimBlank(lines []string) []string {
 }
 
 func matches(want, got []string) (ok bool, at int) {
-	// reach[j] says that the lines of want so far can take up j lines of got.
+	// reach[j] says whether the lines of want so far can match the first j lines of got.
 	reach := make([]bool, len(got)+1)
 	reach[0] = true
 	for i, w := range want {

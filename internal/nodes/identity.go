@@ -10,8 +10,8 @@ import (
 // has counts. They are the keys by which Kubernetes merges lists (the markers +listMapKey and
 // +patchMergeKey of its API types), and those of Istio's lists.
 //
-// A path or a port comes before a name if items of the list may share the name, as a volume that is
-// mounted twice. Otherwise the name comes first, because it stays when other fields are edited.
+// A path or a port comes before a name if items of the list may share the name, as mounts of the same
+// volume do. Otherwise the name comes first, because it remains when other fields are edited.
 var identities = []struct {
 	field string
 	first bool // the field is a list, and its first item counts

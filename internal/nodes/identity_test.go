@@ -14,7 +14,7 @@ func TestIdentity(t *testing.T) {
 	for item, want := range map[string][2]string{
 		`{name: app, image: x}`:                                     {"name", "app"},
 		`{name: data, mountPath: /a}`:                               {"mountPath", "/a"},      // the volume may be mounted twice
-		`{name: disk, devicePath: /dev/a}`:                          {"devicePath", "/dev/a"}, // as a device too
+		`{name: disk, devicePath: /dev/a}`:                          {"devicePath", "/dev/a"}, // a volume may also be a device
 		`{name: http, containerPort: 80}`:                           {"name", "http"},
 		`{containerPort: 80, protocol: TCP}`:                        {"containerPort", "80"},
 		`{port: 80, targetPort: 8080}`:                              {"port", "80"},

@@ -8,9 +8,9 @@ import (
 	"unicode"
 )
 
-// Text returns the first max bytes of a text as one line. White space becomes a blank, and characters
-// that can't be printed become U+FFFD. A text that was cut ends with …. It takes no more memory than the
-// result.
+// Text returns the first max bytes of a text as one line. A run of white space becomes one blank, and
+// characters that can't be printed become U+FFFD. If the text was longer, … follows. It takes no more
+// memory than the result.
 func Text(text string, max int) string {
 	cut := len(text) > max
 	if cut {

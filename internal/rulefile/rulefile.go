@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	// maxFile is how many bytes a file of rules may have.
+	// maxFile is the maximum size of a file of rules, in bytes.
 	maxFile = 1 << 20
-	// maxRules is how many rules it may have.
+	// maxRules is the maximum number of rules in a file.
 	maxRules = 1000
 )
 
 // Parse reads a file of rules of a version and kind. It calls read with each rule and its number, from 1.
-// Errors begin with the file.
+// Errors begin with the file's name.
 func Parse(file string, data []byte, apiVersion, kind string, read func(n *yaml.Node, number int) error) error {
 	if len(data) > maxFile {
 		return fmt.Errorf("%s: the file has %d bytes; at most %d are allowed", file, len(data), maxFile)
@@ -83,8 +83,8 @@ func parse(root *yaml.Node, apiVersion, kind string, read func(n *yaml.Node, num
 	return nil
 }
 
-// Schema returns the JSON Schema of a file of rules: each rule has some of the properties, and
-// matches one of the schemas in does.
+// Schema returns the JSON Schema of a file of rules. Each rule has some of the properties, and
+// matches at least one of the schemas in does.
 func Schema(apiVersion, kind string, properties map[string]any, does []any) map[string]any {
 	return map[string]any{
 		"$schema":              "https://json-schema.org/draft/2020-12/schema",
@@ -125,7 +125,7 @@ func Mapping(n *yaml.Node, what string, allowed []string, f func(key string, val
 	return nil
 }
 
-// Scalar reads a text.
+// Scalar reads a string.
 func Scalar(n *yaml.Node, key string) (string, error) {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		return "", fmt.Errorf("line %d: %s: want a text", n.Line, key)
@@ -133,7 +133,7 @@ func Scalar(n *yaml.Node, key string) (string, error) {
 	return n.Value, nil
 }
 
-// List reads a text, or a list of texts.
+// List reads a string, or a list of strings.
 func List(n *yaml.Node, key string) ([]string, error) {
 	if n.Kind != yaml.SequenceNode {
 		text, err := Scalar(n, key)
@@ -156,8 +156,8 @@ func List(n *yaml.Node, key string) ([]string, error) {
 	return all, nil
 }
 
-// Glob matches a text with a pattern in which `*` matches any characters. Its cost is at most the
-// product of their lengths.
+// Glob reports whether a text matches a pattern in which `*` matches any characters. Its cost is at most
+// the product of their lengths.
 func Glob(pattern, s string) bool {
 	star, mark := -1, 0
 	p, i := 0, 0
@@ -179,7 +179,7 @@ func Glob(pattern, s string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// AnyGlob matches a text with one of several patterns. Without any, every text matches.
+// AnyGlob reports whether a text matches one of several patterns. If there are none, every text matches.
 func AnyGlob(patterns []string, s string) bool {
 	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return Glob(p, s) })
 }

@@ -4,14 +4,14 @@ import "sync/atomic"
 
 const (
 	pageSize = 64 << 10
-	// slots is how many pages are kept. Page n is kept in slot n modulo slots.
+	// slots is the number of pages that are kept. Page n is kept in slot n modulo slots.
 	slots = 32
 )
 
 // Ahead reads a file whose records are mostly read in the order in which they were added, by readers that
-// may be at different records. It reads a page of 64 KiB at a time and keeps up to 32 pages, so that most
+// may be at different records. It reads a page of 64 KiB at a time and keeps up to 32 pages, so most
 // records need no system call. It reads a record alone if the record is larger than a page, or if nothing
-// was read lately from its page or the page before. An Ahead is safe for concurrent use.
+// was recently read from its page or the page before. An Ahead is safe for concurrent use.
 type Ahead struct {
 	file  *File
 	pages [slots]atomic.Pointer[page]

@@ -65,7 +65,7 @@ func TestAheadReadsWhatWasWritten(t *testing.T) {
 	}
 }
 
-// Records are read ahead in their order, also behind a gap, and no others.
+// Only records that are read in order are read ahead, also after a gap.
 func TestAheadReadsPagesInOrder(t *testing.T) {
 	w, err := Create(t.TempDir(), "records", 0)
 	if err != nil {
@@ -85,9 +85,9 @@ func TestAheadReadsPagesInOrder(t *testing.T) {
 		ahead      bool
 	}{
 		{0, 100, true}, {1, 100, true}, {2, 100, true},
-		{20, 100, false}, {20, 100, true}, {21, 100, true}, // behind a gap
-		{50, 100, false}, {60, 100, false}, {70, 100, false}, // here and there
-		{2, 100, true}, {3, 100, true}, // another reader goes on
+		{20, 100, false}, {20, 100, true}, {21, 100, true}, // after a gap
+		{50, 100, false}, {60, 100, false}, {70, 100, false}, // not in order
+		{2, 100, true}, {3, 100, true}, // another reader continues
 		{4, 2 * pageSize, false}, {6, 100, false}, {6, 100, true},
 	} {
 		if _, err := a.ReadAt(make([]byte, read.size), read.page*pageSize); err != nil {
@@ -99,7 +99,7 @@ func TestAheadReadsPagesInOrder(t *testing.T) {
 	}
 }
 
-// A file that can't be read gives the error, and not zeros.
+// A file that can't be read gives the error, not zeros.
 func TestAheadReturnsTheErrorOfTheFile(t *testing.T) {
 	w, err := Create(t.TempDir(), "records", 0)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package scratch keeps records in a temporary file that is gone when the process ends, for commands
+// Package scratch keeps records in a temporary file that disappears when the process ends, for commands
 // whose recording doesn't fit into memory.
 //
 //	record ─▶ Writer.Add ─▶ offset        Writer.Finish ─▶ File.ReadAt(offset)
@@ -20,10 +20,10 @@ import (
 	"sync"
 )
 
-// ErrFull is wrapped by the error of a file that has reached its bound.
+// ErrFull is wrapped by the error for a file that has reached its limit.
 var ErrFull = errors.New("the file is full")
 
-// chunk is how many bytes are written at a time.
+// chunk is the number of bytes that are written at a time.
 const chunk = 1 << 20
 
 // Writer writes a file. It is safe for concurrent use. All records are in the file after Finish.
@@ -41,12 +41,13 @@ type Writer struct {
 // File is a finished file. It is safe for concurrent use.
 type File struct {
 	*os.File
-	// Size is how many bytes it has.
+	// Size is the size of the file, in bytes.
 	Size int64
 }
 
-// Create makes a file in dir, or in the system's directory for temporary files if dir is "". The file may
-// have limit bytes, or any number if that is 0. Errors name its content, such as `recorded answers`.
+// Create creates a file in dir, or in the system's directory for temporary files if dir is "". The file may
+// have limit bytes, or any number if limit is 0. what names its content in errors, such as `recorded
+// answers`.
 func Create(dir, what string, limit int64) (*Writer, error) {
 	file, err := Nameless(dir, what)
 	if err != nil {
@@ -55,8 +56,8 @@ func Create(dir, what string, limit int64) (*Writer, error) {
 	return &Writer{what: what, limit: limit, file: file}, nil
 }
 
-// Nameless makes a temporary file without a bound, for content that is written in one piece. The file is
-// gone when it is closed.
+// Nameless creates a temporary file without a limit, for content that is written in one piece. The file
+// disappears when it is closed.
 func Nameless(dir, what string) (*os.File, error) {
 	file, err := os.CreateTemp(dir, "tapedeck-*")
 	if err != nil {

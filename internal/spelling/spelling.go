@@ -1,4 +1,4 @@
-// Package spelling finds the names that a typing error probably meant. It imports only the standard library.
+// Package spelling finds the names that a misspelled name probably meant. It imports only the standard library.
 package spelling
 
 import (

@@ -19,16 +19,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// bill is the media type of a bill of materials of CycloneDX, in JSON.
+// bill is the media type of a CycloneDX bill of materials in JSON.
 const bill types.MediaType = "application/vnd.cyclonedx+json"
 
 func sortByName(files []file) {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 }
 
-// image writes the image of the platforms of Linux as an OCI archive. A platform's bill of
-// materials is also a manifest in the archive whose subject is that platform's image, where
-// scanners look for it. As no platform runs it, it is for unknown/unknown.
+// image writes the image for the Linux platforms as an OCI archive. Each platform's bill of
+// materials is also a manifest in the archive, where scanners look for it. Its subject is that
+// platform's image. Its own platform is unknown/unknown, because nothing runs it.
 func (r release) image(to string, platforms []platform, bills map[platform][]byte) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range platforms {
@@ -94,8 +94,8 @@ func descriptor(img v1.Image, p v1.Platform) (v1.Descriptor, error) {
 	return v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest, Size: size, Platform: &p}, err
 }
 
-// platformImage is the image of one platform. Its configuration is the Dockerfile's; a
-// test compares them.
+// platformImage returns the image for one platform. Its configuration is the same as the
+// Dockerfile's; a test compares them.
 func (r release) platformImage(p platform) (v1.Image, error) {
 	root := filepath.Join(r.dist, p.os, p.arch)
 	files, err := tree(".", root)
@@ -136,9 +136,8 @@ func (r release) platformImage(p platform) (v1.Image, error) {
 	return mutate.ConfigFile(img, config)
 }
 
-// materials writes the bill of materials of the modules that a platform's programs are
-// linked from, with their licences, and returns it. What tapedeck-proxy links, tapedeck
-// links too.
+// materials writes and returns the bill of materials of a platform's programs: the modules
+// that tapedeck links, with their licences. It links all modules that tapedeck-proxy links.
 func (r release) materials(out string, p platform) ([]byte, error) {
 	to := filepath.Join(out, "tapedeck-"+r.version+"-"+p.os+"-"+p.arch+".cdx.json")
 	cmd := exec.Command("go", "tool", "cyclonedx-gomod", "bin", "-json", "-std", "-licenses", "-noserial", "-notimestamp",

@@ -1,5 +1,5 @@
-// Command release packs what a release publishes from what `make release` built under a
-// directory, DIST:
+// Command release packs the files that a release publishes, from what `make release` built
+// in the directory DIST:
 //
 //	DIST/linux/ARCH/    the image's root file system ─┬─▶ tapedeck-VERSION-OS-ARCH.tar.gz   programs, licence, completions
 //	DIST/darwin/ARCH/   the programs for macOS ───────┼─▶ tapedeck-NUMBER-OS-ARCH.tgz       the plugin of Helm 4
@@ -9,11 +9,11 @@
 //	                                                  └─▶ tapedeck-kpt-VERSION.tar.gz       the function's metadata and its example
 //	all of these ───────────────────────────────────────▶ SHA256SUMS
 //
-// With -image FILE it writes the OCI archive alone, for the platforms of -platforms.
+// With -image FILE it writes only the OCI archive, for the platforms in -platforms.
 //
-// Equal sources give equal bytes: files are sorted, their times are that of the commit, and
-// no name of a user or a machine gets in. It runs in the directory tools of the source, and
-// may import anything: users don't build it.
+// The same source gives the same bytes: files are sorted, have the time of the commit, and
+// contain no name of a user or a machine. The command runs in the directory tools of the
+// source. It may import anything, because users don't build it.
 package main
 
 import (
@@ -58,35 +58,35 @@ func main() {
 type release struct {
 	version string
 	time    time.Time
-	// dist holds what was built; what is packed goes into its directory release.
+	// dist is the directory with what was built. The packed files go into its directory release.
 	dist string
 }
 
 type platform struct{ os, arch string }
 
-// platforms are those of the archives. The image is for those of Linux.
+// platforms are the platforms of the archives. The image is for the Linux platforms.
 var platforms = []platform{
 	{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"},
 }
 
-// programs are what each platform's directory holds.
+// programs are the programs in each platform's directory.
 var programs = []string{"tapedeck", "tapedeck-proxy"}
 
-// file is one file of an archive: its name there, and where its content is.
+// file is one file of an archive: its name there, and the path of its content.
 type file struct {
 	name, from string
 	mode       int64
 }
 
-// check reports flags that are missing.
+// check returns an error if a flag or the argument is missing.
 func (r release) check() error {
 	if r.version == "" || r.dist == "" {
-		return errors.New("want -version VERSION and the directory of what was built")
+		return errors.New("want -version VERSION and the directory with what was built")
 	}
 	return nil
 }
 
-// packImage writes the image of the platforms in a list, and nothing else.
+// packImage writes only the image, for the platforms in a list.
 func (r release) packImage(to, list string) error {
 	if err := r.check(); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (r release) pack() error {
 		if err := r.archive(filepath.Join(out, base+".tar.gz"), files); err != nil {
 			return err
 		}
-		// Helm takes what stands before the number for the plugin's directory.
+		// Helm takes the text before the number as the plugin's directory.
 		plugin := append(under("tapedeck", file{name: "plugin.yaml", from: source + "/plugin/plugin.yaml", mode: 0o644}, documents[0]),
 			file{"tapedeck/bin/tapedeck", filepath.Join(built, "tapedeck"), 0o755})
 		if err := r.archive(filepath.Join(out, "tapedeck-"+number+"-"+p.os+"-"+p.arch+".tgz"), plugin); err != nil {
@@ -164,7 +164,7 @@ func (r release) pack() error {
 	return sums(out)
 }
 
-// documents go into archives, beside what they are about.
+// documents go into the archives.
 var documents = []file{
 	{"LICENSE", source + "/LICENSE", 0o644},
 	{"README.md", source + "/README.md", 0o644},
@@ -181,7 +181,7 @@ func under(dir string, files ...file) []file {
 	return moved
 }
 
-// tree is all regular files of a directory, in the order of their names.
+// tree returns all regular files of a directory, in the order of their names.
 func tree(name, dir string) (files []file, err error) {
 	err = filepath.WalkDir(dir, func(from string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -205,7 +205,7 @@ func tree(name, dir string) (files []file, err error) {
 	return files, err
 }
 
-// completions has the program that runs here write its completions, each under the name by
+// completions writes completions, with the program for this machine. Each has the name by
 // which its shell finds it.
 func (r release) completions() (files []file, err error) {
 	for shell, name := range map[string]string{"bash": "tapedeck.bash", "zsh": "_tapedeck", "fish": "tapedeck.fish"} {
@@ -240,7 +240,7 @@ func (r release) archive(to string, files []file) (err error) {
 	return z.Close()
 }
 
-// tar writes files in the order of their names, all of one time and of root.
+// tar writes files in the order of their names, all with the same time and owned by root.
 func (r release) tar(w io.Writer, files []file) error {
 	sortByName(files)
 	t := tar.NewWriter(w)
@@ -259,7 +259,7 @@ func (r release) tar(w io.Writer, files []file) error {
 	return t.Close()
 }
 
-// sums writes the checksums of all files of a directory, as sha256sum --check reads them.
+// sums writes the checksums of all files in a directory, in the format of sha256sum --check.
 func sums(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Command checkout is the application of the example: it answers GET /checkout
-// by asking the price service, through whatever proxy its environment names.
+// Command checkout is the application of the example. It answers GET /checkout with
+// the price from the price service, which it asks through the proxy that its
+// environment names, if any.
 package main
 
 import (
@@ -58,8 +59,8 @@ func main() {
 	log.Fatal(http.ListenAndServe(address, mux))
 }
 
-// ask fetches a price, and carries the caller's trace on: that is what links
-// the outbound call to the inbound one in a recording.
+// ask fetches a price. It passes on the caller's trace, which links the outbound call
+// to the inbound one in a recording.
 func ask(r *http.Request, client *http.Client, target string) (price, error) {
 	var p price
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, target, nil)

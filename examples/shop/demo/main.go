@@ -1,8 +1,8 @@
-// Command demo tells the whole story of a capture on one machine, with Go
-// alone and without root: it renders the shop, runs the checkout, its
-// dependency and the sidecar with the rendered environment on loopback, sends
-// traffic, shows what was captured, and replays it to the same build and to a changed
-// one, with the dependency mocked.
+// Command demo shows a capture and a replay from start to end on one machine. It needs
+// only Go, and no root. It renders the shop, and runs the checkout, its dependency and the
+// sidecar on loopback with the rendered environment. It sends traffic and shows what was
+// captured. Then it replays that to the same build and to a changed one, with the
+// dependency mocked.
 //
 //	this program ─▶ 127.0.0.1:4143 ─▶ checkout :8080          as Envoy would
 //	checkout ─HTTP_PROXY─▶ 127.0.0.1:4140 ─▶ prices :8081     as the cluster would
@@ -114,13 +114,13 @@ func run(ctx context.Context) error {
 	}
 
 	title("5. What was captured: inbound calls, and the outbound calls they caused")
-	processes.stop() // a sidecar that is told to end writes all it has
+	processes.stop() // on SIGTERM, the sidecar writes all records that it has
 	recordings := mounts.path("/var/lib/tapedeck/recordings")
 	if err := show(ctx, bin("tapedeck"), "inspect", recordings); err != nil {
 		return err
 	}
 
-	title("6. Replay: the recorded calls, to the same build, its dependency mocked")
+	title("6. Replay: the recorded calls, to the same build, with its dependency mocked")
 	if err := os.Setenv("LISTEN", "127.0.0.1:8080"); err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	title("7. The same to a build that charges for shipping: exactly that is found")
+	title("7. The same to a build that charges for shipping: the replay finds exactly that")
 	if err := show(ctx, "go", "build", "-ldflags", "-X main.shippingCents=490", "-o", bin("checkout-2"), "./examples/shop/checkout"); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func run(ctx context.Context) error {
 // title announces a step.
 func title(text string) { fmt.Printf("\n%s\n%s\n", text, strings.Repeat("─", len(text))) }
 
-// show runs a command where its output can be seen.
+// show runs a command, and shows it and its output.
 func show(ctx context.Context, name string, args ...string) error {
 	fmt.Println("$", filepath.Base(name), strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -162,7 +162,7 @@ func show(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// makeCA makes the CA's Secret, and mounts it as the kubelet would.
+// makeCA creates the CA's Secret, and mounts it as the kubelet would.
 func makeCA(ctx context.Context, tapedeck, dir string) error {
 	out, err := exec.CommandContext(ctx, tapedeck, "ca", "--output", "-").Output()
 	if err != nil {
@@ -186,7 +186,7 @@ func makeCA(ctx context.Context, tapedeck, dir string) error {
 	return nil
 }
 
-// ask sends one request with a trace of its own.
+// ask sends one request with its own trace.
 func ask(ctx context.Context, i int, item string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:4143/checkout?item="+item, nil)
 	if err != nil {
@@ -206,7 +206,7 @@ func ask(ctx context.Context, i int, item string) error {
 	return nil
 }
 
-// wait asks until there is an answer.
+// wait sends requests until one is answered.
 func wait(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -227,13 +227,13 @@ func wait(ctx context.Context, url string) error {
 	}
 }
 
-// portsFree says which port of the pod another program has.
+// portsFree returns an error that lists the ports that other programs use.
 func portsFree(ports ...string) error {
 	var errs []error
 	for _, port := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("the pod needs port %s of this machine: %w", port, err))
+			errs = append(errs, fmt.Errorf("the pod needs port %s on this machine: %w", port, err))
 			continue
 		}
 		l.Close()

@@ -35,7 +35,7 @@ type container struct {
 	} `yaml:"volumeMounts"`
 }
 
-// renderedPod renders the manifests and picks out the captured workload's pod.
+// renderedPod renders the manifests and returns the pod of the captured workload.
 func renderedPod(ctx context.Context, tapedeck string) (*pod, error) {
 	out, err := exec.CommandContext(ctx, tapedeck, "render", "--set", image, manifests).Output()
 	if err != nil {
@@ -63,7 +63,7 @@ func renderedPod(ctx context.Context, tapedeck string) (*pod, error) {
 	}
 }
 
-// mounts are the folders that stand in for the pod's volumes, by mount path.
+// mounts has the folders that stand in for the pod's volumes, by mount path.
 type mounts map[string]string
 
 // mounts makes a folder for each volume.
@@ -80,7 +80,7 @@ func (p *pod) mounts(root string) (mounts, error) {
 	return m, nil
 }
 
-// path returns where a path of the pod is on this machine.
+// path returns the path on this machine for a path in the pod.
 func (m mounts) path(at string) string {
 	for mount, dir := range m {
 		if rest, ok := strings.CutPrefix(at, mount); ok {
@@ -90,14 +90,14 @@ func (m mounts) path(at string) string {
 	return at
 }
 
-// podFacts are what Kubernetes fills in.
+// podFacts has the values that Kubernetes fills in, by field path.
 var podFacts = map[string]string{
 	"metadata.name": "checkout-demo", "metadata.namespace": "shop", "spec.nodeName": "this-machine",
 	"spec.serviceAccountName": "default", "status.hostIP": "127.0.0.1", "status.podIP": "127.0.0.1",
 }
 
 // environment returns a container's rendered environment, as the kubelet would
-// build it: facts filled in, paths in the mounted volumes.
+// build it, but with the paths of the folders that stand in for volumes.
 func (p *pod) environment(name string, m mounts) []string {
 	var env []string
 	for _, c := range append(p.InitContainers, p.Containers...) {

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// processes are those that the demo started.
+// processes has the processes that the demo started, in that order.
 type processes []*exec.Cmd
 
 // start runs a program with exactly the given environment.
@@ -32,8 +32,8 @@ func (p *processes) start(path string, args []string, env ...string) error {
 	return nil
 }
 
-// stop ends the programs as the kubelet does: the application first, the
-// sidecar after it.
+// stop ends the programs as the kubelet does: first the application, then the
+// sidecar.
 func (p *processes) stop() {
 	for i := len(*p) - 1; i >= 0; i-- {
 		_ = (*p)[i].Process.Signal(syscall.SIGTERM)

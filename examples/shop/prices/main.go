@@ -1,4 +1,4 @@
-// Command prices is the dependency of the example: it knows what things cost.
+// Command prices is the dependency of the example. It serves the prices of items.
 package main
 
 import (
