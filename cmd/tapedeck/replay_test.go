@@ -31,7 +31,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		{"--rate 1 --users 2", "want one of them"},
 		{"--copies 2 --users 2", "--copies: it can't be combined with --rate"},
 		{"--stage rate=1,for=1s --stage vus=1,for=1s", "not both"},
-		{"--set TOP-SECRET", "a setting: want a place"},
+		{"--set TOP-SECRET", "setting: want a place"},
 		{"--set =TOP-SECRET", "the path is empty"},
 		{"--set res.body=TOP-SECRET", "want a place"},
 		{"--only all", "want safe"},
@@ -86,7 +86,7 @@ func TestReplayNamesTheLineOfCredentials(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	code := run([]string{"replay", "nowhere", "--credentials", file}, strings.NewReader(""), &stdout, &stderr)
-	if code != codeCannotRun || !strings.Contains(stderr.String(), "credentials: line 4: a setting: want a place") || strings.Contains(stderr.String(), "TOP-SECRET") {
+	if code != codeCannotRun || !strings.Contains(stderr.String(), "credentials: line 4: setting: want a place") || strings.Contains(stderr.String(), "TOP-SECRET") {
 		t.Errorf("exit code %d, %s", code, &stderr)
 	}
 }

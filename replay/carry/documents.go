@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// body visits the texts of a body. It finds the format by the content type and the first character.
+// body visits the values of a body. It detects the format by the content type and the first character.
 func (w *walker) body(text, contentType string) string {
 	kind, params, _ := mime.ParseMediaType(contentType)
 	trimmed := strings.TrimLeft(text, "\ufeff \t\r\n")
@@ -64,7 +64,7 @@ func setBody(e *recording.Exchange, half recording.Half, text string) {
 	}
 }
 
-// json visits the values of one or several JSON texts in a row. It stops where the text is not JSON.
+// json visits the values of one or several consecutive JSON texts. It stops where the text is not JSON.
 func (w *walker) json(s string) string {
 	p := splice{src: s}
 	i := space(s, 0)
@@ -270,7 +270,7 @@ func (w *walker) form(s string) string {
 	return p.done()
 }
 
-// list visits values that are separated by commas. A text that is not a list is visited as a whole.
+// list visits values that are separated by commas. It visits text that is not a list as a whole.
 func (w *walker) list(s string) string {
 	if strings.IndexByte(s, ',') < 0 || strings.ContainsAny(s, " \"{[:") {
 		return w.leaf(s)
@@ -354,7 +354,7 @@ func partName(head string) string {
 // attribute matches an attribute of a start tag.
 var attribute = regexp.MustCompile(`\s([^\s=<>/"']+)\s*=\s*(?:"([^"]*)"|'([^']*)')`)
 
-// xml visits the texts and the attributes of a document. Elements with the same name in one element
+// xml visits the text and the attributes of a document. Elements of the same name within an element
 // are numbered.
 func (w *walker) xml(s string) string {
 	p := splice{src: s}

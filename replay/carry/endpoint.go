@@ -32,8 +32,8 @@ func Endpoint(e *recording.Exchange) string {
 	return b.String()
 }
 
-// isID reports whether a segment of a path identifies one thing: it has at least two digits, or
-// nothing but digits, or belongs to a class of ids.
+// isID reports whether a segment of a path identifies one thing: it has at least two digits, has
+// only digits, or belongs to a class of ids.
 func isID(s string) bool {
 	digits := 0
 	for i := range len(s) {

@@ -22,18 +22,18 @@ const (
 
 // Options of [NewFinder].
 type Options struct {
-	// Rules add edges, forbid them, and set values; nil: none.
+	// Rules add edges, forbid them, and set values. May be nil.
 	Rules *Rules
 	// Endpoint names the endpoint of an exchange in reports. Default: [Endpoint].
 	Endpoint func(e *recording.Exchange) string
-	// Dir is the directory for the graph's files, and Limit bounds each of them, in bytes; 0:
-	// any size. Default: the system's directory for temporary files.
+	// Dir is the directory for the graph's files. Default: the system's directory for temporary
+	// files. Limit bounds each file, in bytes. 0 means no limit.
 	Dir   string
 	Limit int64
 }
 
 // Finder reads recorded exchanges in the order in which they began, and finds the values that
-// requests carry. It keeps no exchange. Until Finish, it keeps a hash of each value, and up to some
+// requests carry. It keeps no exchange. Until Finish, it keeps a hash of each value, and up to a few
 // hundred bytes for each step. It is not safe for concurrent use.
 type Finder struct {
 	o       Options
@@ -56,7 +56,7 @@ type Finder struct {
 	needIDs     map[needKey]int
 	settings    []Setting // settings of rules
 
-	// The fields below are about the current exchange.
+	// The fields below describe the current exchange.
 	e        *recording.Exchange
 	step     uint32
 	created  bool     // the response says that it created something
@@ -70,7 +70,7 @@ type Finder struct {
 	issues   []*rule
 }
 
-// stepInfo has what the finder knows of a step.
+// stepInfo is what the finder knows about a step.
 type stepInfo struct {
 	start, end int64 // Unix nanoseconds; end is that of the answer
 	session    uint32

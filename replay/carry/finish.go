@@ -38,7 +38,7 @@ func (f *Finder) Finish() *Graph {
 	return g
 }
 
-// graphBuilder has the rows of a graph in memory.
+// graphBuilder holds the rows of a graph in memory.
 type graphBuilder struct {
 	links    []link
 	places   *places
@@ -53,7 +53,7 @@ type graphBuilder struct {
 func (b *graphBuilder) join() {
 	b.steps = make([]graphStep, len(b.recorded)+1)
 	for i := range b.recorded {
-		b.recorded[i].session = b.recorded[b.recorded[i].session].session // it refers to an earlier step, whose session is known
+		b.recorded[i].session = b.recorded[b.recorded[i].session].session // refers to an earlier step, whose session is known
 		b.steps[i].session = b.recorded[i].session
 		b.steps[b.steps[i].session].size++
 	}

@@ -6,14 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// form is a way in which a text contains a value.
+// form is a way in which a string contains a value.
 type form struct {
 	// name is the form's name in reports.
 	name string
-	// take returns the value in a text of this form. ok is false if the text does not have the
-	// form.
+	// take returns the value in text. ok is false if text does not have the form.
 	take func(text string) (value string, ok bool)
-	// put returns the text with another value.
+	// put returns text with another value.
 	put func(text, value string) string
 }
 
@@ -153,8 +152,8 @@ var inEncodings = func() (t [256]bool) {
 	return t
 }()
 
-// isText reports whether bytes are a text without control characters. If the text was cut, its last
-// character may be incomplete.
+// isText reports whether b is text without control characters. If cut is set, the last character may
+// be incomplete.
 func isText(b []byte, cut bool) bool {
 	for i := 0; i < len(b); {
 		r, size := utf8.DecodeRune(b[i:])

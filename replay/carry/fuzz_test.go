@@ -108,7 +108,7 @@ func texts(g *Graph, e *recording.Exchange) map[string]string {
 	return all
 }
 
-// utf8XML tells whether a text can stand in XML.
+// utf8XML reports whether a text can stand in XML.
 func utf8XML(text, place string) bool {
 	return !strings.HasPrefix(place, "req.body.a.b") || strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0xfffe || r == 0xffff }) < 0
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/tapedeck/tapedeck/replay/rows"
 )
 
-// Graph has the sessions of steps, the steps that each step waits for, and the edges between them.
-// Steps count from 0, in the order in which the Finder got them. A graph does not change, so it is
+// Graph holds the sessions of steps, the steps that each step waits for, and the edges between them.
+// Steps count from 0, in the order in which the Finder got them. A graph never changes, so it is
 // safe for concurrent use.
 type Graph struct {
 	places    *places
 	links     []link
 	routes    []route
-	steps     *rows.Table[graphStep] // one more than there are steps
+	steps     *rows.Table[graphStep] // one row more than there are steps
 	issues    *rows.Table[issue]     // in the order of their steps
 	edges     *rows.Table[edge]      // in the order of their consumers
 	after     *rows.Table[uint32]    // the steps that each step waits for
@@ -42,7 +42,7 @@ type Edge struct {
 	// `res.header.Location.path[2]`, `res.cookie.sid`, `req.path[1]` and
 	// `req.header.Authorization`.
 	Issuer, Consumer string
-	// Encoding is the value's encoding at the consumer; "" for none.
+	// Encoding is the value's encoding at the consumer, or "" if there is none.
 	Encoding string
 	// Class is the kind of value, such as `uuid`, `jwt`, `cookie`, `id` or `redacted`.
 	Class string
@@ -53,20 +53,20 @@ type Edge struct {
 type Ambiguous struct {
 	// Endpoint and Consumer are the endpoint and the place that carry the values.
 	Endpoint, Consumer string
-	// IssuerEndpoint and Issuer are those of the latest possible issuer.
+	// IssuerEndpoint and Issuer are the endpoint and the place of the latest possible issuer.
 	IssuerEndpoint, Issuer string
 	// Class is the kind of values.
 	Class string
 	// Reason says why no issuer was chosen.
 	Reason string
-	// Step is the first step that carries one, and Count the number of values.
+	// Step is the first step that carries such a value, and Count the number of values.
 	Step, Count int
 }
 
 // Need is a secret that only the client holds: it is redacted in the recording, and no
 // response issued it.
 type Need struct {
-	// Endpoint is that of the first request that needs the secret, and Place the place in it.
+	// Endpoint is the endpoint of the first request that needs the secret, and Place the place in it.
 	Endpoint, Place string
 	// Token replaces the secret in the recording. Equal secrets have equal tokens.
 	Token string
@@ -195,7 +195,7 @@ func (g *Graph) Missing(set []Setting) (all []Need) {
 // later request that carries such a value is sent as recorded.
 func (g *Graph) Forgotten() uint64 { return g.forgotten }
 
-// Setting supplies a value for a place in requests: see [ParseSetting].
+// Setting supplies a value for a place in requests; see [ParseSetting].
 type Setting struct {
 	// Token limits the setting to places that have this token in the recording; "" for any value.
 	Token string
@@ -230,10 +230,10 @@ type EdgeUse struct {
 	// From and To are the endpoints, and Issuer and Consumer the places.
 	From, Issuer, To, Consumer string
 	Encoding, Class            string
-	// Edges is their number in the recording.
+	// Edges is the number of such edges in the recording.
 	Edges int64
 	// Fired is how often the live value was written, Changed how often it differed from the
-	// recorded one, and Missing how often the live response had none.
+	// recorded one, and Missing how often the live response had no value.
 	Fired, Changed, Missing int64
 }
 

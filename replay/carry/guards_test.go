@@ -174,7 +174,7 @@ func TestSessionsGetTheirOwn(t *testing.T) {
 		t.Errorf("edges (-want +got):\n%s", diff)
 	}
 	wantAmbiguous := []Ambiguous{{Endpoint: "GET /items/{id}", Consumer: "req.path[1]", IssuerEndpoint: "GET /issuer", Issuer: "res.body.items[].id", Class: "uuid",
-		Reason: "several sessions were given this value, and this one was not", Step: 6, Count: 1}}
+		Reason: "several other sessions were given this value, but not this one", Step: 6, Count: 1}}
 	if diff := cmp.Diff(wantAmbiguous, g.Ambiguous()); diff != "" {
 		t.Errorf("ambiguous (-want +got):\n%s", diff)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // messages visits the messages that one side of a gRPC call or of a WebSocket sent, if they are
-// whole and readable. It writes changed messages into the conversation.
+// complete and readable. It writes changed messages into the conversation.
 func (w *walker) messages(e *recording.Exchange, from string) {
 	c := e.GRPC
 	if c == nil {
@@ -47,8 +47,8 @@ func (w *walker) messages(e *recording.Exchange, from string) {
 	w.pop()
 }
 
-// protobuf visits the strings of a message in protobuf's wire format, in which the names of fields
-// are numbers. It skips fields that are neither a text nor a message.
+// protobuf visits the strings of a message in protobuf's wire format, in which field names are
+// numbers. It skips fields that are neither text nor a message.
 func (w *walker) protobuf(s string, depth int) string {
 	p := splice{src: s}
 	b := []byte(s)
@@ -85,7 +85,7 @@ func (w *walker) protobuf(s string, depth int) string {
 	return p.done()
 }
 
-// isMessage reports whether bytes can be a message, which consists only of fields.
+// isMessage reports whether b can be a message, which consists only of fields.
 func isMessage(b []byte) bool {
 	for len(b) > 0 {
 		n := 0

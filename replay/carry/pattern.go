@@ -21,17 +21,17 @@ type pattern []patternStep
 
 type patternStep struct {
 	fieldpath.Step
-	n int32 // number of an element; -1: any
+	n int32 // number of an element, or -1 for any
 }
 
-// parts has the names with which the places of each kind of message begin.
+// parts lists the names with which the places of each kind of message begin.
 var parts = map[string][]string{"req": {"path", "query", "header", "cookie", "body"}, "res": {"header", "cookie", "body"}}
 
 // senders are the sides of conversations.
 var senders = map[string]string{"req": recording.Client, "res": recording.Server}
 
-// parsePattern reads a place of a request (side "req") or of a response (side "res"). If the text
-// has no side, it begins with one of the parts. The messages of a conversation are also a part.
+// parsePattern parses a place of a request (side "req") or of a response (side "res"). If text has no
+// side, it begins with one of the parts. The messages of a conversation are also a part.
 func parsePattern(text, side string) (pattern, error) {
 	plain, numbers := withoutNumbers(text)
 	path, err := fieldpath.Parse(plain)
@@ -59,8 +59,8 @@ func parsePattern(text, side string) (pattern, error) {
 	return p, nil
 }
 
-// withoutNumbers empties the brackets of a place, and returns their numbers; -1 for brackets that
-// were empty.
+// withoutNumbers empties the brackets of a place, and returns their numbers, with -1 for empty
+// brackets.
 func withoutNumbers(text string) (plain string, numbers []int32) {
 	var b strings.Builder
 	quoted := false

@@ -21,7 +21,7 @@ const (
 )
 
 // placeStep is one step of a place. Unlike the steps of fieldpath, it has numbers, because a value
-// is looked up again at exactly its place.
+// is later looked up at exactly its place.
 type placeStep struct {
 	name string
 	n    int32
@@ -78,7 +78,7 @@ func (p *places) path(id placeID) (steps []placeStep) {
 	return steps
 }
 
-// text returns the place as users write it: elements of arrays have no numbers.
+// text returns the place as users write it: without the numbers of array elements.
 func (p *places) text(id placeID) string {
 	var b []byte
 	for _, s := range p.path(id) {

@@ -46,7 +46,7 @@ func (f *Finder) request() {
 	f.connection()
 }
 
-// consumer visits each text of a request.
+// consumer visits each string of a request.
 func (f *Finder) consumer(text string) string {
 	forbidden := false
 	for _, r := range f.forbids {
@@ -83,7 +83,7 @@ func (f *Finder) consumer(text string) string {
 	return text
 }
 
-// tokens returns the redaction tokens in a text.
+// tokens returns the redaction tokens in a string.
 func tokens(text string) []string {
 	if class.IsToken([]byte(text)) {
 		return []string{text}
@@ -96,7 +96,7 @@ func tokens(text string) []string {
 
 var tokenPattern = regexp.MustCompile(class.Prefix + "[0-9a-f]{16}")
 
-// ruleForm returns the form of a value that a rule carries. Rules don't name forms.
+// ruleForm returns the form of a value that a rule carries, because rules don't name forms.
 func (f *Finder) ruleForm(text string) uint8 {
 	if _, ok := forms[behindScheme].take(text); ok && f.w.kind == inHeader {
 		return behindScheme
@@ -104,7 +104,8 @@ func (f *Finder) ruleForm(text string) uint8 {
 	return whole
 }
 
-// known reports whether a response has issued the value that a text has in this form.
+// known reports whether a response has issued the value that the current string contains in this
+// form.
 func (f *Finder) known(form uint8, value string) bool {
 	w := f.w
 	switch {
@@ -179,7 +180,7 @@ func (f *Finder) things() []string {
 	return append(words, f.around...)
 }
 
-// hit records that a response may have issued the current text.
+// hit records that a response may have issued the current value.
 func (f *Finder) hit(form uint8, key uint64, short bool) bool {
 	v, ok := f.values.get(key)
 	if !ok {
@@ -213,7 +214,7 @@ func (f *Finder) take(h *hit) {
 		case ok:
 			v = own
 		case !h.rule:
-			reason = "several sessions were given this value, and this one was not"
+			reason = "several other sessions were given this value, but not this one"
 		}
 	}
 	if reason == "" {
@@ -221,7 +222,7 @@ func (f *Finder) take(h *hit) {
 		case f.precedes(v.step):
 		case f.precedes(v.before):
 			v.step, v.place, v.form, v.before = v.before, v.placeBefore, v.formBefore, 0
-		default: // the client can't have the value from a response that came too late
+		default: // the client can't have the value from a response that arrived too late
 			return
 		}
 		if from := f.root(v.step - 1); h.short && from != self && f.steps[from].known && f.steps[self].known {

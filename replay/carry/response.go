@@ -1,8 +1,8 @@
 package carry
 
-// issued has the last two steps that issued a value.
+// issued holds the last two steps that issued a value.
 type issued struct {
-	step, before       uint32 // counted from 1; 0 is none
+	step, before       uint32 // counted from 1; 0 means none
 	place, placeBefore placeID
 	form, formBefore   uint8
 	class              uint8 // index in Finder.classes
@@ -24,7 +24,7 @@ func (f *Finder) response() {
 	f.w.response(f.e)
 }
 
-// issuer visits each text of a response.
+// issuer visits each string of a response.
 func (f *Finder) issuer(text string) string {
 	w := f.w
 	name := w.name()
@@ -75,7 +75,7 @@ func (f *Finder) issueShort(value string) {
 	}
 }
 
-// issue records that the step issues a value. If the client sent the value before, the step does
+// issue records that the step issues a value. If the client has sent the value before, the step does
 // not issue it, unless isNew says that the response created it.
 func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 	v, ok := f.values.get(key)
@@ -105,8 +105,8 @@ func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 	f.values.set(key, next)
 }
 
-// nobody is one session for all sessions without a known caller, because the server can't
-// distinguish these either.
+// nobody stands for all sessions without a known caller, because the server can't distinguish these
+// either.
 const nobody = ^uint32(0)
 
 // own returns the steps that issued a value to one session, if the value was issued to several.
@@ -130,7 +130,7 @@ func ownText(session uint32) string {
 	return string([]byte{byte(session), byte(session >> 8), byte(session >> 16), byte(session >> 24)})
 }
 
-// and returns v with one more step that issued the value.
+// and returns v with another step that issued the value.
 func (v issued) and(step uint32, place placeID, form uint8) issued {
 	v.before, v.placeBefore, v.formBefore = v.step, v.place, v.form
 	v.step, v.place, v.form = step, place, form

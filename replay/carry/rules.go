@@ -14,18 +14,17 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// The frame of a file of rules.
+// APIVersion and Kind begin a file of rules.
 const (
 	APIVersion = "tapedeck.dev/v1alpha1"
 	Kind       = "CarryRules"
 )
 
-// Key is a key of a rule. Rules are parsed by the table of keys, and their reference and schema are
-// generated from it.
+// Key is a key of a rule. The table of keys defines the parser, the reference and the schema.
 type Key struct {
-	// Name of the key.
+	// Name is the name of the key.
 	Name string
-	// List reports whether its value may be a list.
+	// List reports whether the value may be a list.
 	List bool
 	// Doc says what the key does, and Example is a value.
 	Doc, Example string
@@ -54,7 +53,7 @@ var keys = []Key{
 		func(r *rule, v []string) (err error) { r.forbid, err = patterns(v, "req"); return err }},
 	{"set", true, "Places of requests that `value` is written to, unless something is carried there.", "req.header.Authorization",
 		func(r *rule, v []string) (err error) { r.set, err = patterns(v, "req"); return err }},
-	{"value", false, "What `set` writes: a text, or `env:NAME` for that of a variable of the environment. Behind a scheme, as Bearer, it stands for what follows the scheme; behind Basic, user:password is encoded.", "env:API_TOKEN",
+	{"value", false, "What `set` writes: a string, or `env:NAME` for the value of an environment variable. After a scheme such as Bearer, it replaces what follows the scheme; after Basic, user:password is encoded.", "env:API_TOKEN",
 		func(r *rule, v []string) error { r.value = v[0]; return nil }},
 	{"token", false, "Only where this token stands for the secret in the recording.", "REDACTED-0123456789abcdef",
 		func(r *rule, v []string) error { r.token = v[0]; return nil }},
@@ -94,9 +93,8 @@ func hostOf(e *recording.Exchange) string {
 	return strings.ToLower(host)
 }
 
-// ParseRules reads a file of rules. lookup finds variables of the environment, as
-// [os.LookupEnv] does. Errors name the file, the line, what was found and what is allowed;
-// values are not shown.
+// ParseRules parses a file of rules. lookup looks up environment variables, like [os.LookupEnv].
+// Errors name the file, the line, what was found and what is allowed. They don't show values.
 func ParseRules(file string, data []byte, lookup func(name string) (string, bool)) (*Rules, error) {
 	all := new(Rules)
 	err := rulefile.Parse(file, data, APIVersion, Kind, func(n *yaml.Node, number int) error {
@@ -147,9 +145,9 @@ func (r *rule) parse(n *yaml.Node, lookup func(string) (string, bool)) error {
 func (r *rule) check() error {
 	switch {
 	case (r.from == nil) != (r.to == nil):
-		return errors.New("found one of from and to, want both, or none")
+		return errors.New("found only one of from and to, want both or neither")
 	case (r.set == nil) != (r.value == ""):
-		return errors.New("found one of set and value, want both, or none")
+		return errors.New("found only one of set and value, want both or neither")
 	case r.token != "" && r.set == nil:
 		return errors.New("found token without set")
 	case r.from == nil && r.fromScope.some():
@@ -170,7 +168,7 @@ func resolve(value string, lookup func(string) (string, bool)) (string, error) {
 	}
 	text, ok := lookup(name)
 	if !ok || text == "" {
-		return "", fmt.Errorf("the environment has no variable %s, want one with the value", name)
+		return "", fmt.Errorf("environment variable %s is missing or empty, set it to the value", name)
 	}
 	return text, nil
 }
@@ -210,14 +208,14 @@ func (r *Rules) all() []*rule {
 	return r.rules
 }
 
-// ParseSetting reads a value for a place of requests, as `header.Authorization=env:TOKEN`
-// or `req.body.password=…`. lookup finds variables of the environment, as [os.LookupEnv]
-// does. Errors don't show the value.
+// ParseSetting parses a value for a place of requests, such as `header.Authorization=env:TOKEN` or
+// `req.body.password=…`. lookup looks up environment variables, like [os.LookupEnv]. Errors don't
+// show the value.
 func ParseSetting(text string, lookup func(name string) (string, bool)) (Setting, error) {
 	place, value, ok := strings.Cut(text, "=")
 	if !ok || value == "" {
 		// Without a place, the whole text may be a secret, so the error does not show it.
-		return Setting{}, errors.New("a setting: want a place, `=`, and a text or env:NAME, as in header.Authorization=env:TOKEN")
+		return Setting{}, errors.New("setting: want a place, `=`, and a value or env:NAME, such as header.Authorization=env:TOKEN")
 	}
 	p, err := parsePattern(place, "req")
 	if err == nil {

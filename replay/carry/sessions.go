@@ -46,7 +46,7 @@ func (f *Finder) connection() {
 	f.callers.set(key, f.step)
 }
 
-// istioInbound has the addresses from which Istio's proxy connects to the application.
+// istioInbound holds the addresses from which Istio's proxy connects to the application.
 var istioInbound = map[string]bool{"127.0.0.6": true, "::6": true}
 
 // root returns the first step of a step's session.

@@ -13,11 +13,11 @@ var layouts = []string{
 	"2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02 15:04", "20060102T150405Z", time.DateOnly, time.RFC1123, time.RFC1123Z,
 }
 
-// units has the unit of a number that counts time since 1970, by the number of its digits.
+// units maps the number of digits of a time since 1970 to its unit.
 var units = map[int]time.Duration{10: time.Second, 13: time.Millisecond, 16: time.Microsecond, 19: time.Nanosecond}
 
-// shifted returns a text's time plus a duration, in the same format. ok is false if the text is not
-// a time.
+// shifted returns the time in text plus a duration, in the same format. ok is false if text is not a
+// time.
 func shifted(text string, by time.Duration) (string, bool) {
 	if unit, ok := units[len(text)]; ok {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// State has the live values of one replay of a recording, or of one of several copies. It is safe
+// State holds the live values of one replay of a recording, or of one of several copies. It is safe
 // for concurrent use. It forgets a value after the last request that carries it, so call Apply
 // once for each step.
 type State struct {
@@ -31,7 +31,7 @@ type State struct {
 // liveValue is a value that a live response issued.
 type liveValue struct {
 	text    string
-	left    uint32 // number of requests that are still to carry it
+	left    uint32 // number of requests that have yet to carry it
 	missing bool   // the response did not have it
 	same    bool   // the live array has the recorded value, so the live value is the same
 }
@@ -63,7 +63,7 @@ type Pair struct{ Recorded, Live string }
 
 // Answered reads the values that the live response to a step's request issues, at the places where
 // the recorded response has them. If the recorded value was in an array, and the live array has the
-// same value at any index, that value is used. If the live response does not set a cookie, the
+// same value at any index, Answered uses that value. If the live response does not set a cookie, the
 // session keeps the earlier one. live may be nil or have no response; the requests that carry its
 // values are then sent as recorded. Answered returns the recorded values, each with the live one.
 func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []Pair) {
@@ -119,7 +119,7 @@ type taker struct {
 // recordedValue is a value that the recorded response issued, and the name of its place.
 type recordedValue struct{ text, name string }
 
-// was visits each text of the recorded response.
+// was visits each string of the recorded response.
 func (t *taker) was(text string) string {
 	place := t.w.place(false)
 	if place == none {
@@ -135,7 +135,7 @@ func (t *taker) was(text string) string {
 	return text
 }
 
-// is visits each text of the live response.
+// is visits each string of the live response.
 func (t *taker) is(text string) string {
 	place := t.w.place(false)
 	for i := range t.issues {
@@ -254,7 +254,7 @@ func (a *applier) edges(step int) (body bool) {
 	return body
 }
 
-// text visits each text of the request.
+// text visits each string of the request.
 func (a *applier) text(text string) string {
 	place := none
 	if len(a.changes) > 0 {
@@ -273,7 +273,7 @@ func (a *applier) text(text string) string {
 		c.wrote, carried = true, true
 		if value != c.live.text {
 			c.changed = true
-			text = forms[c.put].put(text, c.live.text) // the next change may be for another part of the text, such as the password after the user
+			text = forms[c.put].put(text, c.live.text) // the next change may be to another part, such as the password after the user
 		}
 	}
 	if carried {
@@ -298,7 +298,7 @@ func (a *applier) text(text string) string {
 	return text
 }
 
-// mayStand reports whether a value is safe in a text of this kind. A hostile server may issue a
+// mayStand reports whether a value is safe in a slot of this kind. A hostile server may issue a
 // value that would add a header or change the path.
 func mayStand(value string, kind slotKind) bool {
 	switch kind {
@@ -344,7 +344,7 @@ func (t *Setting) inBody() bool {
 	})
 }
 
-// in returns the changed text. ok is false if the setting does not apply to the text.
+// in returns the changed text. ok is false if the setting does not apply to it.
 func (t *Setting) in(text string) (string, bool) {
 	old, with := text, t.Value
 	if value, ok := forms[behindScheme].take(text); ok && !strings.Contains(with, " ") {

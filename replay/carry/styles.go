@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// style is a way to escape a text.
+// style is a way to escape a string.
 type style func(text string) string
 
 // Styles of each kind of document. The first style is used if the recorded text does not show which
@@ -46,7 +46,7 @@ func only(must string) style {
 	}
 }
 
-// quoted escapes a text as in a JSON string, without the quotes.
+// quoted escapes a string as JSON does, without the quotes.
 func quoted(text string) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -64,7 +64,7 @@ func quotedForHTML(text string) string {
 // quotedSlashes also escapes slashes, as PHP does.
 func quotedSlashes(text string) string { return strings.ReplaceAll(quoted(text), "/", `\/`) }
 
-// component escapes a text like JavaScript's encodeURIComponent.
+// component escapes a string like JavaScript's encodeURIComponent.
 func component(text string) string { return componentReplacer.Replace(url.QueryEscape(text)) }
 
 var componentReplacer = strings.NewReplacer("+", "%20", "%21", "!", "%27", "'", "%28", "(", "%29", ")", "%2A", "*")

@@ -11,9 +11,9 @@ import (
 const (
 	// maxBody bounds the bytes of a body that are searched.
 	maxBody = 16 << 20
-	// maxDepth bounds the depth to which a document is searched, and texts in texts.
+	// maxDepth bounds how deep documents, and strings within strings, are searched.
 	maxDepth = 100
-	// maxTexts bounds the texts, parameters and elements of a message that are searched.
+	// maxTexts bounds the strings, parameters and elements of a message that are searched.
 	maxTexts = 20_000
 	// maxValue is the length of the longest value that is carried. It is large, because the state
 	// of a page can be long.
@@ -22,7 +22,7 @@ const (
 	maxHeader = 16 << 10
 )
 
-// slotKind says what kind of text is visited.
+// slotKind says where a visited string is.
 type slotKind uint8
 
 const (
@@ -33,16 +33,16 @@ const (
 	inCookie                  // the value of a cookie
 )
 
-// walker visits the texts of a message with their places, and can change them. It copies the rest
-// unchanged. If a text contains texts, such as a URL in JSON, it visits those. It can be reused, and
-// is not safe for concurrent use.
+// walker visits the strings of a message with their places, and can change them. It copies the rest
+// unchanged. If a string contains others, such as a URL in JSON, it visits those. It can be reused,
+// and is not safe for concurrent use.
 type walker struct {
 	places *places
-	// visit gets a decoded text, and returns the text to write there.
+	// visit gets a decoded string, and returns the string to write in its place.
 	visit func(text string) string
 
 	path     []placeStep
-	ids      []placeID // places of the beginnings of path, as far as they were looked up
+	ids      []placeID // places of the prefixes of path, as far as they were looked up
 	kind     slotKind
 	previous string // when visiting a segment of a path, the segment before it
 	texts    int
@@ -95,7 +95,7 @@ func (w *walker) name() string {
 	return ""
 }
 
-// text visits a text of a kind.
+// text visits a string in a slot of this kind.
 func (w *walker) text(kind slotKind, text string) string {
 	if w.texts++; w.texts > maxTexts || text == "" {
 		return text
@@ -104,7 +104,7 @@ func (w *walker) text(kind slotKind, text string) string {
 	return w.visit(text)
 }
 
-// leaf visits a text that may be a document or a URL itself.
+// leaf visits a string that may itself be a document or a URL.
 func (w *walker) leaf(text string) string {
 	if w.depth >= maxDepth {
 		return text
@@ -154,7 +154,7 @@ func (w *walker) request(e *recording.Exchange, body bool) {
 	}
 	half := e.Request()
 	text, err := w.bodyOf(half)
-	if err != nil { // the target can't be stored in full
+	if err != nil { // the whole target can't be stored
 		return
 	}
 	w.push(placeStep{name: "body"})
@@ -213,7 +213,7 @@ var silent = func() map[string]bool {
 	return m
 }()
 
-// inURL has the headers whose values are URLs.
+// inURL lists the headers whose values are URLs.
 var inURL = map[string]bool{"Location": true, "Content-Location": true, "Referer": true, "X-Next-Page": true}
 
 // headers visits all headers that are not silent.
@@ -347,7 +347,7 @@ type splice struct {
 	from int // src[:from] is copied
 }
 
-// put replaces src[from:to] by a text.
+// put replaces src[from:to] with another string.
 func (p *splice) put(from, to int, with string) {
 	if with == p.src[from:to] {
 		return

@@ -19,8 +19,8 @@ const (
 // minLength is the length of the shortest value that is recognised without its place.
 const minLength = 8
 
-// mayBeValue reports from the text alone whether it can be a value that is recognised without its
-// place: it is one word, and neither short nor very long.
+// mayBeValue reports whether text can be a value that is recognised without its place: one word,
+// neither short nor very long.
 func mayBeValue(text string) bool {
 	if len(text) < minLength || len(text) > maxValue {
 		return false
@@ -87,8 +87,8 @@ func containsFold(s, lower string) bool {
 	return false
 }
 
-// variety returns how often a text changes between lower case, upper case and digits, the number of
-// these changes in the word with most of them, and the number of digits. A capital at the beginning
+// variety returns how often text changes between lower case, upper case and digits, the number of
+// changes in the word with the most of them, and the number of digits. A capital at the beginning
 // of a word does not count as a change, because the names of things may have one, as in h2-tls1.
 func variety(text string) (changes, most, digits int) {
 	last, word := byte(0), 0
@@ -116,8 +116,8 @@ func variety(text string) (changes, most, digits int) {
 	return changes, most, digits
 }
 
-// isOrdinary reports whether a text is of a kind that describes something: a number, a price, a
-// date, an address, a host, a version or a media type.
+// isOrdinary reports whether text describes something: it is a number, a price, a date, an address,
+// a host, a version or a media type.
 func isOrdinary(text string) bool {
 	letters, dots, slashes, at, other := 0, 0, 0, 0, 0
 	lower := true
@@ -155,13 +155,13 @@ func isOrdinary(text string) bool {
 
 var mediaTypes = map[string]bool{"application": true, "audio": true, "font": true, "image": true, "message": true, "model": true, "multipart": true, "text": true, "video": true}
 
-// isProduct reports whether a text names a program and its version, such as nginx/1.25.3.
+// isProduct reports whether text names a program and its version, such as nginx/1.25.3.
 func isProduct(text string) bool {
 	_, version, _ := strings.Cut(text, "/")
 	return isVersion(version)
 }
 
-// isHost reports whether a text is a host, with or without a port.
+// isHost reports whether text is a host, with or without a port.
 func isHost(text string) bool {
 	if i := strings.LastIndexByte(text, ':'); i >= 0 {
 		text = text[:i]
@@ -175,8 +175,8 @@ func isHost(text string) bool {
 	return len(last) >= 2
 }
 
-// isVersion reports whether a text is a version such as v1.24.3-rc.1: numbers with dots between
-// them, perhaps with a suffix.
+// isVersion reports whether text is a version such as v1.24.3-rc.1: numbers separated by dots,
+// perhaps with a suffix.
 func isVersion(text string) bool {
 	rest := strings.TrimPrefix(strings.ToLower(text), "v")
 	numbers := 0
@@ -197,8 +197,8 @@ func isVersion(text string) bool {
 	return numbers >= 2 && (rest == "" || rest[0] == '-' || rest[0] == '+' || rest[0] == '_')
 }
 
-// isShortID reports whether a text can be an id that means nothing without its place: it has a
-// digit, as in 17 and ORD-1001, and is neither a version nor a date.
+// isShortID reports whether text can be an id that means nothing without its place: it has a digit,
+// such as 17 and ORD-1001, and is neither a version nor a date.
 func isShortID(text string) bool {
 	if len(text) > 32 {
 		return false
@@ -233,8 +233,7 @@ var collections = map[string]bool{"element": true, "entry": true, "hit": true, "
 var accounts = map[string]bool{"user": true, "account": true, "customer": true, "profile": true, "person": true, "people": true,
 	"signup": true, "register": true, "registration": true, "login": true, "signin": true, "auth": true, "me": true}
 
-// thing returns the word for the kind of thing that a name is about, in lower case and in the
-// singular.
+// thing returns the kind of thing that a name refers to, in lower case and in the singular.
 func thing(word string) string {
 	word = strings.ToLower(word)
 	switch {
@@ -271,7 +270,7 @@ func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 func isAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // ofID reports whether a name says that its value is an id, and returns the kind of thing that the
-// id identifies; "" if the name doesn't say.
+// id identifies, or "" if the name doesn't say.
 func ofID(name string) (of string, ok bool) {
 	rest, last := cutWord(name)
 	if !idWords[strings.ToLower(last)] {
@@ -296,7 +295,7 @@ func isStatic(segment string) bool {
 	return segment != "" && len(segment) <= 32
 }
 
-// ofSegment returns the kind of thing to which the segments below this one belong.
+// ofSegment returns the kind of thing that the segments below this one belong to.
 func ofSegment(segment string) string {
 	if !isStatic(segment) {
 		return ""

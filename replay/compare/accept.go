@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/match/rules"
 )
 
-// acceptRule is a rule in the form of package match/rules.
+// acceptRule is a rule in the format of package match/rules.
 type acceptRule struct {
 	Name   string   `yaml:"name"`
 	Method []string `yaml:"method,flow,omitempty"`
@@ -22,8 +22,8 @@ type acceptRule struct {
 	Ignore []string `yaml:"ignore,flow,omitempty"`
 }
 
-// Accept returns a file of rules for package match that accept the new groups, and the groups
-// that no rule can accept. endpoints are the names by number.
+// Accept returns a file of rules for package match that accept the new groups, and the groups that
+// no rule can accept. endpoints lists the names of endpoints by number.
 func (r *Result) Accept(endpoints []string) (file []byte, left []Group, err error) {
 	by := map[int]*acceptRule{}
 	var all []*acceptRule
@@ -67,10 +67,10 @@ func (r *Result) Accept(endpoints []string) (file []byte, left []Group, err erro
 	return out.Bytes(), left, nil
 }
 
-// variable is a segment that is a value, in the name of an endpoint.
+// variable matches a segment that stands for a value in the name of an endpoint.
 var variable = regexp.MustCompile(`\{\w+\}`)
 
-// rulePlace returns the place of a rule for a pattern.
+// rulePlace returns the place with which a rule names a pattern.
 func rulePlace(pattern string) (string, bool) {
 	if strings.HasPrefix(pattern, "body:line") {
 		pattern = "body"

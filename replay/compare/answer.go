@@ -9,7 +9,7 @@ import (
 )
 
 // Hasher hashes the compared parts of answers. Equal hashes mean equal answers. Answers with
-// different hashes may still be equal: [Comparer.Compare] decides. It is safe for concurrent
+// different hashes may still be equal: [Comparer.Compare] decides. A Hasher is safe for concurrent
 // use.
 type Hasher struct {
 	seed    maphash.Seed
@@ -25,7 +25,7 @@ func NewHasher() *Hasher {
 	return h
 }
 
-// Answer returns the hash of an answer; 0 if there is none, or if it is a conversation.
+// Answer returns the hash of an answer, or 0 if there is none or if it is a conversation.
 func (h *Hasher) Answer(e *recording.Exchange) uint64 {
 	if e.HTTP == nil || e.HTTP.Res.StatusCode == 0 || e.Conversation() != nil || e.Incomplete() != "" || e.Truncated() {
 		return 0

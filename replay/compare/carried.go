@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// Carried maps the recorded values that answers of one session issued to the live ones. It is
+// Carried maps the recorded values that answers issued to one session to the live values. It is
 // safe for concurrent use. Secrets in it are redacted, as in a comparison.
 type Carried struct {
 	mu   sync.Mutex
@@ -33,8 +33,8 @@ func (c *Carried) Add(recorded, live string) {
 	}
 }
 
-// explain removes differences that carried values explain. A value at a place that should have
-// a carried one, but has another, becomes a [CarriedChanged].
+// explain removes the differences that carried values explain. If a place should have a carried
+// value but has another one, the difference becomes [CarriedChanged].
 func (c *Carried) explain(d *match.Differences) {
 	if c == nil {
 		return
@@ -52,7 +52,7 @@ func (c *Carried) explain(d *match.Differences) {
 	}
 }
 
-// stands tells whether a live text is the recorded one with live values in it.
+// stands reports whether live equals recorded after carried values are replaced by live ones.
 func (c *Carried) stands(recorded, live string) bool {
 	if v, ok := c.live[recorded]; ok {
 		return v == live

@@ -15,15 +15,16 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Kinds of differences beside those of match.
+// Kinds of differences in addition to those of package match.
 const (
-	// NoAnswer: there was no answer, or not all of it. The live value is the class of the
-	// failure.
+	// NoAnswer means that there was no answer, or only a part of it. The live value is the class of
+	// the failure.
 	NoAnswer match.Kind = "no_answer"
-	// CarriedChanged: the answer has another value where one stood that the session had
-	// been given before.
+	// CarriedChanged means that the recorded answer repeats a value that the session was given
+	// before, and the live answer has another value there.
 	CarriedChanged match.Kind = "carried_changed"
-	// OutOfRange: the number varies by itself, and is further away than that explains.
+	// OutOfRange means that a number varies by itself, but this one is farther away than that
+	// explains.
 	OutOfRange match.Kind = "out_of_range"
 )
 
@@ -31,28 +32,28 @@ const (
 type Options struct {
 	// Matcher compares and redacts.
 	Matcher *match.Matcher
-	// ForeignTokens tells that tokens in the recording can't be compared.
+	// ForeignTokens reports whether tokens in the recording can't be compared.
 	ForeignTokens bool
 }
 
-// Answers are those to one request.
+// Answers are the answers to one request.
 type Answers struct {
-	// Step and Endpoint are the request's.
+	// Step and Endpoint are the step and the endpoint of the request.
 	Step, Endpoint int
-	// Recorded is the recorded exchange, Live has the answer, and Baseline that of the
-	// baseline, nil if there is none. They are redacted in place.
+	// Recorded is the recorded exchange. Live has the answer of the target, and Baseline the answer
+	// of the baseline, or is nil if there is no baseline. They are redacted in place.
 	Recorded, Live, Baseline *recording.Exchange
-	// Carried are the values that the session was given until now, by the target and by
-	// the baseline; nil if it was given none.
+	// Carried and CarriedByBaseline are the values that the target and the baseline have given the
+	// session so far, or nil if there are none.
 	Carried, CarriedByBaseline *Carried
-	// Failure is the class of failure of a request without a whole answer.
+	// Failure is the class of failure of a request without a complete answer.
 	Failure string
 }
 
 // Comparer compares answers. It is safe for concurrent use.
 type Comparer struct {
 	o       Options
-	earlier *Observed // nil: there is none
+	earlier *Observed // observations of an earlier replay, or nil
 
 	mu       sync.Mutex
 	groups   map[key]*group
@@ -74,7 +75,7 @@ type key struct {
 	kind match.Kind
 }
 
-// group is a kind of difference while answers come.
+// group collects one kind of difference while answers arrive.
 type group struct {
 	key
 	number        int
@@ -82,13 +83,13 @@ type group struct {
 	example       match.Difference
 	step          int
 	known, varied int64 // steps at which an earlier replay had the same value, or another one
-	unseen        int64 // steps at which it had none
+	unseen        int64 // steps at which it had no difference
 	baseline      int64 // answers in which the baseline differs from the recording here
 	apart         int64 // answers in which the live answer differs from the baseline's here
-	// of values that the target and the baseline have here
+	// live and byBaseline collect the values of the target and of the baseline here.
 	live, byBaseline numbers
-	spread           spread // of live numbers that repeats in the recording have a range for
-	why              string // the first answer is in it
+	spread           spread // live numbers for which repeats in the recording have a range
+	why              string // why the first answer is in the group
 }
 
 type set struct {
@@ -101,12 +102,11 @@ func New(o Options) *Comparer {
 	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, repeated: map[key]*repeated{}, observed: NewObserved()}
 }
 
-// Baseline takes what an earlier replay observed for the baseline. It is called before
-// answers come.
+// Baseline sets what an earlier replay observed. Call it before any answers.
 func (c *Comparer) Baseline(earlier *Observed) { c.earlier = earlier }
 
-// Equal counts an answer that equals the recorded one, as [Answer] tells. The baseline's
-// did, too.
+// Equal counts an answer that equals the recorded one by [Hasher.Answer]. The answer of the
+// baseline must be equal, too.
 func (c *Comparer) Equal(endpoint int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,8 +114,8 @@ func (c *Comparer) Equal(endpoint int) {
 	c.compared[endpoint]++
 }
 
-// Compare compares the answers to one request, and tells whether the live one differs
-// from the recorded one in any place.
+// Compare compares the answers to one request. It reports whether the live answer differs from the
+// recorded one at any place.
 func (c *Comparer) Compare(a Answers) (differs bool) {
 	var live, baseline match.Differences
 	if a.Failure != "" {
@@ -167,8 +167,8 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 	return true
 }
 
-// diff compares an answer with the recorded one, and leaves out what the replay brought about
-// itself: values that it carried, and its header in an answer that repeats the request's.
+// diff compares an answer with the recorded one. It leaves out what the replay itself caused: values
+// that it carried, and its header if the answer repeats the headers of the request.
 func (c *Comparer) diff(recorded, live *recording.Exchange, carried *Carried) match.Differences {
 	d := c.o.Matcher.Diff(recorded, live, c.o.ForeignTokens)
 	d.List = slices.DeleteFunc(d.List, func(one match.Difference) bool {
@@ -178,7 +178,7 @@ func (c *Comparer) diff(recorded, live *recording.Exchange, carried *Carried) ma
 	return d
 }
 
-// replayHeader marks the requests of a replay.
+// replayHeader is the header that marks the requests of a replay.
 var replayHeader = strings.ToLower(contract.HeaderReplay)
 
 func statusOf(e *recording.Exchange) string {
@@ -188,8 +188,8 @@ func statusOf(e *recording.Exchange) string {
 	return e.HTTP.Res.StatusMessage
 }
 
-// apartAt returns the patterns at which two sets of differences from the same recorded
-// answer are not the same.
+// apartAt returns the patterns at which the target and the baseline differ from the same recorded
+// answer in different ways.
 func apartAt(live, baseline match.Differences) map[string]bool {
 	have := map[string]string{}
 	for _, d := range baseline.List {
@@ -218,7 +218,7 @@ func (c *Comparer) groupOf(k key) *group {
 	return g
 }
 
-// addSet counts answers by the groups they are in.
+// addSet counts answers that are in the same set of groups.
 func (c *Comparer) addSet(in map[int]bool, count int64) {
 	numbers := make([]int, 0, len(in))
 	for n := range in {
@@ -237,11 +237,11 @@ func (c *Comparer) addSet(in map[int]bool, count int64) {
 	s.count += count
 }
 
-// observe notes a difference for later replays, and compares it with what an earlier one
-// had there.
+// observe notes a difference for later replays, and compares it with what an earlier replay had
+// there.
 func (c *Comparer) observe(step int, g *group, d match.Difference) {
 	value, k := hashOf(d.Place, d.Live), g.key
-	if k.kind == OutOfRange { // by which the range grows
+	if k.kind == OutOfRange { // so that the observed range grows
 		k.kind = match.ValueChanged
 	}
 	c.observed.add(k, step, value, d)
@@ -258,12 +258,12 @@ func (c *Comparer) observe(step int, g *group, d match.Difference) {
 	}
 }
 
-// outOfRange changes the kind of a difference to [OutOfRange] if the number there varies
-// within a range, and this one is too far away from it. It returns the range in words. The
-// range comes from repeats in the recording and from an earlier replay; a number that one of
-// them explains is not too far away. Repeats without a range leave the judgement to the
-// earlier replay. If that had other values there, but no range, any value is noise. If repeats
-// have a range, ranged is true, and at is the number's place in the group's spread.
+// outOfRange changes the kind of a difference to [OutOfRange] if the number there varies within a
+// range, and this value is too far from it. why describes the range. Repeats in the recording and
+// an earlier replay may each have a range; a number near one of them is not too far away. If
+// repeats have no range, the earlier replay decides. If that had other values there, but no range,
+// any value is noise. ranged is true if repeats have a range, or if the earlier replay's range excludes
+// the value; at is then the number's position in the group's spread.
 func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string, at int64, ranged bool) {
 	if d.Kind != match.ValueChanged || d.Class != "" {
 		return "", 0, false
@@ -291,8 +291,8 @@ func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string, at in
 	return why, at, ranged
 }
 
-// spreads tells whether the replay's numbers lead from the range of the recording's repeats to
-// those out of range.
+// spreads reports whether the replay's numbers form a chain from the range of the recording's repeats
+// to the numbers out of range.
 func (c *Comparer) spreads(g *group) bool {
 	if g.kind != OutOfRange || len(g.spread) == 0 {
 		return false
@@ -326,10 +326,10 @@ func (r *repeated) add(step int, place, value string) {
 	}
 }
 
-// Repeats compares two recorded answers to the same request, those of two steps, for evidence
-// of noise. conclusive tells that the order of requests does not explain the differences:
-// nothing was written between them, or they were under way at the same time. Otherwise only
-// values of classes that are made anew each time count. It is called before answers come.
+// Repeats compares the recorded answers to the same request at two steps, for evidence of noise.
+// conclusive means that the order of requests does not explain the differences: nothing was written
+// between the two, or they were in progress at the same time. Otherwise only values of classes that
+// are generated anew each time count. Call Repeats before any answers.
 func (c *Comparer) Repeats(endpoint int, steps [2]int, first, second *recording.Exchange, conclusive bool) {
 	d := c.o.Matcher.Diff(first, second, false)
 	c.mu.Lock()
@@ -354,14 +354,14 @@ func (c *Comparer) repeatedAt(k key) *repeated {
 	return r
 }
 
-// varies tells whether a difference may come by itself: another value, or another order of
-// the same items.
+// varies reports whether a difference may occur by itself: another value, or another order of the
+// same items.
 func varies(k match.Kind) bool { return k == match.ValueChanged || k == match.OrderChanged }
 
-// Judgement says what a group of differences is.
+// Judgement says whether a group of differences is new, known or noise.
 type Judgement string
 
-// The judgements.
+// Judgements.
 const (
 	IsNew   Judgement = "new"
 	IsKnown Judgement = "known" // an earlier replay had it, too
@@ -371,33 +371,33 @@ const (
 // Group is one kind of difference at one place of an endpoint's answers.
 type Group struct {
 	Endpoint int
-	// Pattern is the place without numbers, Kind how values differ.
+	// Pattern is the place without numbers, and Kind says how values differ.
 	Pattern string
 	Kind    match.Kind
-	// Count is in how many answers.
+	// Count is the number of answers with the difference.
 	Count int64
-	// Judgement, and Why in words.
+	// Judgement is the judgement on the group. Why gives the reason.
 	Judgement Judgement
 	Why       string
-	// Example is the difference of the first request in the recording, Step that request's.
+	// Example is the difference of the first affected request in the recording, and Step its step.
 	Example match.Difference
 	Step    int
 }
 
 // Result is what a Comparer found.
 type Result struct {
-	// Compared answers, of which Equal equal the recorded ones, and Matched differ from
-	// them only in what is noise or known.
+	// Compared counts the compared answers. Equal counts those that equal the recorded ones, and
+	// Matched those that differ only in known differences and noise.
 	Compared, Equal, Matched int64
-	// ByEndpoint has how many answers of each endpoint were compared and did not match.
+	// ByEndpoint counts, for each endpoint, the answers that were compared and that did not match.
 	ByEndpoint map[int]Counts
-	// Groups are ordered: new ones first, then by endpoint and place.
+	// Groups are sorted: new ones first, then known ones, then noise; then by endpoint and place.
 	Groups []Group
 	// Observed is for comparing a later replay with this one.
 	Observed *Observed
 }
 
-// Counts are an endpoint's.
+// Counts are the counts of one endpoint.
 type Counts struct{ Compared, Unmatched int64 }
 
 // New returns the new groups.
@@ -420,7 +420,7 @@ func (c *Comparer) Finish() *Result {
 	isNew := make([]bool, len(c.order))
 	for _, g := range c.order {
 		if g.count == 0 {
-			continue // only the baseline has it
+			continue // only the baseline has this difference
 		}
 		judgement, why := c.judge(g)
 		isNew[g.number] = judgement == IsNew
@@ -462,7 +462,7 @@ func (c *Comparer) judge(g *group) (Judgement, string) {
 				return IsNew, "in the baseline " + why
 			}
 		}
-		return IsNoise, "the baseline differs from the recording there, too, and from this build no more often than that"
+		return IsNoise, "the baseline also differs from the recording there, and from this build no more often"
 	}
 	if c.spreads(g) {
 		return IsNoise, "this replay also has numbers between these and those of repeats in the recording"

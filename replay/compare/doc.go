@@ -9,12 +9,13 @@
 //
 // It promises:
 //
-//   - A place is noise only if there is evidence, which the group names. No value is noise by
-//     its look alone.
-//   - Noise covers other values at a place. If these are numbers within a range, it covers
-//     only numbers near the range, and numbers that the replay's others link to it. It never covers a place that is gone, new or of another
-//     type, nor a carried value that is not the one that was issued.
-//   - Memory does not grow with the number of answers once all groups are known.
+//   - A place is noise only if there is evidence, which the group names. No value is noise just
+//     because of its appearance.
+//   - Noise covers other values at a place. If these are numbers within a range, it covers only
+//     numbers near the range, and numbers that the replay's other numbers link to it. It never
+//     covers a place that is missing, new or of another type, nor a carried value that is not
+//     the one that was issued.
+//   - Once all groups are known, memory does not grow with the number of answers.
 //
 // It imports contract, match, recording, go.yaml.in/yaml/v3 and the standard library.
 package compare

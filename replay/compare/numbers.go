@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// numbers collects the values of a number that varies by itself, for its range. The zero value
-// has none.
+// numbers collects the values of a number that varies by itself, to find its range. The zero value
+// is empty.
 type numbers struct {
 	n        int
 	min, max float64
-	other    bool // a value was no number
+	other    bool // a value was not a number
 
-	// for the correlation of the number with when it was seen, from the first values on
+	// These give the correlation of the number with the time at which it was seen. x0 and y0 are the
+	// first values.
 	x0, y0               float64
 	sx, sy, sxx, syy, xy float64
 }
@@ -25,8 +26,8 @@ const (
 	// drift is the correlation with time above which a number counts as a counter or a clock,
 	// which have no range.
 	drift = 0.7
-	// replayWidths and recordedWidths are how many widths of a range a number may be away from
-	// it. The first is for ranges of an earlier replay or a baseline. The second is for ranges
+	// replayWidths and recordedWidths are how far a number may be from a range, in widths of the
+	// range. The first is for ranges of an earlier replay or a baseline. The second is for ranges
 	// of the recording, which was made on another machine and under another load, so that
 	// times and queue lengths may differ by an order of magnitude.
 	replayWidths, recordedWidths = 1, 10
@@ -48,8 +49,8 @@ func (v *numbers) add(x float64, text string) {
 	v.sx, v.sy, v.sxx, v.syy, v.xy = v.sx+x, v.sy+y, v.sxx+x*x, v.syy+y*y, v.xy+x*y
 }
 
-// tolerance returns the numbers that count as noise: those in the range that was seen, and
-// those up to so many widths of the range away from it. ok is false if there is no range.
+// tolerance returns the interval of numbers that count as noise: the range that was seen, extended
+// by widths times its width on both sides. ok is false if there is no range.
 func (v *numbers) tolerance(widths float64) (from, to float64, ok bool) {
 	width := (v.max - v.min) * widths
 	if v.n < minNumbers || v.other || v.drifts() || math.IsInf(width, 0) {
@@ -64,8 +65,8 @@ func (v *numbers) drifts() bool {
 	return of > 0 && math.Abs(n*v.xy-v.sx*v.sy)/math.Sqrt(of) > drift
 }
 
-// excludes tells whether a value of another replay is outside of the tolerance, and what the
-// range is. The recorded value is always inside.
+// excludes reports whether a value of another replay is outside the tolerance. why describes the
+// range. The recorded value is always inside.
 func (v *numbers) excludes(recorded, live string) (why string, excluded bool) {
 	from, to, ok := v.tolerance(replayWidths)
 	if !ok {
@@ -77,12 +78,12 @@ func (v *numbers) excludes(recorded, live string) (why string, excluded bool) {
 	if y, ok := number(live); ok && from <= y && y <= to {
 		return "", false
 	}
-	return fmt.Sprintf("it varies from %s to %s, and this is further away than that is wide", plain(v.min), plain(v.max)), true
+	return fmt.Sprintf("it varies from %s to %s, and this value is farther away than the width of that range", plain(v.min), plain(v.max)), true
 }
 
-// excludesReplayed is excludes for numbers of repeats in the recording. They are of some
-// requests alone: applies is false if they have no range, or if a request's recorded value is
-// not near it, because then they say nothing about that request.
+// excludesReplayed is like excludes, for numbers of repeats in the recording. Only some requests
+// have repeats: applies is false if the repeats have no range, or if the request's recorded value is
+// not near it, because then they say nothing about the request.
 func (v *numbers) excludesReplayed(recorded, live string) (why string, excluded, applies bool) {
 	from, to, ok := v.tolerance(recordedWidths)
 	was, isNumber := number(recorded)
@@ -92,10 +93,10 @@ func (v *numbers) excludesReplayed(recorded, live string) (why string, excluded,
 	if y, ok := number(live); ok && from <= y && y <= to {
 		return "", false, true
 	}
-	return fmt.Sprintf("in repeats of a request in the recording it varies from %s to %s, and this is more than %d times as far away as that is wide", plain(v.min), plain(v.max), recordedWidths), true, true
+	return fmt.Sprintf("in repeats of a request in the recording it varies from %s to %s, and this value is farther away than %d times the width of that range", plain(v.min), plain(v.max), recordedWidths), true, true
 }
 
-// ends returns the ends of the range as texts, and "" if a value was no number.
+// ends returns the ends of the range as text, and "" if a value was not a number.
 func (v *numbers) ends() (all []string) {
 	if v.n > 0 {
 		all = []string{plain(v.min), plain(v.max)}
@@ -108,7 +109,7 @@ func (v *numbers) ends() (all []string) {
 
 func plain(y float64) string { return strconv.FormatFloat(y, 'g', -1, 64) }
 
-// number reads a decimal number. A text with leading zeros is a code.
+// number parses a decimal number. It rejects leading zeros, because they indicate a code.
 func number(text string) (float64, bool) {
 	digits := strings.TrimPrefix(text, "-")
 	if len(text) > 32 || digits == "" || strings.Trim(text, "0123456789.eE+-") != "" || digits[0] < '0' || digits[0] > '9' ||

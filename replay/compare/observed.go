@@ -11,13 +11,13 @@ import (
 // maxObserved bounds the values that are kept for a group. A few are enough to see noise.
 const maxObserved = 2000
 
-// Observed has the values of a replay's answers where they differed from the recording. With
-// it, a later replay of the same recording tells which values vary, and which are known.
+// Observed holds the values of a replay's answers where they differed from the recording. From it,
+// a later replay of the same recording learns which values vary, and which are known.
 type Observed struct {
 	groups map[key]*observations
 }
 
-// observations are those of a group, by step.
+// observations are the observations of a group, by step.
 type observations struct {
 	steps   map[int]uint64 // hashes of place and value, for the first place of the pattern
 	numbers numbers        // all values
@@ -43,7 +43,7 @@ func (o *Observed) add(k key, step int, value uint64, d match.Difference) {
 	}
 }
 
-// seen compares a value with the one of an earlier replay at the same step.
+// seen says how a value compares with that of an earlier replay at the same step.
 type seen int
 
 const (
@@ -52,8 +52,8 @@ const (
 	other              // another value
 )
 
-// compare compares a value with the observed one. A step beyond those that were kept counts as
-// one with the same value.
+// compare compares a value with the observed one. If the group has more steps than were kept, a
+// step that was not kept counts as having the same value.
 func (o *Observed) compare(k key, step int, value uint64) seen {
 	g := o.groups[k]
 	if g == nil {
@@ -68,13 +68,13 @@ func (o *Observed) compare(k key, step int, value uint64) seen {
 	return other
 }
 
-// observedJSON is a group in the form of a report: steps and values are in one text.
+// observedJSON is a group in a report. Values encodes steps and values in one string.
 type observedJSON struct {
 	Endpoint string     `json:"endpoint"`
 	Place    string     `json:"place"`
 	Kind     match.Kind `json:"kind"`
 	Values   string     `json:"values"`
-	// Range is of the numbers there, the recorded ones included, if they stay within one.
+	// Range is the range of the numbers there, including the recorded ones, if they have one.
 	Range *rangeJSON `json:"range,omitempty"`
 }
 
@@ -84,7 +84,7 @@ type rangeJSON struct {
 	Max   float64 `json:"max"`
 }
 
-// Encode returns the observations for a report. endpoints are the names.
+// Encode returns the observations for a report. endpoints lists the names of endpoints by number.
 func (o *Observed) Encode(endpoints []string) (json.RawMessage, error) {
 	all := []observedJSON{}
 	for k, g := range o.groups {
@@ -100,8 +100,7 @@ func (o *Observed) Encode(endpoints []string) (json.RawMessage, error) {
 	return json.Marshal(all)
 }
 
-// DecodeObserved reads what Encode wrote. Endpoints that are not among the names are
-// left out.
+// DecodeObserved decodes what Encode wrote. It leaves out endpoints that are not in endpoints.
 func DecodeObserved(text json.RawMessage, endpoints []string) (*Observed, error) {
 	o := NewObserved()
 	if len(text) == 0 {

@@ -16,7 +16,7 @@ import (
 // partJSON is the state of a shard's comparer in its report. Joined parts give the same
 // judgements as a single comparer of all answers.
 type partJSON struct {
-	// Earlier tells that there is an earlier replay to compare with.
+	// Earlier reports whether there is an earlier replay to compare with.
 	Earlier  bool              `json:"earlier,omitempty"`
 	Equal    int64             `json:"equal"`
 	Compared map[string]int64  `json:"compared,omitempty"` // by endpoint
@@ -29,7 +29,7 @@ type partGroup struct {
 	Endpoint string     `json:"endpoint"`
 	Place    string     `json:"place"`
 	Kind     match.Kind `json:"kind"`
-	// Repeats tells that the values differ in repeats of the recording.
+	// Repeats reports whether the values differ in repeats of the recording.
 	Repeats    bool             `json:"repeats,omitempty"`
 	Count      int64            `json:"count,omitempty"`
 	Example    match.Difference `json:"example"`
@@ -46,14 +46,14 @@ type partGroup struct {
 	Spread     []int64          `json:"spread,omitempty"`
 }
 
-// Origin names the request that an example is of.
+// Origin names the request that an example comes from.
 type Origin struct {
 	Exchange string `json:"exchange,omitempty"`
 	Request  string `json:"request,omitempty"`
 }
 
 type partSet struct {
-	Groups []int `json:"groups"` // places in Groups
+	Groups []int `json:"groups"` // indexes in partJSON.Groups
 	Count  int64 `json:"count"`
 }
 
@@ -65,7 +65,7 @@ type partObservation struct {
 	Numbers  numbersJSON `json:"numbers"`
 }
 
-// numbersJSON has floats as bits, because sums of large numbers may be infinite, which JSON
+// numbersJSON stores floats as bits, because sums of large numbers may be infinite, which JSON
 // can't express.
 type numbersJSON struct {
 	N     int       `json:"n,omitempty"`
@@ -93,7 +93,7 @@ func (j *numbersJSON) numbers() numbers {
 	return v
 }
 
-// join adds the values of another one.
+// join adds the values of o.
 func (v *numbers) join(o numbers) {
 	v.other = v.other || o.other
 	switch {
@@ -112,8 +112,8 @@ func (v *numbers) join(o numbers) {
 	v.xy += o.xy + x*o.sy + y*o.sx + n*x*y
 }
 
-// Part returns the comparer's state. endpoints are the names by number, and origin names the
-// request of a step.
+// Part returns the comparer's state for the report of a shard. endpoints lists the names of
+// endpoints by number, and origin names the request of a step.
 func (c *Comparer) Part(endpoints []string, origin func(step int) Origin) (json.RawMessage, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,9 +141,9 @@ func (c *Comparer) Part(endpoints []string, origin func(step int) Origin) (json.
 // Joined is the result of all parts of a run.
 type Joined struct {
 	*Result
-	// Endpoints are the names by number.
+	// Endpoints lists the names of endpoints by number.
 	Endpoints []string
-	// Origins are those of the groups' examples.
+	// Origins are the origins of the groups' examples.
 	Origins []Origin
 }
 
@@ -167,7 +167,7 @@ func Join(parts []json.RawMessage) (*Joined, error) {
 	return joined, nil
 }
 
-// joining makes one comparer of parts.
+// joining combines parts into one comparer.
 type joining struct {
 	c       *Comparer
 	names   []string // of endpoints
@@ -198,7 +198,7 @@ func (j *joining) add(p *partJSON) error {
 	for name, n := range p.Compared {
 		c.compared[j.endpoint(name)] += n
 	}
-	here := make([]int, len(p.Groups)) // their numbers
+	here := make([]int, len(p.Groups)) // numbers of p.Groups in c
 	for i := range p.Groups {
 		here[i] = j.group(&p.Groups[i])
 	}

@@ -2,12 +2,12 @@ package compare
 
 import "math"
 
-// significance is the largest probability of a false positive of exceeds.
+// significance bounds the probability that exceeds returns a false positive.
 const significance = 0.01
 
-// exceeds tells whether apart of n answers differ more often than noise of n answers, which
-// differ by themselves, by more than chance: Fisher's exact test, one-sided. Without noise,
-// one answer is enough.
+// exceeds reports whether apart is significantly larger than noise, by Fisher's exact test, one-sided.
+// apart and noise each count answers that differ, out of n; those in noise differ by themselves. If
+// noise is 0, one answer is enough.
 func exceeds(apart, noise, n int64) bool {
 	if noise == 0 {
 		return apart > 0
@@ -19,7 +19,7 @@ func exceeds(apart, noise, n int64) bool {
 }
 
 // fisher returns the probability that a table with the same sums has at least a in its first
-// field, by the hypergeometric distribution.
+// cell, by the hypergeometric distribution.
 //
 //	a b
 //	c d

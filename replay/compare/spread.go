@@ -6,22 +6,23 @@ import (
 	"slices"
 )
 
-// spread has where the live numbers of a group are, in widths of the range of the recording's
-// repeats and counted from its lower end. Some numbers follow the load, such as how many
-// requests are under way. Under a higher load than the recorded one they are far beyond the
-// range, but the replay then also has numbers between.
+// spread holds the positions of a group's live numbers, relative to the range of the recording's
+// repeats: counted from its lower end, in widths of the range. Some numbers follow the load, such as
+// the number of requests in progress. Under a higher load than the recorded one they are far beyond
+// the range, but the replay then also has numbers in between.
 type spread map[int64]bool
 
 const (
-	// maxSpread bounds the places that are kept for a group. Numbers at others count as isolated.
+	// maxSpread bounds the positions that are kept for a group. Numbers at further positions count
+	// as isolated.
 	maxSpread = 1000
-	// isolated is the place of a value that nothing can link to the range.
+	// isolated is the position of a value that nothing can link to the range.
 	isolated = math.MaxInt64
-	// farthest is the last place that is counted.
+	// farthest is the last position that is counted.
 	farthest = 1 << 40
 )
 
-// placeOf returns where a live value is.
+// placeOf returns the position of a live value.
 func (v *numbers) placeOf(live string) int64 {
 	y, ok := number(live)
 	at := math.Floor((y - v.min) / (v.max - v.min))
@@ -38,7 +39,7 @@ func (s spread) add(at int64) {
 	s[at] = true
 }
 
-// linked tells whether no number is isolated. Each number that is at most recordedWidths away
+// linked reports whether no number is isolated. Each number that is at most recordedWidths away
 // widens the range for the others.
 func (s spread) linked() bool {
 	if s[isolated] {

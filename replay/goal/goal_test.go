@@ -94,7 +94,7 @@ func TestGoals(t *testing.T) {
 
 		// A goal that cannot be judged does not pass.
 		{"latency.p99 > 100", goal.Unknown, "latency.p99 is not available from 90 requests: 99th percentile of the response times; needs 100 requests"},
-		{"requests.result-match-pct < 100", goal.Unknown, "requests.result-match-pct is not available from 90 requests: part of the compared answers that match the recorded ones"},
+		{"requests.result-match-pct < 100", goal.Unknown, "requests.result-match-pct is not available from 90 requests: share of the compared answers that match the recorded ones"},
 		{"GET /orders: latency.p95 > 100", goal.Unknown, `no request was sent to an endpoint named "GET /orders"`},
 	} {
 		t.Run(c.text, func(t *testing.T) {

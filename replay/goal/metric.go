@@ -72,13 +72,13 @@ func Metrics() []Metric {
 		{Name: "requests.total", Doc: "requests that were sent", value: count(func(m Measured) int64 { return m.Total })},
 		{Name: "requests.succeeded", Doc: "requests that succeeded", value: count(func(m Measured) int64 { return m.Succeeded })},
 		{Name: "requests.failed", Doc: "requests that did not succeed", value: count(func(m Measured) int64 { return m.Total - m.Succeeded })},
-		{Name: "requests.failed-pct", Unit: "%", Doc: "part of the requests that did not succeed", Kind: Share,
+		{Name: "requests.failed-pct", Unit: "%", Doc: "share of the requests that did not succeed", Kind: Share,
 			Part: func(m Measured) (int64, int64) { return m.Total - m.Succeeded, m.Total }},
-		{Name: "requests.per-second", Unit: "1/s", Doc: "requests in a second, over the whole run", value: rate(time.Second)},
-		{Name: "requests.per-minute", Unit: "1/min", Doc: "requests in a minute, over the whole run", value: rate(time.Minute)},
-		{Name: "requests.response-pct", Unit: "%", Doc: "part of the requests that got an answer, of whatever status", Kind: Share,
+		{Name: "requests.per-second", Unit: "1/s", Doc: "requests per second, over the whole run", value: rate(time.Second)},
+		{Name: "requests.per-minute", Unit: "1/min", Doc: "requests per minute, over the whole run", value: rate(time.Minute)},
+		{Name: "requests.response-pct", Unit: "%", Doc: "share of the requests that got an answer, whatever its status", Kind: Share,
 			Part: func(m Measured) (int64, int64) { return m.Answered, m.Total }},
-		{Name: "requests.result-match-pct", Unit: "%", Doc: "part of the compared answers that match the recorded ones", Kind: Share,
+		{Name: "requests.result-match-pct", Unit: "%", Doc: "share of the compared answers that match the recorded ones", Kind: Share,
 			Part: func(m Measured) (int64, int64) { return m.Matched, m.Compared }},
 	}
 }

@@ -10,16 +10,16 @@ import (
 )
 
 // chart is an SVG in HTML. Its plot is stretched to the page's width: it is 1000 units wide, and
-// its height is in pixels. The position of texts is in percent, so that they keep their size.
+// its height is in pixels. Text is positioned in percent, so that it keeps its size.
 type chart struct {
 	Title, Note string
 	Summary     string // for readers who can't see the chart
 	Grid        []mark // lines from left to right; At in pixels
-	Ticks       []mark // texts below; At in percent
+	Ticks       []mark // labels below the plot; At in percent
 	Marks       []mark // lines from top to bottom; At in percent
 	Bars        []bar
 	Lines       []line
-	Hits        []hit // texts at the pointer
+	Hits        []hit // tooltips
 }
 
 type mark struct {
@@ -48,7 +48,7 @@ const (
 	maxChartPoints = 150
 )
 
-// charts returns the charts of a report; none if it has no requests.
+// charts returns the charts of a report, or none if it has no requests.
 func (r *Report) charts() []chart {
 	total := r.Results.Total()
 	if total.Sent == 0 {
@@ -177,7 +177,7 @@ func (o overTime) ticks() (ticks []mark) {
 	return ends(ticks)
 }
 
-// ends keeps the first and the last text inside the chart.
+// ends keeps the first and the last label inside the chart.
 func ends(ticks []mark) []mark {
 	for i := range ticks {
 		switch {
@@ -190,7 +190,7 @@ func ends(ticks []mark) []mark {
 	return ticks
 }
 
-// clock writes a time since the start, such as 0:05 or 1:02:03.
+// clock formats a time since the start, such as 0:05 or 1:02:03.
 func clock(t time.Duration) string {
 	s := int64(t / time.Second)
 	if s >= 3600 {
@@ -237,7 +237,7 @@ func latencyOverTime(s *stats.Series) chart {
 		title = "Response time (ms, log scale)"
 	}
 	c := chart{Title: title, Grid: scale.grid(), Ticks: overTime{s}.ticks()}
-	c.Note = fmt.Sprintf("By when requests were due, in steps of %s. A percentile that has too few requests is left out.", time.Duration(s.Step)*time.Second)
+	c.Note = fmt.Sprintf("By due time of the requests, in steps of %s. Percentiles with too few requests are left out.", time.Duration(s.Step)*time.Second)
 	for _, p := range shownOverTime {
 		if path := (overTime{s}).path(scale, of(p.quantile)); path != "" {
 			c.Lines = append(c.Lines, line{p.name, p.class, path})
@@ -254,7 +254,7 @@ func latencyOverTime(s *stats.Series) chart {
 	return c
 }
 
-// latencyDistribution has the response times as bars, and the service times as a line.
+// latencyDistribution shows the response times as bars, and the service times as a line.
 func latencyDistribution(e *stats.Endpoint) chart {
 	const bins = 60
 	smallest, _ := e.Service.Min()
@@ -277,7 +277,7 @@ func latencyDistribution(e *stats.Endpoint) chart {
 	scale := linear(top)
 	c := chart{
 		Title: "Distribution (% by ms, log scale)", Grid: scale.grid(),
-		Note: "Part of the requests by their time. Where the line of the service time is left of the bars, requests waited before they were sent.",
+		Note: "Share of the requests by their time. Where the service time line is left of the bars, requests waited before they were sent.",
 	}
 	edge := func(i int) float64 { return times.low * math.Pow(times.high/times.low, float64(i)/bins) / 1000 } // ms
 	var path strings.Builder
@@ -316,7 +316,7 @@ func latencyDistribution(e *stats.Endpoint) chart {
 	return c
 }
 
-// seriesSection has the numbers that the charts over time are drawn from.
+// seriesSection lists the numbers that the charts over time are drawn from.
 func (r *Report) seriesSection() section {
 	series := r.Results.Series.Widened(maxChartPoints)
 	s := section{Title: "Over time", Text: 1, Head: []string{"From", "Due (requests)", "Ended (requests)", "Failed (requests)"}}

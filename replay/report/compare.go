@@ -12,10 +12,10 @@ import (
 
 // Method describes how the intervals of a [Comparison] are computed.
 const Method = "95% confidence intervals of B − A: Welch's for means, the percentile bootstrap for percentiles, Newcombe's for parts. " +
-	"They take requests for independent, and say nothing about what else was different between the two runs. " +
-	"Where there is no difference, one interval in twenty shows one all the same."
+	"They assume that requests are independent, and say nothing about what else differed between the two runs. " +
+	"Where there is no difference, one interval in twenty shows one anyway."
 
-// Comparison says how report B differs from report A.
+// Comparison describes how report B differs from report A.
 type Comparison struct {
 	SchemaVersion int      `json:"schemaVersion"`
 	A             Side     `json:"a"`
@@ -48,13 +48,13 @@ const (
 	NoInterval Finding = "no interval" // counts, rates and extremes have none
 )
 
-// Change is how one metric differs.
+// Change describes how one metric differs.
 type Change struct {
 	Endpoint string `json:"endpoint,omitempty"` // empty for all requests
 	Metric   string `json:"metric"`
 	Unit     string `json:"unit,omitempty"`
-	// A and B are the values, or null if not available. Difference is B − A, and its interval is
-	// from Low to High.
+	// A and B are the values, or null if not available. Difference is B − A, and its interval
+	// ranges from Low to High.
 	A          *float64 `json:"a"`
 	B          *float64 `json:"b"`
 	Difference *float64 `json:"difference"`
@@ -167,7 +167,7 @@ func finding(low, high float64) Finding {
 // fewest is the number of samples that the interval of a mean or a percentile needs on each side.
 const fewest = 10
 
-// interval returns the interval of the difference of a metric; ok is false if it has none.
+// interval returns the interval of the difference of a metric. ok is false if there is none.
 func interval(m goal.Metric, ma, mb goal.Measured, a, b *stats.Distribution, rng *rand.Rand) (low, high float64, ok bool) {
 	enough := a.Count() >= fewest && b.Count() >= fewest
 	switch m.Kind {
@@ -217,7 +217,7 @@ func student(freedom float64) float64 {
 		(3*math.Pow(z, 7)+19*math.Pow(z, 5)+17*math.Pow(z, 3)-15*z)/(384*freedom*freedom*freedom)
 }
 
-// newcombe returns Newcombe's interval for the difference of two parts, in percent. It is his
+// newcombe returns Newcombe's interval for the difference of two proportions, in percent. It is his
 // method 10, which is based on Wilson's intervals.
 func newcombe(m goal.Metric, a, b goal.Measured) (low, high float64) {
 	wilson := func(of goal.Measured) (p, low, high float64) {
@@ -248,9 +248,8 @@ func bootstrap(quantile float64, a, b *stats.Distribution, rng *rand.Rand) (low,
 	return differences[draws*25/1000], differences[draws*975/1000-1]
 }
 
-// resampler draws the percentile of a resample, which has as many samples as there are, each drawn
-// from all samples. The rank r of n uniform numbers is distributed as Beta(r, n−r+1), so one random
-// number suffices for the whole resample.
+// resampler draws the percentile of a resample of the same size. Rank r of n uniform numbers is
+// distributed as Beta(r, n−r+1), so one random number suffices for the whole resample.
 type resampler struct {
 	values     []time.Duration
 	cumulative []int64
@@ -291,8 +290,8 @@ func gamma(shape float64, rng *rand.Rand) float64 {
 func (c *Comparison) document() document {
 	d := document{Title: "Comparison of two replays", Facts: []fact{{"A", c.A.describe()}, {"B", c.B.describe()}}}
 	d.Sections = []section{
-		differenceSection(c.New, "New differences", "B has them, and A has not."),
-		differenceSection(c.Gone, "Gone differences", "A has them, and B has not."),
+		differenceSection(c.New, "New differences", "Only B has them."),
+		differenceSection(c.Gone, "Gone differences", "Only A has them."),
 		changeSection("What differs", "The interval of the difference does not contain 0.", slices.DeleteFunc(slices.Clone(c.Changes), func(ch Change) bool { return ch.Finding != Higher && ch.Finding != Lower })),
 		changeSection("All metrics", c.Method, c.Changes),
 	}

@@ -4,7 +4,7 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// kinds has a word for each kind of difference.
+// kinds maps each kind of difference to a word for it.
 var kinds = map[match.Kind]string{
 	match.ValueChanged: "changed",
 	match.FieldAdded:   "added",
@@ -13,7 +13,7 @@ var kinds = map[match.Kind]string{
 	match.TypeChanged:  "type changed",
 }
 
-// absent is shown for a side that has no such place.
+// absent is shown for a side that does not have the place.
 const absent = "(absent)"
 
 func (e Example) recorded() string {

@@ -13,7 +13,7 @@ import (
 )
 
 // document is the content of the forms for people, which differ only in how they write it. Its
-// texts are raw; each form escapes them.
+// strings are raw; each form escapes them.
 type document struct {
 	Title   string
 	Verdict string
@@ -21,7 +21,7 @@ type document struct {
 	// VerdictFirst puts the verdict before the sections, because they add nothing if the target is
 	// down.
 	VerdictFirst bool
-	Because      []string // the reasons, beginning with the one that decided
+	Because      []string // the reasons; the first one decided
 	Facts        []fact
 	Sections     []section
 }
@@ -43,7 +43,7 @@ type section struct {
 // newDifferences is the title of the section of new differences.
 const newDifferences = "New differences"
 
-// verdicts has a few words for each exit code.
+// verdicts describes each exit code in a few words.
 var verdicts = map[int]string{
 	Passed:         "Passed",
 	GoalsMissed:    "Failed: goals missed",
@@ -57,7 +57,7 @@ var verdicts = map[int]string{
 // maxReasons bounds the reasons that are shown to people.
 const maxReasons = 20
 
-// unanswered reports whether requests were sent and none was answered.
+// unanswered reports whether requests were sent but none was answered.
 func (r *Report) unanswered() bool {
 	total := r.Results.Total()
 	var failed int64
@@ -195,7 +195,7 @@ func differenceSection(of []Difference, title, note string) section {
 	return s
 }
 
-// endpointSection has a row for each endpoint, and one for all.
+// endpointSection has a row for each endpoint, and one for all together.
 func (r *Report) endpointSection() section {
 	s := section{
 		Title: "Endpoints", Text: 1,
@@ -224,7 +224,7 @@ func (r *Report) endpointSection() section {
 	return s
 }
 
-// timeSection has the distributions of each kind of time, over all requests.
+// timeSection shows the distribution of each kind of time, over all requests.
 func (r *Report) timeSection() section {
 	s := section{Title: "Times", Text: 2, Head: []string{"Time", "From … to", "Mean (ms)"}}
 	for _, p := range stats.Percentiles {
@@ -344,12 +344,12 @@ func (r *Report) ruleSection() section {
 	return s
 }
 
-// joined joins the texts that are not empty.
+// joined joins the strings that are not empty.
 func joined(by string, texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), by)
 }
 
-// millis writes a time in milliseconds, with 3 significant digits.
+// millis formats a time in milliseconds, with 3 significant digits.
 func millis(t time.Duration, ok bool) string {
 	if !ok {
 		return notAvailable
@@ -357,7 +357,7 @@ func millis(t time.Duration, ok bool) string {
 	return significant(float64(t) / float64(time.Millisecond))
 }
 
-// percent writes a part of a whole in percent. It never rounds up to 100.
+// percent formats a part of a whole in percent. It never rounds up to 100.
 func percent(part, whole int64) string {
 	p := 100 * float64(part) / float64(whole)
 	if s := goal.Format(p); part == whole || !strings.HasPrefix(s, "100") {
@@ -366,7 +366,7 @@ func percent(part, whole int64) string {
 	return "99.9"
 }
 
-// significant writes a number with 3 significant digits, and at least its whole part.
+// significant formats a number with 3 significant digits, but at least its whole part.
 func significant(v float64) string {
 	whole, part, _ := strings.Cut(goal.Format(v), ".")
 	if n, err := strconv.ParseInt(whole, 10, 64); err == nil && (n >= 1000 || n <= -1000) {
@@ -375,7 +375,7 @@ func significant(v float64) string {
 	return joined(".", whole, part)
 }
 
-// grouped writes a number with separators between thousands.
+// grouped formats a number with thousands separators.
 func grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	digits := strings.TrimPrefix(s, "-")

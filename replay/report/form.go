@@ -21,7 +21,7 @@ type Form struct {
 	Doc  string
 
 	report     func(io.Writer, *Report) error
-	comparison func(io.Writer, *Comparison) error // nil if there is none
+	comparison func(io.Writer, *Comparison) error // nil if the form can't show comparisons
 }
 
 // Write writes a report in the form.
@@ -35,13 +35,13 @@ func (f Form) WriteComparison(w io.Writer, c *Comparison) error {
 	return f.comparison(w, c)
 }
 
-// Forms returns all forms, the one for people first.
+// Forms returns all forms, beginning with the one for terminals.
 func Forms() []Form {
 	return []Form{
 		{"pretty", "text for a terminal",
 			func(w io.Writer, r *Report) error { return r.document().pretty(w) },
 			func(w io.Writer, c *Comparison) error { return c.document().pretty(w) }},
-		{"json", "everything there is; what other commands read",
+		{"json", "the whole report; other commands read this form",
 			func(w io.Writer, r *Report) error { return writeJSON(w, r) },
 			func(w io.Writer, c *Comparison) error { return writeJSON(w, c) }},
 		{"yaml", "the same as YAML",
@@ -124,7 +124,7 @@ func (r *Report) cells() [][]string {
 	return rows
 }
 
-// inCell escapes a text so that a spreadsheet does not take it for a formula.
+// inCell escapes a string so that a spreadsheet does not take it for a formula.
 func inCell(s string) string {
 	s = visible(s)
 	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
@@ -148,7 +148,7 @@ func named(endpoint string) string {
 	return endpoint
 }
 
-// titled returns a name with its unit, for the header of a column.
+// titled returns a name with its unit, for a column header.
 func titled(name, unit string) string {
 	if unit == "" {
 		return name
@@ -159,9 +159,8 @@ func titled(name, unit string) string {
 // notAvailable is shown for a value with too few samples.
 const notAvailable = "n/a"
 
-// visible escapes the unprintable characters of a text, such as control characters, line ends and
-// characters that reverse the direction of text. The text then has no effect on the program that
-// shows it.
+// visible escapes unprintable characters, such as control characters, line ends and characters that
+// reverse the direction of text. The string then has no effect on the program that shows it.
 func visible(s string) string {
 	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return !strconv.IsPrint(r) || r == '\uFFFD' }) {
 		return s

@@ -35,11 +35,11 @@ var tones = map[string]string{
 type page struct {
 	document
 	Policy string // Content-Security-Policy
-	Home   string // URL of the page's only link; "": there is none
+	Home   string // URL of the page's only link, or ""
 	Style  template.CSS
 	Tiles  []tile
 	Charts []chart
-	// Series has the numbers of the charts, for readers who can't see the charts.
+	// Series lists the numbers of the charts, for readers who can't see the charts.
 	Series section
 	// Cards are the new differences, side by side. New is their number.
 	Cards   []card
@@ -50,7 +50,7 @@ type page struct {
 // card is a difference with its two sides.
 type card struct{ Endpoint, Place, What, Recorded, Live string }
 
-// tile is a number at the head of the page.
+// tile is a number at the top of the page.
 type tile struct{ Name, Value, Unit, Class string }
 
 // maxPageRows bounds a section of the page, and its differences.
@@ -59,7 +59,7 @@ const maxPageRows = 1000
 // page returns the report with its charts.
 func (r *Report) page() page {
 	p := page{document: r.document(), Charts: r.charts(), Series: r.seriesSection(), Tiles: r.tiles(), Version: r.Version}
-	// New differences have cards instead.
+	// New differences are shown as cards instead.
 	p.Sections = slices.DeleteFunc(p.Sections, func(s section) bool { return s.Title == newDifferences })
 	fresh := r.with(New)
 	p.New = grouped(int64(len(fresh)))

@@ -10,13 +10,13 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// precedence has the exit codes. The first one that applies wins.
+// precedence lists the exit codes by precedence. The first one that applies wins.
 var precedence = []int{Incomplete, CouldNotRun, GeneratorBound, MockMisses, NewDifferences, GoalsMissed}
 
 // Elapsed returns the length of the run.
 func (r *Report) Elapsed() time.Duration { return r.Ended.Sub(r.Started) }
 
-// Judge computes the metrics, judges the goals, and decides on the exit code.
+// Judge computes the metrics, judges the goals, and determines the exit code.
 func (r *Report) Judge(goals []goal.Goal) {
 	r.SchemaVersion = SchemaVersion
 	r.Metrics = r.metrics()
@@ -118,7 +118,7 @@ func (r *Report) troubles() []Exit {
 	case f.Gone+f.Still == 0:
 		add(Incomplete, "the recording has no failure whose fix could be verified")
 	case f.Still > 0:
-		add(NewDifferences, "%d of %d recorded failures are still there, such as %s", f.Still, f.Gone+f.Still, f.Example)
+		add(NewDifferences, "%d of %d recorded failures remain, such as %s", f.Still, f.Gone+f.Still, f.Example)
 	}
 	if r.Generator.Bound != "" {
 		add(GeneratorBound, "the generator, not the target, decided the pace: %s", r.Generator.Bound)

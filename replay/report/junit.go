@@ -34,7 +34,7 @@ type junitSuite struct {
 type junitCase struct {
 	Class   string      `xml:"classname,attr"`
 	Name    string      `xml:"name,attr"`
-	Time    string      `xml:"time,attr"` // mean response time of the endpoint, in seconds; 0 for none
+	Time    string      `xml:"time,attr"` // mean response time of the endpoint in seconds, or 0
 	Failure *junitFault `xml:"failure"`
 	Error   *junitFault `xml:"error"`
 }
@@ -45,9 +45,9 @@ type junitFault struct {
 	Text    string `xml:",chardata"`
 }
 
-// writeJUnit writes a case for each goal, for each new difference, and for each other reason not to
-// pass. Without any of these, it writes one case that passed. Readers keep only the first of
-// several cases with the same name, so each name ends in a hash.
+// writeJUnit writes a case for each goal, for each new difference, and for each other reason to
+// fail. If there are none, it writes one case that passed. Readers keep only the first of several
+// cases with the same name, so each name ends in a hash.
 func writeJUnit(w io.Writer, r *Report) error {
 	suite := junitSuite{
 		Name: "tapedeck replay", Time: seconds(r.Elapsed()), Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),

@@ -85,7 +85,7 @@ func (s section) first(rows int) section {
 	return s
 }
 
-// inMarkdown escapes a text for a cell in Markdown, so that it is never markup, HTML, a link, a
+// inMarkdown escapes a string for a cell in Markdown, so that it is never markup, HTML, a link, a
 // mention or the end of the cell.
 func inMarkdown(s string) string { return markdownEscapes.Replace(visible(s)) }
 

@@ -18,14 +18,14 @@ func Merge(shards []*Report) (*Report, error) {
 	shards = slices.Clone(shards)
 	for i, s := range shards {
 		if s.Shard == nil {
-			return nil, fmt.Errorf("report %d of %d is not that of a shard", i+1, len(shards))
+			return nil, fmt.Errorf("report %d of %d is not from a shard", i+1, len(shards))
 		}
 	}
 	slices.SortStableFunc(shards, func(a, b *Report) int { return a.Shard.Index - b.Shard.Index })
 	first := shards[0]
 	for i, s := range shards {
 		if i > 0 && s.Shard.Index == shards[i-1].Shard.Index {
-			return nil, fmt.Errorf("two reports are of shard %d", s.Shard.Index)
+			return nil, fmt.Errorf("two reports are from shard %d", s.Shard.Index)
 		}
 		if s.Shard.Of != first.Shard.Of {
 			return nil, fmt.Errorf("shard %d is from another run than shard %d: its number of shards is %d, not %d", s.Shard.Index, first.Shard.Index, s.Shard.Of, first.Shard.Of)
@@ -89,7 +89,7 @@ func Merge(shards []*Report) (*Report, error) {
 	return m, nil
 }
 
-// SameRun returns an error if two reports can't be of shards of one run. Each shard divides the
+// SameRun returns an error if two reports can't be from shards of one run. Each shard divides the
 // recording itself, so all shards must read the same recording and send it in the same way.
 func SameRun(r, as *Report) error {
 	for _, same := range []struct{ what, got, want string }{
@@ -108,7 +108,7 @@ func SameRun(r, as *Report) error {
 	return nil
 }
 
-// of adds the name of the report's shard before a text.
+// of prefixes a text with the name of the report's shard.
 func (r *Report) of(text string) string {
 	if text == "" {
 		return ""
@@ -167,7 +167,7 @@ func (e Edge) key() string { return key(e.From.key(), e.To.key(), e.Encoding) }
 func (e *Edge) add(o Edge) {
 	e.Fired += o.Fired
 	e.Unfired += o.Unfired
-	// The text "the answer that issues it …" takes precedence over "its request was not sent", as
+	// The text "the answer that should issue it …" takes precedence over "its request was not sent", as
 	// in a single run.
 	e.Reason = max(e.Reason, o.Reason)
 }

@@ -149,8 +149,8 @@ func TestReportsThatDoNotBelongTogetherAreNotMerged(t *testing.T) {
 		want   string
 	}{
 		"none":          {func([]*report.Report) []*report.Report { return nil }, "no report to merge"},
-		"no shard":      {func(s []*report.Report) []*report.Report { s[1].Shard = nil; return s }, "report 2 of 3 is not that of a shard"},
-		"twice":         {func(s []*report.Report) []*report.Report { return append(s, s[0]) }, "two reports are of shard 0"},
+		"no shard":      {func(s []*report.Report) []*report.Report { s[1].Shard = nil; return s }, "report 2 of 3 is not from a shard"},
+		"twice":         {func(s []*report.Report) []*report.Report { return append(s, s[0]) }, "two reports are from shard 0"},
 		"other number":  {func(s []*report.Report) []*report.Report { s[1].Shard.Of = 4; return s }, "number of shards"},
 		"other pin":     {func(s []*report.Report) []*report.Report { s[2].Source.SHA256 = "b"; return s }, "hash of the recording"},
 		"other load":    {func(s []*report.Report) []*report.Report { s[2].Load.Shape = "50/s"; return s }, `its load is "50/s"`},

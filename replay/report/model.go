@@ -14,7 +14,7 @@ import (
 // readers of the previous version.
 const SchemaVersion = 1
 
-// Report has the results of a replay. The engine fills it in, and then [Report.Judge] fills in
+// Report holds the results of a replay. The engine fills it in, and then [Report.Judge] fills in
 // Goals, Metrics, Exits and ExitCode.
 type Report struct {
 	SchemaVersion int    `json:"schemaVersion"`
@@ -34,7 +34,7 @@ type Report struct {
 
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
-	// Partial says why the run ended early; empty if it did not.
+	// Partial says why the run ended early, or is empty if it did not.
 	Partial string `json:"partial,omitempty"`
 
 	// Shard is set if the run is one part of several.
@@ -42,8 +42,8 @@ type Report struct {
 	// Merged is set if the report was merged from those of shards.
 	Merged *Merged `json:"merged,omitempty"`
 
-	// Metrics has the metrics of all requests, and then those of each endpoint. They follow from
-	// Results.
+	// Metrics lists the metrics of all requests, and then those of each endpoint. They are computed
+	// from Results.
 	Metrics []Metrics    `json:"metrics"`
 	Results stats.Result `json:"results"`
 
@@ -63,7 +63,7 @@ type Report struct {
 	// Comparison is the state of a shard's comparer, which is needed to judge all shards together.
 	// See package compare.
 	Comparison json.RawMessage `json:"comparison,omitempty"`
-	// Observed has the values of answers that differed from the recording, for a later replay
+	// Observed holds the values of answers that differed from the recording, for a later replay
 	// with this report as its baseline. See package compare.
 	Observed json.RawMessage `json:"observed,omitempty"`
 
@@ -112,7 +112,7 @@ type Shard struct {
 // Merged says what a report was merged from.
 type Merged struct {
 	Of int `json:"of"`
-	// Lost has the indexes of the shards whose reports are missing.
+	// Lost lists the indexes of the shards whose reports are missing.
 	Lost []int `json:"lost,omitempty"`
 	// LostAllowed means that lost shards don't make the report incomplete.
 	LostAllowed bool `json:"lostAllowed,omitempty"`
@@ -159,12 +159,12 @@ type Example struct {
 type Edge struct {
 	From Site `json:"from"` // the response that issues it
 	To   Site `json:"to"`   // the request that carries it
-	// Encoding is that of the value where it is carried, such as `percent` or `base64`.
+	// Encoding is the encoding of the value where it is carried, such as `percent` or `base64`.
 	Encoding string `json:"encoding,omitempty"`
 	// Fired counts the requests that carried a live value. Unfired counts the others.
 	Fired   int64  `json:"fired"`
 	Unfired int64  `json:"unfired"`
-	Reason  string `json:"reason,omitempty"` // why it did not fire, if so
+	Reason  string `json:"reason,omitempty"` // why it did not fire, or empty
 }
 
 // Site is a place in the messages of an endpoint.
@@ -199,7 +199,7 @@ type Mock struct {
 	Passthrough int64 `json:"passthrough"`
 	Escaped     int64 `json:"escaped"`
 	NeverUsed   int64 `json:"neverUsed"`
-	// Misses has the first miss of each endpoint.
+	// Misses lists the first miss of each endpoint.
 	Misses []Miss `json:"misses,omitempty"`
 }
 
@@ -218,7 +218,7 @@ type Fixes struct {
 	Example string `json:"example,omitempty"`
 }
 
-// Generator has measurements of the generator.
+// Generator holds measurements of the generator.
 type Generator struct {
 	CPUSeconds float64 `json:"cpuSeconds"`
 	// MaxLagMicros is the longest send lag.
@@ -227,8 +227,8 @@ type Generator struct {
 	// to wait for it.
 	InFlightBound int   `json:"inFlightBound,omitempty"`
 	BoundHits     int64 `json:"boundHits"`
-	// Bound says why the generator and not the target decided the pace, which makes the result
-	// void. It is empty if the generator did not.
+	// Bound says why the generator, not the target, decided the pace, which makes the result void.
+	// It is empty if the target decided.
 	Bound string `json:"bound,omitempty"`
 }
 
@@ -238,7 +238,7 @@ type Exit struct {
 	Reason string `json:"reason"`
 }
 
-// String returns a text that is safe for a terminal.
+// String returns the exit code and the reason. The result is safe for a terminal.
 func (x Exit) String() string { return fmt.Sprintf("exit code %d: %s", x.Code, visible(x.Reason)) }
 
 // Exit codes of a replay.

@@ -10,13 +10,13 @@ import (
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
-// maxReport bounds the size of a report that is read.
+// maxReport bounds the size of a report.
 const maxReport = 256 << 20
 
 // MaxShards is how many shards a run may have.
 const MaxShards = 10_000
 
-// Read reads a report in its JSON form. It checks the report, which may be foreign.
+// Read reads a report in its JSON form. It validates the report, which may be untrusted.
 func Read(from io.Reader) (*Report, error) {
 	b, err := io.ReadAll(io.LimitReader(from, maxReport+1))
 	if err != nil {
@@ -28,7 +28,7 @@ func Read(from io.Reader) (*Report, error) {
 	return Parse(b)
 }
 
-// Parse is [Read] for bytes.
+// Parse is like [Read], but takes bytes.
 func Parse(b []byte) (*Report, error) {
 	r := new(Report)
 	if err := json.Unmarshal(b, r); err != nil {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// widest bounds the characters of a text in a table for a terminal.
+// widest bounds the characters of a table cell for a terminal.
 const widest = 48
 
 // pretty writes a document for a terminal.
@@ -75,7 +75,7 @@ func (s section) pretty(w io.Writer) {
 	}
 }
 
-// cut shortens a text to n characters.
+// cut shortens a string to n characters.
 func cut(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s

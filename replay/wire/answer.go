@@ -72,7 +72,7 @@ func (cn *conn) peekHead() ([]byte, error) {
 	}
 }
 
-// note records when the first byte of an answer came.
+// note records when the first byte of an answer arrived.
 func (cn *conn) note() {
 	if cn.r < cn.w && cn.into.FirstByte.IsZero() {
 		cn.began = true
@@ -93,7 +93,7 @@ func (cn *conn) readHead() error {
 	return cn.parse(string(head))
 }
 
-// statusOf reads the status of a status line.
+// statusOf parses the status in a status line.
 func statusOf(head []byte) (int, error) {
 	const begin = "HTTP/1.x 200"
 	if len(head) < len(begin) || string(head[:7]) != begin[:7] || head[8] != ' ' || head[7] < '0' || head[7] > '9' {
@@ -138,7 +138,7 @@ func (cn *conn) frame(old bool) error {
 		case "Content-Length":
 			n, err := strconv.ParseUint(value, 10, 63)
 			if err != nil || cn.length >= 0 && cn.length != int64(n) {
-				return fail(Protocol, "the answer's Content-Length is no number, or there are two")
+				return fail(Protocol, "the answer's Content-Length is not a number, or there are two")
 			}
 			cn.length = int64(n)
 		case "Transfer-Encoding":

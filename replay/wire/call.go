@@ -82,7 +82,7 @@ func (t *talk) listen(from io.Reader) error {
 	}
 }
 
-// callBody has the client's messages of a call in gRPC's framing: a flag and the size precede each
+// callBody reads the client's messages of a call in gRPC's framing: a flag and the size precede each
 // message.
 type callBody struct {
 	*talk
@@ -131,7 +131,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 	b.sent += n
 	b.watch.moved()
 	if b.busy = b.sent < len(b.head)+len(b.line.data); !b.busy && b.lines == 0 && !b.stays && b.closing <= b.line.after {
-		return n, io.EOF // together with the last frame, as clients do it
+		return n, io.EOF // together with the last frame, as clients do
 	}
 	return n, nil
 }

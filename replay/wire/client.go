@@ -24,13 +24,13 @@ type Options struct {
 	// Target has the scheme, host and port of the target. Path, query and user must be empty.
 	// The scheme is one of
 	//
-	//   - http: a request that was recorded as HTTP/1 is sent as that. One that was recorded as
-	//     HTTP/2 is sent as HTTP/2 without TLS (h2c, by prior knowledge), or as HTTP/1.1 once
-	//     the target has answered in HTTP/1. gRPC has no such alternative.
+	//   - http: a request that was recorded as HTTP/1 is sent as HTTP/1. A request that was recorded
+	//     as HTTP/2 is sent as HTTP/2 without TLS (h2c, by prior knowledge), or as HTTP/1.1 once
+	//     the target has answered in HTTP/1. gRPC is always sent as HTTP/2.
 	//   - https: requests are sent with TLS. ALPN offers the recorded version, and HTTP/1.1 as
 	//     an alternative to HTTP/2 except for gRPC.
 	//   - h2c: all requests except WebSocket are sent as HTTP/2 without TLS.
-	//   - grpc, grpcs: like h2c; grpcs uses TLS.
+	//   - grpc, grpcs: like h2c, but grpcs uses TLS.
 	Target *url.URL
 	// RewriteHost sends the target's host and port as Host and :authority, instead of the recorded
 	// host.
@@ -38,24 +38,24 @@ type Options struct {
 	// TLS has the roots, the server name and the client's certificate; nil means the default
 	// configuration. Without a ServerName, the target's host is used. NextProtos is ignored.
 	TLS *tls.Config
-	// Timeout ends a request if no byte is sent or received for this long; 0: 30 seconds. Recorded
-	// pauses within an answer or a conversation are added.
+	// Timeout ends a request if no byte is sent or received for this long. Recorded pauses within an
+	// answer or a conversation are added. The default is 30 seconds.
 	Timeout time.Duration
-	// MaxTime is how much longer than in the recording a request may take; 0: 5 minutes.
+	// MaxTime is how much longer than in the recording a request may take. The default is 5 minutes.
 	MaxTime time.Duration
 	// MaxBody bounds the bytes of an answer's body, or of a conversation's messages, that are
-	// kept; 0: 16 MiB. The rest is read, counted and discarded.
+	// kept. The rest is read, counted and discarded. The default is 16 MiB.
 	MaxBody int64
-	// MaxConns bounds the HTTP/1 connections, idle ones included; 0: 10,000. Send waits for a
-	// free one.
+	// MaxConns bounds the HTTP/1 connections, including idle ones. Send waits for a free one. The
+	// default is 10,000.
 	MaxConns int
-	// Run is the ID of the replay, which each request has in the header contract.HeaderReplay; "":
-	// requests don't have the header.
+	// Run is the ID of the replay. Each request sends it in the header contract.HeaderReplay. If
+	// empty, requests don't have the header.
 	Run string
 	// Pace is the speed of the client's messages in conversations: 1 as recorded, 2 twice as
 	// fast, 0 without pauses.
 	Pace float64
-	// Dial opens connections, in place of a net.Dialer.
+	// Dial, if set, opens connections instead of a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -73,7 +73,7 @@ const (
 type Client struct {
 	o        Options
 	address  string // host:port to connect to
-	host     string // as Host
+	host     string // value of Host
 	secure   bool
 	http2    bool        // always send HTTP/2, whatever was recorded
 	http1    atomic.Bool // the target speaks only HTTP/1
@@ -93,11 +93,11 @@ func New(o Options) (*Client, error) {
 	t := o.Target
 	switch {
 	case t == nil:
-		return nil, fmt.Errorf("target: none is given; want a URL such as http://localhost:8080")
+		return nil, fmt.Errorf("no target given; want a URL such as http://localhost:8080")
 	case !slices.Contains(schemes, t.Scheme):
-		return nil, fmt.Errorf("target %s: scheme %q is not known; want one of %v", t.Redacted(), t.Scheme, schemes)
+		return nil, fmt.Errorf("target %s: unknown scheme %q; want one of %v", t.Redacted(), t.Scheme, schemes)
 	case t.Hostname() == "":
-		return nil, fmt.Errorf("target %s: it names no host; want a URL such as http://localhost:8080", t.Redacted())
+		return nil, fmt.Errorf("target %s: no host given; want a URL such as http://localhost:8080", t.Redacted())
 	case t.Path != "" && t.Path != "/" || t.RawQuery != "" || t.Fragment != "" || t.User != nil || t.Opaque != "":
 		return nil, fmt.Errorf("target %s: want a scheme, a host and a port only; the rest comes from the recording", t.Redacted())
 	case o.Run != "" && !contract.IsReplayID(o.Run):
@@ -197,7 +197,7 @@ func (c *Client) end(f *form) time.Time {
 
 // tooLong returns the failure of a request that has passed its deadline.
 func (c *Client) tooLong() error {
-	return fail(TooLong, "the answer had not ended after %v and the time that the recorded one took", c.o.MaxTime)
+	return fail(TooLong, "the answer had not ended %v after the time that the recorded one took", c.o.MaxTime)
 }
 
 // dial connects to the target, with TLS if config is not nil.

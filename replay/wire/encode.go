@@ -19,16 +19,17 @@ import (
 
 // Reasons for which [Append] rejects an exchange. Its errors wrap one of them.
 var (
-	// ErrOpaque: the exchange is a stream of an unknown protocol, in which the client's bytes may
-	// depend on the server's.
+	// ErrOpaque means that the exchange is a stream of an unknown protocol, in which the client's
+	// bytes may depend on the server's.
 	ErrOpaque = errors.New("not HTTP, gRPC or WebSocket")
-	// ErrIncomplete: the recording has only a part of the request.
+	// ErrIncomplete means that the recording has only a part of the request.
 	ErrIncomplete = errors.New("the request was not recorded completely")
-	// ErrCut: a limit of the recorder cut the request.
+	// ErrCut means that a limit of the recorder cut the request.
 	ErrCut = errors.New("a limit cut the request")
-	// ErrUnsupported: the request is complete, but this client can't send it.
+	// ErrUnsupported means that the request is complete, but this client can't send it.
 	ErrUnsupported = errors.New("not supported by replay")
-	// ErrMalformed: a field or the request line has bytes that would change how the request is read.
+	// ErrMalformed means that a field or the request line has bytes that would change how the request
+	// is read.
 	ErrMalformed = errors.New("the request is malformed")
 )
 
@@ -73,7 +74,7 @@ func (p place) end() int { return p.at + p.n }
 //	a checksum of the rest, because it may have been on a disk
 //	kind, version, flags
 //	12 numbers of 4 bytes: three places (2 each), silence and took in ms, enough, sizes of head, trailers and body
-//	head: the request line and the fields, each with its CRLF, as HTTP/1 has them
+//	head: the request line and the fields, each with its CRLF, as in HTTP/1
 //	trailers: the same
 //	body: without framing
 //	script: of a conversation
@@ -136,18 +137,18 @@ func (f *form) decode(b []byte) error {
 }
 
 // Append appends the request of a recorded exchange in the form that [Client.Send] takes. The form
-// is compact and has no pointers. It may be kept on disk while the program runs.
+// is compact and contains no pointers. It may be kept on disk while the program runs.
 //
 // The request that is sent differs from the recorded one as follows:
 //
-//   - Content-Length is the size of the body that is sent. It is left out with chunks.
+//   - Content-Length is the size of the body that is sent. It is left out if the body is chunked.
 //   - A body that is stored without its content coding is encoded again, because the header
 //     that names the coding is sent. The compressed bytes are those of this encoder.
 //   - A chunked body is sent in one chunk, because chunk boundaries are not recorded.
 //   - An offer to upgrade to HTTP/2 (Upgrade: h2c) is removed.
 //   - Sec-WebSocket-Key is new, and contract.HeaderReplay is added.
 //   - Several Cookie lines of HTTP/2 are joined.
-//   - HTTP/2 loses the order of different fields, and fields about the connection.
+//   - HTTP/2 loses the order of different fields, and the fields that describe the connection.
 //
 // If the exchange can't be sent, Append returns dst unchanged, and an error that wraps one of the
 // Err variables.
@@ -368,7 +369,7 @@ func (w *writer) line() error {
 	} else {
 		w.out = append(w.out, " HTTP/1.1\r\n"...)
 	}
-	if req.Host != "" && w.req.Headers.Get("Host") == "" { // an exchange of HTTP/2 has no such line
+	if req.Host != "" && w.req.Headers.Get("Host") == "" { // an HTTP/2 exchange has no such line
 		return w.hostField("Host", req.Host)
 	}
 	return nil

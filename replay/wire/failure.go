@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Failure is the class of an [Error]: why a request has no complete answer. It is a word for
-// reports and metrics; "" means that there is no failure.
+// Failure is the class of an [Error]: why a request has no complete answer. Reports and metrics use
+// it. "" means that there is no failure.
 type Failure string
 
 // Failures. [Failures] describes them.
@@ -44,10 +44,10 @@ func Failures() []FailureDoc { return slices.Clone(failures) }
 var failures = []FailureDoc{
 	{DNS, "The target's name was not found."},
 	{Refused, "The target refused the connection."},
-	{Unreachable, "The target could not be connected to for another reason."},
+	{Unreachable, "Connecting to the target failed for another reason."},
 	{TLS, "The TLS handshake failed."},
-	{Timeout, "Nothing moved for as long as the timeout."},
-	{TooLong, "The answer came bit by bit, and had not ended after the longest time that a request may take."},
+	{Timeout, "No byte was sent or received for the timeout."},
+	{TooLong, "The answer arrived slowly, and had not ended after the longest time that a request may take."},
 	{NoAnswer, "The target closed the connection without an answer."},
 	{Reset, "The target reset the connection or the stream."},
 	{Truncated, "The connection ended in the middle of the answer."},

@@ -18,7 +18,7 @@ import (
 // conn is an HTTP/1 connection. Only one request at a time uses it.
 type conn struct {
 	net.Conn
-	under  *pump.Conn // the TCP connection; nil if it is of another kind
+	under  *pump.Conn // the TCP connection, or nil if Conn is of another kind
 	c      *Client
 	buf    []byte // buf[r:w] was read, but not used yet
 	r, w   int
@@ -31,11 +31,11 @@ type conn struct {
 
 	key   string // of a WebSocket's handshake
 	watch *watch // ends the conversation; the connection then has no deadlines
-	// The fields below are about the request that is being sent.
+	// The fields below describe the current request.
 	f       *form
 	into    *Result
 	end     time.Time // the deadline of the request
-	began   bool      // a byte of an answer came
+	began   bool      // a byte of an answer has arrived
 	reads   int
 	length  int64
 	framing framing
@@ -49,7 +49,7 @@ const (
 	maxHead = 1 << 20
 	// patience is how long a request that expects 100 Continue waits for it.
 	patience = time.Second
-	// maxInterim is how many interim answers may come before the final one.
+	// maxInterim is how many interim answers may precede the final one.
 	maxInterim = 100
 )
 
@@ -163,7 +163,7 @@ func (cn *conn) ready(ctx context.Context) bool {
 }
 
 // alive reports whether an idle connection is still open, as far as the kernel knows, and has received
-// nothing. The next request would take bytes that nobody asked for as its answer. In TLS, they may also
+// nothing. The next request would mistake unsolicited bytes for its answer. In TLS, such bytes may also
 // announce the end.
 func (cn *conn) alive() bool {
 	if cn.under == nil {
@@ -281,7 +281,7 @@ func (cn *conn) head(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// put is a value to write at a place of the head.
+// put is a value to write at a place in the head.
 type put struct {
 	place
 	value string

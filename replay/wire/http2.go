@@ -48,9 +48,9 @@ func (c *Client) transport() *http2.Transport {
 	}
 }
 
-// connSet has the HTTP/2 connections, so that all of them can be closed. The transport closes only
-// idle ones, and a connection is busy while the transport waits for the target to confirm the end
-// of a stream.
+// connSet keeps track of the HTTP/2 connections, so that all of them can be closed. The transport
+// closes only idle ones, and a connection is busy while the transport waits for the target to
+// confirm the end of a stream.
 type connSet struct {
 	mu  sync.Mutex
 	all map[*member]bool
@@ -88,8 +88,8 @@ func (s *connSet) know(refused bool) {
 type member struct {
 	net.Conn
 	of *connSet
-	// read counts the first bytes of a target that has not agreed to HTTP/2, up to the byte that
-	// shows whether the target speaks it; -1 if it does.
+	// read counts the first bytes from a target that has not agreed to HTTP/2, up to the byte that
+	// shows whether the target speaks it. It is -1 if the target does.
 	read int
 }
 
@@ -343,7 +343,7 @@ func (c *Client) watch(ctx context.Context, f *form) *watch {
 			w.cancel(c.tooLong())
 			return
 		}
-		w.cancel(fail(Timeout, "nothing moved for %v", w.limit))
+		w.cancel(fail(Timeout, "no byte was sent or received for %v", w.limit))
 	})
 	return w
 }

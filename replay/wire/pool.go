@@ -5,20 +5,20 @@ import (
 	"sync"
 )
 
-// pool keeps HTTP/1 connections for later requests. It returns the connection that was used last,
-// so that only as many stay in use as are needed.
+// pool keeps HTTP/1 connections for later requests. It returns the most recently used connection,
+// so that no more connections than needed remain in use.
 type pool struct {
 	mu      sync.Mutex
 	max     int
 	open    int // number of idle and busy connections
 	idle    []*conn
-	waiting []chan *conn // each gets the next connection, or nil: the permission to open one
+	waiting []chan *conn // each gets the next connection, or nil as the permission to open one
 	closed  bool
 }
 
-// get returns an idle connection, or nil. After nil, the caller opens a connection, and calls done
-// when that is closed. get waits while max connections are open. With fresh, it returns nil even if
-// a connection is idle.
+// get returns an idle connection, or nil. If it returns nil, the caller opens a connection, and calls
+// done when that is closed. get waits while max connections are open. With fresh, it returns nil even
+// if a connection is idle.
 func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
@@ -49,7 +49,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
 	}
 }
 
-// leave stops waiting. If a connection came meanwhile, it goes to the next waiter.
+// leave stops waiting. If a connection has arrived meanwhile, it goes to the next waiter.
 func (p *pool) leave(turn chan *conn) {
 	p.mu.Lock()
 	for i, t := range p.waiting {

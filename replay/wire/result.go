@@ -15,13 +15,13 @@ import (
 // next request, which then allocates no memory. After [Client.Send] returns, the Result belongs to
 // the caller until the next Send.
 type Result struct {
-	// Sent is when a connection got the request, or when a new connection was begun for it; the
-	// time after that is the target's. FirstByte is when the first byte of the final answer came;
-	// zero if none did. Done is when the request was over.
+	// Sent is when a connection got the request, or when the client began to open a connection for
+	// it; the target is responsible for the time after that. FirstByte is when the first byte of the
+	// final answer arrived, or zero if none did. Done is when the request was over.
 	Sent, FirstByte, Done time.Time
 	// Live is the live exchange. HTTP.Res is the answer, with its trailers after its fields. GRPC
 	// or WebSocket has the server's messages. The request has only the recorded method, target,
-	// version and host. The tags say what was cut, which fields came after the body, and when the
+	// version and host. The tags say what was cut, which fields followed the body, and when the
 	// body paused.
 	Live recording.Exchange
 	// BytesOut and BytesIn count the bytes of bodies and messages, whether or not they were kept.
@@ -36,7 +36,7 @@ type Result struct {
 	body  []byte // of the answer, or the server's messages one after the other
 	pace  []byte // text of the tag for pauses
 	marks int
-	moved time.Time // when the last part of the body came
+	moved time.Time // when the last part of the body arrived
 	ends  []int     // ends of the messages in body
 	over  bool      // the body was larger than the part that is kept
 	http2 bool
@@ -149,7 +149,7 @@ const (
 	maxMarks = 512
 )
 
-// flows records when a part of the body came. It is called before BytesIn counts this part.
+// flows records when a part of the body arrived. It is called before BytesIn counts this part.
 func (r *Result) flows(now time.Time) {
 	last := r.moved
 	if last.IsZero() {
@@ -201,8 +201,8 @@ func (r *Result) field(name, value string) error {
 	return nil
 }
 
-// trailers sets the tag for the fields from index first on, which came after the body. Announced
-// fields need no tag.
+// trailers sets the tag for the fields from index first, which followed the body. Announced fields
+// need no tag.
 func (r *Result) trailers(first int) {
 	h := r.http.Res.Headers
 	var names []byte

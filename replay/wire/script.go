@@ -8,12 +8,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A script has the client's messages of a conversation, in order, and when the server's came:
+// A script holds the client's messages of a conversation, in order, and when the server's arrived:
 //
 //	when the client's side ended, and when both had: varints of microseconds, 0 if unknown
 //	the extensions that the recorded server agreed to, with the size before them
-//	per message: its flags (1 byte), when it came (varint of microseconds),
-//	             and for the client's the data, with the size before it
+//	per message: its flags (1 byte), when it arrived (varint of microseconds),
+//	             and for the client's messages the data, with the size before it
 
 // Flags of a message. The lower four bits are its opcode.
 const (
@@ -41,7 +41,7 @@ func (w *writer) script(c *recording.Conversation) error {
 		m := &c.Messages[i]
 		what, ok := opcodes[m.Type]
 		if !ok {
-			return fmt.Errorf("message %d: type %q is not known: %w", i+1, m.Type, ErrMalformed)
+			return fmt.Errorf("message %d: unknown type %q: %w", i+1, m.Type, ErrMalformed)
 		}
 		if m.Compressed {
 			what |= compressed
@@ -81,7 +81,7 @@ type line struct {
 	what byte
 	data []byte
 	// after is the number of server messages before it. gap is the recorded time since the last of
-	// these, or since the beginning.
+	// them, or since the beginning.
 	after int
 	gap   time.Duration
 }
@@ -92,19 +92,19 @@ type script struct {
 	agreed []byte
 	lines  int           // remaining messages of the client
 	heard  int           // messages of the server before the client's next one
-	from   time.Duration // when the last of these came
+	from   time.Duration // when the last of these arrived
 	total  int           // messages of the server
 	// last is how long after the last message of the server, or after the beginning, the
 	// conversation ended.
 	last time.Duration
 	// closing is the number of server messages before the client's side ended, and gap is the time
-	// from the last of these to that end.
+	// from the last of them to that end.
 	closing int
 	gap     time.Duration
 	stays   bool // the client's side was open when the client cancelled the stream
 	closed  bool // the conversation has a close frame
 	pings   int  // pings of the server before the client's next message
-	shutBy  bool // the server's close frame came before the client's next message
+	shutBy  bool // the server's close frame arrived before the client's next message
 }
 
 // open begins reading.

@@ -30,7 +30,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	defer c.release(cn, false)
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	if into.http.Res.Headers.Get("Sec-Websocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]) {
-		return fail(Protocol, "the answer to the handshake of a WebSocket does not fit its key")
+		return fail(Protocol, "the answer to the WebSocket handshake does not match its key")
 	}
 	into.Live.L7Protocol, into.Live.WebSocket = recording.WebSocket, &into.talk
 	w := c.watch(ctx, f)
@@ -70,7 +70,7 @@ type socketConn struct {
 	out   []byte
 	bytes int64 // bytes of payload
 	shut  bool  // a close frame was sent, or the conversation ends without one
-	why   error // the reason for that; nil if the recorded conversation ended in the same way
+	why   error // the reason, or nil if the recorded conversation ended in the same way
 }
 
 // speak sends the client's frames.
@@ -228,7 +228,7 @@ func (s *socketConn) listen() error {
 	}
 }
 
-// read reads a part of a frame's head.
+// read reads a part of a frame's header.
 func (s *socketConn) read(p []byte) error {
 	for len(p) > 0 {
 		if s.cn.r == s.cn.w {
@@ -243,7 +243,7 @@ func (s *socketConn) read(p []byte) error {
 	return nil
 }
 
-// lost returns the error of a conversation that ended without a close frame. It is nil if the
+// lost returns the error of a conversation that ended without a close frame. It returns nil if the
 // recorded one had none either.
 func (s *socketConn) lost(err error) error {
 	s.write.Lock()

@@ -8,7 +8,7 @@ import (
 )
 
 // talk is a conversation in progress. The client's side follows the script and waits for the
-// server's messages, which another goroutine notes.
+// server's messages, which another goroutine records.
 type talk struct {
 	pace   float64
 	watch  *watch
@@ -16,13 +16,13 @@ type talk struct {
 	began  time.Time
 	max    int64
 	cancel bool          // cancel the call at the point where the recorded client did
-	bell   chan struct{} // gets an element when a message comes
+	bell   chan struct{} // gets an element when a message arrives
 	over   chan struct{} // closed at the end
 
 	mu     sync.Mutex
 	script // must not be read after ended is set, because the caller reuses the memory
 	ended  bool
-	times  []time.Duration // when the server's messages came, since began
+	times  []time.Duration // when the server's messages arrived, since began
 }
 
 // talk begins a conversation.
@@ -42,7 +42,7 @@ func (t *talk) giveUp() {
 	t.watch.giveUp = time.AfterFunc(t.last, func() { t.watch.cancel(errLeft) })
 }
 
-// heard records a frame or a message of the server. Its data is at the end of the body. counts
+// heard records a frame or a message from the server. Its data is at the end of the body. counts
 // means that it is a message, or the last frame of one.
 func (t *talk) heard(m recording.Message, counts bool) {
 	r := t.into
@@ -99,7 +99,7 @@ func (t *talk) waitOver() {
 	}
 }
 
-// scaled returns a recorded pause at the pace of the replay.
+// scaled returns the length of a recorded pause at the pace of the replay.
 func (t *talk) scaled(d time.Duration) time.Duration {
 	if t.pace == 0 {
 		return 0

@@ -59,9 +59,9 @@ func TestTargets(t *testing.T) {
 		{"http://localhost:8080", ""},
 		{"http://localhost:8080/", ""},
 		{"grpcs://[::1]", ""},
-		{"localhost:8080", `target localhost:8080: scheme "localhost" is not known; want one of [http https h2c grpc grpcs]`},
-		{"ftp://a", `target ftp://a: scheme "ftp" is not known; want one of [http https h2c grpc grpcs]`},
-		{"http://:80", "target http://:80: it names no host; want a URL such as http://localhost:8080"},
+		{"localhost:8080", `target localhost:8080: unknown scheme "localhost"; want one of [http https h2c grpc grpcs]`},
+		{"ftp://a", `target ftp://a: unknown scheme "ftp"; want one of [http https h2c grpc grpcs]`},
+		{"http://:80", "target http://:80: no host given; want a URL such as http://localhost:8080"},
 		{"http://a/b", "target http://a/b: want a scheme, a host and a port only; the rest comes from the recording"},
 		{"http://me:secret@a", "target http://me:xxxxx@a: want a scheme, a host and a port only; the rest comes from the recording"},
 	} {
