@@ -223,8 +223,7 @@ func killShipper(t *testing.T, s shipping, run int) (flushed int) {
 	}
 	if lines.Scan() {
 		addr := lines.Text()
-		load.Go(func() { sendUntilDead(addr, run) })
-		time.AfterFunc(rand.N(80*time.Millisecond), kill)
+		load.Go(func() { sendUntilDead(addr, run, rand.N(60), kill) })
 		for lines.Scan() {
 			fmt.Sscan(lines.Text(), &flushed)
 		}
@@ -233,11 +232,16 @@ func killShipper(t *testing.T, s shipping, run int) (flushed int) {
 	return flushed
 }
 
-func sendUntilDead(addr string, run int) {
+// sendUntilDead sends requests one after another until one fails. It kills the server during the
+// requests after the given one, however fast the machine is.
+func sendUntilDead(addr string, run, after int, kill func()) {
 	tr := &http.Transport{MaxIdleConnsPerHost: 1}
 	defer tr.CloseIdleConnections()
 	client := &http.Client{Transport: tr}
 	for n := 0; ; n++ {
+		if n == after {
+			time.AfterFunc(rand.N(2*time.Millisecond), kill)
+		}
 		resp, err := client.Post(fmt.Sprintf("http://%s/%d/%d", addr, run, n), "text/plain", strings.NewReader(noise(n, 600)))
 		if err != nil {
 			return
