@@ -6,27 +6,34 @@ import (
 )
 
 // alarm waits for points in time. It isn't safe for concurrent use.
-type alarm struct{ timer *time.Timer }
-
-func newAlarm() *alarm {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return &alarm{t}
+type alarm interface {
+	// until waits until a time. If the context ends first, it returns the context's error.
+	until(ctx context.Context, when time.Time) error
+	stop()
 }
 
-// until waits until a time. If the context ends first, it returns the context's error.
-func (a *alarm) until(ctx context.Context, when time.Time) error {
+// timer is an alarm of package time. It goes off up to a millisecond late, because the runtime
+// waits whole milliseconds for its timers.
+type timer struct{ *time.Timer }
+
+func newTimer() alarm {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return timer{t}
+}
+
+func (t timer) until(ctx context.Context, when time.Time) error {
 	left := time.Until(when)
 	if left <= 0 {
 		return ctx.Err()
 	}
-	a.timer.Reset(left)
+	t.Reset(left)
 	select {
-	case <-a.timer.C:
+	case <-t.C:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (a *alarm) stop() { a.timer.Stop() }
+func (t timer) stop() { t.Stop() }

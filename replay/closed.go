@@ -156,7 +156,7 @@ func (l *loops) sessions(ctx context.Context) {
 }
 
 func (l *loops) session(ctx context.Context, w *worker, of *pass, steps []int) {
-	timer := newAlarm()
+	timer := newTimer()
 	defer timer.stop()
 	for i, step := range steps {
 		if i > 0 {

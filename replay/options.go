@@ -44,6 +44,10 @@ type Options struct {
 	// MaxLag is how late requests may be sent; 0: DefaultLag. If more than one in a hundred is
 	// sent later, the result is void, because the run measured the generator.
 	MaxLag time.Duration
+	// Exact makes an open loop wait for due times by a timer of the kernel, where there is one
+	// (Linux). Otherwise requests are sent up to a millisecond late. A test in which time is virtual
+	// can't use it.
+	Exact bool
 	// Grace is the time that requests under way have after Load.For; 0: wire.DefaultTimeout.
 	Grace time.Duration
 	// ProgressTimeout ends the run if the target answers nothing for this long. Pauses of the

@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 
 // play waits for the start, and runs the loop.
 func (p *player) play(ctx context.Context) error {
-	timer := newAlarm()
+	timer := newTimer()
 	defer timer.stop()
 	if err := timer.until(ctx, p.started); err != nil || p.part.idle {
 		return err
@@ -158,7 +158,12 @@ func (p *player) open(ctx context.Context) error {
 		}
 	})
 	defer c.close()
-	timer := newAlarm()
+	timer := newTimer()
+	if p.Exact {
+		if exact, err := newExactAlarm(); err == nil {
+			timer = exact
+		}
+	}
 	defer timer.stop()
 	for {
 		step, of, due, ok := from.next()
@@ -335,7 +340,7 @@ func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succe
 	return succeeded, nil
 }
 
-// worse tells whether an answer is an error and the recorded one is none, or whether it is a
+// worse reports whether an answer is an error and the recorded one is none, or whether it is a
 // server's error and the recorded one a client's.
 func worse(recorded, live *recording.Exchange) bool {
 	if recorded.GRPC != nil && live.GRPC != nil {
