@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +54,8 @@ func (t *tape) find(d tap.Direction) (flows []*taped) {
 			flows = append(flows, f)
 		}
 	}
+	// The tap's workers open them in any order.
+	slices.SortFunc(flows, func(a, b *taped) int { return cmp.Compare(a.flow.ID, b.flow.ID) })
 	return flows
 }
 
