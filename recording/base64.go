@@ -15,8 +15,8 @@ var base64Pairs = func() (t [1 << 12]uint16) {
 	return t
 }()
 
-// appendBase64 appends bytes as base64 in quotes. It needs a third of the instructions
-// of encoding/base64, which took a third of the time of recording exchanges with bodies.
+// appendBase64 appends bytes as base64 in quotes. It takes a third of the instructions that
+// encoding/base64 takes, which was a third of the time of recording exchanges with bodies.
 func appendBase64(dst, src []byte) []byte {
 	dst = append(slices.Grow(dst, base64.StdEncoding.EncodedLen(len(src))+len(`""`)), '"')
 	n := encodeBase64(dst[len(dst):cap(dst)], src)

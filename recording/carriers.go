@@ -13,7 +13,7 @@ type Carrier struct {
 	Shared func(id string) string
 }
 
-// Carriers returns the headers that carry IDs, the most reliable first.
+// Carriers returns the headers that carry IDs, most reliable first.
 func Carriers() [4]Carrier {
 	return [...]Carrier{
 		// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
@@ -38,11 +38,11 @@ func Carriers() [4]Carrier {
 
 func whole(v string) string { return v }
 
-// lastHalf returns the last 64 bits of a trace ID. If one ID of 64 bits was made from an ID of 128
-// bits, or the reverse, both have the same last half.
+// lastHalf returns the last 64 bits of a trace ID. If a 64-bit ID was made from a 128-bit ID, or the
+// reverse, both have the same last half.
 func lastHalf(id string) string { return id[max(0, len(id)-16):] }
 
-// reason is the index in a UUID of the digit in which Envoy writes why it traces a request.
+// reason is the index of the UUID digit in which Envoy records why it traces a request.
 const reason = 14
 
 // withoutReason returns the part of a request's ID that stays the same from hop to hop.

@@ -12,7 +12,7 @@ const CountersType = "counters"
 // Counters count the exchanges that one process recorded and left out between its start and
 // the end of the segment. For totals, add up the counters of each process's last segment.
 type Counters struct {
-	// Cluster and Namespace are those of the line, as an exchange has them.
+	// Cluster and Namespace come from the line, which has them as an exchange does.
 	Cluster   string `json:"-"`
 	Namespace string `json:"-"`
 	// Name of the pod; `undefined` if unknown.
@@ -21,11 +21,11 @@ type Counters struct {
 	Process UUID `json:"process"`
 	// When the process began to record.
 	Started time.Time `json:"started"`
-	// Number of the segment in its process, as in its name. A missing one was removed, or its writer was killed.
+	// Number of the segment in its process, as in its name. A missing segment was removed, or its writer was killed.
 	Segment int `json:"segment"`
 	// Exchanges in the process's segments, up to this one's end.
 	Recorded uint64 `json:"recorded"`
-	// Exchanges that were to be recorded and were lost, as far as their number is known.
+	// Exchanges that should have been recorded but were lost, as far as their number is known.
 	Dropped uint64 `json:"dropped"`
 	// Exchanges left out by a rule of a filter.
 	Filtered uint64 `json:"filtered"`
@@ -35,9 +35,9 @@ type Counters struct {
 	Cut uint64 `json:"cut"`
 	// Exchanges recorded without a part: the connection broke, or bytes were lost.
 	Incomplete uint64 `json:"incomplete"`
-	// Whether the process ended in order and this is its last segment. Without such a segment, nobody knows whether there were more.
+	// Whether the process ended normally and this is its last segment. Without such a segment, there may have been more.
 	End bool `json:"end,omitempty"`
-	// ID of the key under which the process's tokens were made: 16 hexadecimal digits. The same in segments with comparable tokens.
+	// ID of the key with which the process's tokens were made: 16 hexadecimal digits. The same in segments with comparable tokens.
 	RedactKey string `json:"redactKey,omitempty"`
 }
 
@@ -67,7 +67,7 @@ func (c Counters) AppendLine(dst []byte, cluster, namespace, workload string) []
 		Service:   cmp.Or(workload, Undefined),
 		Counters:  &c,
 	})
-	if err != nil { // strings, numbers and our own times always have JSON
+	if err != nil { // impossible: strings, numbers and the current time can be encoded
 		return dst
 	}
 	return append(append(dst, line...), '\n')
@@ -93,8 +93,8 @@ func (c *Counters) isPossible() bool {
 		max(c.Recorded, c.Dropped, c.Filtered, c.SampledOut, c.Cut, c.Incomplete) <= maxCount
 }
 
-// Limits of counters: a segment each millisecond for three weeks, and the largest integer that
-// JSON numbers represent exactly (RFC 8259, section 6).
+// Limits of counters: one segment per millisecond for three weeks, and the largest integer up to
+// which JSON numbers are exact (RFC 8259, section 6).
 const (
 	maxNumber = 1<<31 - 1
 	maxCount  = 1 << 53

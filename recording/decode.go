@@ -21,7 +21,7 @@ type Decoder struct {
 	// Glance, if not nil, lets a [Reader] skip records of plain HTTP early, which is fast. It
 	// gets the exchange up to the request's Host, and reports whether the rest is needed.
 	// The rest of a skipped record is not parsed. Glance is not called for records whose members
-	// are in another order than Encoder writes them.
+	// are in a different order than Encoder's.
 	Glance func(*Exchange) bool
 
 	own    canonical
@@ -30,7 +30,7 @@ type Decoder struct {
 }
 
 // Decode reads one JSON object into e, overwriting all of it. Nothing in e refers to
-// the text. Members that Exchange has no field for are in Extra, or in [Decoder.Losses].
+// the text. Members that Exchange has no field for go to Extra, or to [Decoder.Losses].
 //
 // It reads the output of [Exchange.AppendJSON] without encoding/json, in a tenth of the time and
 // with the same result.
@@ -42,9 +42,9 @@ func (d *Decoder) Decode(text []byte, e *Exchange) error {
 	return d.foreign(text, e)
 }
 
-// Canonical is Decode with Light set, for texts that are exactly as Encoder writes them: each
-// member once, in order, and no other members. All JSON parsers read such a text in the same way.
-// For any other text, which Decode might accept, it returns false and leaves e undefined.
+// Canonical is Decode with Light set, for text that is exactly as Encoder writes it: each member
+// once, in order, and no other members. All JSON parsers read such text in the same way. For any
+// other text, even if Decode accepts it, Canonical returns false and leaves e undefined.
 func (d *Decoder) Canonical(text []byte, e *Exchange) bool {
 	d.own.glance, d.own.strict = nil, true
 	defer func() { d.own.strict = false }()
@@ -56,7 +56,7 @@ func (d *Decoder) Canonical(text []byte, e *Exchange) bool {
 func (d *Decoder) Losses() []string { return d.losses }
 
 // canonical parses only the output of Encoder: members in order, without white space. Its methods
-// return false for anything else, which encoding/json may still accept.
+// return false for anything else, even if encoding/json accepts it.
 type canonical struct {
 	b []byte
 	i int
@@ -75,7 +75,7 @@ type canonical struct {
 	chunk  strings.Builder // backs short strings
 	glance func(*Exchange) bool
 	left   bool // glance skipped the record
-	strict bool // parse all of the record, even parts that are not kept
+	strict bool // parse the whole record, even parts that are not kept
 
 	spans    []span
 	freeTags Tags // the exchange's former tags, to be reused
@@ -93,7 +93,7 @@ func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 	p.b, p.i = b, 0
 	p.freeTags, p.freeHTTP = nil, nil
 	if reuse {
-		clear(e.Tags) // unused tags would keep their chunks alive
+		clear(e.Tags) // so that unused tags don't keep their chunks alive
 		p.freeTags, p.freeHTTP = e.Tags[:0], e.HTTP
 	}
 	*e = Exchange{}
@@ -130,8 +130,8 @@ func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 	return ok && p.netInfo(&e.NetInfo, light) && p.is('}') && p.i == len(b)
 }
 
-// ending is the end of every record of HTTP, with NetInfo or without. A record whose members are
-// in another order ends differently.
+// ending ends every HTTP record, with or without NetInfo. A record whose members are in another
+// order ends differently.
 const ending = "}}}"
 
 func (p *canonical) http(e *Exchange, light bool) bool {
@@ -261,8 +261,8 @@ func (p *canonical) endpoint(to, last *Endpoint) bool {
 		p.is('}')
 }
 
-// tagged reads tags. It reuses the tags of the last exchange as far as the texts are equal, and
-// otherwise names and values where they are equal.
+// tagged reads tags. It reuses the tags of the last exchange as long as their JSON is equal. After
+// that, it reuses single names and values.
 func (p *canonical) tagged(to *Tags) bool {
 	start, last := p.i, p.tags
 	same := commonPrefix(p.b[start:], p.tagText)
@@ -275,7 +275,7 @@ func (p *canonical) tagged(to *Tags) bool {
 		tags = make(Tags, 0, max(len(last)+2, 8))
 	}
 	tags = append(tags, last[:known]...)
-	// The cached tags stay valid even if the rest is not.
+	// The cached tags remain valid even if the rest is not.
 	p.tags, p.tagEnds = last[:known], p.tagEnds[:known]
 	more := known == 0
 	if more && !p.is('{') {
@@ -293,7 +293,7 @@ func (p *canonical) tagged(to *Tags) bool {
 		if !p.string(&t.Name, &like.Name) || !p.is(':') || !p.string(&t.Value, &like.Value) {
 			return false
 		}
-		if sameNames = sameNames && len(tags) < len(last) && t.Name == last[len(tags)].Name; !sameNames { // otherwise the names are those of the last tags, which are unique
+		if sameNames = sameNames && len(tags) < len(last) && t.Name == last[len(tags)].Name; !sameNames { // otherwise the names equal the last ones, which are unique
 			for i := range tags {
 				if tags[i].Name == t.Name {
 					return false
@@ -334,7 +334,7 @@ func commonPrefix(a, b []byte) int {
 	return i
 }
 
-// span is the value of a header, by its position in the text.
+// span is a header value, given by its position in the text.
 type span struct {
 	name       string
 	start, end int

@@ -14,7 +14,7 @@ import (
 
 // This file parses the parts of canonical JSON: literals, strings, numbers, times and base64.
 
-// lit reads the literal if it comes next. After an opening brace, it omits the literal's leading
+// lit reads the literal if it comes next. After an opening brace, it ignores the literal's leading
 // comma.
 func (p *canonical) lit(s string) bool {
 	n := p.ahead(s)
@@ -22,7 +22,7 @@ func (p *canonical) lit(s string) bool {
 	return n > 0
 }
 
-// is reads the byte, if it comes next.
+// is reads the byte if it comes next.
 func (p *canonical) is(c byte) bool {
 	if p.i < len(p.b) && p.b[p.i] == c {
 		p.i++
@@ -77,7 +77,7 @@ func (p *canonical) integer(to *int64) bool {
 	negative := p.is('-')
 	start, n := p.i, uint64(0)
 	for ; p.i < len(p.b) && '0' <= p.b[p.i] && p.b[p.i] <= '9'; p.i++ {
-		if p.i-start == 19 { // the most digits that always fit into a uint64
+		if p.i-start == 19 { // more digits might not fit into a uint64
 			return false
 		}
 		n = n*10 + uint64(p.b[p.i]-'0')
@@ -89,7 +89,7 @@ func (p *canonical) integer(to *int64) bool {
 }
 
 func (p *canonical) uuid(to *UUID) bool {
-	const digits = 22 // without the two of padding
+	const digits = 22 // without the two padding characters
 	if len(p.b)-p.i < digits+4 || p.b[p.i] != '"' || string(p.b[p.i+1+digits:p.i+4+digits]) != `=="` {
 		return false
 	}
@@ -154,7 +154,7 @@ func (p *canonical) newMinute(b [len(minute)]byte) bool {
 	return true
 }
 
-// digits returns the number, or -1 if the text isn't one.
+// digits returns the value of decimal digits, or -1 if there is any other character.
 func digits(b []byte) (n int) {
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -239,7 +239,7 @@ func (p *canonical) text(raw []byte, differs int) (string, bool) {
 	return p.chunk.String()[start:], true
 }
 
-// name is like string, for names. There are few different names, so a map caches them.
+// name reads a name. There are few different names, so a map caches them.
 func (p *canonical) name(to *string) bool {
 	raw, differs, ok := p.quoted()
 	if !ok {
@@ -272,7 +272,7 @@ func text(raw []byte, differs int) (string, bool) {
 	return plain, ok
 }
 
-// escapes are the characters of the escapes of JSON, except `u`.
+// escapes maps the letter of a JSON escape, except `u`, to its character.
 var escapes = [...]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // unescape returns the string of a raw JSON text. exact is false if U+FFFD replaced half a
@@ -321,7 +321,7 @@ func unescape(raw []byte) (plain string, exact, ok bool) {
 	return out.String(), exact, true
 }
 
-// hex4 returns the value of four hexadecimal digits, or -1 if they aren't.
+// hex4 returns the value of four hexadecimal digits, or -1 if there is any other character.
 func hex4(b []byte) (r rune) {
 	if len(b) < 4 {
 		return -1
@@ -376,7 +376,7 @@ func (p *canonical) base64(to *[]byte, left *int64, light bool) bool {
 	return err == nil && got == n
 }
 
-// isBase64 reports whether b has only digits of base64.
+// isBase64 reports whether b has only base64 digits.
 func isBase64(b []byte) bool {
 	if len(b) < 8 {
 		few := [8]byte([]byte("AAAAAAAA"))
@@ -390,8 +390,8 @@ func isBase64(b []byte) bool {
 	return odd&tops == 0
 }
 
-// notBase64 sets the top bit of each byte that isn't a digit of base64. In each sum below, the top
-// bit shows whether a byte is at least some value, so two sums differ in this bit for bytes between
+// notBase64 sets the top bit of each byte that isn't a base64 digit. In each sum below, the top bit
+// shows whether a byte is at least some value, so two sums differ in this bit for bytes between the
 // two values.
 func notBase64(w uint64) uint64 {
 	low := w &^ tops

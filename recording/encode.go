@@ -9,15 +9,15 @@ import (
 )
 
 // AppendJSON appends the exchange's JSON, without a newline, and returns the
-// extended buffer. It equals what encoding/json makes of e with HTML escaping
-// off and times in UTC, and allocates nothing when dst has room.
+// extended buffer. The JSON equals that of encoding/json without HTML escaping
+// and with times in UTC. AppendJSON allocates nothing if dst has room.
 func (e *Exchange) AppendJSON(dst []byte) []byte { return (*Encoder)(nil).Append(dst, e) }
 
 // Encoder writes exchanges and caches the JSON of tags, because most tags of the next exchange are
 // the same. A nil Encoder caches nothing. It isn't safe for concurrent use.
 type Encoder struct {
 	tags Tags
-	text []byte // of all tags, as an object that isn't closed
+	text []byte // JSON of all tags, without the closing brace
 	ends []int  // the end of each tag in text
 }
 
@@ -85,8 +85,8 @@ func (r *HTTPResponse) append(dst []byte) []byte {
 	return o.end()
 }
 
-// Prepare encodes everything except BytesSent once for a connection, so that it needn't be done
-// for each exchange. Changes to other fields after this call are not written.
+// Prepare encodes everything except BytesSent, so that this is done once for a connection rather
+// than for each exchange. Later changes to other fields are not written.
 func (n *NetInfo) Prepare() {
 	n.prepared = &[2][]byte{n.appendDownstream(nil), n.appendUpstream(nil)}
 }
@@ -102,8 +102,7 @@ func (n *NetInfo) append(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendDownstream and appendUpstream append the members up to the BytesSent of the downstream and
-// of the upstream.
+// appendDownstream and appendUpstream append the members up to the BytesSent of that endpoint.
 func (n *NetInfo) appendDownstream(dst []byte) []byte {
 	o := object{append(dst, '{')}
 	o.string("id", n.ID)
@@ -155,8 +154,8 @@ func (o *object) key(name string) []byte {
 	return append(o.dst, '"', ':')
 }
 
-// separate begins a member of the object that dst ends in, or will be appended to. It writes a
-// comma, unless the member is the first one.
+// separate begins a member of the object that is open at the end of dst, or of the text to which
+// dst will be appended. It writes a comma unless the member is the first one.
 func separate(dst []byte) []byte {
 	if n := len(dst); n > 0 && dst[n-1] == '{' {
 		return dst
@@ -267,7 +266,7 @@ func (m *Encoder) remember(tags Tags) {
 		if len(m.text)+len(t.Name)+len(t.Value) > maxRemembered {
 			return
 		}
-		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // don't keep the longer texts alive that these are slices of
+		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // these may be slices of longer texts, which would stay in memory
 		m.tags = append(m.tags, t)
 		m.text = appendTag(m.text, t)
 		m.ends = append(m.ends, len(m.text))
@@ -364,9 +363,9 @@ const (
 	tops = 0x80 * ones
 )
 
-// oddBytes has the top bit of some byte set if any byte of w is a control
-// character, `"`, `\`, or not ASCII: for bytes below 0x80, b-0x20 borrows from
-// the top bit below a space, and (b^c)-1 where b is c.
+// oddBytes returns a word in which some byte has its top bit set if any byte of w
+// is a control character, `"`, `\`, or not ASCII. For a byte b below 0x80, b-0x20
+// borrows from the top bit if b is below a space, and (b^c)-1 does so if b is c.
 func oddBytes(w uint64) uint64 {
 	return w | (w - ' '*ones) | ((w ^ '"'*ones) - ones) | ((w ^ '\\'*ones) - ones)
 }
@@ -390,7 +389,7 @@ func appendEscaped(dst []byte, s string) []byte {
 			case r == utf8.RuneError && n == 1:
 				dst = append(append(dst, s[start:i]...), `\ufffd`...)
 				start = i + n
-			case r == '\u2028', r == '\u2029': // JSON allows them, JavaScript once didn't
+			case r == '\u2028', r == '\u2029': // JSON allows them, but JavaScript once didn't
 				dst = append(append(dst, s[start:i]...), `\u202`...)
 				dst = append(dst, hexDigits[r&15])
 				start = i + n

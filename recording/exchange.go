@@ -31,9 +31,9 @@ const Undefined = "undefined"
 
 // Exchange is one record, an RRPair. Field names, types and the omission of
 // empty fields follow records that the ecosystem's own tools wrote: 64-bit
-// counts are strings and byte strings are base64, as protobuf's JSON mapping
-// has them. Only Tapedeck has `grpc`, `websocket` and `tcp`. An exchange of
-// plain HTTP uses none of them; further facts are in tags.
+// counts are strings and byte strings are base64, as in protobuf's JSON
+// mapping. Only Tapedeck has `grpc`, `websocket` and `tcp`. An exchange of
+// plain HTTP uses none of them. Further facts are in tags.
 type Exchange struct {
 	// Always `rrpair`.
 	MsgType string `json:"msgType"`
@@ -84,7 +84,7 @@ type Exchange struct {
 	Signature map[string][]byte `json:"signature,omitempty"`
 	// The connection.
 	NetInfo *NetInfo `json:"netinfo,omitempty"`
-	// Members of other tools for which Exchange has no field. They are kept, behind the others.
+	// Members of other tools for which Exchange has no field. They are written after the others.
 	Extra []Member `json:"-"`
 }
 
@@ -112,7 +112,7 @@ type HTTPRequest struct {
 	Headers Headers `json:"headers,omitempty"`
 	// Body without its framing, still compressed if it was sent so.
 	Body []byte `json:"bodyBase64,omitempty"`
-	// As of the exchange.
+	// As in the exchange.
 	Extra []Member `json:"-"`
 	// Size of the body that [Decoder.Light] left out.
 	BodyLeft int64 `json:"-"`
@@ -134,7 +134,7 @@ type HTTPResponse struct {
 	Headers Headers `json:"headers,omitempty"`
 	// As in the request.
 	Body []byte `json:"bodyBase64,omitempty"`
-	// As of the exchange.
+	// As in the exchange.
 	Extra []Member `json:"-"`
 	// As in the request.
 	BodyLeft int64 `json:"-"`
@@ -185,7 +185,7 @@ type NetInfo struct {
 	// Side of the server.
 	Upstream Endpoint `json:"upstream"`
 
-	prepared *[2][]byte // JSON of Downstream and what is before it, and of Upstream, up to their BytesSent
+	prepared *[2][]byte // JSON up to Downstream's BytesSent, and of Upstream up to its BytesSent
 }
 
 // Endpoint is one end of a connection.

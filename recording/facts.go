@@ -18,8 +18,8 @@ func (e *Exchange) RequestEnd() (time.Duration, bool) { return e.micros(TagReque
 // is known.
 func (e *Exchange) ResponseStart() (time.Duration, bool) { return e.micros(TagResponseStart) }
 
-// End returns the time from TS to the last byte, in whole milliseconds: not less than 0,
-// and not more than a Duration holds.
+// End returns the time from TS to the last byte, in whole milliseconds: at least 0, and at
+// most what a Duration holds.
 func (e *Exchange) End() time.Duration {
 	return time.Duration(min(max(e.Duration, 0), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
@@ -32,7 +32,7 @@ type Moment struct {
 	At time.Duration
 }
 
-// Pace returns the pauses in the answer's body, in order. It is nil if there were none, or if
+// Pace returns the pauses in the answer's body, in order. It returns nil if there were none, or if
 // they are not known.
 func (e *Exchange) Pace() (all []Moment) {
 	text := e.Tags.Get(TagPace)
@@ -87,7 +87,7 @@ const (
 	BytesLost = "bytes_lost"
 	// HeadersLost: names of fields were in a header block that was lost.
 	HeadersLost = "headers_lost"
-	// Malformed: bytes that followed could not be parsed.
+	// Malformed: the bytes that followed could not be parsed.
 	Malformed = "malformed"
 	// NoMemory: no memory was left to assemble the bytes that followed.
 	NoMemory = "no_memory"

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of a record that is read.
+// Limits of a record that is read.
 const (
 	// MaxTags is how many tags it may have.
 	MaxTags = 1000
@@ -53,7 +53,7 @@ func (d *Decoder) foreign(text []byte, e *Exchange) error {
 	return nil
 }
 
-// useText handles the member body, which has the body as text. It uses the text if bodyBase64 is
+// useText handles the member `body`, which holds the body as text. It uses the text if bodyBase64 is
 // missing, and drops it if both are equal.
 func useText(body *[]byte, extra *[]Member) {
 	at := slices.IndexFunc(*extra, func(m Member) bool { return m.Name == "body" })
@@ -76,7 +76,7 @@ func useText(body *[]byte, extra *[]Member) {
 }
 
 // Lighten removes the parts that [Decoder.Light] leaves out. It replaces memory that e shares
-// with other exchanges, and doesn't change it.
+// with other exchanges instead of changing it.
 func (e *Exchange) Lighten() {
 	if h := e.HTTP; h != nil {
 		e.HTTP = &HTTP{
@@ -94,7 +94,7 @@ func (e *Exchange) Lighten() {
 	e.Signature, e.NetInfo, e.Extra = nil, nil, nil
 }
 
-// object reads the members of an object into the fields of a struct that have their
+// object reads the members of an object into the fields of a struct with the same
 // names. Other members go into its field Extra or, if it has none, into the losses.
 func (d *Decoder) object(text []byte, to reflect.Value, path string) error {
 	seen := map[string]bool{}
@@ -157,8 +157,8 @@ func (d *Decoder) value(raw []byte, to reflect.Value, quoted bool, path string) 
 		if err := json.Unmarshal(raw, v); err != nil {
 			return err
 		}
-		if year := v.UTC().Year(); year < 0 || year > 9999 { // in RFC 3339, an offset can lead to such a year, which has no JSON in UTC
-			return fmt.Errorf("the year %d, want 0 to 9999", year)
+		if year := v.UTC().Year(); year < 0 || year > 9999 { // an offset in RFC 3339 can lead to such a year, which can't be encoded in UTC
+			return fmt.Errorf("the year is %d, want 0 to 9999", year)
 		}
 		return nil
 	case *int64:

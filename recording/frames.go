@@ -9,9 +9,9 @@ import (
 
 // JoinFrames turns the recorded frames of a WebSocket into messages: it joins fragments,
 // decompresses, and leaves out pings and pongs. The time of a message is that of its first frame.
-// The first close frame is the last message, because endpoints answer it automatically. It fails
-// if a frame continues a message that has not begun, or if a message doesn't decompress to at
-// most limit bytes. The data of a message with one frame is shared with the frame.
+// The first close frame is the last message, because endpoints answer it automatically. JoinFrames
+// fails if a frame continues a message that has not begun, or if a message doesn't decompress to at
+// most limit bytes. A message with one frame shares the frame's data.
 func JoinFrames(frames []Message, limit int64) (all []Message, err error) {
 	for m, err := range JoinedFrames(frames, limit) {
 		if err != nil {
@@ -45,11 +45,11 @@ func JoinedFrames(frames []Message, limit int64) iter.Seq2[Message, error] {
 				return
 			case "continuation":
 				if !side.open {
-					yield(Message{}, fmt.Errorf("frame %d goes on with a message that has not begun", i+1))
+					yield(Message{}, fmt.Errorf("frame %d continues a message that has not begun", i+1))
 					return
 				}
 				m.Size += max(f.Size, int64(len(f.Data)))
-				if !side.joined { // the data still belongs to the frame
+				if !side.joined { // the first frame owns the data, so append must copy it
 					side.joined, m.Data = true, m.Data[:len(m.Data):len(m.Data)]
 				}
 				m.Data = append(m.Data, f.Data...)

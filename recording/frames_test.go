@@ -52,7 +52,7 @@ func TestJoinFrames(t *testing.T) {
 		{"nothing follows a close frame", []Message{
 			{From: Server, At: 1, Type: "close", Data: []byte("\x03\xe8")}, {From: Client, At: 2, Type: "close"},
 		}, "server 1 close \x03\xe8", ""},
-		{"a message without a beginning", []Message{{From: Server, Type: "continuation"}}, "", "frame 1 goes on with a message that has not begun"},
+		{"a message without a beginning", []Message{{From: Server, Type: "continuation"}}, "", "frame 1 continues a message that has not begun"},
 		{"a compressed message that was cut", []Message{
 			{From: Server, Type: "text", Compressed: true, Data: one[:5], Size: int64(len(one))},
 		}, "", "frame 1: a part of the compressed message is missing"},

@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// Half is the request or the answer of an exchange of HTTP. It is a view of the exchange, and
-// copies nothing. Without [Exchange.HTTP] it is empty.
+// Half is the request or the answer of an HTTP exchange. It is a view of the exchange, and copies
+// nothing. Without [Exchange.HTTP] it is empty.
 type Half struct {
 	// Headers has the fields, including trailers.
 	Headers Headers
@@ -18,7 +18,7 @@ type Half struct {
 
 	e      *Exchange
 	answer bool
-	left   int64 // the size that light reading left out
+	left   int64 // the size of the body that Decoder.Light left out
 }
 
 // Request returns the request's half.
@@ -65,14 +65,14 @@ func (h Half) number(request, response string) (n int64, ok bool) {
 		tag = response
 	}
 	text := h.e.Tags.Get(tag)
-	if text == "" { // the tag is missing in nearly all exchanges
+	if text == "" { // as in nearly all exchanges
 		return 0, false
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil && n >= 0
 }
 
-// Codings are those of Content-Encoding, in the order in which they were applied.
+// Codings returns the codings that Content-Encoding lists, in the order in which they were applied.
 func (h Half) Codings() []string {
 	return coding.Split(slices.Collect(h.Headers.Values("Content-Encoding"))...)
 }
@@ -98,8 +98,8 @@ func (h Half) Decoded() bool {
 
 // Decode appends the body without its codings to dst, at most max bytes of it. It
 // fails with [coding.ErrTooLarge] if there is more, with [io.ErrUnexpectedEOF] if the
-// body was cut, with a [coding.UnknownError], or with an error about the body. It appends the
-// part that it could decode even if it fails. If d is not nil, its buffers are used.
+// body was cut, with a [coding.UnknownError], or with an error about the body. Even then, it
+// appends the part that it could decode. If d is not nil, its buffers are used.
 func (h Half) Decode(d *coding.Decoder, dst []byte, max int64) ([]byte, error) {
 	codings := h.Codings()
 	if len(codings) == 0 || h.Decoded() {
@@ -115,7 +115,7 @@ func (h Half) Decode(d *coding.Decoder, dst []byte, max int64) ([]byte, error) {
 	return d.Decode(dst, codings, h.Body, max)
 }
 
-// Framing is the way in which the end of a body was marked.
+// Framing is how the end of a body was marked.
 type Framing string
 
 // Framings. The first that applies counts, as in RFC 9112, section 6.3.
@@ -170,7 +170,7 @@ func (h Half) contentLength() (int64, bool) {
 	return 0, false
 }
 
-// grpcTrailers are trailers that are known without an announcement.
+// grpcTrailers are known to be trailers even if they are not announced.
 var grpcTrailers = [...]string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"}
 
 // Trailers returns the names of the known trailers: those that the field Trailer announces,

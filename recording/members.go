@@ -11,8 +11,8 @@ import (
 
 // EachMember calls f with the members of a JSON object in order. It returns an error if there
 // are more than most, because two bytes of JSON may become a hundred in memory. The text must be
-// JSON. Values are slices of it, without white space around them: nothing is copied, since a
-// record may have [MaxLine] bytes. null is an object without members.
+// valid JSON. Values are slices of it, without white space around them: nothing is copied, since a
+// record may have [MaxLine] bytes. null counts as an object without members.
 func EachMember(text []byte, most int, f func(name string, value []byte) error) error {
 	var name string
 	isName := true
@@ -42,7 +42,7 @@ func walk(text []byte, kind string, begin, end byte, most, each int, f func(part
 	text = bytes.TrimSpace(text[1 : len(text)-1])
 	for n := 0; len(text) > 0; n++ {
 		if n == most*each {
-			return fmt.Errorf("an %s of JSON has more than %d", kind, most)
+			return fmt.Errorf("a JSON %s has more than %d entries", kind, most)
 		}
 		at := partEnd(text)
 		if err := f(bytes.TrimSpace(text[:at])); err != nil {
@@ -53,7 +53,7 @@ func walk(text []byte, kind string, begin, end byte, most, each int, f func(part
 	return nil
 }
 
-// partEnd returns the position of the comma or colon that ends the first part of a text.
+// partEnd returns the position of the comma or colon that ends the first part of the text.
 func partEnd(text []byte) int {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -95,8 +95,8 @@ func closingQuote(text []byte, i int) int {
 	return i
 }
 
-// Depth returns how deep the objects and arrays of a JSON text are nested: 0 for a string, a
-// number or a literal, 1 for an object that has only those.
+// Depth returns how deep the objects and arrays of a JSON text are nested: 0 for a string, number
+// or literal, 1 for an object that has only those.
 func Depth(text []byte) (most int) {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -114,8 +114,8 @@ func Depth(text []byte) (most int) {
 }
 
 // Unquote returns the text of a JSON string, as encoding/json does but several times faster. The
-// string must be valid, as all parts of a valid JSON text are. Bytes that are not UTF-8 and halves
-// of surrogate pairs become U+FFFD, and exact is then false.
+// string must be part of a valid JSON text. Bytes that are not UTF-8 and halves of surrogate pairs
+// become U+FFFD, and exact is then false.
 func Unquote(part []byte) (plain string, exact bool, err error) {
 	if n := len(part); n >= 2 && part[0] == '"' && part[n-1] == '"' && utf8.Valid(part) {
 		if plain, exact, ok := unescape(part[1 : n-1]); ok {

@@ -7,13 +7,13 @@ import (
 // LeftOutError reports a record of another tool that can't be stored in a recording. Reading can
 // continue after it.
 type LeftOutError struct {
-	// Where is the position of the record, and What is the content that is lost with it.
+	// Where is the position of the record, and What is the content that is lost.
 	Where, What string
 }
 
 func (e *LeftOutError) Error() string { return e.Where + ": " + e.What }
 
-// maxLossText limits the name of a loss, which may quote foreign text.
+// maxLossText limits the length of a loss in bytes, because a loss may quote foreign text.
 const maxLossText = 200
 
 // LossList collects the parts of another tool's record that could not be kept, each once.
@@ -36,12 +36,12 @@ func (l *LossList) Add(path, what string) {
 	}
 }
 
-// AppendString appends a text as JSON to dst. Bytes that are not UTF-8 become U+FFFD.
+// AppendString appends text as a JSON string to dst. Bytes that are not UTF-8 become U+FFFD.
 func AppendString(dst []byte, text string) []byte { return appendString(dst, text) }
 
 // Weight estimates the length of the exchange's JSON.
 func (e *Exchange) Weight() int64 {
-	const each = 40 // of a field or a message, in addition to its content
+	const each = 40 // overhead of a field or message
 	n := 1 << 10
 	if h := e.HTTP; h != nil {
 		n += (len(h.Req.Body) + len(h.Res.Body)) / 3 * 4

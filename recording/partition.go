@@ -12,23 +12,23 @@ import (
 const (
 	// SegmentSuffix ends the key of a complete segment.
 	SegmentSuffix = ".jsonl.zst"
-	// PartSuffix follows it while the segment is being written, and stays if its
-	// writer was killed. Readers read such a segment all the same.
+	// PartSuffix follows SegmentSuffix while the segment is being written, and remains
+	// if its writer was killed. Readers read such a segment, too.
 	PartSuffix = ".part"
-	// MergedPod replaces the pod in the keys of large segments, which have the exchanges of
+	// MergedPod replaces the pod in the keys of large segments, which hold exchanges of
 	// several pods.
 	MergedPod = "merged"
 )
 
-// Partition is the part of a segment's key by which query engines and readers select. Unknown names
-// are [Undefined].
+// Partition is the part of a segment's key by which query engines and readers select segments. Unknown
+// names are [Undefined].
 type Partition struct {
 	Cluster, Namespace, Workload string
 	// Hour is the hour in which the segment began, in UTC.
 	Hour time.Time
 }
 
-// String returns the Hive form, without a slash at its end:
+// String returns the partition in Hive's form, without a trailing slash:
 //
 //	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20
 func (p Partition) String() string {
@@ -37,8 +37,8 @@ func (p Partition) String() string {
 		KeyPart(p.Cluster), KeyPart(p.Namespace), KeyPart(p.Workload), hour.Format("2006-01-02"), hour.Format("15"))
 }
 
-// ParsePartition reads a partition as String writes it, with or without a slash at its end, and
-// rejects every other text.
+// ParsePartition parses what String returns, with or without a trailing slash, and rejects
+// everything else.
 func ParsePartition(folder string) (Partition, error) {
 	var v [5]string
 	values := strings.Split(strings.TrimSuffix(folder, "/"), "/")
@@ -50,12 +50,12 @@ func ParsePartition(folder string) (Partition, error) {
 	hour, err := time.Parse("2006-01-02 15", v[3]+" "+v[4])
 	p := Partition{v[0], v[1], v[2], hour}
 	if err != nil || p.String() != strings.TrimSuffix(folder, "/") {
-		return Partition{}, fmt.Errorf("no partition: %.300q; want one such as %s", folder, Partition{"CLUSTER", "NAMESPACE", "WORKLOAD", time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)})
+		return Partition{}, fmt.Errorf("%.300q is not a partition; want one such as %s", folder, Partition{"CLUSTER", "NAMESPACE", "WORKLOAD", time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)})
 	}
 	return p, nil
 }
 
-// partitions are the folders of a partition, up to their values.
+// partitions are the beginnings of a partition's folder names, up to the values.
 var partitions = [...]string{"cluster=", "namespace=", "workload=", "date=", "hour="}
 
 // SegmentKey is the key of a segment that capture wrote.
@@ -75,8 +75,8 @@ type SegmentKey struct {
 	Part bool
 }
 
-// DigestDigits is how many digits of the SHA-256 a key has. They are enough to tell apart segments
-// of one pod that began in the same millisecond with the same number.
+// DigestDigits is how many digits of the SHA-256 a key has: enough to distinguish segments of one
+// pod that began in the same millisecond with the same number.
 const DigestDigits = 16
 
 // LargeKey returns the key of the large segment with this number in the partition. The segment's
@@ -85,7 +85,7 @@ func LargeKey(p Partition, number int) SegmentKey {
 	return SegmentKey{Partition: p, Began: p.Hour, Pod: MergedPod, Number: number}
 }
 
-// IsLarge reports whether the key may be one of a large segment. Its first line decides.
+// IsLarge reports whether the key may belong to a large segment. The segment's first line decides.
 func (k SegmentKey) IsLarge() bool {
 	return k.Pod == MergedPod && k.Began.Equal(k.Hour) && k.Digest == "" && !k.Part
 }
@@ -115,11 +115,11 @@ func (k SegmentKey) String() string {
 	return fmt.Sprintf("%s/%s-%s-%d%s", k.Partition, k.Began.UTC().Format(beganLayout), KeyPart(k.Pod), k.Number, suffix)
 }
 
-// ParseSegmentKey reads a key as String writes it, and rejects every other text. A
-// valid key can't lead out of a directory.
+// ParseSegmentKey parses what String returns, and rejects everything else. A valid key
+// can't lead out of a directory.
 func ParseSegmentKey(key string) (k SegmentKey, err error) {
 	bad := func(what string) (SegmentKey, error) {
-		return SegmentKey{}, fmt.Errorf("no key of a segment: %s; want one such as %s", what, SegmentKey{
+		return SegmentKey{}, fmt.Errorf("not a segment's key: %s; want one such as %s", what, SegmentKey{
 			Partition: Partition{"CLUSTER", "NAMESPACE", "WORKLOAD", time.Time{}}, Began: time.Date(2026, 11, 22, 20, 15, 0, 0, time.UTC), Pod: "POD"})
 	}
 	folders, name := path.Split(key)
@@ -154,11 +154,11 @@ func ParseSegmentKey(key string) (k SegmentKey, err error) {
 		return bad("no number at the end")
 	}
 	if hasDigest && (!isDigest(digest) || k.Part) {
-		return bad("no digest behind the number")
+		return bad("no digest after the number")
 	}
 	k.Pod, k.Digest = name[:last], digest
 	if k.String() != key {
-		return bad("not as it would be written")
+		return bad("not in canonical form")
 	}
 	return k, nil
 }
@@ -167,7 +167,7 @@ func isDigest(s string) bool {
 	return len(s) == DigestDigits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// KeyPart turns a name into a valid part of a key: every character other than a letter, a digit
+// KeyPart turns a name into a valid part of a key: every character other than ASCII letters, digits
 // and -_. becomes a dash, and the result does not begin with a dot. An empty name becomes
 // [Undefined].
 func KeyPart(name string) string {

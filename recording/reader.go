@@ -19,7 +19,7 @@ const (
 	// MaxSegment is how large a segment may be when decompressed: the recorder ends it
 	// at 64 MiB, and compaction makes larger ones.
 	MaxSegment = 16 << 30
-	// maxWindow is the largest window of zstd: the size that all decoders must support (RFC
+	// maxWindow is the largest zstd window: the size that all decoders should support (RFC
 	// 8878, section 3.1.1.1.2), and 64 times the recorder's.
 	maxWindow = 8 << 20
 	// maxDepth is how deep the JSON of a record may be nested.
@@ -30,10 +30,10 @@ const (
 
 var (
 	// ErrTorn means that a segment ends in the middle of a record: its writer was
-	// killed, or hasn't finished. All earlier records are complete.
+	// killed, or has not finished. All earlier records are complete.
 	ErrTorn = errors.New("torn tail")
-	// ErrNoExchange means that a text is well-formed JSON, but not an exchange. A [LineError] wraps
-	// it.
+	// ErrNoExchange means that a record is well-formed JSON, but not an exchange. A [LineError]
+	// wraps it.
 	ErrNoExchange = errors.New("no exchange")
 )
 
@@ -46,7 +46,7 @@ type Reader struct {
 	Decoder *Decoder
 	// MaxBytes limits the decompressed size; 0 means [MaxSegment].
 	MaxBytes int64
-	// Counted, if not nil, is called with all counters that are read.
+	// Counted, if not nil, is called with each line of counters that is read.
 	Counted func(Counters)
 
 	own  canonical // caches the strings of this segment's records
@@ -66,7 +66,7 @@ type Reader struct {
 	counters *Counters // the last counters that were read
 
 	sources   []string // of a large segment
-	origins   places   // indexes in sources, for the last record, if hasOrigin, and for the records after it
+	origins   places   // indexes in sources: of the last record, if hasOrigin, and of the records after it
 	spare     places   // former memory of origins, for reuse
 	hasOrigin bool
 }
@@ -95,8 +95,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 }
 
 // Next reads the next exchange into e, overwriting all of it. At the end it returns
-// [io.EOF], or [ErrTorn]. After a [LineError] reading can go on. Lines of counters and of
-// sources are no exchanges: see [Reader.Counters] and [Reader.Origin].
+// [io.EOF], or [ErrTorn]. After a [LineError], reading can continue. Lines of counters and of
+// sources are not exchanges: see [Reader.Counters] and [Reader.Origin].
 func (r *Reader) Next(e *Exchange) error {
 	if r.Decoder == nil {
 		r.Decoder = new(Decoder)
@@ -116,13 +116,13 @@ func (r *Reader) Next(e *Exchange) error {
 		if e.MsgType == SourcesType {
 			r.hasOrigin = false
 			if err := r.sourcesLine(); err != nil {
-				return &LineError{r.line, fmt.Errorf("sources that can't be read: %w", err)}
+				return &LineError{r.line, fmt.Errorf("can't read the sources: %w", err)}
 			}
 			continue
 		}
 		if c, ok := isCounters(e.MsgType, r.text); ok {
 			if c == nil {
-				return &LineError{r.line, errors.New("counters that can't be read")}
+				return &LineError{r.line, errors.New("can't read the counters")}
 			}
 			if r.counters = c; r.Counted != nil {
 				r.Counted(*c)
@@ -153,7 +153,7 @@ func (r *Reader) record(e *Exchange) error {
 		if r.line == 1 {
 			r.chunk = bytes.TrimPrefix(r.chunk, []byte("\ufeff"))
 		}
-		// Around records there may be white space, and the marks of an array.
+		// Records may have white space, brackets and commas of an array around them.
 		if r.chunk = bytes.TrimLeft(r.chunk, around); len(r.chunk) > 0 {
 			break
 		}
@@ -193,8 +193,8 @@ func (r *Reader) record(e *Exchange) error {
 // around are the characters between records.
 const around = " \t\r\n[],"
 
-// skipBlank skips all buffered lines without a record at once, because a small compressed file may
-// have any number of them.
+// skipBlank skips all buffered lines without a record in one step, because a small compressed file
+// may have any number of them.
 func (r *Reader) skipBlank() {
 	if !r.ended {
 		return
@@ -248,14 +248,14 @@ func (r *Reader) object() error {
 	}
 }
 
-// leave skips a record that began on a line and has a wrong byte at n in the chunk. Reading
+// leave skips a record that began on the given line and has a wrong byte at chunk[n]. Reading
 // continues with the next line, or with this one if the record began on an earlier line.
 func (r *Reader) leave(line, n int, s *splitter) error {
 	if r.line > line && r.whole && r.chunk[n] != '\n' {
 		return badJSON{fmt.Errorf("%s on line %d, within an object", s.wrong(r.chunk[n]), r.line)}
 	}
 	bad := badJSON{errors.New(s.wrong(r.chunk[n]))}
-	if r.line == line && r.whole { // the text of encoding/json's error is better
+	if r.line == line && r.whole { // encoding/json has a better message
 		if err := json.Unmarshal(r.chunk, new(json.RawMessage)); err != nil {
 			bad = badJSON{err}
 		}
@@ -270,7 +270,7 @@ func (r *Reader) leave(line, n int, s *splitter) error {
 	return bad
 }
 
-// fill reads the next chunk, a line or a part of a long one, if there is none.
+// fill reads the next chunk if there is none: a line, or a part of a long one.
 func (r *Reader) fill() error {
 	if len(r.chunk) > 0 {
 		return nil
@@ -326,11 +326,11 @@ func (r *Reader) Whole(e *Exchange) error {
 // Offset returns the position of the last exchange's JSON in the decompressed segment, in bytes.
 func (r *Reader) Offset() int64 { return r.start }
 
-// Counters returns the counters at the segment's end, once they were read. It returns nil before,
-// and if there are none, as in a segment whose writer was killed.
+// Counters returns the counters at the segment's end, once they have been read. It returns nil
+// before that, and if there are none, as in a segment whose writer was killed.
 func (r *Reader) Counters() *Counters { return r.counters }
 
-// Close releases the reader, but not the underlying one.
+// Close releases the reader, but does not close the underlying one.
 func (r *Reader) Close() {
 	if r.zstd != nil {
 		r.zstd.Close()
@@ -339,7 +339,7 @@ func (r *Reader) Close() {
 
 // LineError reports a record that can't be read.
 type LineError struct {
-	Line int // at which the record begins, from 1; 0 in formats without lines
+	Line int // the line on which the record begins, from 1; 0 in formats without lines
 	Err  error
 }
 

@@ -66,7 +66,7 @@ func TestReaderReadsJSONInAnyLayout(t *testing.T) {
 		{"a line that breaks off behind a member", `{"location":"/1"` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '{' on line 2, within an object", "/2"}},
 		{"a line that breaks off in an object", `{"http":{` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '{' on line 2, within an object", "/2"}},
 		{"a word that is none", `{"isTls":maybe}` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: invalid character 'm' looking for beginning of value`, "/2"}},
-		{"a bad value", `{"uuid":"short"}` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: uuid "short": not 32 hexadecimal digits, nor base64 of 16 bytes`, "/2"}},
+		{"a bad value", `{"uuid":"short"}` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: uuid "short": want 32 hexadecimal digits or base64 of 16 bytes`, "/2"}},
 		{"a bad value in an indented record", "{\n\n\"duration\": \"x\"\n}\n" + `{"location":"/2"}` + "\n", []string{"line 1: duration: json: cannot unmarshal string into Go value of type int64", "/2"}},
 		{"braces that don't match", `{"a":[}` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: invalid character '}' looking for beginning of value", "/2"}},
 		{"too deep", `{"a":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + "}\n" + `{"location":"/2"}` + "\n", []string{"line 1: nested more than 500 deep", "/2"}},

@@ -12,7 +12,8 @@ import (
 // SourcesType is the msgType of the lines that list the sources of a large segment.
 const SourcesType = "sources"
 
-// MaxSources limits the names of a large segment's sources, in bytes, separators included.
+// MaxSources limits the total length of the names of a large segment's sources, in bytes, separators
+// included.
 const MaxSources = 16 << 20
 
 // Sources describes the segments that a large segment was made from. The first line of the large
@@ -26,7 +27,7 @@ const MaxSources = 16 << 20
 //
 // The lines have no direction, so that queries for a direction don't match them.
 type Sources struct {
-	// Names are those of the sources in the partition, without its folders.
+	// Names has the sources' names without the folders of the partition.
 	Names []string
 	// Of has, for each record that follows, the index of its source in Names.
 	Of []int32
@@ -43,7 +44,7 @@ type sourcesLine struct {
 	Of        places    `json:"of,omitempty"`
 }
 
-// sourcesPrefix is the beginning of each such line that AppendLine writes.
+// sourcesPrefix begins each line that AppendLine writes.
 var sourcesPrefix = []byte(`{"msgType":"` + SourcesType + `"`)
 
 // AppendLine appends the line, with its newline. Equal sources give equal lines.
@@ -57,14 +58,14 @@ func (s Sources) AppendLine(dst []byte, p Partition) []byte {
 		Sources:   s.Names,
 		Of:        s.Of,
 	})
-	if err != nil { // strings, numbers and a valid time can't fail
+	if err != nil { // impossible: strings, numbers and a valid time can be encoded
 		return dst
 	}
 	return append(append(dst, line...), '\n')
 }
 
-// places is decoded without encoding/json, which takes ten times as long, because there is one
-// for each record.
+// places has one number for each record, so it is decoded without encoding/json, which takes ten
+// times as long.
 type places []int32
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -81,7 +82,7 @@ func (p *places) UnmarshalJSON(text []byte) error {
 			*p = append(*p, number)
 			number, digits = 0, 0
 		default:
-			return errors.New("want a list of small numbers, as [0,0,1]")
+			return errors.New("want a list of small numbers such as [0,0,1]")
 		}
 	}
 	return nil
@@ -125,8 +126,8 @@ func (r *Reader) sourcesLine() error {
 	return nil
 }
 
-// Sources returns the sources of a large segment, once its first line was read. It returns nil for
-// other segments.
+// Sources returns the sources of a large segment, once its first line has been read. It returns nil
+// for other segments.
 func (r *Reader) Sources() []string { return r.sources }
 
 // Origin returns the index in Sources of the segment that the last record or counters came from,

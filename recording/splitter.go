@@ -7,7 +7,7 @@ import (
 )
 
 // splitter finds the end of a JSON object. It checks nesting and separators only as far as needed
-// to notice early that an object has no end. The decoder checks the rest.
+// to notice early that an object has no end. The decoder checks everything else.
 type splitter struct {
 	nested  [maxDepth/8 + 1]byte // a bit for each level: 1 for an object, 0 for an array
 	depth   int

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// ProcessID identifies a process. It includes the namespace, because a writer of one namespace can
+// ProcessID identifies a process. It includes the namespace, because a writer in one namespace can
 // put the UUID of another namespace's process into its counters, and must not affect the totals of
 // that process.
 type ProcessID struct {
@@ -38,7 +38,7 @@ func (t *Tally) Last() []Counters {
 	})
 }
 
-// Sum returns the sum, and the number of processes.
+// Sum returns the sum of the last counters, and the number of processes.
 func (t *Tally) Sum() (sum Counters, processes int) {
 	for _, c := range t.last {
 		sum.Recorded += c.Recorded

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// UUID identifies an exchange. It is base64 in JSON, and has the canonical form as text.
+// UUID identifies an exchange. In JSON it is base64. As text it has the canonical form.
 type UUID [16]byte
 
 // String returns the canonical form, such as 6ba7b810-9dad-11d1-80b4-00c04fd430c8.
@@ -32,7 +32,7 @@ func ParseUUID(s string) (UUID, error) {
 		raw, err = base64.StdEncoding.DecodeString(s)
 	}
 	if err != nil || len(raw) != len(u) {
-		return u, fmt.Errorf("uuid %q: not 32 hexadecimal digits, nor base64 of 16 bytes", s)
+		return u, fmt.Errorf("uuid %q: want 32 hexadecimal digits or base64 of 16 bytes", s)
 	}
 	return UUID(raw), nil
 }

@@ -213,7 +213,7 @@ func TestAListingInAnotherOrder(t *testing.T) {
 	for f, err := range s.Folders(t.Context(), "") {
 		got = append(got, f+message(err))
 	}
-	if len(got) != 4 || got[0] != "a/b" || !strings.Contains(got[1], `the store lists "a-b" behind "a/b"`) || got[2] != "a/" || !strings.Contains(got[3], `the store lists "a-b/" behind "a/"`) {
+	if len(got) != 4 || got[0] != "a/b" || !strings.Contains(got[1], `the store lists "a-b" after "a/b"`) || got[2] != "a/" || !strings.Contains(got[3], `the store lists "a-b/" after "a/"`) {
 		t.Errorf("listed %q", got)
 	}
 }

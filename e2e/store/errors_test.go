@@ -124,7 +124,7 @@ func TestS3AccessIsRefused(t *testing.T) {
 		// The store learns that the key is in use, but can't compare the objects.
 		s := open(t, text)
 		err := store.PutOnce(t.Context(), s, "hour=20/x y", strings.NewReader("body"))
-		if !errors.Is(err, fs.ErrExist) || !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "to find out whether it has the same bytes: get s3://") {
+		if !errors.Is(err, fs.ErrExist) || !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "can't compare its bytes: get s3://") {
 			t.Errorf("put once: %v", err)
 		}
 		hidesSecrets(t, err)
@@ -136,7 +136,7 @@ func TestS3AccessIsRefused(t *testing.T) {
 	})
 	t.Run("a wrong secret", func(t *testing.T) {
 		t.Setenv("AWS_SECRET_ACCESS_KEY", writerSecret)
-		want := "the store does not accept the credentials: they may be wrong or expired, or the clock may be; they come from the AWS SDK's own"
+		want := "the store does not accept the credentials: they may be wrong or expired, or the clock may be wrong; they come from the AWS SDK's own"
 		expect(t, text, fs.ErrPermission, map[string]string{"put": want, "get": want, "list": want, "delete": want})
 	})
 	t.Run("a key that nobody knows", func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestAzureAccessIsRefused(t *testing.T) {
 	t.Run("a key that is none", func(t *testing.T) {
 		t.Setenv("AZURE_STORAGE_KEY", "wrong"+secretKey+"!")
 		_, err := openText(t, text)
-		if err == nil || !strings.Contains(err.Error(), "AZURE_STORAGE_KEY is no key, which is base64") {
+		if err == nil || !strings.Contains(err.Error(), "AZURE_STORAGE_KEY is not a key: want base64") {
 			t.Errorf("open: %v", err)
 		}
 		hidesSecrets(t, err)

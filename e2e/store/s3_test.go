@@ -61,7 +61,7 @@ func TestAStoreThatOverwritesIsFoundOut(t *testing.T) {
 	s := open(t, "s3://recordings/p?endpoint="+endpoint)
 	for range 2 {
 		err := s.Put(t.Context(), "key", strings.NewReader("body"))
-		if err == nil || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "overwrites objects although it is told not to") {
+		if err == nil || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "overwrites objects despite If-None-Match") {
 			t.Errorf("put: %v", err)
 		}
 	}

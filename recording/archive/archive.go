@@ -1,4 +1,4 @@
-// Package archive copies the segments of a directory out of a pod, as a tar archive on standard output,
+// Package archive copies the segments of a directory out of a pod as a tar archive on standard output,
 // because the image has neither a shell nor tar.
 //
 //	/tapedeck-proxy export ──▶ Write ──▶ kubectl exec ──▶ Read ──▶ tapedeck pull
@@ -7,11 +7,11 @@
 //
 //   - Write sends the bytes that each segment has so far. It holds one buffer in memory, but no segment.
 //     Recording continues meanwhile.
-//   - The last entry is a mark, by which Read recognises an archive that ended early.
+//   - The last entry is a mark. If it is missing, Read knows that the archive ended early.
 //   - Read trusts nothing. An archive has regular files with the names of segments, each once and within
 //     limits, and the mark. Anything else is an error that names the entry.
 //
-// It imports recording and the standard library only, because the sidecar links it.
+// It imports only recording and the standard library, because the sidecar links it.
 package archive
 
 import (
@@ -49,7 +49,7 @@ type Mark struct {
 	Parts int `json:"parts"`
 	// Removed counts segments that were deleted to make room before they could be sent.
 	Removed int `json:"removed"`
-	// Skipped counts the other files of the directory.
+	// Skipped counts the other files in the directory.
 	Skipped int `json:"skipped"`
 }
 
@@ -57,8 +57,8 @@ type Mark struct {
 // attempt succeeds.
 var ErrCutBack = errors.New("the sidecar shortened the segment while it was being sent, because the disk is full; try again")
 
-// Write writes the segments below the directory to w, in the order of their keys, and the mark. After an
-// error the archive is broken. version is the version of the program.
+// Write writes the segments below the directory to w, in the order of their keys, and then the mark.
+// After an error the archive is unusable. version is the version of the program.
 func Write(ctx context.Context, w io.Writer, dir, version string) (Mark, error) {
 	m := Mark{Format: format, Version: version}
 	root, err := os.OpenRoot(dir)
@@ -72,7 +72,7 @@ func Write(ctx context.Context, w io.Writer, dir, version string) (Mark, error) 
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && errors.Is(err, fs.ErrNotExist) && name != ".":
-			return nil // a folder that became empty
+			return nil // the folder became empty and was removed
 		case err != nil:
 			return err
 		case d.IsDir():
@@ -107,7 +107,7 @@ func (a *writer) add(ctx context.Context, name string) error {
 	}
 	whole, part := strings.CutSuffix(name, recording.PartSuffix)
 	if part && a.last == whole {
-		return nil // the list has both names, because the segment was just being completed
+		return nil // the list has both names, because the segment was completed meanwhile
 	}
 	f, err := a.open(name)
 	if part && errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +149,7 @@ func (a *writer) add(ctx context.Context, name string) error {
 	return nil
 }
 
-// open opens a file without following a link, and without waiting at a pipe.
+// open opens a file without following a link or blocking on a pipe.
 func (a *writer) open(name string) (*os.File, error) {
 	info, err := a.root.Lstat(name)
 	if err != nil {
@@ -196,21 +196,21 @@ func (r reader) Read(p []byte) (int, error) {
 type Limits struct {
 	// Segments is how many segments an archive may have.
 	Segments int
-	// Segment bounds the size of each, and Bytes that of all together.
+	// Segment limits the size of each segment, and Bytes that of all together.
 	Segment, Bytes int64
 }
 
 // DefaultLimits allow 16 times the largest spool that a rendered pod has by default.
 func DefaultLimits() Limits { return Limits{Segments: 1 << 20, Segment: 2 << 30, Bytes: 16 << 30} }
 
-// maxMark bounds the size of a mark. Later versions may add to it.
+// maxMark limits the size of a mark. Later versions may add fields.
 const maxMark = 64 << 10
 
 // Read reads an archive, and calls take with the key, the size and the content of each segment. take
-// need not read all of the content. The segments that take got before an error are whole.
+// need not read all of the content. If Read fails, the segments for which take returned nil are complete.
 func Read(ctx context.Context, r io.Reader, limits Limits, take func(key recording.SegmentKey, size int64, content io.Reader) error) (Mark, error) {
-	// A tar header has 512 bytes, the content is padded to a multiple of that, and a long name has two
-	// headers and its content.
+	// A tar header has 512 bytes. Content is padded to a multiple of that. A long name takes two more
+	// headers and content of its own.
 	stream := &limited{r: reader{ctx, r}, left: limits.Bytes + int64(limits.Segments+2)*8*512 + maxMark}
 	a := archive{tar: tar.NewReader(stream), limits: limits, seen: map[string]bool{}}
 	m, err := a.read(take)
@@ -254,7 +254,7 @@ func (a *archive) read(take func(recording.SegmentKey, int64, io.Reader) error) 
 	}
 }
 
-var errEarly = errors.New("it ended early, so segments may be missing; the ones that arrived are kept: try again")
+var errEarly = errors.New("it ended early, so segments may be missing; those that arrived are kept; try again")
 
 // check rejects entries that Write never writes: links, devices, folders, and sparse files, which can
 // claim a large size with few bytes.
@@ -281,7 +281,7 @@ func (a *archive) segment(h *tar.Header, take func(recording.SegmentKey, int64, 
 	case err != nil:
 		return err
 	case a.seen[h.Name]:
-		return errors.New("the archive has it twice")
+		return errors.New("it is in the archive twice")
 	case h.Size > a.limits.Segment:
 		return fmt.Errorf("it has %d bytes; a segment may have %d", h.Size, a.limits.Segment)
 	case a.bytes+h.Size > a.limits.Bytes:
@@ -324,18 +324,18 @@ func (a *archive) mark(h *tar.Header) (m Mark, err error) {
 		return m, fmt.Errorf("%d segments with %d bytes arrived, but %d with %d were sent", a.segments, a.bytes, m.Segments, m.Bytes)
 	}
 	if _, err := a.tar.Next(); err != io.EOF {
-		return m, errors.New("found data behind the mark")
+		return m, errors.New("found data after the mark")
 	}
 	return m, nil
 }
 
-// nothingMore rejects anything but padding behind the archive.
+// nothingMore rejects anything but padding after the archive.
 func nothingMore(r io.Reader) error {
 	buf := make([]byte, 4<<10)
 	for range 16 {
 		n, err := r.Read(buf)
 		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
-			return errors.New("found data behind the end of the archive")
+			return errors.New("found data after the end of the archive")
 		}
 		if err == io.EOF {
 			return nil
@@ -344,10 +344,10 @@ func nothingMore(r io.Reader) error {
 			return err
 		}
 	}
-	return errors.New("found data behind the end of the archive")
+	return errors.New("found data after the end of the archive")
 }
 
-// limited is a stream that fails behind its limit.
+// limited is a stream that fails after left bytes.
 type limited struct {
 	r    io.Reader
 	left int64

@@ -1,7 +1,7 @@
-// Package clean makes text of a recording safe to show. A recording is foreign: it must neither control
-// a terminal nor look like other text than it has.
+// Package clean makes text from a recording safe to show. A recording is not trusted: its text must
+// neither control a terminal nor look like different text.
 //
-// It promises that all text it returns is visible, and that visible text stays as it is. Its functions
+// It promises that all text it returns is visible, and that visible text remains unchanged. Its functions
 // are pure. It imports only the standard library, and the sidecar links it.
 package clean
 
@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// Visible reports whether a terminal shows a character, and in its place. Control characters, characters
-// that change the direction of text, and characters without a width are not visible.
+// Visible reports whether a terminal shows a character, and shows it in its place. Control characters,
+// characters that change the direction of text, and characters without a width are not visible.
 func Visible(r rune) bool {
 	return r >= ' ' && r < 0x7f ||
 		unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
@@ -31,8 +31,8 @@ func plain[T string | []byte](s T) bool {
 	return true
 }
 
-// IsText reports whether bytes are text, by their beginning: UTF-8 without NUL, and with few other
-// control characters.
+// IsText reports whether bytes begin like text: UTF-8 without NUL, and with few other control
+// characters.
 func IsText(p []byte) bool {
 	p = p[:min(len(p), 4<<10)]
 	odd, all := 0, 0
@@ -50,8 +50,8 @@ func IsText(p []byte) bool {
 	return odd*20 <= all
 }
 
-// Text escapes the characters of a foreign text that are not visible, as Go does: \n, \x1b, \u202e.
-// Bytes that aren't UTF-8 are escaped as in \xff.
+// Text escapes the characters that are not visible, as Go does: \n, \x1b, \u202e. Bytes that aren't
+// UTF-8 are escaped as in \xff.
 func Text(s string) string {
 	if plain(s) {
 		return s
@@ -70,8 +70,8 @@ func Text(s string) string {
 	return b.String()
 }
 
-// Lines is [Text] for a text of several lines. Tabs become spaces, and each line ends with a line feed
-// only.
+// Lines is [Text] for text with several lines. Tabs become spaces, and each line ends with only a line
+// feed.
 func Lines(s string) string {
 	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
 	for i, l := range lines {

@@ -13,7 +13,7 @@ import (
 // become a thousand times as long.
 const MaxIndent = 50
 
-// ErrLimit means that the text reached its limit.
+// ErrLimit means that the text reached the limit.
 var ErrLimit = errors.New("the text is longer than the limit")
 
 // recordSeparator begins each text of a JSON text sequence (RFC 7464).
@@ -21,9 +21,9 @@ const recordSeparator = 0x1e
 
 // IndentJSON writes one or several JSON texts in a row, with each value on a separate line. It changes
 // only white space, and escapes characters that are not [Visible]. Bytes of src that aren't UTF-8 become
-// U+FFFD. It returns the text, and how many bytes of src are in it. Its error is [io.ErrUnexpectedEOF] if
-// src ends early, [ErrLimit] once the text has limit bytes, or says what is wrong. It returns the text up
-// to the error, too.
+// U+FFFD. It returns the text, and how many bytes of src are in it. The error is [io.ErrUnexpectedEOF] if
+// src ends early, [ErrLimit] once the text has limit bytes, or describes invalid JSON. The text up to the
+// error is returned even then.
 func IndentJSON(src []byte, limit int) (text []byte, used int, err error) {
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	p := jsonIndenter{src: src, limit: limit}
@@ -190,7 +190,7 @@ func (p *jsonIndenter) string() error {
 // cut writes the rest of a token that was cut.
 func (p *jsonIndenter) cut() {
 	rest := p.src[p.i:]
-	for n := 1; n < utf8.UTFMax && n <= len(rest); n++ { // the last character may be cut, too
+	for n := 1; n < utf8.UTFMax && n <= len(rest); n++ { // the last character may be incomplete
 		if tail := rest[len(rest)-n:]; utf8.RuneStart(tail[0]) {
 			if !utf8.FullRune(tail) {
 				rest = rest[:len(rest)-n]

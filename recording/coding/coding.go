@@ -1,9 +1,9 @@
 // Package coding decodes and applies HTTP's content codings (RFC 9110, section 8.4): gzip, deflate, br
-// and zstd, also several on one body. Redaction and readers of recordings share it.
+// and zstd, or several of them on one body. Redaction and readers of recordings share it.
 //
 // It promises:
 //
-//   - Bodies are hostile: each layer yields at most the limit, windows are bounded, and a body has at
+//   - Bodies may be hostile: each layer yields at most the limit, windows are bounded, and a body has at
 //     most [MaxLayers].
 //   - A body that was cut yields everything before the cut.
 //
@@ -30,16 +30,16 @@ import (
 const (
 	// MaxLayers is how many codings a body may have.
 	MaxLayers = 4
-	// maxWindow bounds the window of zstd, in bytes, as RFC 9659 does for content codings. The format
-	// of brotli limits its window to 16 MiB, that of deflate to 32 KiB.
+	// maxWindow bounds the window of zstd, in bytes, as RFC 9659 does for content codings. The brotli
+	// format limits the window to 16 MiB, and deflate to 32 KiB.
 	maxWindow = 8 << 20
 )
 
 // ErrTooLarge means that a layer yields more than the limit.
 var ErrTooLarge = errors.New("larger than the limit when decoded")
 
-// ErrTrailing means that bytes follow the end of a body in deflate. Other layers return other errors for
-// that.
+// ErrTrailing means that bytes follow the end of a deflate body. Other layers return their own errors in
+// this case.
 var ErrTrailing = errors.New("deflate: bytes follow the end")
 
 // UnknownError is the error for a coding that this package doesn't support.
@@ -97,9 +97,9 @@ func Known(name string) bool {
 	return false
 }
 
-// Applied reports whether the coding was applied to a body, by the body's first bytes. Some recorders
-// decode bodies but keep the header that names the coding. The formats br and raw deflate have no
-// signature, so Applied returns true for them unless the body is text.
+// Applied reports whether the body's first bytes show that the coding was applied. Some recorders decode
+// bodies but keep the header that names the coding. The formats br and raw deflate have no signature, so
+// Applied returns true for them unless the body is text.
 func Applied(name string, body []byte) bool {
 	switch name {
 	case "gzip":
@@ -112,7 +112,7 @@ func Applied(name string, body []byte) bool {
 }
 
 // isText reports whether the beginning of p is UTF-8 without control characters. Compressed bytes hardly
-// ever begin so.
+// ever begin like this.
 func isText(p []byte) bool {
 	p = p[:min(len(p), 512)]
 	for len(p) > 0 {
@@ -126,8 +126,8 @@ func isText(p []byte) bool {
 	return true
 }
 
-// Decoder decodes bodies, one at a time, and reuses its buffers. The zero value is ready. Close releases
-// the buffers. A Decoder isn't safe for concurrent use.
+// Decoder decodes bodies, one at a time, and reuses its buffers. The zero value is ready to use. Close
+// releases the buffers. A Decoder isn't safe for concurrent use.
 type Decoder struct {
 	free map[string][]layer
 	used []layer // the layers of the current body, by
@@ -186,7 +186,7 @@ func (d *Decoder) Read(p []byte) (int, error) {
 	return n, unexpected(err)
 }
 
-// unexpected replaces the errors of layers for an input that ended early by one error.
+// unexpected replaces the different errors of layers for input that ended early with one error.
 func unexpected(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return io.ErrUnexpectedEOF
@@ -203,8 +203,8 @@ func (d *Decoder) Close() {
 	d.free = nil
 }
 
-// Decode appends the decoded body to dst. Its errors are those of Open and Read. It appends the decoded
-// bytes also if it returns an error.
+// Decode appends the decoded body to dst. Its errors are those of Open and Read. It appends the bytes
+// decoded so far even if it returns an error.
 func (d *Decoder) Decode(dst []byte, codings []string, body []byte, max int64) ([]byte, error) {
 	if err := d.Open(codings, bytes.NewReader(body), max); err != nil {
 		return dst, err
@@ -247,7 +247,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deflate decodes zlib, which RFC 9110 means by the name, and raw deflate, which some programs send.
+// deflate decodes zlib, which is what RFC 9110 calls deflate, and raw deflate, which some programs send.
 type deflate struct {
 	in  bufio.Reader
 	raw io.ReadCloser

@@ -8,7 +8,7 @@ import (
 )
 
 // Messages decompresses the messages of one side of a WebSocket with permessage-deflate (RFC 7692). Each
-// message may refer to those before it. The zero value is ready. It holds at most 64 KiB between two
+// message may refer to earlier ones. The zero value is ready to use. It holds at most 64 KiB between two
 // messages.
 type Messages struct {
 	window []byte
@@ -23,7 +23,7 @@ func (m *Messages) Inflate(message []byte, max int64) ([]byte, error) {
 	if m.err != nil {
 		return nil, m.err
 	}
-	// Senders leave the tail out. The empty last block stops the reader.
+	// Senders omit the tail. The empty last block stops the reader.
 	in := io.MultiReader(bytes.NewReader(message), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
 	r := flate.NewReaderDict(in, m.window)
 	defer r.Close()

@@ -1,8 +1,8 @@
 // Package columns holds the file that declares the columns of a recording for DuckDB. With it, queries
 // don't depend on the types that DuckDB would infer from the first lines.
 //
-// Programs that write to a place store the file at its root, unless it is there. If that fails, the
-// recording continues: only SQL needs the file.
+// Programs that write to a place store the file at its root unless it exists. If that fails, recording
+// continues, because only SQL needs the file.
 //
 // The file is generated from [recording.Exchange] and [recording.Counters], and a test fails if it is
 // out of date. The package imports only the standard library.

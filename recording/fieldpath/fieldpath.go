@@ -1,5 +1,5 @@
-// Package fieldpath names the places of values in an exchange. Redaction lists the places of secrets in
-// this form, and comparisons of exchanges the places of differences.
+// Package fieldpath names the places of values in an exchange. Redaction uses this form to list where
+// secrets were, and comparisons of exchanges use it to list where they differ.
 //
 //	req.header.Authorization
 //	req.query.api_key
@@ -16,8 +16,8 @@
 //	bare   = 1*( any character but . , [ ] " * \ space, and control characters )
 //	quoted = a JSON string
 //
-// Arrays have no indexes, because a path names all elements. `**` ends a path. A list in which `**` is a
-// whole path names only some of the places.
+// Arrays have no indexes, because a path names all elements. `**` must come last. A list in which `**` is
+// a whole path names only some of the places.
 //
 // It imports only the standard library.
 package fieldpath
@@ -47,7 +47,7 @@ const (
 // Step is one step of a path.
 type Step struct {
 	Kind Kind
-	Name string // set for a Member
+	Name string // only for a Member
 }
 
 // Path names a place.
@@ -117,7 +117,7 @@ func isBare(name string) bool {
 func Parse(s string) (Path, error) {
 	p, rest, err := parse(s)
 	if err == nil && rest != "" {
-		err = fmt.Errorf("found %.20q behind the path", rest)
+		err = fmt.Errorf("found %.20q after the path", rest)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("field path %.80q: %w", s, err)
@@ -125,7 +125,7 @@ func Parse(s string) (Path, error) {
 	return p, nil
 }
 
-// ParseList reads paths that are separated by commas. An empty list has none.
+// ParseList parses paths that are separated by commas. An empty string is an empty list.
 func ParseList(s string) ([]Path, error) {
 	var all []Path
 	for rest := s; rest != ""; {
@@ -146,7 +146,7 @@ func ParseList(s string) ([]Path, error) {
 func parse(s string) (p Path, rest string, err error) {
 	for first := true; s != "" && s[0] != ','; first = false {
 		if len(p) > 0 && p[len(p)-1].Kind == Anything {
-			return nil, "", errors.New("`**` ends a path")
+			return nil, "", errors.New("`**` must be the end of a path")
 		}
 		if after, ok := strings.CutPrefix(s, "[]"); ok && !first {
 			p, s = append(p, Step{Kind: Element}), after
@@ -204,8 +204,8 @@ func parseName(s string) (step Step, rest string, err error) {
 	return step, s[end:], nil
 }
 
-// Covers reports whether the path names the value at path q, or a value that it is a part of. Elements
-// cover elements, and names are compared exactly.
+// Covers reports whether the path names the value at q, or a value that contains it. Elements cover
+// elements, and names are compared exactly.
 func (p Path) Covers(q Path) bool {
 	for i, s := range p {
 		switch {

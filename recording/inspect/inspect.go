@@ -1,11 +1,11 @@
 // Package inspect shows recordings to people: it lists the exchanges, or shows one of them.
 //
-//	places ─▶ read.Reader ─▶ table, JSON, or one exchange: Options.Full, else Plain
+//	places ─▶ read.Reader ─▶ table, JSON, or one exchange: Options.Full, or else Plain
 //
 // Its output is cleaned, so it can't control a terminal. It holds one exchange in memory, and otherwise
-// no more than the limits of [read.Options]. It imports recording, its folders read, coding and clean,
-// and the standard library. The sidecar links it, so it doesn't import recording/show: tapedeck sets
-// that as Options.Full.
+// no more than the limits of [read.Options]. It imports recording, its subpackages read, coding and
+// clean, and the standard library. The sidecar links it, so it doesn't import recording/show. Instead,
+// tapedeck passes that as Options.Full.
 package inspect
 
 import (
@@ -24,17 +24,17 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// Filter selects exchanges. The zero value selects all.
+// Filter selects exchanges. The zero value selects all of them.
 type Filter struct {
 	// Clusters, Namespaces and Workloads are names, separated by commas.
 	Clusters, Namespaces, Workloads string
-	// From and To are times, as [read.ParseTime] reads them.
+	// From and To are times in a form that [read.ParseTime] reads.
 	From, To string
 	// Direction is `in` or `out`, in any case.
 	Direction string
-	// Host is a part of the requested host.
+	// Host is part of the requested host.
 	Host string
-	// Path is a part of the path.
+	// Path is part of the path.
 	Path string
 	// Status is a code, or a class of codes such as `5xx`.
 	Status string
@@ -42,8 +42,8 @@ type Filter struct {
 	Protocol string
 }
 
-// Directions, Classes and Protocols return the allowed values of a filter's fields. Status may be a
-// single code, too.
+// Directions, Classes and Protocols return the allowed values of a filter's fields. Status may also be
+// a single code.
 func Directions() []string { return []string{"in", "out"} }
 func Classes() []string    { return []string{"1xx", "2xx", "3xx", "4xx", "5xx"} }
 func Protocols() []string {
@@ -70,7 +70,7 @@ func (f Filter) Check() error {
 		}
 	}
 	for _, l := range [][2]string{{"cluster", f.Clusters}, {"namespace", f.Namespaces}, {"workload", f.Workloads}} {
-		if l[1] != "" && names(l[1]) == nil { // an empty list would select all
+		if l[1] != "" && names(l[1]) == nil { // an empty list would select all exchanges
 			return fmt.Errorf("%s %q: want names, separated by commas", l[0], l[1])
 		}
 	}
@@ -101,7 +101,7 @@ func (f Filter) Query(now time.Time) (read.Query, error) {
 	return q, nil
 }
 
-// names returns the names of a list.
+// names returns the names in a list.
 func names(list string) (all []string) {
 	for name := range strings.SplitSeq(list, ",") {
 		if name = strings.TrimSpace(name); name != "" {
@@ -126,8 +126,8 @@ func matchStatus(want, status string) bool {
 	return want == "" || want == status
 }
 
-// lookAhead is how many lines determine the widths of the columns. Only these are held in memory,
-// because the command may run in the sidecar's container, and a recording may be larger than its memory.
+// lookAhead is how many lines determine the widths of the columns. Only these lines are held in memory,
+// because the command may run in the sidecar's container, whose memory may be smaller than a recording.
 const lookAhead = 1000
 
 // Table writes one line for each exchange.
@@ -163,7 +163,7 @@ func (r *row) cell() {
 	r.cells++
 }
 
-// add adds a cell with a text of the recording, or with a dash if the text is empty and must not be.
+// add adds a cell with text from the recording or, if that is empty, with other text.
 func (r *row) add(text, otherwise string) {
 	if text == "" {
 		text = otherwise
@@ -198,7 +198,7 @@ func (r *row) time(t time.Time) {
 	r.cell()
 }
 
-// NewTable returns a table that begins with its head. Close writes the last lines.
+// NewTable returns a table that begins with a header line. Close writes the last lines.
 func NewTable(w io.Writer) *Table {
 	t := &Table{w: w, rows: []*row{{}}}
 	for _, name := range [columns]string{"TIME", "DIR", "PROTOCOL", "METHOD", "HOST", "PATH", "STATUS", "MS", "REQUEST", "ANSWER", "UUID", "CAUSE", "NOTE"} {
@@ -207,7 +207,7 @@ func NewTable(w io.Writer) *Table {
 	return t
 }
 
-// Add adds the line of an exchange. A light exchange is enough.
+// Add adds the line for an exchange. A light exchange is enough.
 func (t *Table) Add(e *recording.Exchange) error {
 	r := &t.line
 	if t.widths == nil { // the line waits for the widths
@@ -241,7 +241,7 @@ func (t *Table) Add(e *recording.Exchange) error {
 // Close writes the lines that are left.
 func (t *Table) Close() error { return errors.Join(t.align(), t.flush()) }
 
-// align finds the widths of the columns, and writes the lines that waited.
+// align determines the widths of the columns, and writes the lines that waited.
 func (t *Table) align() error {
 	if t.widths == nil {
 		t.widths = new([columns]int)
@@ -260,7 +260,7 @@ func (t *Table) align() error {
 	return nil
 }
 
-// write writes a line, with two spaces between columns and none behind the last.
+// write writes a line, with two spaces between columns and none after the last.
 func (t *Table) write(r *row) error {
 	start := 0
 	for i, end := range r.ends {
@@ -287,8 +287,7 @@ func (t *Table) flush() error {
 	return err
 }
 
-// cause returns the inbound exchange that an outbound one was made for, or the reason why it is not
-// known.
+// cause returns the inbound exchange that caused an outbound one, or the reason why it is not known.
 func cause(e *recording.Exchange) string {
 	switch p := e.Parent(); p.Kind {
 	case recording.ParentNone:
@@ -300,7 +299,7 @@ func cause(e *recording.Exchange) string {
 	}
 }
 
-// note collects what is unusual about the exchange.
+// note returns what is unusual about the exchange.
 func note(e *recording.Exchange) string {
 	text := e.Incomplete()
 	add := func(more string) {

@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// maxShown is how many bytes of a body or a message are decompressed and shown, maxDump how many of
-// binary content, and maxIndented how many bytes the indented text may have.
+// maxShown is how many bytes of a body or a message are decompressed and shown, and maxDump how many
+// bytes of binary content. maxIndented is how many bytes the indented text may have.
 const (
 	maxShown    = 1 << 20
 	maxDump     = 4 << 10
@@ -76,7 +76,7 @@ func plainHalf(b *bufio.Writer, mark string, h recording.Half) {
 }
 
 func plainConversation(b *bufio.Writer, c *recording.Conversation) {
-	_ = printf(b, "\npart %d, %d bytes of the client and %d of the server up to its end\n", c.Part, c.ClientBytes, c.ServerBytes)
+	_ = printf(b, "\npart %d, so far %d bytes from the client and %d from the server\n", c.Part, c.ClientBytes, c.ServerBytes)
 	marks := map[string]string{recording.Client: ">", recording.Server: "<"}
 	for _, m := range c.Messages {
 		_ = printf(b, "\n%s %+.3fms", marks[m.From], float64(m.At)/1000)
@@ -97,10 +97,10 @@ func plainConversation(b *bufio.Writer, c *recording.Conversation) {
 	}
 }
 
-// unknown means that an unknown number of bytes is missing behind the decoded ones.
+// unknown means that an unknown number of bytes is missing after the decoded ones.
 const unknown = -1
 
-// plainBytes writes text as lines, and other bytes as a dump. left is how many bytes behind p are
+// plainBytes writes text as lines, and other bytes as a dump. left is how many bytes after p are
 // missing, or unknown.
 func plainBytes(b *bufio.Writer, p []byte, left int64) {
 	text := ""
@@ -140,7 +140,7 @@ func further(left int64, n int) int64 {
 	return left + int64(n)
 }
 
-// printf is fmt.Fprintf for output to people: it cleans text that comes from a recording.
+// printf is like fmt.Fprintf, but cleans text that comes from a recording.
 func printf(w io.Writer, format string, args ...any) error {
 	for i, arg := range args {
 		switch v := arg.(type) {

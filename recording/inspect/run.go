@@ -23,11 +23,11 @@ type Options struct {
 	Since string
 	// Output is the format of the list: one of Outputs.
 	Output string
-	// Show, unless "", selects the exchange whose UUID begins with it, and shows all of the exchange.
+	// Show, if not "", selects the exchange whose UUID begins with it, and shows all of the exchange.
 	Show string
-	// Full writes the exchange that Show selects; nil is [Plain]. It must write clean text.
+	// Full writes the exchange that Show selects; nil means [Plain]. It must write clean text.
 	Full func(w io.Writer, e *recording.Exchange) error
-	// Parts lists parts of conversations one by one.
+	// Parts lists the parts of conversations one by one.
 	Parts bool
 	// MaxHeld, MaxOpen and Foreign are those of [read.Options].
 	MaxHeld int64
@@ -35,15 +35,15 @@ type Options struct {
 	Foreign read.Foreign
 }
 
-// Outputs are the ways to list exchanges; the first is the default.
+// Outputs returns the ways to list exchanges. The first is the default.
 func Outputs() []string { return []string{"table", "json"} }
 
 // Flag is a command-line flag that fills in a field of Options.
 type Flag struct {
 	// Name is the long name. Short is the letter, or "" if there is none.
 	Name, Short string
-	// Value is the field, and Default its value if the flag isn't given. A flag without a value has Switch
-	// instead.
+	// Value is the field, and Default its value if the flag isn't given. A flag that takes no value has
+	// Switch instead.
 	Value   *string
 	Default string
 	Switch  *bool
@@ -52,7 +52,7 @@ type Flag struct {
 	Allowed []string
 }
 
-// Flags is the table from which the commands that inspect make their flags.
+// Flags returns the table from which the inspecting commands make their flags.
 func (o *Options) Flags() []Flag {
 	f := &o.Filter
 	return []Flag{
@@ -73,7 +73,7 @@ func (o *Options) Flags() []Flag {
 	}
 }
 
-// ErrUnreadable says that some of the input could not be read. The notes already say which.
+// ErrUnreadable means that some of the input could not be read. The notes already say which.
 var ErrUnreadable = errors.New("some of the recording can't be read")
 
 // Opener opens a place that the command line names.
@@ -84,7 +84,7 @@ func Path(_ context.Context, name string) (read.Store, error) { return read.Path
 
 // Run writes the exchanges in places to w, in the order of their start. If some input can't be read, Run
 // shows the rest, writes a note for each kind of problem, on a line that begins with prefix, and returns
-// [ErrUnreadable]. A gap in a recording is noted, but is no error.
+// [ErrUnreadable]. A gap in a recording is noted, but is not an error.
 func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string, open Opener, o Options) error {
 	query, err := o.query()
 	if err != nil {
@@ -162,7 +162,7 @@ func (o *Options) query() (read.Query, error) {
 	return q, err
 }
 
-// view returns a function for each exchange, and one for the end.
+// view returns a function to call for each exchange, and one to call at the end.
 func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func() error, err error) {
 	var text []byte
 	asJSON := func(e *recording.Exchange) error {

@@ -51,7 +51,7 @@ func (p *parser) request(e *recording.Exchange, s *section) error {
 	if media, _, _ := mime.ParseMediaType(r.Headers.Get("Content-Type")); !same && media == "application/x-www-form-urlencoded" {
 		if form, ok := formOf(r.Body); ok {
 			r.Body = form
-			p.lose("REQUEST body: the file shows a form as JSON; what it was escaped with is not known")
+			p.lose("REQUEST body: the file shows a form as JSON; how it was escaped is not known")
 		}
 	}
 	if uri := requestURI(target, u); r.URI != uri && r.URI != target {
@@ -71,8 +71,8 @@ func (p *parser) request(e *recording.Exchange, s *section) error {
 	return nil
 }
 
-// formOf returns the form that the ecosystem's recorder shows as a JSON object. The values are texts, or
-// lists of texts if a name is repeated.
+// formOf returns the form that the ecosystem's recorder shows as a JSON object. The values are strings, or
+// lists of strings if a name is repeated.
 func formOf(body []byte) (form []byte, ok bool) {
 	if !json.Valid(body) {
 		return nil, false
@@ -173,8 +173,7 @@ func head(s *section) (first string, fields recording.Headers, err error) {
 	return strings.TrimRight(first, "\r"), fields, nil
 }
 
-// list splits a list at its commas. It undoes the escapes of commas and backslashes that belong to an
-// item.
+// list splits a list at its commas. It removes the escapes of commas and backslashes within an item.
 func list(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		var one strings.Builder
@@ -200,7 +199,7 @@ func list(text string) iter.Seq[string] {
 }
 
 // headers sets the fields to those of a section, unless they equal those of the JSON. A section has no
-// Content-Length, so that of the JSON stays if the body is the same.
+// Content-Length, so the JSON's is kept if the body is the same.
 func (p *parser) headers(have *recording.Headers, shown recording.Headers, sameBody bool) {
 	const length = "Content-Length"
 	var lengths recording.Headers
@@ -224,8 +223,8 @@ func byName(h recording.Headers) map[string][]string {
 	return all
 }
 
-// body sets the body to that of a section, unless it shows the body of the JSON, which may be binary. It
-// reports whether it does.
+// body sets the body to that of a section, unless the section shows the JSON's body, which may be binary.
+// It reports whether the section does.
 func body(have *[]byte, shown string) (same bool) {
 	if len(*have) > 0 && (!utf8.Valid(*have) || sameText(*have, shown)) || len(*have) == 0 && shown == "" {
 		return true
@@ -237,8 +236,8 @@ func body(have *[]byte, shown string) (same bool) {
 	return false
 }
 
-// maxCompared bounds bodies that are compared as JSON values. Those take many times the memory of their
-// texts.
+// maxCompared limits the size of bodies that are compared as JSON values, which take many times the memory
+// of their text.
 const maxCompared = 4 << 20
 
 // sameText reports whether the text shows the body: unchanged, with other line ends, or as JSON with the

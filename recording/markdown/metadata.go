@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// signature reads the values that a mock matches requests by.
+// signature reads the values by which a mock matches requests.
 func (p *parser) signature(e *recording.Exchange, s *section) error {
 	shown := map[string]*strings.Builder{}
 	var last *strings.Builder // the last value, which may have several lines
@@ -45,7 +45,7 @@ func (p *parser) signature(e *recording.Exchange, s *section) error {
 	}
 	for name := range e.Signature {
 		if _, ok := shown[name]; !ok && len(shown) > 0 {
-			delete(e.Signature, name) // somebody removed the line
+			delete(e.Signature, name) // its line was removed
 		}
 	}
 	return nil
@@ -96,7 +96,7 @@ func (p *parser) metadata(e *recording.Exchange, s *section) error {
 				if ok {
 					e.Tags.Set(name, value)
 				} else if tag != "" && tag != none {
-					p.lose(fmt.Sprintf("tag %.40s: has no value, not kept", tag))
+					p.lose(fmt.Sprintf("tag %.40s: not kept, because it has no value", tag))
 				}
 				if len(e.Tags) > recording.MaxTags {
 					return &Error{s.at(0) + i, fmt.Sprintf("more than %d tags", recording.MaxTags)}

@@ -18,7 +18,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.What) }
 
-// These are the titles of the sections.
+// Titles of the sections.
 const (
 	request   = "REQUEST"
 	response  = "RESPONSE"
@@ -33,7 +33,7 @@ const fence = "```"
 // none is how a signature writes an empty value.
 const none = "-NONE-"
 
-// Is reports whether a file is such markdown, by its beginning.
+// Is reports whether a file with this beginning is such markdown.
 func Is(head []byte) bool {
 	title, ok := title(strings.TrimSpace(string(firstLine(head))))
 	return ok && slices.Contains([]string{request, response, signature, metadata, internal}, title)
@@ -66,7 +66,7 @@ func Parse(r io.Reader) (*recording.Exchange, []string, error) {
 		return nil, nil, &Error{1, fmt.Sprintf("longer than %d MiB", recording.MaxLine>>20)}
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	if crlf := []byte("\r\n"); bytes.Count(text, crlf) == bytes.Count(text, []byte("\n")) { // a file of Windows
+	if crlf := []byte("\r\n"); bytes.Count(text, crlf) == bytes.Count(text, []byte("\n")) { // edited on Windows
 		text = bytes.ReplaceAll(text, crlf, []byte("\n"))
 	}
 	p := &parser{}
@@ -87,14 +87,14 @@ type parser struct {
 
 func (p *parser) lose(loss string) { p.losses = append(p.losses, loss) }
 
-// exchange makes the exchange of the sections.
+// exchange builds the exchange from the sections.
 func (p *parser) exchange() (*recording.Exchange, error) {
 	e, err := p.internal()
 	if err != nil {
 		return nil, err
 	}
 	if p.sections[request] == nil && p.sections[internal] == nil {
-		return nil, &Error{1, "found neither a REQUEST nor an INTERNAL section, want one of them"}
+		return nil, &Error{1, "found neither a REQUEST nor an INTERNAL section; want one of them"}
 	}
 	for _, part := range []struct {
 		name string
@@ -141,7 +141,7 @@ func (p *parser) internal() (*recording.Exchange, error) {
 	return e, nil
 }
 
-// cutLast is strings.Cut at the last separator.
+// cutLast is like strings.Cut, but cuts at the last separator.
 func cutLast(text, separator string) (before, after string, ok bool) {
 	if i := strings.LastIndex(text, separator); i >= 0 {
 		return text[:i], text[i+len(separator):], true

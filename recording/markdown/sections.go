@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// section has the blocks below a title.
+// section holds the blocks below a title.
 type section struct {
 	line   int // the line of the title
 	blocks []string
 	lines  []int // the first lines of the blocks
 }
 
-// block returns the n-th block, "" if there are fewer.
+// block returns the n-th block, or "" if there are fewer.
 func (s *section) block(n int) string {
 	if s == nil || n >= len(s.blocks) {
 		return ""
@@ -31,11 +31,11 @@ func (s *section) at(n int) int {
 // maxSections is how many sections a file may have, and how many blocks a section may have.
 const maxSections = 20
 
-// lines reads a text line by line. The lines share the memory of the text. A list of all lines would
-// take many times the memory of the text, if most are empty.
+// lines reads a text line by line. The lines share the memory of the text. A list of all lines could take
+// many times that memory if most lines are empty.
 type lines struct {
 	text string
-	at   int // where the next line begins; there is none behind the text's end
+	at   int // where the next line begins; beyond the end of text if there is none
 	n    int // the number of the last line, from 1
 }
 
@@ -88,8 +88,8 @@ func (p *parser) split(text string) error {
 	return nil
 }
 
-// block returns the text up to the fence that ends a block, and skips the fence. It is the first fence
-// that another block, a section or the end of the file follows. Other fences belong to a body.
+// block returns the text up to the fence that ends a block, and skips the fence. This is the first fence
+// that is followed by another block, a section or the end of the file. Other fences belong to a body.
 func (l *lines) block() (text string, ok bool) {
 	begin := l.at
 	for {
@@ -104,7 +104,7 @@ func (l *lines) block() (text string, ok bool) {
 	}
 }
 
-// endsBlock reports whether a fence ends a block, by the text that follows it.
+// endsBlock reports whether the text that follows a fence shows that the fence ends a block.
 func (l lines) endsBlock() bool {
 	fenced := l.n
 	line, ok := l.next()

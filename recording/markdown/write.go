@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Append appends an exchange as markdown to dst. [Parse] restores the same exchange: values that a
-// section can't show exactly are in the JSON, and values that would be misread have no section.
+// Append appends an exchange as markdown to dst. [Parse] restores the same exchange: the JSON has the
+// values that a section can't show exactly, and values that would be misread have no section.
 func Append(dst []byte, e *recording.Exchange) []byte {
 	want := e.AppendJSON(nil)
 	bare := *e
@@ -92,7 +92,7 @@ func block(b *bytes.Buffer, title string, write func()) {
 	fmt.Fprintf(b, "%s\n\n", fence)
 }
 
-// message writes a message: its first line and its fields, and its body if that is text.
+// message writes the first line and the fields of a message, and its body if that is text.
 func message(b *bytes.Buffer, title, first string, headers recording.Headers, body []byte) {
 	block(b, title, func() {
 		fmt.Fprintln(b, first)
@@ -114,7 +114,7 @@ func message(b *bytes.Buffer, title, first string, headers recording.Headers, bo
 	}
 }
 
-// escape escapes a text for list.
+// escape escapes an item for list.
 func escape(text string) string {
 	return strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(text)
 }

@@ -60,7 +60,7 @@ func openContainer(target, account string, options *container.ClientOptions) (*c
 		}
 		shared, err := container.NewSharedKeyCredential(account, key)
 		if err != nil {
-			return nil, asCredentialsError(errors.New("AZURE_STORAGE_KEY is no key, which is base64"))
+			return nil, asCredentialsError(errors.New("AZURE_STORAGE_KEY is not a key: want base64"))
 		}
 		return container.NewClientWithSharedKeyCredential(target, shared, options)
 	}
@@ -133,7 +133,7 @@ func (d *azureDriver) list(ctx context.Context, prefix, delimiter, token string)
 	}
 	p.next = value(next)
 	for _, o := range items {
-		if o.Properties == nil || value(o.Properties.ResourceType) == "directory" { // an entry of a hierarchical namespace
+		if o.Properties == nil || value(o.Properties.ResourceType) == "directory" { // an entry in a hierarchical namespace
 			continue
 		}
 		p.objects = append(p.objects, store.Object{Key: value(o.Name), Size: value(o.Properties.ContentLength), Modified: value(o.Properties.LastModified)})

@@ -16,14 +16,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// driver makes the calls to one vendor's store. Keys include the place's path. The methods retry
-// where that makes sense.
+// driver makes calls to one vendor's store. Keys include the place's path. The methods retry where
+// that makes sense.
 type driver interface {
 	// put stores the body under an unused key.
 	put(ctx context.Context, key string, body io.ReadSeeker, size int64) error
-	// get returns the object from the offset on, and an identifier of its version. If version
-	// is not empty, it returns only that version. It fails if the
-	// store sends more than the rest.
+	// get returns the object from the offset on, and an identifier of its version. If version is
+	// not empty, it returns only that version. It fails if the store ignores the offset.
 	get(ctx context.Context, key string, offset int64, version string) (io.ReadCloser, string, error)
 	// pages returns keys and folders below the prefix, a page at a time. Without a
 	// delimiter there are no folders. An error ends the sequence.
@@ -33,8 +32,8 @@ type driver interface {
 	diagnose(op string, err error) diagnosis
 }
 
-// Attempts of a request, and the backoff between them, which doubles each time. AWS's library uses
-// its own configuration.
+// Attempts of a request, and the delay between them, which grows each time. AWS's library uses its
+// own configuration.
 const (
 	maxTries    = 4
 	firstWait   = 200 * time.Millisecond
@@ -48,7 +47,7 @@ func retried[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	return backoff.Retry(ctx, do, backoff.WithBackOff(wait), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
 }
 
-// page is a part of a listing.
+// page is one page of a listing.
 type page struct {
 	objects []store.Object // keys include the place's path
 	folders []string
@@ -67,8 +66,8 @@ type bucket struct {
 	broken  bool
 }
 
-// newBucket returns a store. S3 has many implementations, some of which ignore
-// If-None-Match.
+// newBucket returns a store. Only S3 is not trusted, because some of its many
+// implementations ignore If-None-Match.
 func newBucket(p contract.Place, d driver) *bucket {
 	s, foreign := d.(*s3Driver)
 	return &bucket{place: p, driver: d, trusted: !foreign || !s.foreign}
@@ -121,7 +120,7 @@ func (b *bucket) put(ctx context.Context, whole string, body io.ReadSeeker, size
 		b.trusted = true
 		return err
 	}
-	// The key is in use now. A store that accepts the same bytes again would accept others, too.
+	// The key is in use now. A store that accepts the same bytes again would also accept others.
 	again := putBody(ctx, b.driver, whole, body, size)
 	if again == nil {
 		b.broken = true
@@ -134,11 +133,10 @@ func (b *bucket) put(ctx context.Context, whole string, body io.ReadSeeker, size
 func (b *bucket) isInUse(err error) bool { return b.driver.diagnose("put", err).problem == inUse }
 
 // errOverwrites is the error for a store that accepts a key twice.
-var errOverwrites = errors.New("the store overwrites objects although it is told not to (If-None-Match), so two writers could destroy each other's recordings: use one that honours conditional writes; versitygw does without --nometa, and Google's store under gs://")
+var errOverwrites = errors.New("the store overwrites objects despite If-None-Match, so two writers could destroy each other's recordings: use a store that honours conditional writes, such as versitygw without --nometa, or Google's under gs://")
 
-// putBody passes the body to the driver, and takes it back when the call returns, because HTTP
-// clients may read a body even after they returned an answer. It doesn't retry if the body can't be
-// read.
+// putBody lends the body to the driver until the call returns, because HTTP clients may read a body
+// even after they have returned an answer. It doesn't retry if the body can't be read.
 func putBody(ctx context.Context, d driver, key string, body io.ReadSeeker, size int64) error {
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("seek in the body: %w", err)
@@ -187,7 +185,7 @@ func (l *loan) Seek(offset int64, whence int) (int64, error) {
 	return l.body.Seek(offset, whence)
 }
 
-// end takes the body back, and returns the error that it gave.
+// end takes the body back, and returns the body's read error, if any.
 func (l *loan) end() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -218,7 +216,7 @@ type reader struct {
 	failures int
 }
 
-// maxResumes is how often a read is resumed without receiving a byte.
+// maxResumes is how many times a read is resumed without receiving a byte.
 const maxResumes = 3
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -255,7 +253,7 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Object
 		for p, err := range b.pages(ctx, prefix, "") {
 			for _, o := range p.objects {
 				o.Key = b.below(o.Key)
-				// Consoles make objects named like folders.
+				// Vendors' consoles create objects that are named like folders.
 				if isHidden(o.Key) || strings.HasSuffix(o.Key, "/") {
 					continue
 				}
@@ -300,10 +298,10 @@ func (b *bucket) Folders(ctx context.Context, prefix string) iter.Seq2[string, e
 	}
 }
 
-// unordered is the error for a listing in another order. Readers merge listings, so they need the
-// order of bytes.
+// unordered is the error for a listing in a different order. Readers merge listings, so they need
+// byte order.
 func unordered(before, after string) error {
-	return fmt.Errorf("the store lists %q behind %q, which is not the order of their bytes; S3's directory buckets and Azure's hierarchical namespaces do so: use a bucket or an account of the common kind", after, before)
+	return fmt.Errorf("the store lists %q after %q, which is not byte order; S3's directory buckets and Azure's hierarchical namespaces do this: use a general purpose bucket, or an account without a hierarchical namespace", after, before)
 }
 
 // pages returns the driver's pages, with errors that name the place.
@@ -327,7 +325,7 @@ func paged(list func(token string) (page, error)) iter.Seq2[page, error] {
 		for token := ""; ; {
 			p, err := list(token)
 			if err == nil && p.next != "" && p.next == token {
-				err = errors.New("the store returns the same page again and again")
+				err = errors.New("the store keeps returning the same page")
 			}
 			if err != nil {
 				yield(page{}, err)
@@ -346,7 +344,7 @@ func (b *bucket) below(key string) string { return strings.TrimPrefix(key, b.pre
 
 var errNoRange = errors.New("the store ignores the range of a request")
 
-// isHidden reports whether an element of the key begins with a dot.
+// isHidden reports whether a path element of the key begins with a dot.
 func isHidden(key string) bool {
 	return key == "" || key[0] == '.' || strings.Contains(key, "/.")
 }

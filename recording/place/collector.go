@@ -51,9 +51,9 @@ func (e *collectorError) Error() string {
 
 var (
 	errReadOnly     = errors.New("a collector takes no writes from commands: name the directory or the bucket that it stores in")
-	errNoCollector  = errors.New("the answer is none of a collector's read port, which `kubectl port-forward` reaches: by default it is 4311")
+	errNoCollector  = errors.New("the answer does not come from a collector's read port: use `kubectl port-forward` to reach it; the default is 4311")
 	errCutList      = errors.New("the list broke off")
-	errForeignEntry = errors.New("the collector lists what was not asked for")
+	errForeignEntry = errors.New("the collector lists an entry that is invalid or was not requested")
 )
 
 // ask makes a request, with retries.
@@ -86,7 +86,7 @@ func (d *collectorDriver) ask(ctx context.Context, path string, query url.Values
 // readProblem returns the error of an answer, and closes the answer.
 func readProblem(resp *http.Response) error {
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // a truncated text isn't JSON
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // a truncated body isn't JSON
 	p, _ := contract.ParseProblem(resp.Header.Get("Content-Type"), body)
 	return &collectorError{status: resp.StatusCode, code: p.Code, detail: p.Detail}
 }
@@ -110,7 +110,7 @@ func (d *collectorDriver) get(ctx context.Context, key string, offset int64, _ s
 	return resp.Body, "the only one", nil
 }
 
-// pages implements driver. The collector sends a list in one answer; the entries that have arrived
+// pages implements driver. The collector sends a list in one answer. The entries that have arrived
 // form a page. If the answer breaks off, pages requests the rest.
 func (d *collectorDriver) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
 	path := contract.ObjectsPath
@@ -145,10 +145,10 @@ func (d *collectorDriver) pages(ctx context.Context, prefix, delimiter string) i
 	}
 }
 
-// maxEntry bounds a line of a list: a key of 1024 bytes, with JSON's escapes.
+// maxEntry limits the length of a line of a list: a key of 1024 bytes with JSON escapes.
 const maxEntry = 16 << 10
 
-// maxPage is how many entries are passed on at once.
+// maxPage is how many entries a page may have.
 const maxPage = 1000
 
 // readList reads a list to its end, or until the caller stops. It returns the last key or folder.

@@ -236,16 +236,16 @@ func TestAnswersThatAreNoCollectors(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"another server": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "none of a collector's read port"},
+		"another server": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "does not come from a collector's read port"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
-		}, "none of a collector's read port"},
-		"another prefix":         {own(`{"key":"other"}` + "\n" + `{"end":true}` + "\n"), "not asked for"},
-		"no order":               {own(`{"key":"a/2"}` + "\n" + `{"key":"a/1"}` + "\n" + `{"end":true}` + "\n"), "not the order"},
-		"a negative size":        {own(`{"key":"a/2","size":-1}` + "\n" + `{"end":true}` + "\n"), "not asked for"},
+		}, "does not come from a collector's read port"},
+		"another prefix":         {own(`{"key":"other"}` + "\n" + `{"end":true}` + "\n"), "was not requested"},
+		"no order":               {own(`{"key":"a/2"}` + "\n" + `{"key":"a/1"}` + "\n" + `{"end":true}` + "\n"), "not byte order"},
+		"a negative size":        {own(`{"key":"a/2","size":-1}` + "\n" + `{"end":true}` + "\n"), "was not requested"},
 		"an endless line":        {own(`{"key":"a/` + strings.Repeat("k", 1<<20)), "too long"},
 		"no JSON":                {own("x\n{}\n"), "invalid character"},
-		"an object and a folder": {own(`{"key":"a/2","folder":"a/2/"}` + "\n"), "not asked for"},
+		"an object and a folder": {own(`{"key":"a/2","folder":"a/2/"}` + "\n"), "was not requested"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := httptest.NewServer(c.answer)

@@ -31,10 +31,10 @@ const (
 	full
 )
 
-// diagnosis is a problem with the store's text.
+// diagnosis is a problem and the store's message about it.
 type diagnosis struct {
 	problem problem
-	// words is the store's text, without secrets; "" means the text of the error.
+	// words is the store's message, without secrets; "" means the message of the error.
 	words string
 	// region is where the bucket really is, if the store says so.
 	region string
@@ -63,7 +63,7 @@ func (b *bucket) advice(op string, d diagnosis) string {
 	case noCredentials:
 		return "no credentials: a place has none; they come from " + b.place.Kind().Credentials
 	case badCredentials:
-		return "the store does not accept the credentials: they may be wrong or expired, or the clock may be; they come from " + b.place.Kind().Credentials
+		return "the store does not accept the credentials: they may be wrong or expired, or the clock may be wrong; they come from " + b.place.Kind().Credentials
 	case wrongRegion:
 		if d.region != "" {
 			return fmt.Sprintf("the bucket is in another region: set region=%s in the place", d.region)
@@ -83,7 +83,7 @@ var kinds = map[problem]error{
 	denied: fs.ErrPermission, readOnly: fs.ErrPermission, full: store.ErrFull, noCredentials: fs.ErrPermission, badCredentials: fs.ErrPermission,
 }
 
-// failure replaces the text of an error, because the libraries' texts are long and may have signed
+// failure replaces an error's message, because the libraries' messages are long and may have signed
 // URLs.
 type failure struct {
 	text   string
@@ -154,15 +154,15 @@ func isNetwork(err error) bool {
 // urls matches URLs in an error, which may be signed.
 var urls = regexp.MustCompile(`(https?://)([^\s"'?@]*@)?([^\s"'?]*)(\?[^\s"']*)?`)
 
-// plain returns an error's text without secrets in its URLs.
+// plain returns an error's message without secrets in its URLs.
 func plain(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // the rest of the text repeats the request
+		err = u.Err // the rest of the message repeats the request
 	}
 	return bounded(urls.ReplaceAllString(err.Error(), "$1$3"))
 }
 
-// maxWords bounds the text of a store in an error, in bytes.
+// maxWords limits a store's message in an error, in bytes.
 const maxWords = 500
 
 // bounded turns a text into one line of limited length.

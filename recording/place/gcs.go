@@ -44,9 +44,9 @@ func openGCS(ctx context.Context, p contract.Place) (driver, error) {
 	}
 	d := &gcsDriver{client: &http.Client{Transport: transport}, endpoint: strings.TrimSuffix(endpoint, "/"), bucket: p.Host}
 	if !strings.HasPrefix(endpoint, "https://") {
-		return d, nil // an emulator: without TLS, others could read a token
+		return d, nil // an emulator; no credentials, because others could read a token without TLS
 	}
-	// The context must outlive Open, because tokens are fetched later, too.
+	// The context must outlive Open, because tokens are also fetched later.
 	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport})
 	found, err := google.FindDefaultCredentials(ctx, gcsScope)
 	if err != nil {
@@ -74,7 +74,7 @@ func (e *gcsError) Error() string {
 }
 
 // do makes a request, with retries, and returns a successful answer. All requests are safe to repeat,
-// because put is conditional. Body returns the request's body from its start; nil if there is none.
+// because put is conditional. body returns the request's body from its start; it is nil if there is none.
 func (d *gcsDriver) do(ctx context.Context, method, path string, query url.Values, header http.Header, body func() io.Reader, size int64) (*http.Response, error) {
 	target := d.endpoint + path + "?" + query.Encode()
 	return retried(ctx, func() (*http.Response, error) {

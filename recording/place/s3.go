@@ -28,7 +28,7 @@ type s3Driver struct {
 	client     *s3.Client
 	bucket     string
 	encryption types.ServerSideEncryption
-	key        *string // ID of the key in KMS
+	key        *string // ID of the KMS key
 	foreign    bool    // the endpoint is not Amazon's
 }
 
@@ -37,7 +37,7 @@ func openS3(ctx context.Context, p contract.Place) (driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The client has the library's type, so that AWS_CA_BUNDLE works, too.
+	// With the library's own type of client, AWS_CA_BUNDLE works.
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.TLSClientConfig.RootCAs, t.ResponseHeaderTimeout = transport.TLSClientConfig.RootCAs, transport.ResponseHeaderTimeout
 	})
@@ -69,7 +69,7 @@ func openS3(ctx context.Context, p contract.Place) (driver, error) {
 			if o.Region == "" {
 				o.Region = "us-east-1"
 			}
-			// Several stores reject checksums after the body.
+			// Several stores reject a checksum that follows the body.
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
@@ -161,7 +161,7 @@ func (d *s3Driver) delete(ctx context.Context, key string) error {
 	return err
 }
 
-// s3Problems are the codes of S3 and of the services that give credentials.
+// s3Problems maps the error codes of S3 and of credential services to problems.
 var s3Problems = map[string]problem{
 	"NoSuchKey": absent, "NotFound": absent,
 	"NoSuchBucket":       noBucket,

@@ -1,6 +1,5 @@
-// Package read is the reader of recordings: it finds the segments that a query asks for,
-// merges the exchanges of many pods in the order of their start, and joins conversations that were
-// written in parts.
+// Package read reads recordings. It finds the segments that a query needs, merges the exchanges of
+// many pods in the order of their start, and joins conversations that were written in parts.
 //
 //	Store ──▶ segments ──▶ merge or sort ──▶ join ──▶ Record, Record, …
 //	          those that    by start,         parts     and a Report of what
@@ -14,7 +13,7 @@
 //     counts as many times as it has sources.
 //   - In the order [Sorted], exchanges come exactly in the order of their start. Exchanges that
 //     don't fit into memory are sorted in a temporary file.
-//   - In the order [Streamed], the first exchange comes at once, and no file is
+//   - In the order [Streamed], the first exchange comes immediately, and no file is
 //     written. Exchanges come in order if they took no longer than Options.Window, and if at most
 //     Options.MaxOpen pods wrote at a time. Other exchanges may come late: they are marked and
 //     counted.
@@ -23,6 +22,6 @@
 //   - The Report counts everything that could not be read, by kind, with examples. Reading
 //     continues after it.
 //
-// It imports recording and its folder store, internal/scratch, klauspost/compress and the
-// standard library: no cloud SDK, so that the sidecar can use it.
+// It imports recording, recording/store, internal/scratch, klauspost/compress and the standard
+// library, but no cloud SDK, so that the sidecar can use it.
 package read

@@ -44,7 +44,7 @@ const (
 func IsUnfinished(ctx context.Context, s Store) (bool, error) {
 	begun, ended := false, false
 	for o, err := range s.List(ctx, "_redact") {
-		if errors.Is(err, fs.ErrNotExist) { // the place is made by the first Put
+		if errors.Is(err, fs.ErrNotExist) { // the first Put creates the place
 			break
 		}
 		if err != nil {
@@ -62,7 +62,7 @@ type segment struct {
 	began  time.Time // zero if its name doesn't say
 	number int       // within its process, if began is set
 	size   int64
-	// modified is the time of the last change, zero if the store doesn't report it.
+	// modified is the time of the last change, or zero if the store doesn't report it.
 	modified time.Time
 
 	large bool            // it lists its sources
@@ -72,8 +72,8 @@ type segment struct {
 
 func (s *segment) part() bool { return strings.HasSuffix(s.key, recording.PartSuffix) }
 
-// hollow reports whether a complete segment is empty, although it should have at least a frame of
-// zstd.
+// hollow reports whether a complete segment is empty, although it should have at least one zstd
+// frame.
 func (s *segment) hollow() bool {
 	return s.size == 0 && strings.HasSuffix(s.key, recording.SegmentSuffix)
 }
@@ -95,7 +95,7 @@ type finder struct {
 // find lists the segments in the stores, in the order of their starts where those are known.
 //
 // If a store has partitions, only the files in partitions belong to the recording. Otherwise, all
-// files with the name of a recording do, in any folder that is not [Reserved].
+// files that are named like recordings do, unless [IsReserved] excludes them.
 func find(ctx context.Context, stores []Store, q *Query, r *Report, foreign Foreign) ([]segment, error) {
 	f := &finder{ctx: ctx, query: q, report: r, stores: stores, foreign: foreign}
 	for f.store = range stores {
@@ -128,7 +128,7 @@ func (f *finder) look() error {
 	case err != nil:
 		f.failed = append(f.failed, err)
 	case unfinished:
-		f.report.add(Unfinished, fmt.Sprintf("%s is there and %s is not: write it anew, to another place", BeginMark, EndMark))
+		f.report.add(Unfinished, fmt.Sprintf("%s exists but %s does not: write it again, to another place", BeginMark, EndMark))
 	}
 	for _, err := range f.failed {
 		f.report.add(Unreadable, err.Error())
@@ -230,7 +230,7 @@ func (f *finder) files(prefix string, wanted func(key string) bool) error {
 			continue
 		}
 		f.listed = true
-		if !wanted(o.Key) || o.Key == last+recording.PartSuffix { // a segment that is being completed has both names for a moment
+		if !wanted(o.Key) || o.Key == last+recording.PartSuffix { // a segment that is being completed briefly has both names
 			continue
 		}
 		last = o.Key
@@ -243,7 +243,7 @@ func (f *finder) files(prefix string, wanted func(key string) bool) error {
 	return nil
 }
 
-// isSegment reports whether a file is a segment, by its name. Hidden files are not.
+// isSegment reports whether a file has the name of a segment. Hidden files don't.
 func isSegment(key string) bool {
 	if strings.HasPrefix(path.Base(key), ".") {
 		return false
@@ -280,7 +280,7 @@ func parseName(name string) (began time.Time, number int) {
 	return began, number
 }
 
-// Path returns the store for a path in the file system: a directory, or a single file of any name.
+// Path returns the store for a path in the file system: a directory, or a single file with any name.
 // It fails if the path does not exist.
 func Path(name string) (Store, error) {
 	info, err := os.Stat(name)
@@ -328,7 +328,7 @@ func (f file) beside(name string) (io.ReadCloser, error) {
 	defer root.Close()
 	info, err := root.Stat(name)
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", name)
+		err = fmt.Errorf("%s is not a regular file", name)
 	}
 	if err != nil {
 		return nil, err

@@ -12,10 +12,10 @@ import (
 //
 // [convert.Files]: https://pkg.go.dev/github.com/tapedeck/tapedeck/convert#Files
 type Foreign interface {
-	// IsName reports from its name whether a file should be opened.
+	// IsName reports whether a file with this name should be opened.
 	IsName(name string) bool
-	// Open detects the format of a file by its beginning. It returns the decompressed file, and the
-	// reader of its format, or nil if package recording reads it. The error is [ErrNotForeign] if
+	// Open detects the format of a file from its beginning. It returns the decompressed file, and a
+	// reader for its format, or nil if package recording reads it. The error is [ErrNotForeign] if
 	// the name and the content show that the file has no exchanges. beside opens files to which
 	// this one refers.
 	Open(file io.Reader, name string, beside func(name string) (io.ReadCloser, error)) (io.Reader, ForeignReader, error)

@@ -16,7 +16,7 @@ type joiner struct {
 
 	last  time.Time         // start of the last record
 	first identity          // identity of the first record with that start
-	seen  map[identity]bool // identities of the others with that start
+	seen  map[identity]bool // identities of the other records with that start
 	parts []*Record         // parts of one conversation, to be joined
 	group identity          // identity of that conversation
 	size  int64             // size of parts
@@ -27,9 +27,9 @@ type joiner struct {
 	pieces map[identity]piece
 }
 
-// identity is equal for duplicates, and for parts of one conversation. It includes the namespace:
-// otherwise a writer of one namespace that knows a UUID of another could suppress that record as a
-// duplicate, or add to its conversation.
+// identity is equal for duplicates, and for parts of one conversation. It includes the namespace.
+// Otherwise, a writer in one namespace that knows a UUID from another namespace could suppress that
+// record as a duplicate, or add to its conversation.
 type identity struct {
 	cluster, namespace string
 	recording.UUID
@@ -45,7 +45,7 @@ type piece struct {
 	counted bool
 }
 
-// maxRemembered bounds how many conversations in pieces are remembered, and how many
+// maxRemembered limits how many conversations in pieces are remembered, and how many
 // records with the same start.
 const maxRemembered = 10_000
 
@@ -93,7 +93,7 @@ func (j *joiner) flush() error {
 		return nil
 	}
 	group := j.group
-	before, goesOn := j.pieces[group]
+	before, continues := j.pieces[group]
 	rec, missing := join(j.parts, max(1, before.next))
 	last := j.parts[len(j.parts)-1].Conversation()
 	j.parts, j.size = nil, 0
@@ -104,7 +104,7 @@ func (j *joiner) flush() error {
 		if j.pieces == nil {
 			j.pieces = map[identity]piece{}
 		}
-		j.pieces[group] = piece{last.Part + 1, goesOn}
+		j.pieces[group] = piece{last.Part + 1, continues}
 	}
 	light := *rec.Exchange
 	if light.Lighten(); !j.r.fits(&light) {
@@ -113,7 +113,7 @@ func (j *joiner) flush() error {
 	if missing > 0 {
 		j.r.report.add(MissingPart, fmt.Sprintf("%s in %s: %d parts", group, rec.Key, missing))
 	}
-	if goesOn && !before.counted {
+	if continues && !before.counted {
 		j.r.report.add(Divided, group.String())
 	}
 	return j.hand(rec)
@@ -137,7 +137,7 @@ func (j *joiner) hand(rec *Record) error {
 	return nil
 }
 
-// join joins the parts of a conversation, which are in order; want is the expected number of the
+// join joins the parts of a conversation, which are in order. want is the expected number of the
 // first one. It returns how many parts are known to be missing.
 //
 // Every part has the headers, and the last part has the end of the server's answer.

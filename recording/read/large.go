@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Large is a large segment, which compaction made from others.
+// Large is a large segment, which compaction made from other segments.
 type Large struct {
 	store.Object
 	// Number counts the large segments of a partition.
@@ -24,8 +24,8 @@ type Large struct {
 }
 
 // ListLarge lists the large segments of a partition with their sources, and other segments with
-// such a name. It makes one short listing, and reads the beginning of each segment. With an error, it
-// also returns the segments that it could read.
+// such a name. It makes one short listing, and reads the beginning of each segment. Along with an
+// error, it returns the segments that it could read.
 func ListLarge(ctx context.Context, s Store, p recording.Partition) (all []Large, failed error) {
 	for o, err := range s.List(ctx, recording.LargePrefix(p)) {
 		if err != nil {
@@ -48,7 +48,7 @@ func ListLarge(ctx context.Context, s Store, p recording.Partition) (all []Large
 	return all, failed
 }
 
-// Sources returns the sources of a large segment, and nil for other segments.
+// Sources returns the sources of a large segment, or nil for other segments.
 func Sources(ctx context.Context, s Store, key string) ([]string, error) {
 	body, err := s.Get(ctx, key)
 	if err != nil {
@@ -57,7 +57,7 @@ func Sources(ctx context.Context, s Store, key string) ([]string, error) {
 	defer body.Close()
 	sources, err := recording.SegmentSources(body)
 	if err != nil {
-		return nil, fmt.Errorf("read what %s was made of: %w", key, err)
+		return nil, fmt.Errorf("read the sources of %s: %w", key, err)
 	}
 	return sources, nil
 }
@@ -68,9 +68,9 @@ func (l *Large) segment(store int) segment {
 	return s
 }
 
-// replace looks for a large segment that has been made from segment i, and perhaps others, since
-// the listing. It adds it to the segments, without the exchanges that were already read. It returns
-// false if there is none.
+// replace looks for a large segment that was made from segment i, and perhaps others, since the
+// listing. It adds the large segment, without the exchanges that were already read, to the segments.
+// It returns false if there is none.
 func (r *Reader) replace(i int) bool {
 	gone := &r.segments[i]
 	folder, name := path.Split(gone.key)
@@ -108,10 +108,10 @@ func (r *Reader) replace(i int) bool {
 // origin is a segment that a pod wrote. It is read from its own file, or from the large segment that
 // contains it.
 type origin struct {
-	pod     string // as in its key
+	pod     string // as in the key
 	began   time.Time
 	number  int
-	left    bool   // not read: it was read before, or the query doesn't need it
+	left    bool   // it is not read, because it was read before, or the query doesn't need it
 	read    uint64 // exchanges
 	counted bool
 }
@@ -123,7 +123,7 @@ func (r *Reader) origin(name string) origin {
 	return o
 }
 
-// origin returns the segment of the last record; nil if a large segment doesn't name it.
+// origin returns the segment of the last record, or nil if a large segment doesn't name it.
 func (s *source) origin() *origin {
 	if !s.large || s.json == nil {
 		return &s.origins[0]

@@ -13,19 +13,19 @@ import (
 
 // Process describes a process that recorded, as far as its segments were read.
 type Process struct {
-	// Counters are its last ones. Without End, more may exist: the process still records, or was
-	// killed before it could store everything.
+	// Counters are the last counters. Without End, there may be more exchanges: the process is still
+	// recording, or was killed before it could store everything.
 	recording.Counters
 	// Last is the start of its last segment.
 	Last time.Time
-	// Missing are the numbers of the segments that should exist but don't, as ranges that include
+	// Missing has the numbers of the segments that should exist but don't, as ranges that include
 	// both ends.
 	Missing [][2]int
-	// MissingExchanges is how many exchanges those had.
+	// MissingExchanges is how many exchanges those segments had.
 	MissingExchanges uint64
 }
 
-// count returns how many numbers the ranges have.
+// count returns how many numbers are in the ranges.
 func count(ranges [][2]int) (n int) {
 	for _, r := range ranges {
 		n += r[1] - r[0] + 1
@@ -33,7 +33,7 @@ func count(ranges [][2]int) (n int) {
 	return n
 }
 
-// process collects the facts from a process's segments, which come in any order.
+// process collects facts from a process's segments, which come in any order.
 type process struct {
 	counters recording.Counters // the last ones
 	end      bool
@@ -61,9 +61,9 @@ func (p *process) add(c recording.Counters, o origin) {
 	p.read += o.read
 }
 
-// concluded returns the result for the process. A segment without counters counts as the segment
-// with its number if it has the same pod and a matching time, because each process of a pod begins
-// with number 0.
+// concluded returns the result for the process. Each process of a pod begins with number 0, so a
+// segment without counters counts as the process's segment with this number only if the pod is the
+// same and the time matches.
 func (p *process) concluded(uncounted []origin, from time.Time) Process {
 	for _, o := range uncounted {
 		if p.first.number < o.number && o.number < p.counters.Segment && !o.began.Before(p.first.began) && !o.began.After(p.last) && !p.numbers.has(o.number) {
@@ -73,8 +73,8 @@ func (p *process) concluded(uncounted []origin, from time.Time) Process {
 	}
 	d := Process{Counters: p.counters, Last: p.last, Missing: p.numbers.missing(), MissingExchanges: less(p.counters.Recorded, p.before+p.read)}
 	d.End = p.end
-	// The first segments of a long process may have been removed by age. A process that began
-	// after the start of the query must have all its segments.
+	// The first segments of a long-running process may have been removed because of their age. A
+	// process that began after the start of the query must have all its segments.
 	if !from.IsZero() && !d.Started.Before(from) && p.first.number > 0 {
 		d.Missing = slices.Insert(d.Missing, 0, [2]int{0, p.first.number - 1})
 		d.MissingExchanges += p.before

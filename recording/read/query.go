@@ -9,17 +9,17 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Query selects exchanges. The zero value selects all.
+// Query selects exchanges. The zero value selects all of them.
 type Query struct {
 	// Clusters, Namespaces and Workloads list the wanted names; empty means all. An unknown name
 	// is [recording.Undefined].
 	Clusters, Namespaces, Workloads []string
-	// From and To limit the start of the exchange: not before From, and before To. Zero means no
+	// From and To limit the start of the exchange: at or after From, and before To. Zero means no
 	// limit.
 	From, To time.Time
-	// Longest is the longest duration of an exchange to look for; DefaultLongest. A segment is
-	// read if it may have an exchange that began before To and took no longer than this. If it is
-	// negative, all segments since From are read.
+	// Longest is the longest duration of an exchange to look for; by default DefaultLongest. A
+	// segment is read if it may have an exchange that began before To and took no longer than this.
+	// If it is negative, all segments since From are read.
 	Longest time.Duration
 	// Direction is [recording.In], [recording.Out], or "" for both.
 	Direction string
@@ -50,8 +50,8 @@ func (q *Query) Check() error {
 	return nil
 }
 
-// ParseTime parses a point in time: RFC 3339, where seconds, time and zone may be missing (the zone
-// is then UTC), or a duration before now, such as 90m.
+// ParseTime parses a point in time: RFC 3339, where seconds, time and zone may be missing (without a
+// zone, it is UTC), or a duration before now, such as 90m.
 func ParseTime(text string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -61,7 +61,7 @@ func ParseTime(text string, now time.Time) (time.Time, error) {
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
-	return time.Time{}, fmt.Errorf("time %q: want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, as 90m", text)
+	return time.Time{}, fmt.Errorf("time %q: want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, such as 90m", text)
 }
 
 // matches reports whether a light exchange is selected.
@@ -97,8 +97,8 @@ func (q *Query) folder(partition string) bool {
 	return true
 }
 
-// spans reports whether a segment that began in this time may have selected exchanges. A segment
-// ends with its hour at the latest.
+// spans reports whether a segment that began within this period may have selected exchanges. A
+// segment ends with its hour at the latest.
 func (q *Query) spans(begin time.Time, length time.Duration) bool {
 	end := begin.Truncate(time.Hour).Add(max(length, time.Hour))
 	if !q.From.IsZero() && end.Add(slack).Before(q.From) {

@@ -14,9 +14,9 @@ import (
 type Order int
 
 const (
-	// Streamed returns exchanges in order within limits: see the package's promises.
+	// Streamed returns exchanges in order within limits: see the package documentation.
 	Streamed Order = iota
-	// Sorted returns exchanges in exact order, after it has read everything.
+	// Sorted returns exchanges in exact order, after everything has been read.
 	Sorted
 )
 
@@ -31,14 +31,14 @@ type Options struct {
 	// Recycle overwrites a record and everything in it when the next one is read. This saves most
 	// of the garbage if the caller keeps no records.
 	Recycle bool
-	// Window is how long an exchange may take to come in order when Streamed;
+	// Window is how long an exchange may take and still come in order when Streamed; by default
 	// DefaultWindow.
 	Window time.Duration
-	// MaxHeld bounds the JSON of exchanges that wait in memory for their turn; DefaultHeld.
-	// Decoded, they take two to three times as much.
+	// MaxHeld limits the JSON of exchanges that wait in memory for their turn; by default
+	// DefaultHeld. Decoded, they take two to three times as much.
 	MaxHeld int64
-	// MaxOpen bounds how many segments are open at a time when Streamed; DefaultOpen. Each
-	// takes half a megabyte, and up to 9 MB if it was compressed with a large window.
+	// MaxOpen limits how many segments are open at a time when Streamed; by default DefaultOpen.
+	// Each takes half a megabyte, and up to 9 MB if it was compressed with a large window.
 	MaxOpen int
 	// TempDir is the directory for exchanges that exceed MaxHeld when Sorted; "" is the system's
 	// directory. It needs about as much room as the segments. No file is left behind.
@@ -48,8 +48,8 @@ type Options struct {
 	Foreign Foreign
 	// Progress, if not nil, is called after each segment.
 	Progress func(done, all int)
-	// Taken, if not nil, is called from time to time while Sorted reads the segments, before
-	// the first record comes. Its argument is the number of exchanges read; the last call has the total.
+	// Taken, if not nil, is called from time to time while Sorted reads the segments, before the
+	// first record comes. Its argument is the number of exchanges read. The last call has the total.
 	Taken func(exchanges int)
 }
 
@@ -63,8 +63,8 @@ const (
 	DefaultOpen   = 64
 )
 
-// maxConversation bounds the JSON of the parts that are joined: twice what the recorder keeps of
-// both sides, as base64.
+// maxConversation limits the JSON of the parts that are joined: twice what the recorder keeps of
+// both sides, in base64.
 const maxConversation = 48 << 20
 
 // Record is an exchange, and where it was found.
@@ -161,17 +161,16 @@ func All(ctx context.Context, o Options, stores ...Store) iter.Seq2[*recording.E
 	}
 }
 
-// Report returns what was read and found so far. It belongs to the reader, and changes while
-// records are read.
+// Report returns the report so far. It belongs to the reader, and changes while records are read.
 func (r *Reader) Report() *Report { return &r.report }
 
-// Records returns the exchanges, once. It ends with an error of the context or of
-// the temporary file. Errors in the recording are in the Report. The caller may keep a record,
+// Records returns the exchanges. It can be used once. It ends early if the context ends or the
+// temporary file fails. Errors in the recording are in the Report. The caller may keep a record,
 // unless Options.Recycle is set.
 func (r *Reader) Records() iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		if r.started {
-			yield(nil, errors.New("the recording was read already: open it again"))
+			yield(nil, errors.New("the recording was already read: open it again"))
 			return
 		}
 		r.started = true
@@ -192,8 +191,8 @@ func (r *Reader) Records() iter.Seq2[*Record, error] {
 	}
 }
 
-// Listed returns the files that the query needs, each with the number of its store, as they were
-// when the reader was opened. Callers compare it to notice changes.
+// Listed returns the files that the query needs, each with the index of its store, as they were when
+// the reader was opened. Callers compare them to detect changes.
 func (r *Reader) Listed() iter.Seq2[int, store.Object] {
 	return func(yield func(int, store.Object) bool) {
 		for i := range r.segments {
@@ -205,11 +204,11 @@ func (r *Reader) Listed() iter.Seq2[int, store.Object] {
 	}
 }
 
-// errEnough means that the caller wants no more.
+// errEnough means that the caller wants no more records.
 var errEnough = errors.New("enough")
 
-// scattered reports whether there are files whose start is unknown. Then all of them must be read
-// before the first exchange is returned.
+// scattered reports whether there are files whose start is unknown. All of those must be read before
+// the first exchange is returned.
 func (r *Reader) scattered() bool {
 	return len(r.segments) > 1 && r.segments[0].began.IsZero()
 }

@@ -35,7 +35,7 @@ type Severity int
 
 // Severities.
 const (
-	// Normal: nothing is missing that was recorded.
+	// Normal: nothing that was recorded is missing.
 	Normal Severity = iota
 	// Gap: something that was recorded is missing.
 	Gap
@@ -55,13 +55,13 @@ type KindDoc struct {
 func Kinds() [kinds]KindDoc {
 	return [kinds]KindDoc{
 		Malformed:      {"malformed", "malformed record", "malformed records", Damage, "JSON or markdown that can't be parsed, or is beyond a limit."},
-		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record, or has nothing in it."},
-		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or a folder that the store doesn't give, or whose compression is damaged or beyond a limit."},
+		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that has the name of a complete one, but is empty or ends in the middle of a record."},
+		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or folder that the store doesn't return, or whose compressed data is damaged or beyond a limit."},
 		Unfinished:     {"unfinished", "unfinished recording", "unfinished recordings", Damage, "A recording that `tapedeck redact` did not finish: it has `_redacting.json` but no `_redacted.json`."},
-		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "No segment has this number, though the process has later ones, and also earlier ones or its start within the selected time. The segment was removed, could not be written, or was not sent. The counters say how many exchanges are missing."},
+		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "No segment has this number, although the process has later ones, and either has earlier ones or started within the selected time. The segment was removed, could not be written, or was not sent. The counters say how many exchanges are missing."},
 		TornPart:       {"torn_part", "open segment", "open segments", Normal, "A segment that is still being written, or whose writer was killed: its last record is incomplete."},
-		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of Tapedeck's recorder without counters of what was left out."},
-		MissingPart:    {"missing_part", "conversation with missing parts", "conversations with missing parts", Gap, "Parts of a conversation are not in what was read."},
+		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of Tapedeck's recorder without counters of left-out exchanges."},
+		MissingPart:    {"missing_part", "conversation with missing parts", "conversations with missing parts", Gap, "Parts of a conversation are not in the segments that were read."},
 		Divided:        {"divided", "conversation in pieces", "conversations in pieces", Normal, "A conversation that exceeds the time window or the memory limit, and comes in several records."},
 		Late:           {"late", "exchange out of order", "exchanges out of order", Normal, "An exchange that came after one with a later start."},
 		Duplicate:      {"duplicate", "duplicate", "duplicates", Normal, "A record that occurs twice, with the same UUID and time, and is returned once."},
@@ -73,11 +73,11 @@ func Kinds() [kinds]KindDoc {
 const (
 	// maxExamples is how many findings of a kind are described.
 	maxExamples = 5
-	// maxExample limits a description, in bytes, since it may quote foreign text.
+	// maxExample limits a description, in bytes, because it may quote foreign text.
 	maxExample = 400
 )
 
-// Finding has the findings of one kind.
+// Finding holds the findings of one kind.
 type Finding struct {
 	Kind  Kind
 	Count uint64
@@ -102,7 +102,7 @@ func (f Finding) String() string {
 }
 
 // Report describes what was read, and the findings. The report of a [Reader] is final once all
-// records were read.
+// records have been read.
 type Report struct {
 	// Segments is how many files the query needed.
 	Segments int
@@ -111,7 +111,7 @@ type Report struct {
 	Read, Records uint64
 	// Tally has the counters of the processes that wrote what was read.
 	Tally recording.Tally
-	// Processes are those that have counters, in the order of their starts.
+	// Processes are the processes with counters, in the order of their starts.
 	Processes []Process
 
 	found [kinds]Finding
@@ -132,7 +132,7 @@ func (r *Report) add(kind Kind, example string) {
 // Count returns how many findings of the kind there are.
 func (r *Report) Count(kind Kind) uint64 { return r.found[kind].Count }
 
-// Findings returns what was found, the worst first.
+// Findings returns the findings, worst first.
 func (r *Report) Findings() []Finding {
 	docs := Kinds()
 	var all []Finding
@@ -145,14 +145,13 @@ func (r *Report) Findings() []Finding {
 	return all
 }
 
-// ErrIncomplete is wrapped by the error of [Report.Err], and ErrDamaged by that of
-// [Report.Damaged].
+// Errors of [Report.Err] wrap ErrIncomplete, and errors of [Report.Damaged] wrap ErrDamaged.
 var (
 	ErrIncomplete = errors.New("the recording is not complete")
 	ErrDamaged    = errors.New("the recording is damaged")
 )
 
-// Err returns an error if there is a gap or damage, except of the allowed kinds. Commands that give
+// Err returns an error if there is a gap or damage, except for the allowed kinds. Commands that give
 // a verdict fail with it.
 func (r *Report) Err(allowed ...Kind) error { return r.atLeast(Gap, ErrIncomplete, allowed) }
 

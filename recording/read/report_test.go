@@ -247,7 +247,7 @@ func TestReadingStops(t *testing.T) {
 			t.Errorf("%d records, %d segments are open", n, m.open)
 		}
 		for rec, err := range r.Records() {
-			if err == nil || rec != nil || !strings.Contains(err.Error(), "read already") {
+			if err == nil || rec != nil || !strings.Contains(err.Error(), "already read") {
 				t.Errorf("a second time: %v, %v", rec, err)
 			}
 		}

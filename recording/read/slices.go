@@ -39,21 +39,20 @@ func hostPort(text string) (host, port string) {
 	return host, port
 }
 
-// AnySlice is the part of a key that selects all keys.
+// AnySlice selects all keys.
 const AnySlice = "*"
 
 const (
-	// maxSlices bounds the number of keys, because a client may send any Host.
+	// maxSlices limits the number of keys, because a client may send any Host.
 	maxSlices = 10_000
-	// maxSlicesNamed bounds how many an error names.
+	// maxSlicesNamed limits how many keys an error names.
 	maxSlicesNamed = 20
 )
 
 // Slice narrows a query to the exchanges of a direction that have one of the wanted keys; see
-// [SliceKey]. Exchanges of the other direction stay selected. A part of a key is enough if exactly
-// one key in the stores contains it; otherwise the error lists the keys. Without wanted keys, or
-// with [AnySlice] among them, the query stays unchanged. Slice reads the stores once to find their
-// keys.
+// [SliceKey]. Exchanges of the other direction remain selected. Part of a key is enough if exactly one
+// key in the stores contains it. Otherwise the error lists the keys. Without wanted keys, or with
+// [AnySlice] among them, the query remains unchanged. Slice reads the stores once to find their keys.
 func Slice(ctx context.Context, q Query, foreign Foreign, direction string, wanted []string, stores ...Store) (Query, error) {
 	if len(wanted) == 0 || slices.Contains(wanted, AnySlice) {
 		return q, nil
@@ -105,13 +104,13 @@ func sliceKeys(ctx context.Context, q Query, foreign Foreign, direction string, 
 	return slices.Sorted(maps.Keys(keys)), nil
 }
 
-// chooseSlice returns the key that a text, or a part of it, names.
+// chooseSlice returns the key that equals the text or, if only one does, contains it.
 func chooseSlice(all []string, text string) (string, error) {
 	if slices.Contains(all, text) {
 		return text, nil
 	}
 	if len(all) >= maxSlices {
-		return "", fmt.Errorf("%q: the recording has %d keys SERVICE:HOST:PORT or more, so that a part of one could mean several: want a whole key", text, maxSlices)
+		return "", fmt.Errorf("%q: the recording has %d or more keys SERVICE:HOST:PORT, so part of a key may be ambiguous: want a whole key", text, maxSlices)
 	}
 	var found []string
 	for _, key := range all {
@@ -123,11 +122,11 @@ func chooseSlice(all []string, text string) (string, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return "", fmt.Errorf("%q is a part of several keys, %s: want one SERVICE:HOST:PORT, or a part that only one of them has", text, listSlices(found))
+		return "", fmt.Errorf("%q is part of several keys, %s: want one SERVICE:HOST:PORT, or a part that only one of them has", text, listSlices(found))
 	case len(all) == 0:
 		return "", fmt.Errorf("%q: no exchange is selected that could have such a key SERVICE:HOST:PORT", text)
 	}
-	return "", fmt.Errorf("%q is no part of a key SERVICE:HOST:PORT of the recording, which has %s", text, listSlices(all))
+	return "", fmt.Errorf("%q is not part of any key SERVICE:HOST:PORT of the recording, which has %s", text, listSlices(all))
 }
 
 func listSlices(keys []string) string {

@@ -61,8 +61,8 @@ func TestSlicesSelectByKey(t *testing.T) {
 		{recording.Out, ":443", "/0 /1 /2"},
 		{recording.In, "cart:cart.shop:8080", "/0 /2 /3 /4"},
 		{recording.In, "svc", "/1 /2 /3 /4"},
-		{recording.Out, "api", `"api" is a part of several keys, ["cart:api.example.com:443" "cart:api.example.com:8443"]: want one`},
-		{recording.In, "api", `"api" is no part of a key SERVICE:HOST:PORT of the recording, which has ["cart:cart.shop.svc:8080" "cart:cart.shop:8080"]`},
+		{recording.Out, "api", `"api" is part of several keys, ["cart:api.example.com:443" "cart:api.example.com:8443"]: want one`},
+		{recording.In, "api", `"api" is not part of any key SERVICE:HOST:PORT of the recording, which has ["cart:cart.shop.svc:8080" "cart:cart.shop:8080"]`},
 	} {
 		q, err := Slice(t.Context(), Query{}, nil, c.direction, strings.Fields(c.wanted), m)
 		got := ""

@@ -19,8 +19,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// sorted reads one segment after the other. It sorts as many exchanges as fit into memory, writes
-// them into a temporary file as a run, and merges the runs.
+// sorted reads one segment after another. It sorts as many exchanges as fit into memory, writes them
+// to a temporary file as a run, and merges the runs.
 func (r *Reader) sorted(out *joiner) error {
 	s := Sorter{MaxHeld: r.opts.MaxHeld, TempDir: r.opts.TempDir}
 	defer s.Close()
@@ -72,7 +72,7 @@ func (r *Reader) hand(out *joiner, decoder *recording.Decoder, it *item) error {
 	rec := r.newRecord()
 	*rec = Record{Exchange: rec.Exchange, Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
 	decoder.Light, decoder.Reuse = r.opts.Light, true
-	if err := decoder.Decode(it.text, rec.Exchange); err != nil { // this can't fail: the text was decoded before
+	if err := decoder.Decode(it.text, rec.Exchange); err != nil { // impossible: the text was decoded before
 		return fmt.Errorf("read %s at %d: %w", rec.Key, rec.Offset, err)
 	}
 	if it.losses != "" {
@@ -89,7 +89,7 @@ type item struct {
 	offset  int64
 	losses  string // one per line
 	text    []byte // JSON
-	// Position in Sorter.text, until the items are sorted.
+	// The position in Sorter.text, until the items are sorted.
 	start, end int
 }
 
@@ -97,14 +97,14 @@ type item struct {
 // memory. The files are deleted when the sorter is closed, or when the process ends. It isn't safe
 // for concurrent use.
 type Sorter struct {
-	// MaxHeld bounds the JSON in memory; TempDir is the directory for the rest. See [Options].
+	// MaxHeld limits the JSON in memory. TempDir is the directory for the rest. See [Options].
 	MaxHeld int64
 	TempDir string
 
 	order uint64
 	text  []byte // of all items, one after the other
 	items []item
-	runs  [][]*run // by level: maxRuns runs of a level are merged into one of the next level
+	runs  [][]*run // by level; maxRuns runs of a level are merged into one run of the next level
 	enc   *zstd.Encoder
 }
 
@@ -235,10 +235,10 @@ type run struct {
 	zstd  *zstd.Decoder
 	text  []byte
 
-	item item // that comes next
+	item item // the next item
 }
 
-// newRun writes the items of next into a temporary file that is deleted with the process.
+// newRun writes the items of next into a temporary file that is deleted when the process ends.
 func (s *Sorter) newRun(next func(*item) error) (r *run, err error) {
 	f, err := scratch.Nameless(s.TempDir, "sorting")
 	if err != nil {
@@ -276,7 +276,7 @@ func (s *Sorter) newRun(next func(*item) error) (r *run, err error) {
 	return &run{file: f}, s.enc.Close()
 }
 
-// appendHead appends the head of an item: the head's length, and the fields other than the text.
+// appendHead appends an item's header: the header's length, and the fields other than the text.
 func (it *item) appendHead(dst []byte) []byte {
 	b := binary.AppendVarint(dst, it.ts.Unix())
 	b = binary.AppendUvarint(b, uint64(it.ts.Nanosecond()))
@@ -311,7 +311,7 @@ func (r *run) next() error {
 	}
 	seconds, err := binary.ReadVarint(r.in)
 	if err != nil {
-		return err // the end
+		return err // at the end
 	}
 	var failed error
 	uvarint := func() uint64 {
@@ -340,7 +340,7 @@ func (r *run) next() error {
 	full(r.text)
 	it.text = r.text
 	if failed != nil {
-		return fmt.Errorf("read a temporary file again: %w", failed)
+		return fmt.Errorf("read back a temporary file: %w", failed)
 	}
 	return nil
 }
@@ -357,7 +357,7 @@ func (r *run) close() {
 // merger merges runs. The text of an item is valid until the next one.
 type merger struct {
 	runs heads
-	used bool // the first run's item was returned
+	used bool // whether the first run's item was returned
 }
 
 func newMerger(runs []*run) (*merger, error) {

@@ -19,10 +19,10 @@ type source struct {
 	r     *Reader
 	file  io.Closer
 	json  *recording.Reader
-	other ForeignReader       // reads another tool's file, instead of json
-	text  *recording.Exchange // the last exchange that it read
+	other ForeignReader       // reads another tool's file; json is then nil
+	text  *recording.Exchange // the last exchange that other read
 
-	pos  time.Time // exchanges that are still to be read ended at this time or later
+	pos  time.Time // the exchanges that remain to be read ended at this time or later
 	last time.Time // the upper limit of pos
 
 	glance  func(*recording.Exchange) bool
@@ -51,7 +51,7 @@ func (r *Reader) open(i int) *source {
 	src := &source{segment: s, r: r, file: f, pos: s.began, last: s.began.Truncate(time.Hour).Add(2 * time.Hour)}
 	if !s.large {
 		src.origins = []origin{r.origin(path.Base(s.key))}
-		src.origins[0].left = false // a file with any other name may have exchanges of any time
+		src.origins[0].left = false // a file with any other name may have exchanges from any time
 	}
 	in := io.Reader(f)
 	if r.opts.Foreign != nil {
@@ -80,7 +80,7 @@ func (r *Reader) open(i int) *source {
 	return src
 }
 
-// beside opens files to which files of other tools refer.
+// beside returns a function that opens files to which a file of another tool refers.
 func (r *Reader) beside(s *segment) func(name string) (io.ReadCloser, error) {
 	return func(name string) (io.ReadCloser, error) {
 		folder := path.Dir(s.key)
@@ -114,8 +114,8 @@ func (s *source) count(c recording.Counters) {
 	p.add(c, *o)
 }
 
-// next reads the next exchange that the query selects, as light as possible. At the end it closes
-// the source and returns false.
+// next reads the next exchange that the query selects, and decodes as little of it as possible. At the
+// end it closes the source and returns false.
 func (s *source) next(e *recording.Exchange) bool {
 	for {
 		if !s.read(e) {
@@ -128,8 +128,8 @@ func (s *source) next(e *recording.Exchange) bool {
 	}
 }
 
-// saw records the end of an exchange that was read, or its start in a large segment, which is
-// sorted by start. It returns false if the exchange is to be skipped.
+// saw records the end of an exchange that was read or, in a large segment, which is sorted by start,
+// its start. It returns false if the exchange must be skipped.
 func (s *source) saw(e *recording.Exchange) bool {
 	pos := e.TS
 	if !s.large {
@@ -148,7 +148,7 @@ func (s *source) saw(e *recording.Exchange) bool {
 	return true
 }
 
-// mayFit is the decoder's Glance. A record for which it returns false is not read further.
+// mayFit is the decoder's Glance. If it returns false, the rest of the record is not read.
 func (s *source) mayFit(e *recording.Exchange) bool {
 	q := &s.r.query
 	if q.matches(e) && (q.Glance == nil || q.Glance(e)) {
@@ -192,7 +192,7 @@ func (s *source) read(e *recording.Exchange) bool {
 		case errors.As(err, &bad):
 			s.r.report.add(Malformed, s.key+": "+err.Error())
 			if o := s.origin(); o != nil {
-				o.read++ // it is not missing
+				o.read++ // so that it doesn't count as missing
 			}
 		case errors.Is(err, recording.ErrTorn) && s.part():
 			s.r.report.add(TornPart, s.key)
@@ -258,7 +258,7 @@ func podOf(key string) string {
 	return name[:max(0, strings.LastIndexByte(name, '-'))]
 }
 
-// whole decodes the last exchange into e, with everything that the options require. light has its
+// whole decodes the last exchange into e, with everything that the options require. light is its
 // light form.
 func (s *source) whole(e, light *recording.Exchange) error {
 	switch {
@@ -280,8 +280,8 @@ func (s *source) exchange() []byte {
 	return s.json.Text()
 }
 
-// size estimates the length of the last exchange's JSON, and offset returns its position; 0 in a
-// file of another tool.
+// size estimates the length of the last exchange's JSON. offset returns its position, or 0 in a file
+// of another tool.
 func (s *source) size() int64 {
 	if s.json == nil {
 		return s.text.Weight()
@@ -304,7 +304,7 @@ func (s *source) close() {
 	s.r.ended()
 }
 
-// ended counts a segment that was read or can't be read.
+// ended counts a segment, whether it was read or not.
 func (r *Reader) ended() {
 	r.done++
 	if r.opts.Progress != nil {
@@ -317,7 +317,7 @@ func (s *source) record(light *recording.Exchange) (*Record, error) {
 	size, offset := s.size(), s.offset()
 	rec := s.r.newRecord()
 	e := rec.Exchange
-	if err := s.whole(e, light); err != nil { // it was decoded before
+	if err := s.whole(e, light); err != nil { // impossible: it was decoded before
 		return nil, err
 	}
 	if len(s.losses) > 0 {
@@ -327,7 +327,7 @@ func (s *source) record(light *recording.Exchange) (*Record, error) {
 	return rec, nil
 }
 
-// newRecord returns a record with an exchange. The caller overwrites the exchange's old content.
+// newRecord returns a record with an exchange. The caller must overwrite the exchange's old content.
 func (r *Reader) newRecord() *Record {
 	if n := len(r.free); n > 0 {
 		rec := r.free[n-1]

@@ -14,7 +14,7 @@ import (
 // of one conversation stay together.
 type key struct {
 	ts    time.Time
-	group recording.UUID // of the conversation that it is a part of; zero for other exchanges
+	group recording.UUID // of the conversation that the exchange is part of; zero for other exchanges
 	part  int
 	order uint64
 }
@@ -39,10 +39,10 @@ func (k key) compare(o key) int {
 }
 
 // streamed merges the segments. A segment has its exchanges in the order of their ends, and none of
-// them ended before the segment began. So every exchange that is still to be read ended after the
-// lowest position of the open segments, and after the start of the next segment. If it took no
-// longer than the window, it began after that time minus the window. All held exchanges that began
-// before then can be returned.
+// them ended before the segment began. So every exchange that remains to be read ended after the
+// lowest position of the open segments, or after the start of the next segment. If it took no longer
+// than the window, it began after the earlier of these times minus the window. All held exchanges
+// that began before that can be returned.
 func (r *Reader) streamed(out *joiner) error {
 	pending := 0 // index in r.segments of the next one to open
 	var open sources
@@ -103,7 +103,7 @@ func (r *Reader) streamed(out *joiner) error {
 	return nil
 }
 
-// cost is the size of a record that counts towards MaxHeld.
+// cost returns the size of a record that counts towards MaxHeld.
 func (r *Reader) cost(rec *Record) int64 {
 	const fixed = 1 << 10
 	if r.opts.Light {
@@ -112,7 +112,7 @@ func (r *Reader) cost(rec *Record) int64 {
 	return fixed + rec.Size
 }
 
-// sources is a heap of open segments, ordered by the position up to which they were read.
+// sources is a heap of open segments, ordered by the position up to which they have been read.
 type sources []*source
 
 func (h sources) Len() int { return len(h) }
@@ -145,7 +145,7 @@ type place struct {
 
 func (w *waiting) len() int { return len(w.heap) }
 
-// first returns the start of the record that is next.
+// first returns the start of the next record.
 func (w *waiting) first() time.Time { return w.all[w.heap[0].at].ts }
 
 func (w *waiting) push(r waiter) {

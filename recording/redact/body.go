@@ -16,11 +16,11 @@ import (
 const (
 	// DefaultMaxBody is the default of Options.MaxBody.
 	DefaultMaxBody = 1 << 20
-	// maxGrowth bounds a decoded body: at most this many times MaxBody.
+	// maxGrowth limits a decoded body to this many times MaxBody.
 	maxGrowth = 8
 )
 
-// work is the memory that the search in one exchange needs. A pool keeps it for the next one.
+// work is the memory that a search in one exchange needs. A pool keeps it for the next search.
 type work struct{ places }
 
 var works = sync.Pool{New: func() any { return new(work) }}
@@ -92,7 +92,7 @@ func codingsOf(headers recording.Headers) []string {
 			all = append(all, coding.Split(f.Value)...)
 		}
 	}
-	return slices.DeleteFunc(all, func(name string) bool { return name == "aws-chunked" }) // a framing in clear text
+	return slices.DeleteFunc(all, func(name string) bool { return name == "aws-chunked" }) // framing in clear text
 }
 
 // isDecoded reports whether the body is stored without the codings that its headers name.
@@ -118,7 +118,7 @@ var inflaters = sync.Pool{New: func() any { return new(inflater) }}
 // maxRoom is the most memory that an inflater keeps for the next body.
 const maxRoom = 256 << 10
 
-// coded redacts a body that has codings. The body stays as it was sent only if all of it could be
+// coded redacts a body that has codings. The body remains as it was sent only if all of it could be
 // decoded and has no secrets. Otherwise the part that could be decoded is kept, without secrets. A
 // body that can't be decoded is left out, because it may have secrets.
 func (q *search) coded(body []byte, codings []string, mediaType string) (out []byte) {
@@ -148,13 +148,13 @@ func (q *search) coded(body []byte, codings []string, mediaType string) (out []b
 }
 
 // plainBodies remembers bodies that have no secrets, by keyed hashes. Pages, programs and answers to
-// probes are sent many times, but are then decoded and searched only once.
+// probes are sent many times, but need to be decoded and searched only once.
 type plainBodies struct {
 	seed   maphash.Seed
 	hashes [1 << 10]atomic.Uint64
 }
 
-// plainBody is the place of one body in plainBodies.
+// plainBody is the slot of one body in plainBodies.
 type plainBody struct {
 	place *atomic.Uint64
 	hash  uint64

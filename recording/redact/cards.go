@@ -1,7 +1,7 @@
 package redact
 
-// issuers are ranges of the first six digits of card numbers, and how many digits the
-// numbers have: bit n for n digits.
+// issuers lists ranges of the first six digits of card numbers, and how many digits the
+// numbers may have: bit n for n digits.
 var issuers = []struct {
 	from, to int
 	digits   uint32
@@ -39,8 +39,8 @@ const (
 // groups lists how card numbers are divided into groups of digits.
 var groups = [][]int{{4, 4, 4, 4}, {4, 4, 4, 4, 3}, {4, 6, 5}, {4, 6, 4}}
 
-// card returns the length of the card number that a text begins with, and 0 if there is none. Spaces
-// or dashes may divide the number into groups, but not both.
+// card returns the length of the card number at the beginning of s, or 0 if there is none. Either
+// spaces or dashes may divide the number into groups.
 func card(s string) int {
 	if len(s) < minCard || !isDigit(s[0]) {
 		return 0
@@ -55,7 +55,7 @@ func card(s string) int {
 		n++
 	}
 	if n >= minCard {
-		if goesOn(s[n:]) || !isCard(digits[:n]) {
+		if continues(s[n:]) || !isCard(digits[:n]) {
 			return 0
 		}
 		return n
@@ -65,7 +65,7 @@ func card(s string) int {
 	}
 	longest := 0
 	for _, sizes := range groups {
-		if end, count := grouped(s, sizes, &digits); end > longest && !goesOn(s[end:]) && isCard(digits[:count]) {
+		if end, count := grouped(s, sizes, &digits); end > longest && !continues(s[end:]) && isCard(digits[:count]) {
 			longest = end
 		}
 	}
@@ -73,7 +73,7 @@ func card(s string) int {
 }
 
 // grouped reads groups of digits of these sizes. It returns where they end and how many digits they
-// have, and 0 if the text doesn't begin with such groups.
+// have, or 0 if s doesn't begin with such groups.
 func grouped(s string, sizes []int, digits *[maxCard]byte) (end, count int) {
 	for g, size := range sizes {
 		if g > 0 {
@@ -97,8 +97,8 @@ func grouped(s string, sizes []int, digits *[maxCard]byte) (end, count int) {
 	return end, count
 }
 
-// goesOn reports whether the number, or a word, continues in the text behind a number.
-func goesOn(rest string) bool {
+// continues reports whether the text after a number continues the number, or makes it part of a word.
+func continues(rest string) bool {
 	if rest == "" {
 		return false
 	}
@@ -143,8 +143,8 @@ func luhn(digits []byte) bool {
 	return sum%10 == 0
 }
 
-// isEAN reports whether 13 digits are an article number (EAN). Those are far more frequent than cards
-// with 13 digits.
+// isEAN reports whether 13 digits are an article number (EAN). These are far more frequent than card
+// numbers with 13 digits.
 func isEAN(digits []byte) bool {
 	sum := 0
 	for i, d := range digits {
@@ -161,7 +161,7 @@ func cards(found []span, s string) []span {
 	return found
 }
 
-// mayHaveCard reports whether there may be a card number in a text.
+// mayHaveCard reports whether there may be a card number in s.
 func mayHaveCard(s string) bool {
 	_, to := numberRun(s, 0)
 	return to > 0
@@ -208,10 +208,10 @@ func cardsIn(found []span, s string, from, to int) []span {
 	return found
 }
 
-// mayBegin reports whether a card number may begin at i, by the characters before it.
+// mayBegin reports whether a card number may begin at i, judging by the characters before it.
 func mayBegin(s string, i int) bool {
 	switch c := s[i-1]; {
-	case c == 'B' && i > 1 && s[i-2] == '%': // of a magnetic stripe (ISO/IEC 7813)
+	case c == 'B' && i > 1 && s[i-2] == '%': // on a magnetic stripe (ISO/IEC 7813)
 		return true
 	case isDigit(c), isUpper(c), isLower(c), c == '_', c == '.', c == '+':
 		return false

@@ -8,7 +8,7 @@ import (
 // verdict says whether a name makes its value secret, and how.
 type verdict struct {
 	forms   [allPlaces]form // for each place where a name can be
-	numbers numbers         // whether numbers are secret, too, in a body
+	numbers numbers         // whether numbers in a body are secret, too
 	says    says            // further properties of the name in a body
 }
 
@@ -19,9 +19,9 @@ const (
 	isAttribute     says = 1 << iota // the value describes a secret, such as its length, and isn't one
 	isBodyAttribute                  // the same, in a body
 	isNaming                         // the value is the name of another value
-	isValued                         // the value belongs to the name that a member beside it has
-	isProse                          // texts for people are below the name
-	isIdentifying                    // the value is an id, so its digits are no card number
+	isValued                         // the value belongs to a name that another member of the same object has
+	isProse                          // the value has texts for people
+	isIdentifying                    // the value is an ID, so its digits are not a card number
 	isPhrase                         // the secret consists of words
 	isSecret                         // the name itself is a secret
 	isTelling                        // the name itself is a secret, or the form of its value isn't plain
@@ -91,7 +91,7 @@ func newDictionary(more []string) *dictionary {
 
 // look returns the verdict on a name.
 func (d *dictionary) look(name string) (v verdict) {
-	if len(name) > 2*maxLooked { // the middle of a long name is not worth its cost
+	if len(name) > 2*maxLooked { // reading the middle of a long name would cost too much
 		first, last := d.look(name[:maxLooked]), d.look(name[len(name)-maxLooked:])
 		for i := range last.forms {
 			if last.forms[i] == plain {
@@ -122,7 +122,7 @@ func (d *dictionary) look(name string) (v verdict) {
 // narrow turns the fullwidth forms of ASCII (U+FF01 to U+FF5E) into ASCII.
 func narrow(name string) string {
 	const first, last, distance = '！', '～', '！' - '!'
-	if strings.IndexByte(name, first>>12|0xe0) < 0 { // the first byte of them all in UTF-8
+	if strings.IndexByte(name, first>>12|0xe0) < 0 { // the first byte of all of them in UTF-8
 		return name
 	}
 	return strings.Map(func(r rune) rune {
@@ -133,11 +133,11 @@ func narrow(name string) string {
 	}, name)
 }
 
-// maxLooked is how many bytes of a long name's beginning, and of its end, are read.
+// maxLooked is how many bytes are read at the beginning and at the end of a long name.
 const maxLooked = 128
 
-// readableMetadata lists the binary metadata that gRPC itself sends. Binary metadata of applications
-// has no words that could be read, so all of it counts as secret.
+// readableMetadata lists the binary metadata that gRPC itself sends. An application's binary metadata
+// can't be searched for words, so all of it counts as secret.
 var readableMetadata = map[string]bool{"grpc-status-details-bin": true, "grpc-trace-bin": true, "grpc-tags-bin": true, "grpc-server-stats-bin": true}
 
 // words splits the name into words in several ways, and judges each. It sets the verdict for places
@@ -146,7 +146,7 @@ func (d *dictionary) words(name string, v *verdict) {
 	parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune(partEnds, r) })
 	for n, split := range []func(string) []string{camel, flat, d.one} {
 		var all []string
-		var ends []int // of the parts, in all
+		var ends []int // where the parts end in all
 		for _, part := range parts {
 			for _, chunk := range split(part) {
 				all = append(all, d.segment(chunk)...)
@@ -160,7 +160,7 @@ func (d *dictionary) words(name string, v *verdict) {
 			v.says |= d.says[all[lastWord(all, len(all))]]
 		}
 		for i, in := range [allPlaces]place{inHeader, inParameter, inBody, inPath} {
-			if v.forms[i] == plain && (in != inBody || name[0] != '/') { // a path is no name
+			if v.forms[i] == plain && (in != inBody || name[0] != '/') { // a path is not a name
 				if r := d.judge(all, ends, in); r != nil {
 					v.forms[i] = r.form
 					if in == inBody {
@@ -175,7 +175,8 @@ func (d *dictionary) words(name string, v *verdict) {
 // partEnds are the characters that end a part of a name such as `user[password]` and `user.password`.
 const partEnds = "[]."
 
-// judge returns the first row that applies to the words, and nil if none does.
+// judge returns the first row that applies to the words, or nil if none does. Among those, a row for
+// names that have no other words takes precedence.
 func (d *dictionary) judge(all []string, ends []int, in place) (found *rule) {
 	attribute := isAttribute
 	if in == inBody {
@@ -207,7 +208,7 @@ func (d *dictionary) judge(all []string, ends []int, in place) (found *rule) {
 	return found
 }
 
-// each calls f for each row whose run of words is among the words.
+// each calls f for each row whose run of words occurs in all, with the index at which it occurs.
 func (d *dictionary) each(all []string, ends []int, in place, f func(r *rule, at int)) {
 	start, part := 0, 0
 	for at := range all {
@@ -260,13 +261,13 @@ func singular(word string) string {
 }
 
 // segment splits a chunk in lower case into as few words of the vocabulary as possible. A chunk that
-// has other text in it stays whole, except for a known ending or beginning that is glued to it.
+// has other text in it is not split, except that a known ending or beginning is split off.
 func (d *dictionary) segment(chunk string) []string {
 	if d.vocabulary[chunk] || len(chunk) < 4 {
 		return []string{chunk}
 	}
 	if len(chunk) <= maxGlued {
-		var count [maxGlued + 1]int // the number of words before this index, plus one; 0: can't be split
+		var count [maxGlued + 1]int // the number of words before this index, plus one; 0 if it can't be split
 		var from [maxGlued + 1]int  // where the last of these words begins
 		count[0] = 1
 		for end := 1; end <= len(chunk); end++ {
@@ -308,7 +309,8 @@ func (d *dictionary) lastOf(chunk string) []string {
 	return []string{chunk}
 }
 
-// maxGlued bounds names that are words without a separator. Names that people write are shorter.
+// maxGlued limits the length of names whose words have no separators. Names that people write are
+// shorter.
 const maxGlued = 48
 
 // isOwn reports whether the name, or a part of it, is one that was configured.
@@ -327,8 +329,8 @@ func (d *dictionary) isOwn(name string) bool {
 	return false
 }
 
-// joined returns a form that is equal for names that mean the same: in lower case, without dashes and
-// without a leading X-.
+// joined returns a form that is the same for equivalent names: in lower case, without dashes and without
+// a leading X-.
 func joined(name string) string {
 	name = strings.ToLower(name)
 	for {

@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxRounds is how often a document is redacted at most.
+// maxRounds is the maximum number of times that a document is redacted.
 const maxRounds = 4
 
-// settled redacts a body or a message, then the result, until nothing is left to redact. A malformed
-// text may have another structure once it has a token. So redacting a recording twice changes nothing.
+// settled redacts a body or a message, then the result, until nothing is left to redact, because a token
+// may change the structure of a malformed text. So redacting a recording twice changes nothing.
 func (q *search) settled(s string, mediaType string) []byte {
 	q.final = false
 	out := q.document(s, mediaType)
@@ -25,8 +25,8 @@ func (q *search) settled(s string, mediaType string) []byte {
 	return out
 }
 
-// document finds out the format of a body, or of a part of one, and redacts it. The first characters
-// are better evidence than the media type, which is often wrong. It returns nil if there is nothing to
+// document detects the format of a body, or of a part of one, and redacts it. The first characters are
+// better evidence than the media type, which is often wrong. It returns nil if there is nothing to
 // redact.
 func (q *search) document(s string, mediaType string) []byte {
 	if len(s) > 1 && (s[0] == '{' || s[0] == '[' && !isSection(s[:min(len(s), 256)])) && s[1] != 0 && (strings.HasPrefix(mediaType, "application/json") || isText(s)) { // most bodies
@@ -76,8 +76,8 @@ func (q *search) document(s string, mediaType string) []byte {
 	return q.lines(s, strings.Contains(kind, "yaml") || strings.Contains(parameters, "yaml"))
 }
 
-// isSection reports whether a text that begins with a bracket isn't JSON, but a line of a log, or the
-// head of a section as in INI and TOML. Words, a comment or another section follow its bracket.
+// isSection reports whether a text that begins with a bracket isn't JSON, but a log line, or a section
+// header as in INI and TOML. Words, a comment or another section follow its closing bracket.
 func isSection(start string) bool {
 	for strings.HasPrefix(start, "[") {
 		head, rest, ok := strings.Cut(start[1:], "]")
@@ -111,9 +111,9 @@ func isForm(start string) bool {
 	return ok && name != "" && strings.IndexAny(name, " \t\r\n:;\"'(){}<>,/?") < 0 && strings.IndexAny(value, " \t\r\n\"<>{}") < 0
 }
 
-// isText reports whether bytes are text in some encoding, by their beginning. Bytes that aren't UTF-8
-// may be letters of another encoding. Binary data has control characters. A text may have few of
-// them: they divide records (JSON text sequences, SignalR) or end one (STOMP).
+// isText reports whether bytes begin like text in some encoding. Bytes that aren't UTF-8 may be letters
+// of another encoding. Binary data has control characters. Text may have a few of them: they divide
+// records (JSON text sequences, SignalR) or end one (STOMP).
 func isText(s string) bool {
 	s = strings.TrimRight(s[:min(len(s), 512)], "\x00\x1e")
 	controls, odd := 0, 0
@@ -144,8 +144,8 @@ var isControl = func() (t [256]bool) {
 	return t
 }()
 
-// utf16Order returns 'l' if b is UTF-16 whose low bytes come first, 'b' if the high bytes do, and 0 if
-// b isn't UTF-16. The evidence is a byte order mark, or that every second of the first bytes is zero.
+// utf16Order returns 'l' if b is little-endian UTF-16, 'b' if it is big-endian, and 0 if b isn't UTF-16.
+// The evidence is a byte order mark, or that every second of the first bytes is zero.
 func utf16Order(b string) byte {
 	switch {
 	case len(b) < 4 || b[0] != 0 && b[1] != 0 && b[0] < 0xfe:
@@ -180,8 +180,8 @@ func (q *search) utf16(b string, order byte) []byte {
 	return append(wide, b[len(b)/2*2:]...)
 }
 
-// binary searches binary content for secrets that are found under any name. It keeps their size,
-// because binary formats have the lengths of their parts.
+// binary searches binary content for secrets that are found under any name. Replacements have the same
+// size, because binary formats store the lengths of their parts.
 func (q *search) binary(s string) []byte {
 	var out []byte
 	for _, f := range cards(knownIn(nil, s, true), s) {

@@ -6,12 +6,12 @@ type draft struct {
 	src  string
 	out  []byte
 	done int // how many bytes of src are in out
-	max  int // bytes of out; the rest is cut off
+	max  int // the most bytes in out; the rest is cut off
 	cut  bool
 }
 
-// replace replaces a secret by another text. Callers pass secrets in the order of the text. If a
-// secret begins in the one before, only the rest of it is replaced.
+// replace replaces a secret with another text. Callers pass secrets in the order of the text. If a
+// secret begins within the previous one, only the rest of it is replaced.
 func (d *draft) replace(from, to int, with string) {
 	if from = max(from, d.done); d.cut || from >= to {
 		return
@@ -28,7 +28,7 @@ func (d *draft) replace(from, to int, with string) {
 	d.done = to
 }
 
-// bytes returns the new text, and nil if nothing was replaced.
+// bytes returns the new text, or nil if nothing was replaced.
 func (d *draft) bytes() []byte {
 	if d.out == nil {
 		return nil

@@ -3,15 +3,15 @@ package redact
 import "encoding/binary"
 
 const (
-	// envelopeHead is the size of the head of each message in a stream of Connect or gRPC-Web: a byte of
-	// flags and four of the message's length.
+	// envelopeHead is the size of the header of each message in a Connect or gRPC-Web stream: one byte of
+	// flags and four bytes for the message's length.
 	envelopeHead = 5
 	// envelopeCompressed is the flag of a compressed message.
 	envelopeCompressed = 1
 )
 
-// envelopes redacts JSON messages in a stream of Connect or gRPC-Web. It leaves compressed messages
-// out, because the header that names their coding isn't among those of the body.
+// envelopes redacts JSON messages in a Connect or gRPC-Web stream. It leaves out compressed messages,
+// because Content-Encoding does not name their coding.
 func (q *search) envelopes(s string) []byte {
 	d := draft{src: s, max: q.max}
 	for from := 0; from+envelopeHead <= len(s); {

@@ -11,7 +11,7 @@ import (
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // appendUnescaped appends the text of a JSON string without its escapes (RFC 8259, section 7). If an
-// escape is unknown, it appends the character behind the backslash.
+// escape is unknown, it appends the character after the backslash.
 func appendUnescaped(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -33,7 +33,7 @@ func appendUnescaped(dst []byte, s string) []byte {
 			dst = append(dst, '\f')
 		case 'u', 'x':
 			n := 4
-			if c == 'x' { // of JavaScript
+			if c == 'x' { // as in JavaScript
 				n = 2
 			}
 			r, ok := hexRune(s[i+1:], n)

@@ -47,8 +47,8 @@ func (r *Sink) isBeside(name, s string, from int, user *int) bool {
 	return name[0]|0x20 == 'p' && secretBeside(name, "?"+s[:min(len(s), from+enough)], from+1, user)
 }
 
-// formText decodes a text of a form: plus signs become spaces, and one level of percent-encoding is
-// undone.
+// formText decodes a name or value of a form: plus signs become spaces, and one level of
+// percent-encoding is undone.
 func formText(s string) string {
 	i := strings.IndexAny(s, "+%")
 	if i < 0 {

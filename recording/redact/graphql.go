@@ -2,8 +2,8 @@ package redact
 
 import "strings"
 
-// graphql redacts literals in a document of GraphQL whose arguments, fields of input
-// objects or variables have secret names: `login(password: "hush")`.
+// graphql redacts literals in a GraphQL document if their argument, input field or
+// variable has a secret name: `login(password: "hush")`.
 func (q *search) graphql(s string) []byte {
 	d := draft{src: s, max: q.max}
 	type bracket struct { // an open bracket, with the strongest form of the names before it and around it
@@ -54,7 +54,7 @@ func (q *search) graphql(s string) []byte {
 				to++
 			}
 			// A name before a colon names an argument, a field or an alias. A name before an equals
-			// sign is a type, so the name of the variable before it stays in force.
+			// sign is a type, so the name of the variable before it remains in effect.
 			next := graphqlNext(s[to:min(len(s), to+maxComment)])
 			switch {
 			case next != "" && next[0] == ':':
@@ -136,7 +136,7 @@ func isGraphQL(text string) bool {
 }
 
 // graphqlString finds the text of a string or of a block string, from `from` to `to`, and where the
-// text behind it begins.
+// text after it begins.
 func graphqlString(s string, i int) (from, to, next int) {
 	const quotes = `"""`
 	if strings.HasPrefix(s[i:], quotes) {

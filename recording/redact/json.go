@@ -7,15 +7,15 @@ import (
 )
 
 // jsonScan searches one JSON text, or several in a row, for secrets. It never fails: it follows strings
-// and brackets, and reads the rest as numbers and literals. So it can read texts that were cut, and
-// texts that aren't JSON.
+// and brackets, and reads everything else as numbers and literals. So it can read texts that were cut,
+// and texts that aren't JSON.
 type jsonScan struct {
 	prescan
 	draft
 	levels   []level
 	deeper   int         // open levels that are not in levels
 	name     stretch     // of the member whose value follows
-	member   *remembered // the verdict of that name; nil: there is no name, as in an array, or it is plain
+	member   *remembered // the verdict on that name; nil if there is no name, as in an array, or it is plain
 	until    int         // the next place where something may have to be redacted
 	odd      bool        // something isn't JSON, or a part of a value was replaced
 	subtrees [4]subtree
@@ -30,7 +30,7 @@ type stretch struct{ from, to int }
 type level struct {
 	name  stretch // the name of the member whose value it is
 	array bool
-	named int // where in an object the value begins that names another value: {"name":"…","value":
+	named int // in an object, where a value that names another value begins: {"name":"…","value":
 }
 
 // subtree is a value in which every leaf is secret because of the name of the whole. Each inner subtree
@@ -77,7 +77,7 @@ func (q *search) json(s string) (out []byte) {
 // nothingPlain makes scan look at all of the text.
 func nothingPlain(i int) int { return i }
 
-// These are the kinds of characters outside of strings.
+// Kinds of characters outside of strings.
 const (
 	jsonPlain   = iota // part of a number, of a literal or of the space between values
 	jsonQuote          // begins a string
@@ -223,8 +223,8 @@ func (j *jsonScan) resolve() {
 // end ends a member.
 func (j *jsonScan) end() { j.name, j.member = stretch{}, nil }
 
-// afterName applies the further properties of a name, and redacts a value that is no string, object or
-// array. It returns where the scan continues.
+// afterName applies the further properties of a name, and redacts a value that is not a string, object
+// or array. It returns where the scan continues.
 func (j *jsonScan) afterName(i int) int {
 	s, m := j.s, j.member
 	if m == nil {
@@ -258,8 +258,8 @@ func bareEnd(s string, i int) int {
 	return i
 }
 
-// isLiteral reports whether a text is a literal of JSON or of a language with similar values. Literals
-// are no secrets under any name.
+// isLiteral reports whether s is a literal of JSON or of a language with similar values. A literal is
+// never a secret, whatever its name.
 func isLiteral(s string) bool {
 	switch s {
 	case "true", "false", "null", "True", "False", "None", "undefined", "NaN":
@@ -323,8 +323,8 @@ func (j *jsonScan) pop() {
 	j.end()
 }
 
-// effective returns the form of a value, and the verdict that the form is from. ended is the end of the
-// value, or 0 if the value is still to come.
+// effective returns the form of a value, and the verdict that the form comes from. ended is the end of
+// the value, or 0 if the value has not been read.
 func (j *jsonScan) effective(ended int) (f form, v verdict) {
 	if j.member != nil {
 		v = j.member.verdict
@@ -346,8 +346,8 @@ func (j *jsonScan) effective(ended int) (f form, v verdict) {
 	return f, v
 }
 
-// beside returns the verdict of a name that another member of the same object has, before the value or
-// soon after its end.
+// beside returns the verdict on the name that another member of the same object gives to the value. That
+// member is before the value or soon after its end.
 func (j *jsonScan) beside(ended int) *remembered {
 	if len(j.levels) == 0 {
 		return nil
@@ -355,8 +355,8 @@ func (j *jsonScan) beside(ended int) *remembered {
 	named := j.levels[len(j.levels)-1].named
 	if named == 0 {
 		cut := false
-		if named, cut = j.namedBehind(ended); cut && isOneWord(strings.TrimLeft(j.s[j.name.to:min(ended, len(j.s))], "\": \t\r\n")) {
-			return j.r.names.lookUp("password") // the missing name may be that of a secret
+		if named, cut = j.namedAfter(ended); cut && isOneWord(strings.TrimLeft(j.s[j.name.to:min(ended, len(j.s))], "\": \t\r\n")) {
+			return j.r.names.lookUp("password") // the missing name may be one of a secret
 		}
 		if named == 0 {
 			return nil
@@ -371,9 +371,9 @@ func (j *jsonScan) beside(ended int) *remembered {
 
 func isOneWord(s string) bool { return strings.IndexByte(s, ' ') < 0 }
 
-// namedBehind looks among the next three members for one whose value is a name, and returns where this
+// namedAfter looks among the next three members for one whose value is a name, and returns where this
 // value begins. cut is true if the text ends before that value does.
-func (j *jsonScan) namedBehind(i int) (value int, cut bool) {
+func (j *jsonScan) namedAfter(i int) (value int, cut bool) {
 	s := j.s
 	if i == 0 {
 		return 0, false
@@ -526,7 +526,7 @@ func (j *jsonScan) foreign(from, i int) int {
 
 var isNameChar = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$-")
 
-// foundValue lists the place of the value.
+// foundValue adds the place of the value to the list.
 func (j *jsonScan) foundValue() {
 	path := append(make([]byte, 0, 64), j.at...)
 	for i := range j.levels {

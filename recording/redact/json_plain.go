@@ -12,12 +12,12 @@ import (
 type prescan struct {
 	search
 	s       string
-	telling says // properties of names whose members are read more closely
+	telling says // properties of names whose members must be read more closely
 	seen    says // properties of the names so far
 	room    []byte
 }
 
-// plainUntil returns the first such place behind from, or the text's end. If it changes telling, the
+// plainUntil returns the first such place after from, or the text's end. If it changes telling, the
 // caller must read the whole text again.
 func (g *prescan) plainUntil(from int) int {
 	s, last := g.s, (*remembered)(nil) // the last name
@@ -41,12 +41,12 @@ func (g *prescan) plainUntil(from int) int {
 				g.telling |= isNaming
 			}
 			if g.seen&isValued != 0 && mayBeCut(s, from) {
-				g.telling |= isValued // the name beside a value may be missing
+				g.telling |= isValued // the member that names a value may have been cut off
 			}
 			return g.plainBetween(from, len(s), last)
 		}
-		// The name is between the two quotes before the colon. Mostly it is the one that followed
-		// the last name before.
+		// The name is between the two quotes before the colon. Usually it is the one that followed the
+		// last name in earlier texts.
 		var m *remembered
 		if last != nil { // so i is at least 15
 			m = g.r.names.places[last.next.Load()%(1<<verdictBits)].Load()
@@ -65,14 +65,14 @@ func (g *prescan) plainUntil(from int) int {
 			if m != nil {
 				g.seen |= m.says
 				if last = m; i < 2*8 {
-					last = nil // the next one can't be compared yet
+					last = nil // too few bytes are before the next name to compare it
 				}
 			}
 			continue
 		}
 		g.seen |= m.says
 		if begin := i - m.size; begin < from || begin-from >= minBetween {
-			if begin < from { // the last colon is a part of the name
+			if begin < from { // the last colon is part of the name
 				return from
 			}
 			if place := g.plainBetween(from, begin, last); place < begin {
@@ -107,8 +107,8 @@ func mayBeCut(s string, from int) bool {
 	return end == from || s[end-1] != '}' && s[end-1] != ']' || s[from] == '"' && stringEnd(s, from+1) == len(s)
 }
 
-// minBetween is the shortest text between a colon and the next name in which there may be
-// a string to be looked at, or the number of a card.
+// minBetween is the length of the shortest text between a colon and the next name that may
+// have a string to be checked, or a card number.
 const minBetween = minCard + len(",")
 
 // isStringAt reports whether a JSON string with this text begins at i. The text has no escapes.
@@ -123,10 +123,10 @@ const (
 	highs = 0x80 * ones
 )
 
-// plainUpTo reads from `from` up to a colon, or up to the end of the string that has the colon. It
+// plainUpTo reads from `from` up to a colon, or up to the end of the string that contains the colon. It
 // returns where the next value begins or continues, where the search for the next colon begins, and the
-// verdict on the name, if there is one. If something may have to be redacted, it returns the place, and
-// 0.
+// verdict on the name, if there is one. If something may have to be redacted, it returns its place, and
+// next is 0.
 func (g *prescan) plainUpTo(from, colon int, last *remembered) (place, next int, m *remembered) {
 	s := g.s
 	for i := from; i <= colon; {
@@ -172,7 +172,7 @@ func (g *prescan) plainUpTo(from, colon int, last *remembered) (place, next int,
 }
 
 // isPlainMember reports whether nothing in a member has to be redacted because of its name. The value
-// begins at i or behind it.
+// begins at i, or after white space at i.
 func (g *prescan) isPlainMember(m *remembered, i int) bool {
 	s := g.s
 	for i < len(s) && isSpace(s[i]) {
@@ -208,7 +208,7 @@ func (g *prescan) namesSecret(text string) bool {
 	return g.r.names.lookUp(text).of(inBody) != plain
 }
 
-// plainBetween is plainUntil for the text between the colon behind a name and the quote of the next
+// plainBetween is plainUntil for the text between the colon after a name and the quote of the next
 // name.
 func (g *prescan) plainBetween(from, to int, m *remembered) int {
 	s := g.s

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// knownTokens lists the prefixes of well-known secrets, and how many bytes follow at least. The issuers
-// chose these prefixes so that such secrets can be found anywhere.
+// knownTokens lists the prefixes of well-known secrets, and the least number of bytes that follow. The
+// issuers chose these prefixes so that such secrets can be found anywhere.
 var knownTokens = []struct {
 	prefix string
 	more   int
@@ -29,7 +29,7 @@ var knownTokens = []struct {
 const minKnown = 12
 
 // byFirst has the indexes of the rows of knownTokens by the first byte of their prefix, and byLast by
-// the last byte. byFirst isn't nil, either, for the first bytes of secrets that have no row.
+// the last byte. byFirst is empty but not nil for the first bytes of secrets that have no row.
 var byFirst, byLast = func() (first, last [256][]int) {
 	first['e'], first['b'], first['B'] = []int{}, []int{}, []int{} // JSON Web Tokens, schemes
 	for i := range knownTokens {
@@ -40,7 +40,7 @@ var byFirst, byLast = func() (first, last [256][]int) {
 	return first, last
 }()
 
-// known returns the length of the well-known secret that a text begins with, and 0 if there is none.
+// known returns the length of the well-known secret at the beginning of s, or 0 if there is none.
 func known(s string) int {
 	if len(s) < minKnown || byFirst[s[0]] == nil {
 		return 0
@@ -59,7 +59,7 @@ func known(s string) int {
 	return 0
 }
 
-// knownToken returns the length of the i-th of knownTokens at the beginning of a text.
+// knownToken returns the length of the token of row i of knownTokens at the beginning of s.
 func knownToken(i int, s string) int {
 	t := &knownTokens[i]
 	rest, ok := strings.CutPrefix(s, t.prefix)
@@ -68,15 +68,15 @@ func knownToken(i int, s string) int {
 	case t.prefix[0] == '-':
 		return pem(s)
 	default:
-		if n := tokenChars(rest); n >= t.more && (t.prefix != "sk-" || strings.ContainsAny(rest[:n], "0123456789")) { // sk-button-primary
+		if n := tokenChars(rest); n >= t.more && (t.prefix != "sk-" || strings.ContainsAny(rest[:n], "0123456789")) { // not sk-button-primary
 			return len(t.prefix) + n
 		}
 	}
 	return 0
 }
 
-// pem returns the length of the private key that a text begins with. If the end of the key is missing,
-// it extends to the end of the text.
+// pem returns the length of the private key at the beginning of s. If the end of the key is missing, the
+// key extends to the end of s.
 func pem(s string) int {
 	label, _, ok := strings.Cut(s[len("-----BEGIN "):min(len(s), 64)], "-----")
 	if !strings.Contains(label, "PRIVATE KEY") {
@@ -92,7 +92,7 @@ func pem(s string) int {
 	return len(s)
 }
 
-// bearer returns the length of `bearer` with its token, outside of an Authorization header.
+// bearer returns the length of `bearer` and its token, outside of an Authorization header.
 func bearer(s string) int {
 	const name = "bearer "
 	if !strings.EqualFold(s[:len(name)], name) {
@@ -101,14 +101,14 @@ func bearer(s string) int {
 	n := tokenChars(s[len(name):])
 	secret := s[len(name) : len(name)+n]
 	parameter, _, ok := strings.Cut(secret, "=")
-	if n < 8 || ok && strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyz_") == "" || // realm="…"
-		n < 20 && strings.Trim(secret, "abcdefghijklmnopqrstuvwxyz.") == "" { // authentication
+	if n < 8 || ok && strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyz_") == "" || // not realm="…"
+		n < 20 && strings.Trim(secret, "abcdefghijklmnopqrstuvwxyz.") == "" { // not `bearer authentication`
 		return 0
 	}
 	return len(name) + n
 }
 
-// basic returns the length of `basic` with a user and a password in base64.
+// basic returns the length of `basic` and a user and password in base64.
 func basic(s string) int {
 	const name = "basic "
 	if !strings.EqualFold(s[:len(name)], name) {
@@ -140,7 +140,7 @@ func isLogin(s string) bool {
 	return colon
 }
 
-// jwt returns the length of the JSON Web Token that a text begins with.
+// jwt returns the length of the JSON Web Token at the beginning of s.
 func jwt(s string) int {
 	if !strings.HasPrefix(s, "ey") {
 		return 0
@@ -167,9 +167,9 @@ func jwtEnd(s string, dot int) int {
 	return len(strings.TrimRight(s[:n], "."))
 }
 
-// jwtAt finds the JSON Web Token whose first dot is at dot. Base64 of an object with `alg` is before
-// the dot. The bytes before the token may look like a part of it: its length in binary content, or the
-// `id_` before an ID.
+// jwtAt finds the JSON Web Token whose first dot is at dot. Before the dot is base64 of an object with
+// `alg`. The bytes before the token may look like part of it: its length in binary content, or the `id_`
+// before an ID.
 func jwtAt(s string, dot int) (from, to int) {
 	begin := dot
 	for begin > 0 && s[begin-1] != '.' && jwtChars[s[begin-1]] {
@@ -193,12 +193,12 @@ func jwtAt(s string, dot int) (from, to int) {
 
 var jwtChars = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 
-// minHeader is the length of base64 of the shortest header: {"alg":""}.
+// minHeader is the length of the shortest header, {"alg":""}, in base64.
 const minHeader = 14
 
 // isHeader reports whether a text is base64 of the header of a JSON Web Token.
 func isHeader(s string) bool {
-	var room [192]byte // alg stands near the beginning
+	var room [192]byte // alg is near the beginning
 	n, _ := base64.RawURLEncoding.Decode(room[:], []byte(s[:min(len(s)/4*4+len(s)%4/2*2, 256)]))
 	head := string(room[:n])
 	return strings.HasPrefix(head, "{") && strings.Contains(head, `"alg"`)
@@ -214,7 +214,7 @@ func tokenChars(s string) (n int) {
 }
 
 // mayBeKnownAt reports whether the hook at i may belong to a well-known secret: as the last character
-// of a prefix, the dot behind the header of a JSON Web Token, or a capital. It rejects nearly all hooks.
+// of a prefix, the dot after the header of a JSON Web Token, or a capital. It rejects nearly all hooks.
 func mayBeKnownAt(s string, i int) bool {
 	switch s[i] {
 	case 'A':
@@ -225,14 +225,14 @@ func mayBeKnownAt(s string, i int) bool {
 	if i < 2 || i+1 == len(s) || beforeHook[s[i]&3][s[i-1]]>>(s[i-2]&31)&1 == 0 {
 		return false
 	}
-	if c := s[i-1]; s[i] == '.' && (c == '9' || c == '0' || c == 'Q') { // base64 of a text that ends in a brace ends so
+	if c := s[i-1]; s[i] == '.' && (c == '9' || c == '0' || c == 'Q') { // base64 of text that ends with a brace ends with one of these
 		return i >= minHeader && tokenChars(s[i-minHeader:i]) == minHeader && strings.IndexByte(s[i-minHeader:i], '.') < 0
 	}
 	return tokenChar[s[i+1]] || s[i+1] == 'B'
 }
 
-// beforeHook has the pairs of characters that may be before a hook. Its indexes are the last two bits
-// of the hook, and the second character. Bit n stands for first characters whose last five bits are n.
+// beforeHook has the pairs of characters that may precede a hook. Its indexes are the last two bits of
+// the hook, and the second character. Bit n stands for first characters whose last five bits are n.
 var beforeHook = func() (t [4][256]uint32) {
 	for i := range knownTokens {
 		p := knownTokens[i].prefix
@@ -246,9 +246,9 @@ var beforeHook = func() (t [4][256]uint32) {
 	return t
 }()
 
-// knownAt returns where the well-known secret with a hook at i begins and ends, and 0, 0 if there is
-// none. In binary content, a letter may be before the secret, because its length may look like one.
-// Elsewhere the secret must not be a part of a word.
+// knownAt returns where the well-known secret with a hook at i begins and ends, or 0, 0 if there is
+// none. In binary content, a letter may precede the secret, because the bytes of its length may look
+// like one. Elsewhere the secret must not be part of a word.
 func knownAt(s string, i int, binary bool) (from, to int) {
 	begins := func(from int) bool {
 		if from < 0 || from > 0 && isWord[s[from-1]] && !binary {
@@ -283,7 +283,7 @@ func knownAt(s string, i int, binary bool) (from, to int) {
 	return 0, 0
 }
 
-// isWord marks the characters that can't be before a well-known secret.
+// isWord marks the characters that can't precede a well-known secret.
 var isWord = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 // knownIn finds well-known secrets.
@@ -304,7 +304,7 @@ func knownIn(found []span, s string, binary bool) []span {
 	return found
 }
 
-// hasKnown reports whether there is a secret in a text that is found under any name.
+// hasKnown reports whether s has a secret that is found under any name.
 func hasKnown(s string) bool {
 	var room [1]span
 	return len(cards(knownIn(room[:0], s, false), s)) > 0

@@ -7,15 +7,14 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// lazy is a sink that redacts, and builds its tables at the first exchange.
+// lazy is a sink that redacts, but builds its tables at the first exchange.
 type lazy struct {
 	next recording.Sink
 	sink func() *Sink
 }
 
 // NewLazy returns a sink that redacts like that of [New], but builds the table of words at the first
-// exchange. So a sidecar that records nothing saves the half MiB that the table and the pages of its
-// code take.
+// exchange. So a sidecar that records nothing saves half a MiB for the table and the pages of its code.
 func NewLazy(next recording.Sink, o Options) recording.Sink {
 	return lazy{next, sync.OnceValue(func() *Sink { return New(next, o) })}
 }

@@ -5,9 +5,9 @@ import "strings"
 // maxLine is how many bytes of a line are read at a time.
 const maxLine = 16 << 10
 
-// lines redacts text line by line: `name: value` and `name=value`, as in YAML, in properties and in
-// heads of messages; private keys of several lines; and secrets in prose. If yaml is true, values may
-// have spaces, and lines below a name belong to it.
+// lines redacts text line by line: `name: value` and `name=value`, as in YAML, properties files and
+// message headers; private keys of several lines; and secrets in prose. If yaml is true, values may have
+// spaces, and lines below a name belong to it.
 func (q *search) lines(s string, yaml bool) []byte {
 	d := draft{src: s, max: q.max}
 	o := outline{indent: -1, column: -1}
@@ -62,13 +62,13 @@ func (q *search) lines(s string, yaml bool) []byte {
 
 // outline remembers lines that decide whether the lines below them are secret.
 type outline struct {
-	indent  int  // the indent of the name that the following lines belong to; -1: they belong to none
+	indent  int  // the indent of the name that the following lines belong to; -1 if they belong to none
 	text    bool // the value is a text: `name: |`
 	form    form
 	verdict verdict
-	around  *outline // the outline around a text; nil: there is none
+	around  *outline // the outline around a text; nil if there is none
 
-	column int     // the column of a member whose value is a name; -1: there is none
+	column int     // the column of a member whose value is a name; -1 if there is none
 	named  verdict // the verdict on this name: `- name: PASSWORD`, and then `value: …`
 }
 
@@ -87,8 +87,8 @@ func (o *outline) begin(line string, text bool, f form, v verdict) {
 	*o = outline{indent: indentOf(line), text: text, form: innerForm(f), verdict: v, around: around, column: -1}
 }
 
-// covers reports whether a line belongs to the name that an earlier line has. The items of a list may
-// have the same indent as its name.
+// covers reports whether a line belongs to the name on an earlier line. List items may have the same
+// indent as the list's name.
 func (o *outline) covers(line string) bool {
 	if o.indent < 0 {
 		return false
@@ -112,7 +112,7 @@ func (o *outline) beside(q *search, line, name string, value assigned, f form, v
 	return f, v
 }
 
-// item finds the text of a line, or that of an item of a list.
+// item finds the text of a line or of a list item.
 func item(line string, list bool) (value assigned) {
 	value.from = indentOf(line)
 	if list && strings.HasPrefix(line[value.from:], "- ") {
@@ -184,9 +184,9 @@ func (q *search) assignment(line string) (name string, value assigned, f form, v
 	return name, value, f, v
 }
 
-// script redacts a program or a style sheet: quoted text behind a quoted name, quoted text behind
-// another name if it looks random, parameters of URLs, and secrets that are found under any name. The
-// rest is more likely code than a secret.
+// script redacts a program or a style sheet: quoted text after a quoted name, quoted text after another
+// name if it looks random, parameters of URLs, and secrets that are found under any name. The rest is
+// more likely code than a secret.
 func (q *search) script(s string) []byte {
 	d := draft{src: s, max: q.max}
 	for from := 0; from < len(s); {

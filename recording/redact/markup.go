@@ -24,7 +24,7 @@ type element struct {
 	named   verdict // an element in it named the next one: <key>password</key><string>…
 }
 
-// maxElements is how deep elements are remembered. Deeper texts are secret if those of the deepest
+// maxElements is how deep elements are remembered. Deeper texts are secret if the texts of the deepest
 // remembered element are.
 const maxElements = 256
 
@@ -73,7 +73,7 @@ func (m *markupScan) tag(i int) int {
 	for to < len(s) && isTagChar[s[to]] {
 		to++
 	}
-	if to == from { // the `<` is a part of a text
+	if to == from { // the `<` is part of a text
 		next := i + 1 + valueEnd(s[i+1:], "<")
 		m.text(i, next, true)
 		return next
@@ -96,14 +96,14 @@ func (m *markupScan) tag(i int) int {
 
 var isTagChar = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:")
 
-// voids are elements of HTML that have no end.
+// voids are HTML elements without an end tag.
 var voids = map[string]bool{"area": true, "base": true, "br": true, "col": true, "embed": true, "hr": true, "img": true, "input": true, "link": true, "meta": true, "source": true, "track": true, "wbr": true}
 
 // local returns a name without its namespace.
 func local(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
 
 // attributes redacts the values of a tag's attributes. It returns where the tag ends, the verdict on
-// the texts in the element, and whether the element is empty. The verdict is from the tag's name, or
+// the texts in the element, and whether the element is empty. The verdict comes from the tag's name, or
 // from the value of an attribute such as `name`.
 func (m *markupScan) attributes(i int, tag string) (end int, f form, v verdict, empty bool) {
 	s := m.s
@@ -240,7 +240,7 @@ func (m *markupScan) enter(name stretch, f form, v verdict) {
 	m.open = append(m.open, element{name: name, form: f, verdict: v})
 }
 
-// close closes the innermost element of this name, and the elements in it.
+// close closes the innermost element with this name, and the elements in it.
 func (m *markupScan) close(name string) {
 	if m.deeper > 0 {
 		m.deeper--
@@ -322,7 +322,7 @@ func (m *markupScan) raw(from int, tag string) int {
 	return to
 }
 
-// foundIn lists the place of the innermost element, or of the place below it with these names.
+// foundIn lists the place of the innermost element, or the place below it with these names.
 func (m *markupScan) foundIn(names ...string) {
 	path := append(make([]byte, 0, 64), m.at...)
 	for i, e := range m.open {
@@ -338,7 +338,7 @@ func (m *markupScan) foundIn(names ...string) {
 	m.places.add(path)
 }
 
-// entityText decodes the entities of XML in a text.
+// entityText decodes XML entities in a text.
 func entityText(s string) string {
 	i := strings.IndexByte(s, '&')
 	if i < 0 {

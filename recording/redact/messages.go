@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// messageSearch returns the search in a message of this sender.
+// messageSearch returns a search in a message from this sender.
 func (r *Sink) messageSearch(from string, found *places) search {
 	return search{r: r, places: found, at: from + ".message", request: from == recording.Client, max: r.maxBody}
 }
@@ -38,14 +38,14 @@ func (r *Sink) messages(e *recording.Exchange, found *places) {
 // protobuf is the media type of most gRPC messages.
 const protobuf = "application/protobuf"
 
-// leave drops the data of a message, and keeps its size.
+// leave drops the data of a message, but keeps its size.
 func leave(m *recording.Message) {
 	m.Size = max(m.Size, int64(len(m.Data)))
 	m.Data = nil
 }
 
-// calls redacts gRPC messages. Protobuf has no names of fields, so only secrets that are found under
-// any name are redacted. It reports whether it left any message out.
+// calls redacts gRPC messages. Protobuf has no field names, so only secrets that are found under any
+// name are redacted. It reports whether it left any message out.
 func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 	for i := range e.GRPC.Messages {
 		m := &e.GRPC.Messages[i]
@@ -82,8 +82,8 @@ func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 	return left
 }
 
-// frames redacts messages of a WebSocket, each of which may have several frames. It reports whether it
-// left any out.
+// frames redacts WebSocket messages, each of which may have several frames. It reports whether it left
+// any out.
 func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 	id := e.UUID
 	if first, ok := e.ConversationID(); ok {
@@ -152,7 +152,7 @@ func (r *Sink) control(m *recording.Message, found *places) {
 // pending is a message with its frames so far.
 type pending struct {
 	begun
-	frames []*recording.Message // those in this part
+	frames []*recording.Message // the frames in this part
 }
 
 // begun is the beginning of a message, from earlier parts.
@@ -176,22 +176,22 @@ func (p *pending) whole() (data []byte, cut bool) {
 	return data, cut
 }
 
-// unfinished keeps a message that continues in a later part, which then has all of it. If there is no
-// room, the message so far is redacted.
+// unfinished keeps a message that continues in a later part, which then gets the whole message. If there
+// is no room, the message so far is redacted.
 func (r *Sink) unfinished(p *pending, id recording.UUID, side int, found *places) (left bool) {
 	data, cut := p.whole()
 	if !cut && r.windows.keep(id, side, begun{bytes.Clone(data), p.compressed}, 4*r.maxBody) {
 		for _, m := range p.frames {
 			leave(m)
-			m.Compressed = false // as in the later part
+			m.Compressed = false // the later part has the message uncompressed
 		}
 		return false
 	}
 	return r.message(p, id, side, found)
 }
 
-// message redacts a WebSocket message, or the part that is there, as a whole: a secret may begin in one
-// frame and end in another. If the message changes, its first frame gets all of it.
+// message redacts a WebSocket message, or the part that is present, as a whole, because a secret may
+// begin in one frame and end in another. If the message changes, its first frame gets all of it.
 func (r *Sink) message(p *pending, id recording.UUID, side int, found *places) (left bool) {
 	first := p.frames[0]
 	data, cut := p.whole()
@@ -225,8 +225,8 @@ func (r *Sink) message(p *pending, id recording.UUID, side int, found *places) (
 
 // windows keeps the last bytes of both sides of WebSocket conversations. With permessage-deflate, a
 // message may refer to bytes of earlier ones (RFC 7692, section 7.1.1). It also keeps messages that
-// continue in a later part. It remembers maxWindows conversations; compressed messages of a
-// conversation whose windows were dropped can't be read.
+// continue in a later part. It remembers maxWindows conversations. Compressed messages of a conversation
+// whose windows were dropped can't be read.
 type windows struct {
 	mu    sync.Mutex
 	of    map[recording.UUID]*[2]window
@@ -272,7 +272,7 @@ func (w *windows) drop(id recording.UUID) {
 	}
 }
 
-// keep keeps a message that continues in a later part, if there is room for it.
+// keep keeps a message that continues in a later part, and reports whether there was room for it.
 func (w *windows) keep(id recording.UUID, side int, b begun, most int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

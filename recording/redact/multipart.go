@@ -30,7 +30,7 @@ func (q *search) multipart(s, boundary string) []byte {
 	return d.bytes()
 }
 
-// boundaryOf returns the boundary that a multipart body begins with.
+// boundaryOf returns the boundary at the beginning of a multipart body.
 func boundaryOf(start string) string {
 	line, _, _ := strings.Cut(start, "\n")
 	boundary, ok := strings.CutPrefix(strings.TrimRight(line, "\r"), "--")

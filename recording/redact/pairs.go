@@ -5,8 +5,8 @@ import "strings"
 // pairs finds the values of secret names: name=value, "name":"value" and
 // name: value.
 func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
-	path := -1 // where the path ends; -1: not computed yet
-	user := -1 // 1 if a parameter names a user, 0 if none does; -1: not computed yet
+	path := -1 // where the path ends; -1 if not computed yet
+	user := -1 // 1 if a parameter names a user, 0 if none does; -1 if not computed yet
 	for i := 0; i < len(s); i++ {
 		if colons {
 			if s[i] != '=' && s[i] != ':' {
@@ -22,7 +22,7 @@ func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
 		}
 		name, quoted := nameBefore(s, i)
 		if s[i] == ':' && !quoted && strings.IndexByte(name, ':') >= 0 {
-			continue // a URN, for example
+			continue // such as a URN
 		}
 		from := i + 1
 		if !r.isPair(name, s, i, g, quoted, &user) {
@@ -52,7 +52,7 @@ func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
 	return found
 }
 
-// isParameter reports whether the name before a separator is that of a parameter of a URL.
+// isParameter reports whether the name before a separator is a URL parameter.
 func isParameter(s string, i int, name string) bool {
 	begin := i - len(name) - 1
 	return begin >= 0 && (s[begin] == '?' || s[begin] == '&')
@@ -61,12 +61,12 @@ func isParameter(s string, i int, name string) bool {
 // maxJudged is how much of a value is read to judge whether it is secret.
 const maxJudged = 256
 
-// isPair reports whether the value behind the separator at i is secret because of its name.
+// isPair reports whether the value after the separator at i is secret because of its name.
 func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) bool {
 	if name == "" {
 		return false
 	}
-	if g == code && s[i] == '=' { // not an assignment: x?token=a:b
+	if g == code && s[i] == '=' { // perhaps not an assignment, as in x?token=a:b
 		if !isParameter(s, i, name) {
 			return r.isQuotedSecret(name, s, i, g)
 		}
@@ -112,8 +112,8 @@ func (r *Sink) isQuotedSecret(name, s string, i int, g grammar) bool {
 	return from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') && looksRandom(s[from:to])
 }
 
-// secretBeside reports whether the value at from is secret though its name isn't that of a secret: the
-// value of `p` beside a user, and a random value of `appid`.
+// secretBeside reports whether the value at from is secret although its name doesn't say so: the value
+// of `p` if another parameter names a user, and a random value of `appid`.
 func secretBeside(name, s string, from int, user *int) bool {
 	switch {
 	case len(name) == 1 && name[0]|0x20 == 'p':
@@ -157,7 +157,7 @@ func mayDivide(s string, i int) bool {
 	if i == 0 || i+1 == len(s) || s[i+1] == '/' && i+2 < len(s) && s[i+2] == '/' {
 		return false
 	}
-	if isDigit(s[i-1]) && isDigit(s[i+1]) { // of a time
+	if isDigit(s[i-1]) && isDigit(s[i+1]) { // in a time
 		return false
 	}
 	n := i + 1
@@ -167,7 +167,7 @@ func mayDivide(s string, i int) bool {
 	return n == i+1 || n < len(s) && !segmentEnds[s[n]] || s[i-1] == '"' || s[i-1] == '\''
 }
 
-// begins marks characters that a parameter's name can't have. A name begins behind the last of them.
+// begins marks characters that a parameter's name can't have. A name begins after the last of them.
 var begins = set("?&;#,/ \t\r\n\"'<>({|=!\\")
 
 func set(chars string) (t [256]bool) {
@@ -194,7 +194,7 @@ func nameBefore(s string, i int) (name string, quoted bool) {
 	start := i
 	for start > 0 && !begins[s[start-1]] {
 		start--
-		if colon && s[start] == ':' { // not a name. Without this, the cost of many colons would be quadratic
+		if colon && s[start] == ':' { // not a name; without this check, the cost of many colons would be quadratic
 			break
 		}
 	}
@@ -263,7 +263,7 @@ func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, en
 	return from, from + proseEnd(rest)
 }
 
-// valueEnd returns the length of a value that one of the characters in ends ends.
+// valueEnd returns the length of a value that ends before any of the characters in ends.
 func valueEnd(rest, ends string) int {
 	if n := strings.IndexAny(rest, ends); n >= 0 {
 		return n
@@ -271,8 +271,8 @@ func valueEnd(rest, ends string) int {
 	return len(rest)
 }
 
-// proseEnd returns the length of a value in a header. A comma or a space may be a part of the value, so
-// it ends the value only if another name follows.
+// proseEnd returns the length of a value in a header. A comma or a space may be part of the value, so it
+// ends the value only if another name follows.
 func proseEnd(rest string) int {
 	for i := 0; i < len(rest); i++ {
 		switch c := rest[i]; {

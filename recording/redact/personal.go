@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// inMail marks the characters of a mail address before its at sign, and inHost those behind it.
+// inMail marks the characters of a mail address before the at sign, and inHost those after it.
 var (
 	inMail = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-'")
 	inHost = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-")
@@ -33,8 +33,8 @@ func emails(found []span, s string) []span {
 	return found
 }
 
-// phones finds phone numbers as they are written internationally (ITU-T E.123): a plus
-// sign and 8 to 15 digits, which spaces, dashes and brackets may divide.
+// phones finds phone numbers in international notation (ITU-T E.123): a plus sign and
+// 8 to 15 digits, which spaces, dashes and brackets may divide.
 func phones(found []span, s string) []span {
 	for i := strings.IndexByte(s, '+'); i >= 0; {
 		to, digits := i+1, 0
@@ -46,7 +46,7 @@ func phones(found []span, s string) []span {
 				break
 			}
 		}
-		if digits >= 8 && digits <= 15 && (i == 0 || !isWord[s[i-1]]) && !goesOn(s[to:]) {
+		if digits >= 8 && digits <= 15 && (i == 0 || !isWord[s[i-1]]) && !continues(s[to:]) {
 			found = append(found, span{i, to})
 		}
 		next := strings.IndexByte(s[i+1:], '+')

@@ -10,10 +10,10 @@ import (
 const (
 	// maxPlaces is how many places of secrets an exchange lists.
 	maxPlaces = 32
-	// maxSteps is how many steps the path of a place has at most.
+	// maxSteps is how many steps the path of a place may have.
 	maxSteps = 32
-	// maxStep is how long a name in a path is at most. A longer or random name is left out, because it
-	// may be a secret itself.
+	// maxStep is how long a name in a path may be. A longer or random name is left out, because it may
+	// be a secret itself.
 	maxStep = 64
 )
 
@@ -57,7 +57,7 @@ func (p *places) target(uri string) {
 	}
 }
 
-// list returns the value of the tag, "" without places.
+// list returns the value of the tag, or "" if there are no places.
 func (p *places) list() string {
 	slices.Sort(p.paths)
 	return strings.Join(p.paths, ",")
@@ -71,7 +71,7 @@ func appendStep(path []byte, name string) []byte {
 	return fieldpath.AppendName(path, name)
 }
 
-// isLong reports whether a name is a long number, such as an id.
+// isLong reports whether a name is a long number, such as an ID.
 func isLong(name string) bool {
 	return len(name) >= minRandom/2 && strings.Trim(name, "0123456789-") == ""
 }

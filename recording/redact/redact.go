@@ -1,4 +1,4 @@
-// Package redact replaces secrets in exchanges by tokens, before the exchanges are queued or
+// Package redact replaces secrets in exchanges with tokens before the exchanges are queued or
 // stored.
 //
 //	Write ──▶ heads: fields, targets ──────────────────────┐
@@ -14,10 +14,10 @@
 //
 //   - Equal secrets get equal tokens under one key. Without the key, nobody can reverse a token or
 //     test a guess.
-//   - A text without secrets stays the same, byte for byte; JSON stays JSON.
+//   - Text without secrets remains the same, byte for byte. JSON remains JSON.
 //   - A body that was cut is redacted up to the cut, and a body that can't be read is left out.
-//     docs/recording-format.md lists the secrets that stay.
-//   - The cost is linear in the length of a text, also for hostile texts.
+//     docs/recording-format.md lists the secrets that are not found.
+//   - The cost is linear in the length of a text, even if the text is hostile.
 //
 // It imports contract, recording with its coding and fieldpath, and the standard library.
 package redact
@@ -35,20 +35,19 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Sink is a [recording.Sink] that replaces secrets by tokens and passes the exchange
-// on. Equal secrets get equal tokens under one key, so a session can
-// be followed through a recording; without the key, a token can't be turned back or
-// guessed at.
+// Sink is a [recording.Sink] that replaces secrets with tokens and passes the exchange
+// on. Equal secrets get equal tokens under one key, so a session can be followed
+// through a recording. Without the key, a token can't be reversed or guessed.
 //
-// It covers headers, trailers, gRPC metadata, cookies, parameters and paths of
-// URLs and their user information, bodies and messages, texts and URLs within any of
-// these, and what is a secret under any name.
+// It covers headers, trailers, gRPC metadata, cookies, parameters, paths and user
+// information of URLs, bodies and messages, texts and URLs within any of these, and
+// well-known secrets under any name.
 type Sink struct {
 	next       recording.Sink
-	verdicts                              // of headers and parameters
-	names      verdicts                   // of bodies
-	plainHosts [16]atomic.Pointer[string] // hosts whose paths are not secret, by their lengths
-	last       [32]uint32                 // bit n of last[m]: a segment that announces a secret may end in the m-th and the n-th letter
+	verdicts                              // on names in headers and parameters
+	names      verdicts                   // on names in bodies
+	plainHosts [16]atomic.Pointer[string] // hosts whose paths are not secret, by length
+	last       [32]uint32                 // bit n of last[m] means that a segment that announces a secret may end with the m-th and the n-th letter
 	tokens     *Tokens
 	maxBody    int
 	plain      plainBodies
@@ -61,10 +60,10 @@ type Sink struct {
 type Options struct {
 	// Names are further names of headers, parameters and members of bodies to redact.
 	Names []string
-	// Key makes equal secrets equal tokens wherever it is used. Empty: a random
-	// key, which never leaves memory.
+	// Key makes equal secrets equal tokens wherever it is used. If it is empty, a
+	// random key is used, which never leaves memory.
 	Key []byte
-	// MaxBody bounds the size of a redacted or decoded body in a record; DefaultMaxBody.
+	// MaxBody limits the size of a redacted or decoded body in a record.
 	MaxBody int
 	// Redaction selects personal data to redact under any name.
 	contract.Redaction
@@ -72,8 +71,8 @@ type Options struct {
 	Panicked func(value any, stack []byte)
 }
 
-// New returns a sink in front of next that redacts what the table of words
-// calls secret.
+// New returns a sink that redacts the secrets that the table of words defines
+// before it passes exchanges to next.
 func New(next recording.Sink, o Options) *Sink {
 	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), also: o.Redaction, panicked: o.Panicked}
 	r.plain.seed = maphash.MakeSeed()
@@ -98,16 +97,16 @@ func New(next recording.Sink, o Options) *Sink {
 func (r *Sink) announcedBy(word string) {
 	for _, w := range []string{word, word + "s"} {
 		if n := len(w); n >= 2 {
-			r.last[w[n-2]&31] |= 1 << (w[n-1] & 31) // of either case
+			r.last[w[n-2]&31] |= 1 << (w[n-1] & 31) // the same in upper and lower case
 		}
 	}
 }
 
 // ErrPanic means that the search for secrets panicked.
-var ErrPanic = errors.New("redaction panicked: the exchange is dropped, as it may have secrets")
+var ErrPanic = errors.New("redaction panicked: the exchange is dropped, because it may have secrets")
 
-// Write implements [recording.Sink]. An exchange at which the search panics is dropped, with
-// [ErrPanic]: nobody knows its secrets.
+// Write implements [recording.Sink]. If the search panics, Write drops the exchange and returns
+// [ErrPanic], because the exchange may have secrets.
 func (r *Sink) Write(e *recording.Exchange) error {
 	if err := r.redact(e); err != nil {
 		return err
@@ -152,12 +151,12 @@ func (r *Sink) head(e *recording.Exchange, found *places) {
 		g = keyed + grammar(n)
 	}
 	uri, url := r.text(h.Req.URI, g), h.Req.URL
-	if uri != h.Req.URI || !strings.HasPrefix(uri, url) { // else it is the beginning of what has no secret
+	if uri != h.Req.URI || !strings.HasPrefix(uri, url) { // otherwise the URL is the beginning of the URI, which has no secret
 		url = r.text(url, g)
 		found.target(uri)
 	}
 	h.Req.URI = uri
-	if e.Location == h.Req.URL { // of all that were captured
+	if e.Location == h.Req.URL { // as in all captured exchanges
 		e.Location = url
 	} else {
 		e.Location = r.text(e.Location, g)
@@ -179,7 +178,7 @@ func (r *Sink) head(e *recording.Exchange, found *places) {
 	}
 }
 
-// hostOf returns the host of a request: that of its target, if the target has one.
+// hostOf returns the host in a request's target or, if the target has none, in its Host field.
 func hostOf(r *recording.HTTPRequest) string {
 	if r.URI == "" || r.URI[0] == '/' {
 		return r.Host
@@ -292,12 +291,12 @@ func isCookieAttribute(p string) bool {
 	name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 	switch strings.ToLower(name) {
 	case "", "domain", "expires", "httponly", "max-age", "partitioned", "path", "priority", "samesite", "secure", "version":
-		return strings.IndexByte(value, '=') < 0 // else it goes on with another cookie
+		return strings.IndexByte(value, '=') < 0 // otherwise another cookie follows
 	}
 	return false
 }
 
-// pair redacts the value of name=value; without a name, all is secret.
+// pair redacts the value of name=value. Without a name, all of it is secret.
 func (r *Sink) pair(p string) string {
 	name, value, ok := strings.Cut(p, "=")
 	if !ok {
@@ -310,10 +309,10 @@ func (r *Sink) pair(p string) string {
 }
 
 const (
-	// bearerProtocol begins the protocol by which browsers, which can't send an
-	// Authorization with a WebSocket, send Kubernetes its bearer token.
+	// bearerProtocol begins the protocol in which browsers send a bearer token to
+	// Kubernetes, because they can't set Authorization for a WebSocket.
 	bearerProtocol = "base64url.bearer.authorization.k8s.io."
-	// maxProtocol is longer than the registered names of protocols are.
+	// maxProtocol is longer than any registered protocol name.
 	maxProtocol = 32
 )
 
@@ -321,7 +320,7 @@ const (
 // header of a WebSocket.
 func (r *Sink) protocols(v string) string {
 	all := strings.Split(v, ",")
-	announced := false // by the name of what follows, as access_token
+	announced := false // the element before was the name of a secret, such as access_token
 	for i, p := range all {
 		name := strings.TrimSpace(p)
 		space := p[:len(p)-len(strings.TrimLeft(p, " \t"))]
@@ -331,7 +330,7 @@ func (r *Sink) protocols(v string) string {
 		case announced || len(name) > maxProtocol:
 			all[i] = space + r.tokens.Of(name)
 		default:
-			if n := strings.IndexAny(name, ".:-="); n > 0 && r.verdict(name[:n]).of(inParameter) != plain { // token.…
+			if n := strings.IndexAny(name, ".:-="); n > 0 && r.verdict(name[:n]).of(inParameter) != plain { // such as token.…
 				all[i] = space + name[:n+1] + r.tokens.Of(name[n+1:])
 				name = ""
 			}

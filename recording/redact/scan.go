@@ -12,10 +12,10 @@ type grammar uint8
 
 const (
 	prose     grammar = iota // a header's value: parameters, URLs and quoted text in it
-	content                  // a value in a body: like prose, but colons are frequent in texts of people
+	content                  // a value in a body: like prose, but people's texts often have colons
 	code                     // a program: only text in quotes or in a URL is a value
-	target                   // a URL, or a part of one
-	authority                // a URL, or a part of one, that may begin with user information
+	target                   // a URL, or part of one
+	authority                // a URL, or part of one, that may begin with user information
 	webhook                  // the path of a host whose paths are secrets
 	keyed                    // keyed+n: the path of the n-th of keyedHosts
 )
@@ -26,7 +26,7 @@ func (g grammar) isURL() bool { return g >= target }
 // span is a secret in a text.
 type span struct{ from, to int }
 
-// mark says which constructs a character may be a part of.
+// mark says which constructs a character may belong to.
 type mark uint8
 
 const (
@@ -56,7 +56,7 @@ func marksOf(s string) (m mark) {
 // suspicious reports whether a text must be searched. Most texts need no search: they have marked
 // characters only in times, hosts, paths and hyphenated words.
 func (r *Sink) suspicious(s string) bool {
-	divided := false // there was a colon or a slash
+	divided := false // whether there was a colon or a slash
 	if len(s) < 8 {
 		return markedOf(s) != 0
 	}
@@ -104,12 +104,12 @@ func (r *Sink) suspicious(s string) bool {
 	return s[0] == '<' || r.also.Phones && strings.IndexByte(s, '+') >= 0 || len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
 }
 
-// saysMore reports whether a segment of a path may make those behind it secret.
+// saysMore reports whether a segment of a path may make later segments secret.
 func (r *Sink) saysMore(segment string) bool {
 	return r.announces(segment) || r.suspected(segment) > 0 || segment == "services"
 }
 
-// segmentBefore returns the segment of a path that a slash ends.
+// segmentBefore returns the segment of a path that ends at a slash.
 func segmentBefore(s string, slash int) string {
 	from := slash
 	for from > 0 && slash-from <= maxGlued && !segmentEnds[s[from-1]] {
@@ -136,11 +136,11 @@ func (r *Sink) isHost(s string) bool {
 	return false
 }
 
-// marked returns the high bit of each of eight characters that may have a mark.
+// marked sets the high bit of each of eight characters that may have a mark.
 func marked(word uint64) uint64 {
-	// The high bit of a byte of low+ones*(0x80-c) says whether the byte is at least c. A byte that
-	// reaches an odd number of these bounds is in one of the following ranges, and has no mark. Bytes
-	// that aren't ASCII have no mark, either.
+	// The high bit of a byte of low+ones*(0x80-c) is set if the byte is at least c. A byte that reaches
+	// an odd number of these bounds is in one of the following ranges, and has no mark. Bytes that
+	// aren't ASCII have no mark, either.
 	// [ -$] [&-,] [0-9] [C-[] []-^] [`-]
 	low := word & lows
 	in := (low + ones*(0x80-' ')) ^ (low + ones*(0x80-'%')) ^
@@ -178,8 +178,8 @@ func hasMark(s string) bool {
 	return false
 }
 
-// maxEscapes is how often a text may have been escaped. No program escapes more often, so a text that
-// still has escapes after that counts as secret.
+// maxEscapes is how many times a text may have been escaped. No program escapes more often, so a text
+// that still has escapes after that counts as secret.
 const maxEscapes = 6
 
 // text redacts the secrets in a text: values of parameters with secret names, user information,
@@ -222,8 +222,8 @@ func (r *Sink) findEscaped(found []span, s string, g grammar) []span {
 	return found
 }
 
-// unescape undoes one level of percent-encoding, and returns the place in the original of each byte and
-// of the end.
+// unescape undoes one level of percent-encoding. It also returns the position in the original of each
+// byte, and of the end.
 func unescape(s string, places []int32) (t string, moved []int32, changed bool) {
 	first := strings.IndexByte(s, '%')
 	for first >= 0 && !isEscape(s[first:]) {
@@ -256,10 +256,10 @@ func unescape(s string, places []int32) (t string, moved []int32, changed bool) 
 	return string(b), append(moved, origin(len(s))), true
 }
 
-// isEscape reports whether a text that begins with a percent sign begins with an escape.
+// isEscape reports whether s, which begins with a percent sign, begins with an escape.
 func isEscape(s string) bool { return len(s) > 2 && unhex(s[1]) < 16 && unhex(s[2]) < 16 }
 
-// unhex returns the value of a hexadecimal digit, and more than 15 for other characters.
+// unhex returns the value of a hexadecimal digit, or more than 15 for other characters.
 func unhex(c byte) byte {
 	switch lower := c | 0x20; {
 	case isDigit(c):
@@ -278,7 +278,7 @@ func unescaped(s string) string {
 	return s
 }
 
-// replace replaces the secrets by tokens. Secrets that overlap get one token.
+// replace replaces the secrets with tokens. Secrets that overlap get one token.
 func (r *Sink) replace(s string, found []span) string {
 	slices.SortStableFunc(found, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to))

@@ -7,25 +7,25 @@ type search struct {
 	r       *Sink
 	places  *places // where secrets were found
 	at      string  // the path of the part
-	request bool    // a client sent it
-	depth   int     // how deep the text is in other texts
+	request bool    // whether a client sent it
+	depth   int     // how deeply the text is nested in other texts
 	max     int     // the most bytes that a text may have once its secrets are replaced
-	cut     bool    // the text was cut at max
-	final   bool    // a result: redacting the text again would change nothing
-	// variables of GraphQL that are the values of secret names: login(password: $p)
+	cut     bool    // whether the text was cut at max
+	final   bool    // a result: whether redacting the text again would change nothing
+	// GraphQL variables that are values of secret names: login(password: $p)
 	variables map[string]string
 }
 
 const (
-	// maxDepth is how deep texts in texts are searched, such as JSON in a string of JSON. Each level
-	// doubles the backslashes of the one in it.
+	// maxDepth is how deep nested texts are searched, such as JSON in a JSON string. Each level doubles
+	// the backslashes of the levels in it.
 	maxDepth = 6
 	// minValue is the length of the shortest text that is searched for secrets under any name. A
-	// shorter text has hardly room for a secret and its name.
+	// shorter text hardly has room for a secret and its name.
 	minValue = minKnown
 )
 
-// found lists the place of the value with this name, or with "" that of the whole part.
+// found lists the place of the value with this name or, for "", the place of the whole part.
 func (q *search) found(name string) {
 	path := append(make([]byte, 0, 64), q.at...)
 	if name != "" {
@@ -60,7 +60,7 @@ func (q *search) value(text string) string {
 }
 
 // embedded redacts a text if it is a document in a format that is frequent in values. It returns nil if
-// it isn't, or if it has no secrets.
+// the text is no such document, or if it has no secrets.
 func (q *search) embedded(text string) []byte {
 	start := strings.TrimLeft(text[:min(len(text), 64)], " \t\r\n")
 	if start == "" {
@@ -85,7 +85,7 @@ func grammarOf(text string) grammar {
 	return content
 }
 
-// maxScheme bounds the scheme of a URL and its `://`.
+// maxScheme limits the length of a URL's scheme with its `://`.
 const maxScheme = 32
 
 // secret returns the replacement of a value that is secret because of its name.
@@ -101,8 +101,8 @@ func (r *Sink) secret(f form, value string) string {
 	return r.token(value)
 }
 
-// token returns the replacement of a secret. An authentication scheme before it stays, so the secret has
-// the same token with and without a scheme.
+// token returns the replacement of a secret. It keeps an authentication scheme before the secret, so the
+// secret has the same token with and without a scheme.
 func (r *Sink) token(text string) string {
 	n := schemeOf(text)
 	return text[:n] + r.tokens.Of(text[n:])

@@ -5,7 +5,7 @@ import "strings"
 // minNumber is how many digits a number needs to be secret because of its name: `"cvv": 123`.
 const minNumber = 3
 
-// isSecretText reports whether the text of a value is secret, by the form that applies to it and the
+// isSecretText reports whether the text of a value is secret, given the form that applies to it and the
 // verdict on its name. request is true if a client sent it.
 func isSecretText(v verdict, f form, text string, request bool) bool {
 	if len(text) <= len("undefined") {
@@ -29,8 +29,8 @@ func isSecretText(v verdict, f form, text string, request bool) bool {
 	return request || v.says&isPhrase != 0 || !isLabel(text)
 }
 
-// schemeOf returns the length of the authentication scheme that a text begins with and the space behind
-// it. It returns 0 unless exactly one word follows. In a URL, the space may be escaped.
+// schemeOf returns the length of the authentication scheme at the beginning of a text, including the
+// space after it. It returns 0 unless exactly one word follows. In a URL, the space may be escaped.
 func schemeOf(text string) int {
 	const longest = len("bearer%20")
 	for _, space := range [...]string{" ", "%20", "+"} {
@@ -56,7 +56,7 @@ func isScheme(name string) bool {
 }
 
 // isLabel reports whether a text names a secret, such as the label of a field on a page: `Password`,
-// `Forgot your password?`. One of its words is a word for a secret. The words of a secret hardly are.
+// `Forgot your password?`. One of its words is a word for a secret, which is unlikely in a secret.
 func isLabel(text string) bool {
 	if len(text) > 1<<10 || len(text) > maxLabel && strings.IndexByte(text, ' ') < 0 {
 		return false
@@ -70,10 +70,10 @@ func isLabel(text string) bool {
 	return len(text) >= len(french) && strings.EqualFold(text[:len(french)], french) && (len(text) == len(french) || text[len(french)] == ' ')
 }
 
-// maxLabel bounds a word of the table with the punctuation around it.
+// maxLabel limits the length of a word of the table with the punctuation around it.
 const maxLabel = 24
 
-// secretWords has the words of the table that alone make a name secret.
+// secretWords has the words of the table that make a name secret on their own.
 var secretWords = func() map[string]bool {
 	m := map[string]bool{}
 	for _, row := range words {

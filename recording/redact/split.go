@@ -9,7 +9,7 @@ func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 // flat splits a name at characters that aren't letters or digits, and where digits begin and end.
 func flat(name string) []string { return split(name, func(string, int) bool { return false }) }
 
-// camel splits a name like flat, and where a capital begins a word: accessToken, APIKey.
+// camel splits a name like flat, and also where a capital begins a word: accessToken, APIKey.
 func camel(name string) []string {
 	return split(name, func(s string, i int) bool {
 		return isUpper(s[i]) && (isLower(s[i-1]) || i+1 < len(s) && isLower(s[i+1]))
@@ -17,7 +17,7 @@ func camel(name string) []string {
 }
 
 func split(name string, here func(s string, i int) bool) (found []string) {
-	start := -1 // of the word
+	start := -1 // where the current word begins, or -1
 	end := func(i int) {
 		if start >= 0 {
 			found = append(found, strings.ToLower(name[start:i]))

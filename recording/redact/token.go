@@ -23,7 +23,7 @@ const (
 	numberLen    = len(NumberPrefix) + numberDigits
 )
 
-// Tokens makes tokens of secrets under one key. It is safe for concurrent use.
+// Tokens turns secrets into tokens under one key. It is safe for concurrent use.
 //
 // A token is a function of the key and of the secret's text alone:
 //
@@ -47,8 +47,8 @@ func NewTokens(key []byte) *Tokens {
 	return &Tokens{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
 }
 
-// Of returns the token of a secret. It returns an empty secret, or one that is already a token, as it
-// is.
+// Of returns the token of a secret. It returns an empty secret, or one that is already a token,
+// unchanged.
 func (t *Tokens) Of(secret string) string {
 	if secret == "" || IsToken(secret) {
 		return secret
@@ -61,7 +61,7 @@ func (t *Tokens) Of(secret string) string {
 }
 
 // OfNumber returns the number that replaces a JSON number, given as a literal. It returns a number that
-// is already a replacement as it is.
+// is already a replacement unchanged.
 func (t *Tokens) OfNumber(literal string) string {
 	if literal == "" || IsNumber(literal) {
 		return literal
@@ -77,7 +77,8 @@ func (t *Tokens) OfNumber(literal string) string {
 }
 
 // Sized returns a token that is as long as the secret, cut or padded with dashes. Binary messages need
-// it, because they have the lengths of their parts. It returns such a token as it is.
+// it, because they store the lengths of their parts. It returns a secret that is already such a token
+// unchanged.
 func (t *Tokens) Sized(secret string) string {
 	if isSized(secret) {
 		return secret

@@ -35,21 +35,21 @@ func users(found []span, s string, g grammar) []span {
 	}
 }
 
-// isPrintable reports whether a text has no control characters. Compressed data has them
-// between what could else be taken for a name and a password.
+// isPrintable reports whether a text has no control characters. Compressed data may have a
+// colon and an at sign, too, but then has control characters between them.
 func isPrintable(s string) bool {
 	return strings.IndexFunc(s, unicode.IsControl) < 0
 }
 
 // isCutLogin reports whether an authority at the end of a text is user information that was cut before
-// its at sign. It is, if no port follows the colon.
+// its at sign. This is the case if no port follows the colon.
 func isCutLogin(s string) bool {
 	user, password, ok := strings.Cut(s, ":")
 	return ok && user != "" && user[0] != '[' && strings.Trim(password, "0123456789") != ""
 }
 
-// logins finds user:password@host without a URL around it, as in addresses of proxies and databases. An
-// address may have a scheme in front of it.
+// logins finds user:password@host without a URL around it, as in addresses of proxies and databases. A
+// scheme may precede an address.
 func logins(found []span, s string) []span {
 	for end := strings.IndexByte(s, '@'); end >= 0; {
 		start := end
@@ -77,13 +77,13 @@ func logins(found []span, s string) []span {
 // segmentEnds marks the characters that end a segment of a path.
 var segmentEnds = set("/?#&;,\"<> \t")
 
-// segments finds the secret segments of a path: well-known tokens, and those that another segment
+// segments finds the secret segments of a path: well-known tokens, and segments that an earlier one
 // announces, such as /reset-password/….
 func (r *Sink) segments(found []span, s string, g grammar) []span {
 	if g >= keyed {
 		found = keys(found, s, 0, int(g-keyed))
 	}
-	left := 0 // how many of the next segments are secret if they are random
+	left := 0 // how many of the next segments are secret if they look random
 	for i := strings.IndexByte(s, '/'); i >= 0 && i < len(s); {
 		from, to := i+1, segmentEnd(s, i+1)
 		segment := s[from:to]
@@ -153,7 +153,7 @@ func (r *Sink) mayAnnounce(segment string) bool {
 	return n >= 3 && n <= maxGlued && r.last[segment[n-2]&31]>>(segment[n-1]&31)&1 != 0
 }
 
-// suspected returns how many segments behind this one are secret if they are random.
+// suspected returns how many segments after this one are secret if they look random.
 func (r *Sink) suspected(segment string) int {
 	if !r.mayAnnounce(segment) {
 		return 0
@@ -161,7 +161,7 @@ func (r *Sink) suspected(segment string) int {
 	return suspects[strings.ToLower(segment)]
 }
 
-// steps are operations that may follow an announcing segment. They are no secrets.
+// steps are operations that may follow an announcing segment. They are not secret.
 var steps = func() map[string]bool {
 	m := make(map[string]bool)
 	for _, step := range strings.Fields(`accessor callback change check complete confirm create delete edit exchange forgot form generate
@@ -172,8 +172,8 @@ var steps = func() map[string]bool {
 	return m
 }()
 
-// subjects are the objects of such an operation: /verify/email. They are no secrets, but the two
-// segments behind them are if they look random.
+// subjects are the objects of such an operation: /verify/email. They are not secret, but the two
+// segments after them are if they look random.
 var subjects = func() map[string]bool {
 	m := make(map[string]bool)
 	for _, subject := range strings.Fields(`account address card code contact customer device domain email identity invitation link member mobile
@@ -206,11 +206,11 @@ func isWebhookHost(host string) bool {
 	return false
 }
 
-// keyedHosts lists domains with a key in their paths, behind one of the texts in behind. It covers their
+// keyedHosts lists domains with a key in their paths, after one of the strings in after. It covers their
 // subdomains.
 var keyedHosts = []struct {
 	domain string // two labels
-	behind []string
+	after  []string
 }{
 	{"alchemy.com", []string{"/v2/"}},
 	{"datadoghq.com", []string{"/v1/input/"}},
@@ -225,7 +225,7 @@ var keyedHosts = []struct {
 	{"victorops.com", []string{"/alert/"}},
 }
 
-// keyedHost returns the index of a host's domain in keyedHosts, and -1 if it isn't there.
+// keyedHost returns the index of a host's domain in keyedHosts, or -1 if it isn't there.
 func keyedHost(host string) int {
 	if i := strings.IndexByte(host, ':'); i >= 0 {
 		host = host[:i]
@@ -247,12 +247,12 @@ func keyedHost(host string) int {
 // keys finds the key in the path of a host of keyedHosts, which begins at from.
 func keys(found []span, s string, from, host int) []span {
 	path := s[:from+valueEnd(s[from:], "?#&\"<> ")]
-	for _, behind := range keyedHosts[host].behind {
-		i := strings.Index(strings.ToLower(path[from:]), behind)
+	for _, after := range keyedHosts[host].after {
+		i := strings.Index(strings.ToLower(path[from:]), after)
 		if i < 0 {
 			continue
 		}
-		key := from + i + len(behind)
+		key := from + i + len(after)
 		if end := segmentEnd(path, key); end > key {
 			found = append(found, span{key, end})
 		}
@@ -260,11 +260,11 @@ func keys(found []span, s string, from, host int) []span {
 	return found
 }
 
-// everything is more than the number of segments of any path.
+// everything is more than the number of segments in any path.
 const everything = 1 << 30
 
-// suspects says how many segments behind one are secret if they are random: all behind that of a
-// webhook (/api/webhooks/…, /webhookb2/…), and two behind a collection of secrets (/invites/token) or
+// suspects says how many segments after a segment are secret if they look random: all of them after that
+// of a webhook (/api/webhooks/…, /webhookb2/…), and two after a collection of secrets (/invites/token) or
 // an operation with a user before the token (/reset/user/token).
 var suspects = map[string]int{"hook": everything, "hooks": everything, "webhook": everything, "webhooks": everything, "webhookb2": everything, "incomingwebhook": everything,
 	"invites": 2, "invitations": 2, "join": 2, "magic": 2, "reset": 2, "sessions": 2, "tokens": 2}
@@ -274,7 +274,8 @@ func isRandom(segment string) bool {
 	return len(segment) >= 12 && strings.ContainsAny(segment, "0123456789") && strings.Trim(segment, "0123456789") != ""
 }
 
-// bot returns the length of the text before the token in a segment of Telegram's API: bot123456:token.
+// bot returns the length of the text before the token in a path segment of Telegram's API:
+// bot123456:token.
 func bot(segment string) int {
 	if !strings.HasPrefix(segment, "bot") || len(segment) < 5 || !isDigit(segment[3]) {
 		return 0

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// verdicts caches the verdicts of names, because every exchange has the same names, and the last
-// clean value of each. Its size is fixed: a name can be in one of two slots, and new names replace
-// older ones.
+// verdicts caches the verdict on each name, because every exchange has the same names, and the name's
+// last clean value. Its size is fixed: a name can be in one of two slots, and new names replace older
+// ones.
 type verdicts struct {
 	*dictionary
 	places [1 << verdictBits]atomic.Pointer[remembered]
@@ -19,7 +19,7 @@ const (
 	// maxName and maxClean limit the names and values that are cached.
 	maxName  = 64
 	maxClean = 1 << 10
-	// retry is how many other values replace the cached clean value of a name.
+	// retry is how many other clean values it takes to replace the cached one of a name.
 	retry = 64
 )
 
@@ -27,20 +27,21 @@ type remembered struct {
 	name string
 	verdict
 	key  key
-	step string // of a path, as appendStep makes it
-	// JSON has the name between quotes and in front of a colon. tail is that, or the last eight
-	// bytes of it, and what is before them is head, both as the high bytes of words
-	// once these are shifted; size is that of all. A name that can't be compared so has another tail than any.
+	step string // the name as a step of a path, as appendStep makes it
+	// In JSON, the name is in quotes and a colon follows. tail has the last eight bytes of this text, or
+	// all of it if it is shorter. head has the bytes before these. A word that was read up to the end of
+	// tail or head equals it once it is shifted right by shift or shift2. size is the length of the text
+	// without the colon. For a name that can't be compared in this way, tail differs from any text.
 	tail, head    uint64
 	shift, shift2 uint8
 	size          int
 	next          atomic.Uint32 // the slot of the name that followed the last time
 
 	clean  atomic.Pointer[string]
-	others atomic.Uint32 // values that came since
+	others atomic.Uint32 // how many other clean values were seen
 }
 
-// verdict returns the verdict of a name.
+// verdict returns the verdict on a name.
 func (v *verdicts) verdict(name string) verdict {
 	if len(name) > maxName {
 		return v.look(name)
@@ -48,7 +49,7 @@ func (v *verdicts) verdict(name string) verdict {
 	return v.remembered(name).verdict
 }
 
-// lookUp is remembered for names of any length; long names are not cached.
+// lookUp is remembered for names of any length. It doesn't cache long names.
 func (v *verdicts) lookUp(name string) *remembered {
 	if len(name) > maxName {
 		return v.learn(name)
@@ -96,8 +97,8 @@ func (v *verdicts) stepOf(name string) string {
 	return v.remembered(name).step
 }
 
-// key is the first and the last eight bytes of a name, and how many it has: it tells
-// names of up to 16 bytes from each other.
+// key has the first and the last eight bytes of a name, and its length. Different names of
+// up to 16 bytes have different keys.
 type key struct {
 	first, last uint64
 	size        int
@@ -120,10 +121,10 @@ func (v *verdicts) memberAt(s string, colon int) *remembered {
 	}
 	var k key
 	k.last = load(s[end-8 : end])
-	if k.size = behindQuote(k.last); k.size < 8 {
+	if k.size = afterQuote(k.last); k.size < 8 {
 		k.last = k.last >> 8 >> ((7 - k.size) * 8 & 63)
 		k.first = k.last
-	} else if k.size += behindQuote(load(s[end-16 : end-8])); k.size < 16 {
+	} else if k.size += afterQuote(load(s[end-16 : end-8])); k.size < 16 {
 		k.first = load(s[end-k.size : end-k.size+8])
 	}
 	m := v.places[k.slot()].Load()
@@ -133,8 +134,8 @@ func (v *verdicts) memberAt(s string, colon int) *remembered {
 	return m
 }
 
-// behindQuote is how many bytes of eight follow the last quote.
-func behindQuote(word uint64) int {
+// afterQuote returns how many of eight bytes follow the last quote.
+func afterQuote(word uint64) int {
 	x := word ^ ones*'"'
 	return bits.LeadingZeros64(^((x&lows + lows) | x | lows)) >> 3
 }
@@ -158,7 +159,7 @@ func load(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// isClean reports whether the value is the cached clean one.
+// isClean reports whether the value is the cached clean value.
 func (m *remembered) isClean(value string) bool {
 	clean := m.clean.Load()
 	return clean != nil && *clean == value

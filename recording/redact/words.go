@@ -7,12 +7,12 @@ type form uint8
 
 const (
 	plain     form = iota // none of it, unless a secret is written in it
-	scrambled             // all of it, if it looks random and is no UUID
+	scrambled             // all of it, if it looks random and is not a UUID
 	random                // all of it, if it looks random
 	mixed                 // all of it, if it looks random, or has at least twelve characters with letters and digits
-	oneTime               // all of it, if it looks random, or has six digits and stands in a request
+	oneTime               // all of it, if it looks random, or has six digits and is in a request
 	scheme                // what follows the authentication scheme: Bearer …
-	challenge             // what follows the scheme, if that is no list of parameters
+	challenge             // what follows the scheme, unless that is a list of parameters
 	cookies               // the values of a=…; b=…
 	setCookie             // the value of a=…, not its attributes
 	protocols             // the elements of a list of WebSocket protocols that aren't names of protocols
@@ -27,7 +27,7 @@ const (
 	inHeader    place = 1 << iota // a header, a trailer or a key of gRPC metadata
 	inParameter                   // a parameter: of a query, a form, a path, a fragment, a header's value
 	inBody                        // a member of JSON, an element or attribute of XML, a part of a multipart body, an argument of GraphQL
-	inPath                        // a segment of a path: it names the segment that follows
+	inPath                        // a segment of a path that names the next segment
 	allPlaces   = 4
 	anyField    = inHeader | inParameter
 	anyName     = anyField | inBody
@@ -39,7 +39,7 @@ type position uint8
 const (
 	anywhere position = iota
 	atEnd             // digits and `bin` may follow
-	alone             // nothing else is in the name, or in a part such as [password]
+	alone             // the name, or a part such as [password], has no other words
 )
 
 // numbers defines whether numbers are secret, too, in formats with numbers: in `"pin": 1234` the number
@@ -53,9 +53,9 @@ const (
 
 // words is the table of names whose values are secret, by place. Names are split into words at every
 // character that is not a letter, where a capital begins a word, and, in lower case, into the words of
-// this table. A row with the form [plain] is an exception from other rows with the same words. Every
-// other row defines which part of a value is secret. Bodies have far more names than headers and
-// parameters, so some rows are weaker there.
+// this table. A row with the form [plain] is an exception to other rows with the same words. Every other
+// row defines which part of a value is secret. Bodies have far more names than headers and parameters,
+// so some rows are weaker there.
 var words = []struct {
 	form    form
 	in      place
@@ -110,8 +110,8 @@ var words = []struct {
 	{plain, inPath, anywhere, textOnly, `page-token next-token`},
 }
 
-// attributes are the last words of names that describe a secret, such as token-type. Their values are
-// not secret, even within an object that is secret as a whole, such as credentials.
+// attributes are the last words of names that describe a secret, such as token-type. The values of such
+// names are not secret, even within an object that is secret as a whole, such as credentials.
 const attributes = `type types method methods version algorithm alg length count expires expiry expiration expire ttl lifetime endpoint
 	url uri name enabled required supported policy status error limit remaining format size max min usage level mode provider issuer
 	audience scope scopes age outcome in at`
@@ -120,7 +120,7 @@ const attributes = `type types method methods version algorithm alg length count
 const bodyAttributes = `path file filename ref description title label hint placeholder tooltip caption prompt strategy scheme kind class
 	address symbol decimals balance price created updated changed issued rotated date timestamp check checks`
 
-// qualifiers are further words of which names without separators consist.
+// qualifiers are further words in names without separators.
 const qualifiers = `access account acme admin amz api app application aws azure basic bot card callback client cloud confirm confirmation consumer
 	current customer data db deploy device email encryption function functions git github gitlab google goog grant hub id identity internal jwt key license login
 	master max my new next num number old page personal php private proxy public push read refresh registration request reset response root
@@ -129,9 +129,9 @@ const qualifiers = `access account acme admin amz api app application aws azure 
 
 // Further kinds of names in bodies.
 const (
-	// naming has the last words of names whose value is a name itself: {"name":"password","value":"…"}.
+	// naming has the last words of names whose value is itself a name: {"name":"password","value":"…"}.
 	naming = `name key field header parameter param property path variable attribute setting option k`
-	// valued has the last words of names of the value next to it.
+	// valued has the last words of names whose value belongs to the name that such a member has.
 	valued = `value val content v`
 	// proseNames are the last words of names whose values are texts for people: {"errors":{"password":["is too short"]}}.
 	proseNames = `error errors message messages label labels translation translations locale locales violation violations
@@ -140,13 +140,13 @@ const (
 	identifying = `id ids uuid ean gtin sku upc barcode isbn timestamp ts time epoch millis micros nanos count size offset sequence version`
 	// phrases are names of secrets that consist of words.
 	phrases = `phrase passphrase mnemonic`
-	// kinds are names of a Kubernetes object's kind, and kindData of the values in a Secret.
+	// kinds are names of a Kubernetes object's kind, and kindData those of the values in a Secret.
 	kinds    = `kind`
 	kindData = `data`
 )
 
 // gluedEnds and gluedBeginnings are recognized at the end and at the beginning of a longer word that
-// can't be split, because hardly any other word ends or begins so.
+// can't be split, because hardly any other word ends or begins with them.
 var (
 	gluedEnds = strings.Fields(`token secret password passwd passphrase passcode signature credential credentials apikey accesskey secretkey
 		privatekey sessionid sessid hmac jwt pwd authorization`)

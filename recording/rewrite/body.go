@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// maxBody bounds a body without its codings.
+// maxBody limits the size of a decoded body.
 const maxBody = 256 << 20
 
 // body is the body of a request or a response, without its codings.
@@ -27,7 +27,7 @@ type body struct {
 	changed bool
 }
 
-// body returns the body of the request, 0, or of the response, 1.
+// body returns the body of the request if i is 0, or of the response if i is 1.
 func (d *draft) body(i int) *body {
 	if d.bodies[i] != nil {
 		return d.bodies[i]
@@ -52,7 +52,7 @@ func (d *draft) body(i int) *body {
 	case errors.Is(err, io.ErrUnexpectedEOF): // a limit cut it at capture
 		b.cut = true
 	case len(text) == 0:
-		if unknown := new(coding.UnknownError); !errors.As(err, &unknown) || unknown.Coding != "aws-chunked" { // aws-chunked frames clear text
+		if unknown := new(coding.UnknownError); !errors.As(err, &unknown) || unknown.Coding != "aws-chunked" { // aws-chunked is framing in clear text
 			d.w.report.Unreadable++
 		}
 		text = b.half.Body
@@ -69,7 +69,7 @@ func (b *body) set(d *draft, text string) {
 	b.text, b.changed, d.changed = text, true, true
 }
 
-// sides are the tags of a request's body and of a response's.
+// sides has the tags for a request's body and for a response's body.
 var sides = map[string]struct{ name, cut, sent string }{
 	"req": {"request", recording.TagRequestBodySize, recording.TagRequestSentSize},
 	"res": {"response", recording.TagResponseBodySize, recording.TagResponseSentSize},
@@ -126,7 +126,7 @@ func (b *body) mask(d *draft, f *finder) {
 		return
 	}
 	text, ok := d.maskDocument(b.text, b.half.Headers.Get("Content-Type"), b.place, f)
-	if ok && f.in(text) { // a value may extend over several values of the document
+	if ok && f.in(text) { // a wanted value may extend over several values of the document
 		ok = false
 	}
 	if !ok {
@@ -141,12 +141,12 @@ func (d *draft) maskText(text string, place fieldpath.Path, f *finder) string {
 	if utf8.ValidString(text) {
 		return f.mask(text, d.replacement)
 	}
-	// A binary message has the lengths of its parts, so its size must not change.
+	// A binary message stores the lengths of its parts, so its size must not change.
 	return f.mask(text, d.sizedReplacement)
 }
 
 // document changes the values at a place in a document: JSON, XML, events or a form. It returns false
-// if the text is no document.
+// if the text is not a document.
 func (d *draft) document(text, contentType string, at, p fieldpath.Path) (string, bool) {
 	if covers := p.Covers; looksLikeJSON(text) {
 		j := jsonEdit{
@@ -301,7 +301,7 @@ func (d *draft) maskDocument(text, contentType string, at fieldpath.Path, f *fin
 	return text, false
 }
 
-// maskURI changes values in a path, segment by segment, and in the query behind it.
+// maskURI changes values in a path, segment by segment, and in the query after it.
 func (d *draft) maskURI(uri string, f *finder) string {
 	path, query, hasQuery := strings.Cut(uri, "?")
 	if f.in(path) {
@@ -325,7 +325,7 @@ func (d *draft) maskURI(uri string, f *finder) string {
 	return path
 }
 
-// maskForm changes values, and names, of parameters.
+// maskForm changes values and names of parameters.
 func (d *draft) maskForm(text string, at fieldpath.Path, f *finder) string {
 	pairs := strings.Split(text, "&")
 	for i, pair := range pairs {
@@ -342,7 +342,7 @@ func (d *draft) maskForm(text string, at fieldpath.Path, f *finder) string {
 	return strings.Join(pairs, "&")
 }
 
-// safe returns a place without names that have a value themselves.
+// safe returns a place without the names that contain a wanted value.
 func safe(p fieldpath.Path, f *finder) fieldpath.Path {
 	out := slices.Clone(p)
 	for i, s := range out {
@@ -353,9 +353,9 @@ func safe(p fieldpath.Path, f *finder) fieldpath.Path {
 	return out
 }
 
-// multipart calls change for each part of a form, and replaces the part's content by the result. If
+// multipart calls change for each part of a form, and replaces the part's content with the result. If
 // change returns false, the part is left out. Nothing else changes. multipart returns false if the text
-// is no such form.
+// is not such a form.
 func (d *draft) multipart(text, boundary string, change func(name, content string) (string, bool)) (string, bool) {
 	if boundary == "" {
 		return text, false

@@ -21,23 +21,22 @@ const (
 	// minValue is the length of the shortest value that a rule may look for. Shorter values occur in
 	// nearly every text.
 	minValue = 4
-	// maxViews is how many encodings within each other are undone, such as base64 in a URL in a JSON
-	// string.
+	// maxViews is how many nested encodings are undone, such as base64 in a URL in a JSON string.
 	maxViews = 5
-	// minPacked is the length of the shortest compressed text in base64.
+	// minPacked is the length of the shortest base64 of a compressed text.
 	minPacked = 16
-	// maxUnpacked bounds the size of all decoded forms of a text together.
+	// maxUnpacked limits the total size of all decoded forms of a text.
 	maxUnpacked = 16 << 20
 )
 
 // finder finds values in texts in any encoding: in any case, escaped as in URLs, JSON, XML and HTML, in
-// base64 and in hexadecimal digits, in lines as in mail, in UTF-16, compressed by gzip or zlib, and in
-// several of these encodings within each other.
+// base64 and in hexadecimal digits, in lines as in mail, in UTF-16, compressed with gzip or zlib, and in
+// nested encodings of these kinds.
 type finder struct {
 	values []string // in lower case
 	raw    *regexp.Regexp
 	hashes map[[sha256.Size]byte]bool
-	// base64 and hex are the lengths of the shortest such texts that may have a value.
+	// base64 and hex are the lengths of the shortest encoded texts that may have a value.
 	base64, hex int
 }
 
@@ -47,7 +46,7 @@ func newFinder(values []string, hashes [][sha256.Size]byte) *finder {
 		return nil
 	}
 	f := &finder{hashes: map[[sha256.Size]byte]bool{}}
-	shortest := minValue // a value with a hash has at least this length
+	shortest := minValue // a value that is given as a hash has at least this length
 	if len(hashes) == 0 {
 		shortest = len(slices.MinFunc(values, func(a, b string) int { return len(a) - len(b) }))
 	}
@@ -104,7 +103,7 @@ func (f *finder) plainly(text string) bool {
 	return f.word(text) != ""
 }
 
-// word returns the whole text, or else its first word, that has one of the hashes.
+// word returns the whole text if it has one of the hashes, or else the first word that has one.
 func (f *finder) word(text string) string {
 	if len(f.hashes) == 0 {
 		return ""
@@ -130,8 +129,8 @@ func (f *finder) hashed(word string) bool {
 // divides reports whether a character separates words.
 func divides(r rune) bool { return r <= ' ' || strings.ContainsRune("\"'`<>()[]{},;:=&?/\\|", r) }
 
-// mask replaces the values in a text. If a value has a form that can't be cut out, or would still be
-// there, mask replaces the whole text.
+// mask replaces the values in a text. If a value has a form that can't be cut out, or if the result still
+// has a value, mask replaces the whole text.
 func (f *finder) mask(text string, by func(value string) string) string {
 	out := text
 	if f.raw != nil {
@@ -173,7 +172,7 @@ func (f *finder) views(text string) iter.Seq[string] {
 	}
 }
 
-// unescapedURL undoes one level of percent-encoding, and leaves invalid escapes.
+// unescapedURL undoes one level of percent-encoding, but keeps invalid escapes.
 func unescapedURL(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
@@ -220,7 +219,7 @@ func unescapedJSON(s string) string {
 		}
 		if s[i+1] == 'u' {
 			end = i + 6
-			if end+6 <= len(s) && s[end:end+2] == `\u` { // may be the second half of a surrogate pair
+			if end+6 <= len(s) && s[end:end+2] == `\u` { // it may be the second half of a surrogate pair
 				end += 6
 			}
 		}
@@ -243,7 +242,7 @@ func unescapedHTML(s string) string {
 	return html.UnescapeString(s)
 }
 
-// minLine is the length of a line of base64 that may be wrapped. Mail and PEM have longer lines.
+// minLine is the length of the shortest base64 line that may be wrapped. Mail and PEM have longer lines.
 const minLine = 48
 
 // unwrapped removes the line breaks of MIME: those in base64, and soft ones in quoted-printable text.
@@ -253,7 +252,7 @@ func unwrapped(s string) string {
 	}
 	s = softBreaks.Replace(s)
 	var b strings.Builder
-	done, run := 0, 0 // run counts the characters of base64 before i
+	done, run := 0, 0 // run counts the base64 characters before i
 	for i := range len(s) {
 		switch c := s[i]; {
 		case isBase64[c]:
@@ -271,8 +270,7 @@ func unwrapped(s string) string {
 
 var softBreaks = strings.NewReplacer("=\r\n", "", "=\n", "")
 
-// narrowed decodes a text that is mostly UTF-16, in either byte order. It returns other texts as they
-// are.
+// narrowed decodes a text that is mostly UTF-16, in either byte order. It returns other texts unchanged.
 func narrowed(s string) string {
 	if strings.Count(s, "\x00")*4 < len(s) {
 		return s
@@ -290,7 +288,7 @@ func narrowed(s string) string {
 	return wide(s[min(1-high, len(s)):], 0) + "\x00" + wide(s[min(high, len(s)):], 1)
 }
 
-// wide decodes UTF-16 whose low bytes are the first or the second ones.
+// wide decodes UTF-16. low is 0 if the low bytes come first, or 1 if they come second.
 func wide(s string, low int) string {
 	units := make([]uint16, len(s)/2)
 	for i := range units {
@@ -299,7 +297,7 @@ func wide(s string, low int) string {
 	return string(utf16.Decode(units))
 }
 
-// unpacked decompresses a text in gzip or zlib. It returns other texts as they are.
+// unpacked decompresses a text in gzip or zlib. It returns other texts unchanged.
 func unpacked(s string) string {
 	name := ""
 	switch {
@@ -316,8 +314,8 @@ func unpacked(s string) string {
 	return string(text)
 }
 
-// decoded decodes each run of characters of a kind from the offset on, and decompresses the result if
-// it is compressed. A null byte ends each text.
+// decoded decodes each run of characters in the set, from the offset within the run on, and decompresses
+// the result if it is compressed. A null byte ends each text.
 func decoded(s string, offset, shortest int, of *[256]bool, decode func(string) string) string {
 	var b strings.Builder
 	for from := 0; from < len(s) && b.Len() <= maxUnpacked; from++ {
@@ -354,7 +352,7 @@ func set(chars string) *[256]bool {
 
 var toStandard = strings.NewReplacer("-", "+", "_", "/")
 
-// debase64 decodes base64 of either alphabet, without padding.
+// debase64 decodes base64 in either alphabet, without padding.
 func debase64(run string) string {
 	if len(run)%4 == 1 {
 		run = run[:len(run)-1]

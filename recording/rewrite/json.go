@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// maxDepth is how deep JSON may be. This package treats deeper texts as plain text.
+// maxDepth is how deep JSON may be nested. Deeper JSON is treated as plain text.
 const maxDepth = 500
 
 // jsonEdit edits one or several JSON texts in a row, and copies everything else. It can read a text
@@ -26,11 +26,11 @@ type jsonEdit struct {
 	s       string
 	out     []byte
 	path    fieldpath.Path
-	deep    bool // deeper than maxDepth
+	deep    bool // whether the text is deeper than maxDepth
 	changed bool
 }
 
-// edit returns the new text. It returns false if the text is no JSON.
+// edit returns the new text. It returns false if the text is not JSON.
 func (j *jsonEdit) edit(s string, at fieldpath.Path) (string, bool) {
 	if !looksLikeJSON(s) {
 		return s, false
@@ -166,7 +166,7 @@ func (j *jsonEdit) inside(i, depth int, object bool) int {
 	return i
 }
 
-// member reads a member of an object from the quote of its name on.
+// member reads a member of an object, beginning at the quote of its name.
 func (j *jsonEdit) member(i, depth int) (next int, dropped bool) {
 	end := stringEnd(j.s, i+1)
 	plain := unquoted(j.s[i+1 : end])
@@ -212,7 +212,7 @@ func stringEnd(s string, i int) int {
 	return min(i, len(s))
 }
 
-// unquoted returns the text of a JSON string, given without its quotes. Invalid escapes stay.
+// unquoted returns the text of a JSON string, given without its quotes. It keeps invalid escapes.
 func unquoted(raw string) string {
 	if strings.IndexByte(raw, '\\') < 0 {
 		return raw
@@ -229,7 +229,7 @@ func quoted(text string) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(text) // a string can be encoded
+	_ = enc.Encode(text) // a string can always be encoded
 	return strings.TrimSuffix(b.String(), "\n")
 }
 

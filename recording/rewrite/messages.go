@@ -11,10 +11,10 @@ import (
 
 // side has the messages of one side of a conversation.
 type side struct {
-	talk     *recording.Conversation // nil: there is none
+	talk     *recording.Conversation // nil if there is none
 	from     string
 	place    fieldpath.Path
-	stream   bool // the messages are pieces of one text
+	stream   bool // whether the messages are pieces of one text
 	messages []message
 	changed  bool
 }
@@ -23,10 +23,10 @@ type side struct {
 type message struct {
 	text   string
 	parts  []int // the indexes of its frames in the conversation
-	opaque bool  // it could not be decompressed
+	opaque bool  // whether it could not be decompressed
 }
 
-// side returns the messages of the client, 0, or of the server, 1.
+// side returns the messages of the client if i is 0, or of the server if i is 1.
 func (d *draft) side(i int) *side {
 	if d.sides[i] != nil {
 		return d.sides[i]
@@ -40,7 +40,7 @@ func (d *draft) side(i int) *side {
 	if s.talk == nil {
 		return s
 	}
-	open := -1 // the message that has further frames
+	open := -1 // the message for which more frames follow
 	for n, m := range s.talk.Messages {
 		if m.From != s.from {
 			continue
@@ -53,7 +53,7 @@ func (d *draft) side(i int) *side {
 			s.messages = append(s.messages, message{text: string(m.Data), parts: []int{n}})
 		}
 		switch {
-		case m.Type == "ping", m.Type == "pong", m.Type == "close": // may be between the frames of a message (RFC 6455, section 5.4)
+		case m.Type == "ping", m.Type == "pong", m.Type == "close": // these may be between the frames of a message (RFC 6455, section 5.4)
 		case !m.More && !s.stream:
 			open = -1
 		case open < 0:
@@ -136,8 +136,8 @@ func (s *side) mask(d *draft, f *finder) {
 	}
 }
 
-// replacement returns the function that replaces a value. In streams and binary messages, which have the
-// lengths of their parts, it keeps the size.
+// replacement returns the function that replaces a value. In streams and binary messages it keeps the
+// size, because they may store the lengths of their parts.
 func (s *side) replacement(d *draft, m *message) func(string) string {
 	if d.e.WebSocket != nil && utf8.ValidString(m.text) {
 		return d.replacement
@@ -152,7 +152,7 @@ func (s *side) set(d *draft, m *message, text string) {
 }
 
 // finish stores the messages if one was changed. It stores all of them uncompressed, because each may
-// refer to the ones before.
+// refer to earlier ones.
 func (s *side) finish() {
 	if !s.changed {
 		return
@@ -173,7 +173,7 @@ func (s *side) finish() {
 				size = len(to.Data)
 			}
 			if m.text == "" && to.Size == 0 {
-				to.Size = int64(len(to.Data)) // the message is left out
+				to.Size = int64(len(to.Data)) // the size remains although the message is left out
 			}
 			to.Data, rest = []byte(rest[:size]), rest[size:]
 			if size == 0 {

@@ -1,23 +1,23 @@
-// Package rewrite changes recorded exchanges by rules: it removes exchanges, and it redacts, replaces
-// and drops values, at given places or anywhere. It can erase a person's data.
+// Package rewrite changes recorded exchanges according to rules: it removes exchanges, and it redacts,
+// replaces and drops values, at given places or anywhere. It can erase a person's data.
 //
 //	rules (YAML) ──▶ Parse ──▶ New ──▶ Rewrite(exchange) ──▶ kept or not, and a Report
 //
 // It promises:
 //
-//   - A rule finds its values in every text of a record: headers, URLs, bodies under their content
+//   - A rule finds its values in every text of a record: headers, URLs, bodies in their content
 //     codings, messages, names, tags and foreign members. If a value has a form that can't be cut out,
 //     the whole text is replaced.
 //   - The exchange's tag `redacted` lists the changed places, so that replay and mock know them.
 //   - Reports have counts and places, but no values.
-//   - Records are foreign: depth, sizes and decompressed data are bounded.
+//   - Records may be hostile: depth, sizes and decompressed data are bounded.
 //
-// It has separate parsers for JSON, XML and forms. Package redact can't share them: it searches text of
+// It has its own parsers for JSON, XML and forms. Package redact can't share them: it searches text of
 // any format for secrets, and computes a place only when it has found one. A rule names a place, so this
-// package follows the place of each value, and the text stays well-formed when it drops one.
+// package tracks the place of each value, and the text remains well-formed when it drops one.
 //
-// It imports recording with its folders coding and fieldpath, contract's filter,
-// sigs.k8s.io/yaml and the standard library.
+// It imports recording, recording/coding, recording/fieldpath, contract's filter, sigs.k8s.io/yaml and
+// the standard library.
 package rewrite
 
 import (
@@ -31,7 +31,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// Tokens makes tokens of secrets, as redact.Tokens does.
+// Tokens turns secrets into tokens, as redact.Tokens does.
 type Tokens interface {
 	// Of returns the token of a text.
 	Of(text string) string
@@ -61,16 +61,16 @@ func New(rules []Rule, tokens Tokens) *Rewriter {
 // Close releases the memory of the rewriter.
 func (w *Rewriter) Close() { w.decoder.Close() }
 
-// Report says what rules did.
+// Report says what the rules did.
 type Report struct {
-	// Read counts the exchanges; Removed and Changed count those that were removed or changed.
+	// Read counts all exchanges. Removed and Changed count those that were removed or changed.
 	Read, Removed, Changed int64
 	// Tokens counts the values that became tokens.
 	Tokens int64
 	// Unreadable counts the bodies and messages that could not be decoded. Their encoded bytes were
 	// searched for values.
 	Unreadable int64
-	// Rules has a report for each rule, in their order.
+	// Rules has a report for each rule, in order.
 	Rules []RuleReport
 }
 
@@ -80,7 +80,7 @@ type RuleReport struct {
 	Name, Do string
 	// Exchanges counts the exchanges that the rule applies to.
 	Exchanges int64
-	// Places counts the changed values by the place that the rule names, or by the kind of place.
+	// Places counts the changed values by the place that the rule names, or else by the kind of place.
 	Places map[string]int64
 }
 
@@ -92,7 +92,7 @@ func (r *RuleReport) Changed() (n int64) {
 	return n
 }
 
-// Idle reports whether the rule did nothing. Perhaps it is misspelled.
+// Idle reports whether the rule did nothing, perhaps because it is misspelled.
 func (r *RuleReport) Idle() bool {
 	return r.Exchanges == 0 || r.Do != "remove" && r.Changed() == 0
 }
@@ -107,8 +107,8 @@ func (w *Rewriter) Report() Report {
 	return r
 }
 
-// Rewrite changes the exchange, which must be a whole one, and reports whether to keep it. Everything
-// that no rule changes stays the same, byte for byte.
+// Rewrite changes the exchange, which must be fully decoded, and reports whether to keep it. Everything
+// that no rule changes remains the same, byte for byte.
 func (w *Rewriter) Rewrite(e *recording.Exchange) (keep bool) {
 	w.report.Read++
 	d := &draft{w: w, e: e}
@@ -140,8 +140,8 @@ type draft struct {
 	e        *recording.Exchange
 	rule     *Rule
 	report   *RuleReport
-	bodies   [2]*body // of the request and of the response; nil: not read yet
-	sides    [2]*side // the messages of the client and of the server; nil: not read yet
+	bodies   [2]*body // of the request and of the response; nil if not read yet
+	sides    [2]*side // the messages of the client and of the server; nil if not read yet
 	redacted []string // the places of changed values
 	changed  bool
 }
@@ -206,7 +206,7 @@ func (d *draft) everywhere() {
 	}
 }
 
-// replacement returns the replacement of a value, by the rule's action.
+// replacement returns the replacement of a value according to the rule's action.
 func (d *draft) replacement(value string) string {
 	if d.rule.Do == "replace" {
 		return d.rule.With
@@ -247,7 +247,7 @@ func (d *draft) changedAt(p fieldpath.Path, pattern string) {
 	d.redacted = append(d.redacted, p.String())
 }
 
-// kindOf returns the beginning of a place, which has no data of the exchange.
+// kindOf returns the beginning of a place, which has no data from the exchange.
 func kindOf(p fieldpath.Path) string {
 	if len(p) == 0 {
 		return "record"
@@ -255,7 +255,7 @@ func kindOf(p fieldpath.Path) string {
 	return p[:min(2, len(p))].String()
 }
 
-// maxRedacted is how many places the tag lists, as many as redaction at capture does.
+// maxRedacted is how many places the tag lists: as many as redaction at capture lists.
 const maxRedacted = 32
 
 // finish stores the changed bodies, messages and places, and reports whether anything was changed.
@@ -281,7 +281,7 @@ func (d *draft) finish() bool {
 	return d.changed
 }
 
-// safeList returns a list of places without names that have a value.
+// safeList returns a list of places without the names that contain a wanted value.
 func safeList(list string, f *finder) string {
 	texts := splitPlaces(list)
 	for i, text := range texts {

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// Limits on a file of rules.
+// Limits of a file of rules.
 const (
 	maxFile   = 1 << 20
 	maxRules  = 1000
@@ -33,7 +33,7 @@ type Rule struct {
 	Contains []string
 	Hashes   [][sha256.Size]byte
 	At       []fieldpath.Path
-	// With is the text of the action replace.
+	// With is the text that the action replace puts in place of a value.
 	With string
 
 	filter *filter.Filter
@@ -44,7 +44,7 @@ type Rule struct {
 type Field struct {
 	// Name is the name of the member.
 	Name string
-	// List says that the value may be a list of strings; otherwise it is a string.
+	// List means that the value may be a list of strings. Otherwise it is a string.
 	List bool
 	// Allowed completes the sentence "allowed: …".
 	Allowed string
@@ -92,7 +92,7 @@ func Fields() []Field {
 				return nil
 			}},
 		{Name: "containsSHA256", List: true, Allowed: "hashes of 64 hexadecimal digits, as sha256sum prints them",
-			Doc: "The same for values that the file does not show. Only whole values and words between punctuation are compared, as they are and in small letters.", Example: "[e5c2…]",
+			Doc: "The same for values that the file does not show. Only whole values and words between punctuation are compared, as they are and in lower case.", Example: "[e5c2…]",
 			set: func(r *Rule, v []string) error {
 				for i, digits := range v {
 					sum, err := hex.DecodeString(digits)
@@ -115,7 +115,7 @@ func Fields() []Field {
 				}
 				return nil
 			}},
-		{Name: "with", Allowed: "text", Doc: "What the action `replace` puts in the place of a value.", Example: "Anonymous",
+		{Name: "with", Allowed: "text", Doc: "What the action `replace` puts in place of a value.", Example: "Anonymous",
 			set: func(r *Rule, v []string) error { r.With = v[0]; return nil }},
 	}
 }
@@ -148,14 +148,14 @@ func Actions() []Action {
 			}
 			return nil
 		}},
-		{"redact", "Replaces values by tokens, as capture does. It needs `at`, for the values at places, or `contains`, for those values wherever they are.", some},
-		{"replace", "Replaces them by the text `with`.", func(r *Rule) error {
+		{"redact", "Replaces values with tokens, as capture does. It needs `at` for the values at places, or `contains` for the values that it lists, wherever they are.", some},
+		{"replace", "Replaces the same values with the text in `with`.", func(r *Rule) error {
 			if r.With == "" {
 				return errors.New("found no with, allowed: a text; drop removes values without a replacement")
 			}
 			return some(r)
 		}},
-		{"drop", "Removes what is at places: a header, a parameter, a member of JSON, a whole body (`req.body`) or all messages (`client.message`). It needs `at`.", func(r *Rule) error {
+		{"drop", "Removes what is at the places: a header, a parameter, a member of JSON, a whole body (`req.body`) or all messages (`client.message`). It needs `at`.", func(r *Rule) error {
 			if len(r.At) == 0 {
 				return errors.New("found no at, allowed: places")
 			}
@@ -271,7 +271,7 @@ func fieldNames() (names []string) {
 	return names
 }
 
-// texts returns the text of a member, or the texts of its list.
+// texts returns the text of a member, or the texts in its list.
 func (f *Field) texts(value any) ([]string, error) {
 	list, isList := value.([]any)
 	if !isList {

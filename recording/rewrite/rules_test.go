@@ -25,7 +25,7 @@ func TestMistakesInRulesSayWhatIsAllowed(t *testing.T) {
 		"rules: [{do: redact, at: req.body, to: x}]":                     `found "to", allowed: name, do, where, contains, containsSHA256, at, with`,
 		"rules: [{do: redact, at: req}]":                                 `at: found "req", which names only the beginning of a place, allowed: places, such as`,
 		"rules: [{do: redact, at: req.bdy.x}]":                           `at: found "req.bdy.x", want one that begins with req.header, req.query`,
-		"rules: [{do: redact, at: req.header}]":                          `at: found "req.header", want one name behind req.header`,
+		"rules: [{do: redact, at: req.header}]":                          `at: found "req.header", want one name after req.header`,
 		"rules: [{do: redact, at: 'req.*.x'}]":                           "does not begin with two names",
 		"rules: [{do: redact, at: 'req.body..x'}]":                       "field path",
 		"rules: [{do: remove, where: in path}]":                          `where: found rule 1, "in path"`,

@@ -30,12 +30,12 @@ func parsePlace(text string) (fieldpath.Path, error) {
 	switch begin := p[0].Name + "." + p[1].Name; begin {
 	case "req.header", "res.header":
 		if len(p) != 3 {
-			return nil, fmt.Errorf("%q, want one name behind %s", text, begin)
+			return nil, fmt.Errorf("%q, want one name after %s", text, begin)
 		}
 		p[2].Name = textproto.CanonicalMIMEHeaderKey(p[2].Name)
 	case "req.query":
 		if len(p) != 3 {
-			return nil, fmt.Errorf("%q, want one name behind %s", text, begin)
+			return nil, fmt.Errorf("%q, want one name after %s", text, begin)
 		}
 	case "req.body", "res.body", "client.message", "server.message":
 	default:
@@ -49,14 +49,14 @@ var (
 	inPath   = fieldpath.Of("req", "path")
 	inHost   = fieldpath.Of("req", "host")
 	inStatus = fieldpath.Of("res", "status")
-	// inRecord is the place of texts that the recorder added. They are in no part of the exchange.
+	// inRecord is the place of texts that the recorder added. They are not part of the traffic.
 	inRecord fieldpath.Path
-	// inList is the list of redacted places. Its names may be values.
+	// inList is the place of the list of redacted places. Names in the list may be wanted values.
 	inList = fieldpath.Of("tags", recording.TagRedacted)
 )
 
 // texts calls see with each text of the record that is neither in a body nor in a message, and with its
-// place. see may change the text. Names of headers and tags are texts, too.
+// place. see may change the text. Names of headers and tags also count as texts.
 func (d *draft) texts(see func(fieldpath.Path, *string)) {
 	e := d.e
 	see(inPath, &e.Location)
@@ -142,8 +142,8 @@ func (d *draft) unusual(see func(fieldpath.Path, *string)) {
 	}
 }
 
-// members calls see with the members that only other tools know, each as JSON text. If a changed text
-// isn't JSON, it becomes a string.
+// members calls see with the members that other tools added, each as JSON text. If a changed text isn't
+// JSON, it becomes a string.
 func members(all []recording.Member, see func(fieldpath.Path, *string)) {
 	for i := range all {
 		m := &all[i]
@@ -224,7 +224,7 @@ func (d *draft) query(p fieldpath.Path, uri string) string {
 	return before
 }
 
-// form changes parameters of a query or of a form; prefix is its place.
+// form changes parameters of a query or of a form. prefix is its place.
 func (d *draft) form(p, prefix fieldpath.Path, text string) string {
 	var pairs []string
 	for pair := range strings.SplitSeq(text, "&") {

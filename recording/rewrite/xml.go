@@ -10,10 +10,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
-// xmlEdit edits an XML document, and copies everything else. The place of an element has the names of
-// the elements around it and its name, without prefixes. The place of an attribute adds @ and its name.
+// xmlEdit edits values in an XML document, and copies everything else. The place of an element has the
+// names of the elements around it and its own name, without prefixes. The place of an attribute adds @
+// and its name.
 type xmlEdit struct {
-	// leaf returns the new text for a text or the value of an attribute.
+	// leaf returns the new text for a text or an attribute's value.
 	leaf func(p fieldpath.Path, text string) string
 	// drop reports whether to leave out the element or attribute at a place.
 	drop func(p fieldpath.Path) bool
@@ -21,7 +22,7 @@ type xmlEdit struct {
 	s    string
 	out  []byte
 	path fieldpath.Path
-	cut  bool // the end was left out
+	cut  bool // whether the end was left out
 }
 
 // attribute matches an attribute of a start tag, with the space before it.
@@ -34,7 +35,7 @@ func (x *xmlEdit) edit(s string, at fieldpath.Path) string {
 	d := xml.NewDecoder(strings.NewReader(s))
 	d.Strict = false
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
-	dropped := 0 // the depth in an element that is left out
+	dropped := 0 // the depth within an element that is left out
 	for from := 0; ; {
 		token, err := d.RawToken()
 		if err != nil {
@@ -103,7 +104,7 @@ func (x *xmlEdit) tag(raw string) string {
 	})
 }
 
-// isXML reports whether a text is XML, by its beginning and its media type.
+// isXML reports whether a text is XML, judging by its beginning and its media type.
 func isXML(s, contentType string) bool {
 	s = strings.TrimLeft(s, "\ufeff \t\r\n")
 	return strings.HasPrefix(s, "<?xml") || strings.HasPrefix(s, "<") && strings.Contains(strings.ToLower(contentType), "xml")

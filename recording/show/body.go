@@ -17,30 +17,30 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// builder makes bodies that share one bound of text.
+// builder makes bodies that share one limit on text.
 type builder struct {
 	o        Options
 	left     int // bytes of text that may still be written
-	unpacked int // bytes that messages within bodies may still have when decompressed
+	unpacked int // bytes that decompressed messages within bodies may still have
 }
 
-// newBuilder returns a builder for bodies of at most max bytes together. The text may be longer than
-// that, because it is indented.
+// newBuilder returns a builder for bodies that together have at most max bytes. The text may be longer
+// than that, because it is indented.
 func newBuilder(o Options, max int) *builder { return &builder{o, 4 * max, 4 * max} }
 
 // content is the source of a body.
 type content struct {
 	bytes     []byte
 	mediaType string
-	// codings and charset were decoded.
+	// codings and charset have been decoded.
 	codings []string
 	charset string
-	// messageCoding is the coding of compressed messages in it.
+	// messageCoding is the coding of compressed messages in the body.
 	messageCoding string
 	notes         []string
-	// incomplete means that the end is missing, and more that a part of it was not decoded.
+	// incomplete means that the end is missing, and more means that a part was not decoded.
 	incomplete, more bool
-	// depth counts the bodies around it.
+	// depth counts the bodies around this one.
 	depth    int
 	redacted func(name string) bool
 }
@@ -120,8 +120,8 @@ func mediaOf(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// bodyCost is how many bytes of text each body counts for in addition to its text. It bounds the number
-// of empty bodies in another one.
+// bodyCost is how many bytes each body counts in addition to its text. It limits the number of empty
+// bodies in another one.
 const bodyCost = 100
 
 // body recognises the format of a body and makes it readable.
@@ -194,13 +194,14 @@ func (b *builder) render(c content, body *Body) error {
 	return nil
 }
 
-// kinds has the kinds of the formats that match compares, too.
+// kinds has the kinds for the formats that match also compares.
 var kinds = map[canon.Format]Kind{
 	canon.GraphQL: GraphQL, canon.JSON: JSON, canon.JSONLines: JSONLines, canon.XML: XML, canon.Form: Form,
 	canon.Multipart: Multipart, canon.Document: Text, canon.Protobuf: Protobuf,
 }
 
-// recognise returns the kind of a body by its media type, or by its bytes if the type is unknown.
+// recognise returns the kind of a body according to its media type or, if the type is unknown, to its
+// bytes.
 func recognise(c content) Kind {
 	media := mediaOf(c.mediaType)
 	if _, ok := isFramed(media); ok {
@@ -254,7 +255,7 @@ func (b *builder) json(c content, body *Body) error {
 	return b.indented(c, body, text, used, err)
 }
 
-// validButEnd reports whether a text is UTF-8, except for a character that was cut at its end.
+// validButEnd reports whether a text is UTF-8, except for an incomplete character at its end.
 func validButEnd(p []byte) bool {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {
@@ -285,7 +286,7 @@ func (b *builder) indented(c content, body *Body, text []byte, used int, err err
 	return nil
 }
 
-// text stores a cleaned text, as far as there is room.
+// text stores as much of a cleaned text as there is room for.
 func (b *builder) text(body *Body, s string) {
 	const piece = 4 << 10
 	var out strings.Builder

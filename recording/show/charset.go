@@ -12,7 +12,7 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// charsets lists the charsets that are decoded, in addition to UTF-8. Like browsers, it reads Latin-1 as
+// charsets lists the charsets that are decoded, in addition to UTF-8. As in browsers, Latin-1 is read as
 // windows-1252, and UTF-16 without a byte order mark as little-endian.
 var charsets = []struct {
 	names    []string
@@ -31,7 +31,7 @@ var charsets = []struct {
 // marks are the byte order marks of UTF-16.
 var marks = []string{"\xff\xfe", "\xfe\xff"}
 
-// toUTF8 decodes a text by the charset in its media type, or by its byte order mark.
+// toUTF8 decodes a text from the charset in its media type, or according to its byte order mark.
 func (c *content) toUTF8() {
 	_, params, _ := mime.ParseMediaType(c.mediaType)
 	name := strings.ToLower(strings.TrimSpace(params["charset"]))

@@ -31,7 +31,7 @@ func converse(e *recording.Exchange, c *recording.Conversation, o Options) *Conv
 	return x
 }
 
-// join joins the frames of a WebSocket to messages. If it can't, it keeps the frames.
+// join joins the frames of a WebSocket into messages. If it can't, it keeps the frames.
 func (c *Conversation) join() {
 	var all []recording.Message
 	left, pings, closes := c.o.MaxJoined, 0, 0
@@ -50,7 +50,7 @@ func (c *Conversation) join() {
 		}
 		if err != nil {
 			c.What = "frame"
-			c.Notes = append(c.Notes, clean.Text("the frames can't be joined to messages, so each frame is shown: "+err.Error()))
+			c.Notes = append(c.Notes, clean.Text("the frames can't be joined into messages, so each frame is shown: "+err.Error()))
 			return
 		}
 		all = append(all, m)
@@ -60,15 +60,15 @@ func (c *Conversation) join() {
 		c.Notes = append(c.Notes, fmt.Sprintf("pings and pongs are left out: %d", pings))
 	}
 	if closes > 1 {
-		c.Notes = append(c.Notes, "frames behind the first close are left out")
+		c.Notes = append(c.Notes, "frames after the first close are left out")
 	}
 }
 
 // maxEvents is how many events of a stream are listed. An event may be as short as three bytes.
 const maxEvents = 1 << 20
 
-// stream makes a conversation of an answer that is a stream of events, and removes the text from its
-// body. It returns nil if the answer is no such stream.
+// stream turns an answer that is a stream of events into a conversation, and removes the text from its
+// body. It returns nil if the answer is not such a stream.
 func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
 	if body == nil || body.Kind != Events {
 		return nil
@@ -82,13 +82,13 @@ func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
 		when = nil // the offsets count encoded bytes
 	}
 	if errors.Is(err, coding.ErrTooLarge) {
-		c.Notes = append(c.Notes, fmt.Sprintf("events behind the first %d MiB are left out", o.MaxJoined>>20))
+		c.Notes = append(c.Notes, fmt.Sprintf("events after the first %d MiB are left out", o.MaxJoined>>20))
 	}
 	c.cut = c.cut || err != nil
 	c.ClientBytes, c.ServerBytes = e.Sizes()
 	eachEvent(plain, func(from, to int) bool {
 		if len(c.events) == maxEvents {
-			c.Notes = append(c.Notes, fmt.Sprintf("events behind the first %d are left out", maxEvents))
+			c.Notes = append(c.Notes, fmt.Sprintf("events after the first %d are left out", maxEvents))
 			return false
 		}
 		s := span{from, to, -1}
@@ -104,7 +104,7 @@ func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
 	return c
 }
 
-// unfinished returns the messages whose last frames are missing, with the frames that are there.
+// unfinished returns the messages whose last frames are missing, joined from the frames that are present.
 func unfinished(frames []recording.Message) (all []recording.Message) {
 	open := map[string]*recording.Message{}
 	for i := range frames {
@@ -133,9 +133,9 @@ func unfinished(frames []recording.Message) (all []recording.Message) {
 	return all
 }
 
-// Messages returns at most count messages after the first `from` ones. It returns fewer at the end of
-// the conversation, and none behind it. Together they have at most a few MiB of text; after that, only
-// the size of a message is shown.
+// Messages skips `from` messages, and returns at most count. It returns fewer at the end of the
+// conversation, and none after it. Together they have at most a few MiB of text. After that, only the
+// size of a message is shown.
 func (c *Conversation) Messages(from, count int) []Said {
 	from = min(max(from, 0), c.Total)
 	count = min(max(count, 0), c.Total-from)
@@ -157,8 +157,8 @@ func (c *Conversation) Messages(from, count int) []Said {
 	return all
 }
 
-// Data returns the bytes of a message, numbered from 1. Messages of a WebSocket are joined and
-// decompressed, events are as they were sent. It returns nil if there is no such message.
+// Data returns the bytes of a message, numbered from 1. WebSocket messages are joined and decompressed.
+// Events are as they were sent. Data returns nil if there is no such message.
 func (c *Conversation) Data(number int) []byte {
 	switch {
 	case number < 1 || number > c.Total:
@@ -170,7 +170,7 @@ func (c *Conversation) Data(number int) []byte {
 	return c.list[number-1].Data
 }
 
-// event makes a message of an event.
+// event turns an event into a message.
 func (c *Conversation) event(b *builder, i int) Said {
 	at := c.events[i]
 	e := readEvent(c.stream[at.from:at.to])

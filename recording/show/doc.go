@@ -9,13 +9,14 @@
 //
 //   - Each text of the model has passed [clean.Text], so it has no characters that control a terminal,
 //     change the direction of text, or are invisible. A template escapes it like any text.
-//   - Bodies are hostile: decoding, indenting and nesting are bounded, and the rest is counted.
+//   - Bodies may be hostile: decoding, indenting and nesting are bounded, and what is not shown is
+//     counted.
 //   - If a body doesn't have the format that its type names, it is shown unchanged, with a note.
-//   - Indenting changes only white space. Numbers, the order of members and repeated members stay.
+//   - Indenting changes only white space. Numbers, the order of members and repeated members remain.
 //   - The functions are pure: no I/O, no clock, and the exchange is only read. They are safe for
 //     concurrent use.
 //
-// It imports recording and its folders clean, coding and fieldpath, match/canon, golang.org/x/text for
-// charsets, and the standard library. The sidecar does not link it: its tables would be resident in
-// every pod.
+// It imports recording and its subpackages clean, coding and fieldpath, match/canon, golang.org/x/text
+// for charsets, and the standard library. The sidecar does not link it, because its tables would be
+// resident in every pod.
 package show

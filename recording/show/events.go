@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// clock returns when the byte at an offset of a body came. It is nil if that isn't known.
+// clock returns when the byte at an offset in a body arrived. It is nil if that isn't known.
 type clock func(offset int) time.Duration
 
 // clockOf returns the clock of an answer. Its offsets count the bytes of the body as it was sent.
@@ -22,7 +22,7 @@ func clockOf(e *recording.Exchange) clock {
 		return nil
 	}
 	pace := e.Pace()
-	if pace == nil { // all of it came at once
+	if pace == nil { // the body arrived without pauses
 		return func(int) time.Duration { return begun }
 	}
 	return func(offset int) time.Duration {
@@ -38,9 +38,9 @@ func clockOf(e *recording.Exchange) clock {
 // event is an event of a stream.
 type event struct {
 	kind   string
-	fields []recording.Header // all but its kind and its data
+	fields []recording.Header // all fields other than kind and data
 	data   string
-	cut    bool // the empty line behind it is missing
+	cut    bool // the empty line after it is missing
 }
 
 // eachEvent calls f with the beginning and the end of each event of a stream (WHATWG HTML, section 9.2),
@@ -66,10 +66,10 @@ func eachEvent(src []byte, f func(from, to int) bool) {
 	}
 }
 
-// eventFields are the fields that an event can have. That of a comment has no name.
+// eventFields are the fields that an event can have. A comment is a field without a name.
 var eventFields = [...]string{"data", "event", "id", "retry", ""}
 
-// isEvents reports whether the first line of a body is a line of an event.
+// isEvents reports whether the first line of a body belongs to an event.
 func isEvents(src []byte) (yes bool) {
 	eachEvent(src, func(from, _ int) bool {
 		line, _ := eventLine(src, from)
@@ -109,7 +109,7 @@ func readEvent(src []byte) (e event) {
 	return e
 }
 
-// event makes the fields and the body of an event. The body is empty if there is no data.
+// event returns the fields and the body of an event. The body is empty if there is no data.
 func (b *builder) event(e event, depth int, incomplete bool) (fields []Field, data *Body) {
 	for _, f := range e.fields {
 		fields = append(fields, b.field(f.Name, f.Value))
@@ -120,7 +120,7 @@ func (b *builder) event(e event, depth int, incomplete bool) (fields []Field, da
 // events shows a stream as parts.
 func (b *builder) events(c content, body *Body) error {
 	if !isEvents(c.bytes) {
-		return errors.New("it has no event")
+		return errors.New("it has no events")
 	}
 	n := 0
 	eachEvent(c.bytes, func(from, to int) bool {

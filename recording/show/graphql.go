@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// graphQL shows the document of a request as text, and its other members as JSON. A list of requests
-// gets a part for each.
+// graphQL shows the document of a request as text, and its other members as JSON. Each request in a list
+// gets its own part.
 func (b *builder) graphQL(c content, body *Body) error {
 	if text := bytes.TrimSpace(c.bytes); len(text) > 0 && text[0] == '[' && c.depth == 0 {
 		n := 0

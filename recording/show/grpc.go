@@ -11,11 +11,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// framed lists the media types of bodies with gRPC messages, each behind a byte of flags and its length.
-// A suffix of the type, such as +json, names the format of the messages.
+// framed lists the media types of bodies with gRPC messages. A byte of flags and the length precede each
+// message. A suffix of the type, such as +json, names the format of the messages.
 var framed = []struct {
 	media string
-	text  bool // the body is base64
+	text  bool // whether the body is base64
 	last  byte // the flag of the message that ends the stream, which is text
 }{
 	{"application/grpc-web-text", true, 0x80},
@@ -24,7 +24,7 @@ var framed = []struct {
 	{"application/connect", false, 2},
 }
 
-// isFramed reports whether a media type is in framed, and returns its row.
+// isFramed reports whether a media type is in framed, and returns the index of its row.
 func isFramed(media string) (which int, ok bool) {
 	for i, f := range framed {
 		if rest, ok := strings.CutPrefix(media, f.media); ok && (rest == "" || rest[0] == '+') {
@@ -43,7 +43,7 @@ func messageType(media string) string {
 	return "application/protobuf"
 }
 
-// frameHead is the size of the head of a message, in bytes.
+// frameHead is the size of a message's header, in bytes.
 const frameHead = 5
 
 func (b *builder) grpc(c content, body *Body) error {
@@ -63,9 +63,9 @@ func (b *builder) grpc(c content, body *Body) error {
 	for n := 1; len(src) > 0; n++ {
 		if len(src) < frameHead {
 			if n == 1 || !c.incomplete {
-				return errors.New("it has no gRPC message")
+				return errors.New("it has no gRPC messages")
 			}
-			body.Notes = append(body.Notes, "cut in the head of a message")
+			body.Notes = append(body.Notes, "cut in the header of a message")
 			return nil
 		}
 		flags, size := src[0], int64(binary.BigEndian.Uint32(src[1:]))
@@ -129,7 +129,7 @@ func (b *builder) undo(c *content, codings []string) {
 	c.bytes, c.codings = plain, codings
 }
 
-// trailers reads fields, one on each line.
+// trailers reads one field per line.
 func (b *builder) trailers(text []byte) (all []Field) {
 	for line := range bytes.Lines(text) {
 		name, value, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
@@ -142,7 +142,7 @@ func (b *builder) trailers(text []byte) (all []Field) {
 	return all
 }
 
-// decodeSegments decodes base64 in several pieces, each with its padding.
+// decodeSegments decodes base64 that consists of several pieces, each with its own padding.
 func decodeSegments(src []byte) ([]byte, error) {
 	src = bytes.Map(func(r rune) rune {
 		if r == '\r' || r == '\n' {

@@ -211,7 +211,7 @@ func TestHostileExchanges(t *testing.T) {
 func TestEventsAreBounded(t *testing.T) {
 	const most = 1 << 20
 	talk := show.New(answer([]byte(strings.Repeat("data\n\n", most+1)), header("Content-Type", "text/event-stream")), show.Options{}).Conversation
-	if talk.Total != most || !slices.Contains(talk.Notes, "events behind the first 1048576 are left out") {
+	if talk.Total != most || !slices.Contains(talk.Notes, "events after the first 1048576 are left out") {
 		t.Errorf("%d events, %q", talk.Total, talk.Notes)
 	}
 }

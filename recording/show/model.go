@@ -6,18 +6,20 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Options bound what is shown. The zero value has the defaults.
+// Options limit what is shown. Zero values mean the defaults.
 type Options struct {
-	// MaxBody is how many bytes of a body are decoded and shown; 0: 1 MiB.
+	// MaxBody is how many bytes of a body are decoded and shown. The default is 1 MiB.
 	MaxBody int
-	// MaxMessage is how many bytes of each message of a conversation are decoded and shown; 0: 64 KiB.
+	// MaxMessage is how many bytes of each message of a conversation are decoded and shown. The default is
+	// 64 KiB.
 	MaxMessage int
-	// MaxFields is how many fields of a message are shown; 0: 1000.
+	// MaxFields is how many fields of a message are shown. The default is 1000.
 	MaxFields int
-	// MaxValue is how many bytes of a field's value, or of a name, are shown; 0: 8 KiB.
+	// MaxValue is how many bytes of a field's value, or of a name, are shown. The default is 8 KiB.
 	MaxValue int
 	// MaxJoined is how many bytes the joined and decompressed messages of a WebSocket may have together,
-	// in addition to those in the recording, and how many bytes a stream of events may have; 0: 32 MiB.
+	// in addition to those in the recording, and how many bytes a stream of events may have. The default is
+	// 32 MiB.
 	MaxJoined int64
 }
 
@@ -26,7 +28,7 @@ type Exchange struct {
 	// Title names the exchange in one line, such as `POST /orders` or `tcp db:3306`.
 	Title string
 	UUID  recording.UUID
-	// Direction and Protocol are those of the recording. Address is the host that the client requested.
+	// Direction and Protocol are as in the recording. Address is the host that the client requested.
 	Direction, Protocol, Address string
 	// Facts are further properties, such as `workload`, `cart`.
 	Facts []Fact
@@ -42,16 +44,16 @@ type Exchange struct {
 	Tags    []Tag
 	// Parent is the inbound exchange that caused this one.
 	Parent recording.Parent
-	// FirstPart is the first part of the conversation that this exchange is a part of. Tunnel is the
-	// CONNECT exchange that it went through. Both are zero if there is none.
+	// FirstPart is the first part of the conversation that this exchange is part of. Tunnel is the CONNECT
+	// exchange whose tunnel this one used. Each is zero if there is none.
 	FirstPart, Tunnel recording.UUID
-	// Peer is the client, and PeerBy the evidence for it; "" for an outbound exchange.
+	// Peer is the client, and PeerBy the evidence for it. Both are "" for an outbound exchange.
 	Peer, PeerBy string
 	// Trace has the fields of the request that name its trace.
 	Trace []Fact
 	// Network has the addresses of the connection; nil if they aren't known.
 	Network []Fact
-	// Extra has the members that other tools wrote.
+	// Extra has the members that other tools added.
 	Extra []Part
 }
 
@@ -79,9 +81,9 @@ type Message struct {
 // Field is a header or a trailer, or a field of a query or of a form.
 type Field struct {
 	Name, Value string
-	// Trailer means that the field came behind the body.
+	// Trailer means that the field came after the body.
 	Trailer bool
-	// Redacted means that redaction replaced the value or a part of it.
+	// Redacted means that redaction replaced the value or part of it.
 	Redacted bool
 	// More is how many bytes of the value are not shown.
 	More int64
@@ -107,18 +109,18 @@ const (
 	Binary    Kind = "binary"
 )
 
-// Body is a body, a message of a conversation, or a part of either. Depending on its kind it has
-// Text, Fields or Parts; a template shows those that are not empty, in this order.
+// Body is a body, a message of a conversation, or a part of either. Depending on its kind, it has Text,
+// Fields or Parts. A template shows those that are not empty, in this order.
 type Body struct {
 	Kind Kind
-	// Type is the Content-Type, "" if there is none.
+	// Type is the Content-Type, or "" if there is none.
 	Type string
 	// Codings are the content codings that were decoded, in the order in which they were applied.
 	Codings []string
-	// Size is how many bytes were sent, Stored how many of them are in the recording, and Decoded
-	// how many are left to show without the codings, as far as they were undone.
+	// Size is how many bytes were sent, Stored how many of them are in the recording, and Decoded how
+	// many bytes there are after decoding the codings, as far as that was possible.
 	Size, Stored, Decoded int64
-	// Notes say what is cut, or why a body isn't shown as what its type says.
+	// Notes say what is cut, or why a body isn't shown in the format that its type names.
 	Notes []string
 	// Text is preformatted, with several lines. Hex means that it is a dump.
 	Text string
@@ -127,8 +129,8 @@ type Body struct {
 	Fields []Field
 	// Parts are the parts of a multipart body, events, messages, or a query and its variables.
 	Parts []Part
-	// More is how many bytes, and MoreParts how many parts or fields, are not shown. Unknown tells
-	// that More is not known, as the rest was not decoded, and is more than 0.
+	// More is how many bytes, and MoreParts how many parts or fields, are not shown. Unknown means that
+	// there are more bytes, but that their number isn't known, because they were not decoded.
 	More      int64
 	MoreParts int
 	Unknown   bool
@@ -139,7 +141,7 @@ type Part struct {
 	// Title names the part, such as `variables` or `message 2`.
 	Title  string
 	Fields []Field
-	// Body is nil if it has none.
+	// Body is nil if the part has none.
 	Body *Body
 }
 
@@ -148,10 +150,10 @@ type Conversation struct {
 	// Kind is a protocol, [recording.GRPC], [recording.WebSocket] or [recording.TCP], or `events`.
 	Kind string
 	// What is the unit of Total: `message`, `frame` if a WebSocket's frames could not be joined, `piece`
-	// of a stream, or `event`.
+	// for a stream, or `event`.
 	What  string
 	Total int
-	// Part and Last are those of the recording. They say whether the conversation is whole.
+	// Part and Last are as in the recording. They show whether the conversation is whole.
 	Part int
 	Last bool
 	// ClientBytes and ServerBytes count all bytes that each side sent, recorded or not.
@@ -165,10 +167,10 @@ type Conversation struct {
 
 	stream []byte // a stream of events
 	events []span
-	cut    bool // the end of the stream is missing
+	cut    bool // whether the end of the stream is missing
 }
 
-// span is the place of an event in a stream, and the time at which it came, or -1 if that isn't known.
+// span is the place of an event in a stream, and the time at which it arrived, or -1 if that isn't known.
 type span struct {
 	from, to int
 	at       time.Duration
@@ -176,11 +178,11 @@ type span struct {
 
 // Said is one message of a conversation.
 type Said struct {
-	// Number counts from 1.
+	// Number is the message's number, from 1.
 	Number int
-	// From is [recording.Client] or [recording.Server], or else the text in the recording.
+	// From is [recording.Client] or [recording.Server], or whatever else the recording has.
 	From string
-	// At is the time from the start of the exchange; -1 if it is not known.
+	// At is the time from the start of the exchange, or -1 if it is not known.
 	At time.Duration
 	// Type is a WebSocket's opcode, or an event's type.
 	Type string
@@ -204,6 +206,6 @@ type Phase struct {
 	Name string
 	// Start is the time from the start of the exchange.
 	Start, Length time.Duration
-	// From and Width are in thousandths of the total; together they are 1000 at most.
+	// From and Width are in thousandths of the total. Together they are at most 1000.
 	From, Width int
 }

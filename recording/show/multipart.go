@@ -18,14 +18,14 @@ import (
 type rawPart struct {
 	headers recording.Headers
 	body    []byte
-	cut     bool // its end is missing
+	cut     bool // whether its end is missing
 }
 
 // errBoundary means that the parts of a body can't be separated.
 var errBoundary = errors.New("the boundary isn't in the body")
 
-// splitParts calls f with the parts of a multipart body (RFC 2046, section 5.1), until it returns
-// false. It fails if the body has no part.
+// splitParts calls f with the parts of a multipart body (RFC 2046, section 5.1), until f returns
+// false. It fails if the body has no parts.
 func splitParts(body []byte, boundary string, f func(rawPart) bool) error {
 	if boundary == "" {
 		return errors.New("Content-Type has no boundary")
@@ -52,7 +52,7 @@ func splitParts(body []byte, boundary string, f func(rawPart) bool) error {
 	return nil
 }
 
-// nextDivider finds a line with the divider. It returns where the next part begins, where the one before
+// nextDivider finds a line with the divider. It returns where the next part begins, where the previous one
 // ends, and whether this is the last divider. begin is -1 if there is none.
 func nextDivider(body, divider []byte) (begin, end int, last bool) {
 	for at := 0; ; {
@@ -86,7 +86,7 @@ func nextDivider(body, divider []byte) (begin, end int, last bool) {
 	}
 }
 
-// maxPartFields is how many lines a part's head may have.
+// maxPartFields is how many lines a part's header may have.
 const maxPartFields = 100
 
 func readPart(text []byte) (p rawPart) {
@@ -103,7 +103,7 @@ func readPart(text []byte) (p rawPart) {
 			p.headers[len(p.headers)-1].Value += " " + string(bytes.TrimSpace(line))
 		case ok:
 			p.headers = append(p.headers, recording.Header{Name: string(name), Value: string(bytes.TrimSpace(value))})
-		default: // no head
+		default: // no header
 			p.body = text
 			return p
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// New makes the model of an exchange. The model keeps a reference to the exchange if that is a
-// conversation.
+// New returns the model of an exchange. If the exchange is a conversation, the model keeps a reference
+// to it.
 func New(e *recording.Exchange, o Options) *Exchange {
 	o = o.withDefaults()
 	x := &Exchange{
@@ -91,7 +91,7 @@ func atMost(s string, bytes int) string {
 	return cutText(s, bytes) + "…"
 }
 
-// known returns a name in the recording, and "" for one that means unknown.
+// known returns a name from the recording, or "" if the name means unknown.
 func known(name string) string {
 	if name == recording.Undefined {
 		return ""
@@ -123,11 +123,11 @@ func facts(e *recording.Exchange) (all []Fact) {
 var incompleteWords = map[string]string{
 	recording.NoAnswer:     "no answer: the connection ended without one",
 	recording.CutOff:       "cut: the connection ended within the request or the answer, or capture was turned off",
-	recording.Reset:        "reset: one side gave the stream up",
+	recording.Reset:        "reset: one side cancelled the stream",
 	recording.BytesLost:    "bytes lost: the sidecar's buffer was full, and a part was not recorded",
-	recording.HeadersLost:  "headers lost: names of fields were in a header block that was lost, and are called " + recording.UnknownName,
-	recording.Malformed:    "malformed: what followed could not be parsed",
-	recording.NoMemory:     "no memory: what followed could not be put together",
+	recording.HeadersLost:  "headers lost: names of fields were in a header block that was lost; such fields are called " + recording.UnknownName,
+	recording.Malformed:    "malformed: the bytes that followed could not be parsed",
+	recording.NoMemory:     "no memory: the bytes that followed could not be assembled",
 	recording.PartsMissing: "parts missing: parts of the conversation are not in the recording",
 }
 
@@ -171,7 +171,7 @@ func tags(e *recording.Exchange) []Tag {
 	return all
 }
 
-// traceFields are the fields that name the trace, or the request, of a message.
+// traceFields are the fields that identify a trace or a request.
 var traceFields = [...]string{"Traceparent", "Tracestate", "B3", "X-B3-Traceid", "X-B3-Spanid", "X-B3-Parentspanid", "X-Request-Id", "X-Correlation-Id", "X-Amzn-Trace-Id", "Uber-Trace-Id"}
 
 func trace(e *recording.Exchange) (all []Fact) {

@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// protobuf shows a message by its wire format. Fields have numbers, and each value is shown in all forms
+// protobuf shows a message from its wire format. Fields have numbers, and each value is shown in all forms
 // that it can have, because the wire format has no types.
 func (b *builder) protobuf(c content, body *Body) error {
 	v := fields{limit: b.left}
@@ -37,9 +37,9 @@ const wireNote = "protobuf is read by its wire format, which has neither names n
 type fields struct {
 	b     strings.Builder
 	limit int
-	left  int // how many lines were not written
+	left  int // the number of lines that were not written
 	names []string
-	empty bool // the current message has no field yet
+	empty bool // whether the current message has no fields yet
 }
 
 func (f *fields) Enter(s canon.Step) {
@@ -79,7 +79,7 @@ func (f *fields) Leaf(k canon.Kind, value []byte) {
 	switch {
 	case len(f.names) == 0: // a message without fields
 		return
-	case f.b.Len() >= f.limit: // the text isn't needed
+	case f.b.Len() >= f.limit: // the text would be cut off
 		f.left++
 		return
 	}

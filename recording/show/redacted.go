@@ -10,7 +10,7 @@ import (
 // places lists where secrets were replaced.
 type places []fieldpath.Path
 
-// maxPlaces bounds the number of places, because each field is looked up in all of them. Tapedeck lists
+// maxPlaces limits the number of places, because each field is looked up in all of them. Tapedeck lists
 // each place once.
 const maxPlaces = 1000
 
@@ -21,7 +21,7 @@ func redactedPlaces(e *recording.Exchange) places {
 		return nil
 	}
 	all, err := fieldpath.ParseList(text)
-	if err != nil { // the tag is there, so some values were redacted
+	if err != nil { // the tag exists, so some values were redacted
 		return places{{{Kind: fieldpath.Anything}}}
 	}
 	if len(all) > maxPlaces {
@@ -52,7 +52,7 @@ func (all places) words() string {
 	return strings.Join(words, ", ")
 }
 
-// name returns the name of a step, "" if the step has none.
+// name returns the name of a step, or "" if the step has none.
 func name(p fieldpath.Path, at int) string {
 	if at >= len(p) || p[at].Kind != fieldpath.Member {
 		return ""

@@ -107,7 +107,7 @@ func (p printer) conversation(c *Conversation) {
 		return
 	}
 	if c.Kind != "events" {
-		p.linef("\npart %d, %d bytes of the client and %d of the server up to its end", c.Part, c.ClientBytes, c.ServerBytes)
+		p.linef("\npart %d, so far %d bytes from the client and %d from the server", c.Part, c.ClientBytes, c.ServerBytes)
 	}
 	for _, n := range c.Notes {
 		p.linef("(%s)", n)

@@ -15,8 +15,8 @@ type xmlToken struct {
 	kind     xmlKind
 	text     []byte
 	name     []byte // the name of a tag
-	children bool   // for a start: the element has elements or comments in it
-	inline   bool   // for a start: the content stays as it is, because its white space may matter
+	children bool   // for a start tag: the element has elements or comments in it
+	inline   bool   // for a start tag: the content is not indented, because its white space may matter
 }
 
 type xmlKind byte
@@ -26,12 +26,12 @@ const (
 	xmlStart         // <a>
 	xmlEnd           // </a>
 	xmlEmpty         // <a/>
-	xmlAside         // a comment, a declaration, an instruction
+	xmlAside         // a comment, a declaration or an instruction
 	xmlRaw           // CDATA
 )
 
 // indentXML writes an XML document, and indents elements that have only elements in them. An element
-// with text or with xml:space="preserve" stays as it is. It returns how many bytes of src it wrote. Its
+// with text or with xml:space="preserve" remains unchanged. It returns how many bytes of src it wrote. Its
 // errors are those of [clean.IndentJSON].
 func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 	tokens, err := scanXML(src)
@@ -39,7 +39,7 @@ func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 		return nil, 0, err
 	}
 	var out []byte
-	depth, inline := 0, 0 // inline counts the open elements from the one on that stays as it is
+	depth, inline := 0, 0 // inline counts the open elements, beginning with the outermost one that is not indented
 	line := func() {
 		if inline > 0 || len(out) == 0 || depth > clean.MaxIndent {
 			return
@@ -110,7 +110,7 @@ func scanXML(src []byte) ([]xmlToken, error) {
 				if trimmed := bytes.TrimPrefix(t.text, []byte("\ufeff")); roots == 0 && len(bytes.Trim(trimmed, " \t\r\n")) == 0 {
 					break
 				}
-				return nil, fmt.Errorf("text outside of the root element")
+				return nil, fmt.Errorf("text outside the root element")
 			}
 			tokens[top].inline = true
 		case xmlStart, xmlEmpty:
@@ -157,7 +157,7 @@ var asides = []struct {
 	{xmlAside, "<?", "?>"},
 }
 
-// nextXML returns the token that src begins with.
+// nextXML returns the token at the beginning of src.
 func nextXML(src []byte) (xmlToken, error) {
 	if src[0] != '<' {
 		end := bytes.IndexByte(src, '<')
@@ -201,8 +201,8 @@ func nextXML(src []byte) (xmlToken, error) {
 	return t, nil
 }
 
-// tagEnd returns the end of the tag or the declaration that src begins with, and -1 if there is none. It
-// ends at the first > outside of quotes and of brackets, as in DOCTYPE.
+// tagEnd returns the end of the tag or declaration at the beginning of src, or -1 if it has no end. It
+// ends at the first > outside quotes and brackets, which DOCTYPE may have.
 func tagEnd(src []byte) int {
 	quote, brackets := byte(0), 0
 	declaration := bytes.HasPrefix(src, []byte("<!"))

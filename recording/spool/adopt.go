@@ -16,13 +16,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Adopted counts the results for segments whose writer was killed.
+// Adopted counts what became of segments whose writer was killed.
 type Adopted struct {
 	// Completed is how many are complete now.
 	Completed int
 	// Empty is how many had no complete line and were removed.
 	Empty int
-	// Aside is how many can't be read and were renamed.
+	// Aside is how many could not be read and were renamed.
 	Aside int
 }
 
@@ -33,8 +33,8 @@ var errLocked = errors.New("locked by its writer")
 type damage struct{ error }
 
 // Adopt completes the segments whose writer was killed. It rewrites their complete records into one
-// frame, without the incomplete end. From then on their bytes don't change, so a sender can use
-// their hash in the key and retry as often as necessary.
+// frame, without the incomplete end. After that, their bytes don't change, so a sender can use their
+// hash in the key and retry as often as necessary.
 //
 // Adopt skips segments that any process is writing, because the writer holds a lock. On file
 // systems without locks, a segment counts as abandoned if it has not changed for ten minutes. Adopt
@@ -75,14 +75,14 @@ func (d Dir) adopt(s Segment) (n Adopted, err error) {
 		return n, errLocked
 	}
 	if leadsTo(part, f) != nil {
-		return n, errLocked // another process was faster
+		return n, errLocked // another process has completed or removed it
 	}
 	name := strings.TrimSuffix(part, recording.PartSuffix)
 	folder, base := filepath.Split(name)
 	made := filepath.Join(folder, "."+base+".adopted") // only the holder of the lock writes it; an earlier holder may have left one
 	if _, e := os.Lstat(name); errors.Is(e, fs.ErrNotExist) {
 		n, err = rewrite(f, made, name)
-	} // otherwise a writer, or an earlier Adopt, was killed after it had given the segment this name and before it removed the old one
+	} // otherwise a writer or an earlier Adopt was killed after it gave the segment this name, but before it removed the old one
 
 	if !hasLocks { // some systems can't remove an open file
 		f.Close()
@@ -100,7 +100,7 @@ func (d Dir) adopt(s Segment) (n Adopted, err error) {
 		return n, err
 	}
 	if n.Empty > 0 {
-		return n, nil // its folder may be gone
+		return n, nil // the folder may be gone
 	}
 	return n, syncDir(folder)
 }
@@ -143,8 +143,8 @@ func rewrite(part *os.File, made, name string) (n Adopted, err error) {
 	return Adopted{Completed: 1}, publish(made, name)
 }
 
-// wholeLines returns the end of the last complete line in the text of a segment. A truncated
-// segment is not an error, because its writer was killed.
+// wholeLines returns where the last complete line of a segment ends in its text. A truncated segment
+// is not an error, because its writer was killed.
 func wholeLines(part io.Reader) (whole int64, err error) {
 	in, err := newDecoder(part)
 	if err != nil {
@@ -163,7 +163,7 @@ func wholeLines(part io.Reader) (whole int64, err error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
 			return whole, nil
-		case errors.As(err, new(*fs.PathError)): // an error of the disk, not of the segment
+		case errors.As(err, new(*fs.PathError)): // the disk failed, but the segment may be fine
 			return 0, err
 		default:
 			return 0, damage{err}

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// abandonedAfter is the time after which an incomplete segment without changes counts as abandoned:
-// a running writer would have written to it or ended it.
+// abandonedAfter is the time without changes after which an incomplete segment counts as abandoned.
+// A running writer would have written to it or ended it.
 const abandonedAfter = 2 * DefaultSegmentAge
 
 // bounded is [Files] in a directory with a limited size and number of files. Before it creates a
 // segment, it removes the oldest ones. It removes only segments.
 type bounded struct {
 	Dir
-	maxBytes int64  // 0: no bound
-	maxFiles int    // 0: no bound
+	maxBytes int64  // 0 means no limit
+	maxFiles int    // 0 means no limit
 	reserve  int64  // the largest size of a segment
 	full     func() // called when the first segment is removed
 
@@ -32,7 +32,7 @@ func (r *removed) stats() Removed { return Removed{r.segments.Load(), r.bytes.Lo
 // Create implements [Files].
 func (b *bounded) Create(key string) (File, error) {
 	if err := b.makeRoom(time.Now()); err != nil {
-		return nil, fmt.Errorf("stay within %d bytes and %d files (0: any): %w", b.maxBytes, b.maxFiles, err)
+		return nil, fmt.Errorf("stay within %d bytes and %d files (0: no limit): %w", b.maxBytes, b.maxFiles, err)
 	}
 	return b.Dir.Create(key)
 }
@@ -42,7 +42,7 @@ func (b *bounded) makeRoom(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	bytes, files := int64(0), 0 // to be removed
+	bytes, files := int64(0), 0 // how much must be removed
 	if b.maxBytes > 0 {
 		bytes = b.reserve - b.maxBytes
 		for _, s := range found {
@@ -72,7 +72,7 @@ func (b *bounded) makeRoom(now time.Time) error {
 		files--
 	}
 	if bytes > 0 || files > 0 {
-		return errors.Join(errors.New("what is there can't be removed"), failed)
+		return errors.Join(errors.New("can't remove enough segments"), failed)
 	}
 	return nil
 }

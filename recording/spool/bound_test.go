@@ -138,7 +138,7 @@ func TestABoundThatCantBeKeptIsAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Write(numbered(0))
-	if err := r.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "stay within 65536 bytes and 0 files (0: any)") {
+	if err := r.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "stay within 65536 bytes and 0 files (0: no limit)") {
 		t.Errorf("%v", err)
 	}
 	if s := r.Stats(); s.Dropped[StoreFailed] != 1 {

@@ -11,13 +11,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording/columns"
 )
 
-// Dir is [Files] in a directory, which it creates when necessary. A segment gets its final name only
-// once it is on the disk. Only the writer's user may read it, since bodies may be private. With the
-// first segment, Dir also writes the file [columns.Name] to the root. While a segment is open, its
-// writer holds the file's advisory lock, which shows other processes that the writer is alive.
+// Dir is [Files] in a directory, which it creates if necessary. A segment gets its final name only once
+// it is on disk. Only the writer's user may read it, because bodies may be private. With the first
+// segment, Dir also writes the file [columns.Name] to the root. While a segment is open, its writer
+// holds the file's advisory lock, which shows other processes that the writer is alive.
 type Dir string
 
-// Try implements [Files], with a file that it removes.
+// Try implements [Files]. It creates a file and removes it.
 func (d Dir) Try() error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return err
@@ -43,9 +43,8 @@ func (d Dir) Create(key string) (File, error) {
 	return &file{File: f, name: name}, nil
 }
 
-// createLocked creates a file that doesn't exist and takes its lock. It handles concurrent changes:
-// senders of segments remove empty folders, and Adopt may take the file for an abandoned one until it
-// is locked.
+// createLocked creates a new file and locks it. It handles concurrent changes: senders of segments
+// remove empty folders, and Adopt may consider the file abandoned until it is locked.
 func createLocked(name string) (f *os.File, err error) {
 	for range 100 {
 		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
@@ -66,8 +65,8 @@ func createLocked(name string) (f *os.File, err error) {
 	return nil, err
 }
 
-// putColumns writes the columns file to the root, unless it exists. A failure doesn't stop the
-// segment; the next segment tries again.
+// putColumns writes the columns file to the root, unless it exists. A failure doesn't affect the
+// segment. The next segment tries again.
 func (d Dir) putColumns() {
 	name := filepath.Join(string(d), columns.Name)
 	if _, err := os.Lstat(name); err == nil {
@@ -117,13 +116,13 @@ func leadsTo(name string, f *os.File) error {
 }
 
 // Commit implements [File]. It holds the lock until the segment has its final name, so that Adopt
-// doesn't take it for an abandoned one.
+// doesn't consider it abandoned.
 func (f *file) Commit() error {
 	defer f.Close()
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if !hasLocks { // some systems rename no open file
+	if !hasLocks { // some systems can't rename an open file
 		f.Close()
 	}
 	if err := publish(f.Name(), f.name); err != nil {

@@ -17,7 +17,7 @@ import (
 // inspection until its space is needed.
 const AsideSuffix = ".corrupt"
 
-// State is the state of a segment, by its name.
+// State is the state of a segment, as its name shows.
 type State uint8
 
 const (

@@ -9,5 +9,5 @@ import (
 
 const hasLocks = false
 
-// lock always fails, because there are no such locks on this system.
+// lock always fails, because this system has no such locks.
 func lock(*os.File, bool) error { return errors.ErrUnsupported }

@@ -10,8 +10,9 @@ import (
 
 const hasLocks = true
 
-// lock takes the advisory lock of a file. The lock holds until the file is closed or the process
-// ends for any reason. With wait, lock waits for another holder; otherwise it returns errLocked.
+// lock takes the advisory lock of a file. The lock is held until the file is closed or the process
+// ends for any reason. If another process holds it, lock waits if wait is true, or else returns
+// errLocked.
 func lock(f *os.File, wait bool) error {
 	how := syscall.LOCK_EX
 	if !wait {

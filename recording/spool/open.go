@@ -15,22 +15,23 @@ import (
 type Options struct {
 	// SegmentOptions set the names and the limits of segments.
 	SegmentOptions
-	// QueueBytes bounds the exchanges that wait in memory; DefaultQueueBytes.
+	// QueueBytes limits the exchanges that wait in memory; by default DefaultQueueBytes.
 	QueueBytes int
-	// FlushEvery bounds the time whose exchanges a killed process loses; DefaultFlushEvery.
+	// FlushEvery is the interval between flushes; by default DefaultFlushEvery. A killed
+	// process loses exchanges of at most this time.
 	FlushEvery time.Duration
-	// MaxBytesKept bounds the size of the directory: the oldest segments, of any writer,
-	// are removed to make room for new ones. 0 means no bound.
+	// MaxBytesKept limits the size of the directory: the oldest segments, of any writer,
+	// are removed to make room for new ones. 0 means no limit.
 	MaxBytesKept int64
-	// MaxFilesKept bounds the number of segments in the same way. 0 means no bound.
+	// MaxFilesKept limits the number of segments in the same way. 0 means no limit.
 	MaxFilesKept int
 	// Full, if not nil, is called when the first segment is removed for this reason.
 	Full func()
-	// Redact configures the redaction and its key. Segments have the key's ID.
+	// Redact configures redaction and its key. Segments have the key's ID.
 	Redact redact.Options
 	// Changed, if not nil, is called with the error when the store begins to fail, and with
-	// nil when it works again; lost is how many records were lost since it began to fail. It
-	// must return quickly, because the writer waits for it.
+	// nil when it works again. lost is how many records were lost since it began to fail.
+	// Changed must return quickly, because the writer waits for it.
 	Changed func(err error, lost uint64)
 }
 
@@ -38,7 +39,7 @@ type Options struct {
 type Recorder struct {
 	recording.Sink
 	queue *Queue
-	bound *bounded // nil if there is no bound
+	bound *bounded // nil if there is no limit
 }
 
 // Write implements [recording.Sink].
@@ -59,15 +60,15 @@ func (r *Recorder) Stats() Stats {
 	return s
 }
 
-// Open returns a recorder for a directory. It creates the directory if it doesn't exist or
-// vanishes later. Open succeeds even if the directory can't be written to, because that may
-// change; Options.Changed reports it.
+// Open returns a recorder for a directory. The recorder creates the directory if it doesn't
+// exist or vanishes later. Open succeeds even if the directory can't be written to, because
+// that may change. Options.Changed reports it.
 func Open(dir string, o Options) (*Recorder, error) {
 	if o.MaxBytesKept <= 0 && o.MaxFilesKept <= 0 {
 		return OpenFiles(Dir(dir), o)
 	}
 	bound := &bounded{Dir: Dir(dir), maxBytes: o.MaxBytesKept, maxFiles: o.MaxFilesKept, full: o.Full}
-	if o.MaxBytesKept > 0 { // a segment includes the whole batch that fills it, so each gets a share of the bound
+	if o.MaxBytesKept > 0 { // a segment includes the whole batch that fills it, so both get a share of the limit
 		share := max(1, o.MaxBytesKept/4)
 		o.MaxBytes = min(cmp.Or(o.MaxBytes, DefaultSegmentBytes), share)
 		o.QueueBytes = int(min(int64(cmp.Or(o.QueueBytes, DefaultQueueBytes)), share))

@@ -10,8 +10,8 @@ import (
 )
 
 // Lines stores encoded exchanges. One goroutine calls its methods, which may block. Each method
-// returns what happened to records of this and of earlier calls; err is the store's error, nil
-// once it works again.
+// returns what happened to records of this and earlier calls. The error is the store's, or nil
+// once the store works again.
 type Lines interface {
 	// Try reports whether the store would accept lines.
 	Try() error
@@ -30,22 +30,23 @@ type Fate struct{ Stored, Lost int }
 
 // Defaults of [NewQueue].
 const (
-	// DefaultQueueBytes bounds the encoded exchanges in memory.
+	// DefaultQueueBytes limits the encoded exchanges in memory.
 	DefaultQueueBytes = 4 << 20
-	// DefaultFlushEvery is the time whose records a killed process loses at most.
+	// DefaultFlushEvery is the interval between flushes. A killed process loses records of at
+	// most this time.
 	DefaultFlushEvery = time.Second
 )
 
-// wakeBytes is the size of a batch that wakes the writer before its next tick. It is large enough for
+// wakeBytes is the batch size at which the writer wakes before its next tick. It is large enough for
 // good compression, and for one wake-up to serve many records.
 const wakeBytes = 64 << 10
 
-// keptBytes is the largest buffer that is reused. A batch that grew while the store was blocked may
-// take megabytes, which are not needed later.
+// keptBytes is the size of the largest buffer that is reused. A batch that grew while the store was
+// blocked may take megabytes, which are not needed later.
 const keptBytes = 16 * wakeBytes
 
-// patience is how long a call of the store may take before the store counts as failing: a frozen
-// disk or an unreachable file server returns no error.
+// patience is how long a call to the store may take before the store counts as failing, because a
+// frozen disk or an unreachable file server returns no error.
 const patience = 5 * time.Second
 
 // Queue is a [Sink] that decouples callers, which must not wait, from [Lines], which may. It
@@ -59,7 +60,7 @@ type Queue struct {
 
 	scratch sync.Pool // of *scratch
 
-	telling sync.Mutex // held while changed is called, so that its calls are in order; locked before mu
+	telling sync.Mutex // held during calls of changed, so that they are in order; locked before mu
 
 	mu      sync.Mutex
 	batch   []byte // waiting lines
@@ -67,20 +68,20 @@ type Queue struct {
 	writing int    // size of the batch that is being written
 	closed  bool
 	stats   Stats
-	before  uint64 // records that were lost before the store began to fail
+	before  uint64 // records lost before the store began to fail
 
 	wake  chan struct{}
 	ask   chan request
 	ended chan struct{}
 }
 
-// request asks the writer to flush, and to end.
+// request asks the writer to flush or, with close, to end.
 type request struct {
 	close bool
 	done  chan error
 }
 
-// NewQueue starts a queue in front of lines. It holds at most maxBytes of encoded exchanges, and
+// NewQueue starts a queue that writes to lines. It holds at most maxBytes of encoded exchanges, and
 // flushes lines at the interval flushEvery. Zero values mean the defaults. changed, which may be
 // nil, is [Options.Changed]. Close ends the queue.
 func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration, changed func(err error, lost uint64)) *Queue {
@@ -158,7 +159,7 @@ func (q *Queue) put(line []byte) error {
 	return nil
 }
 
-// Stats returns the counts as of now.
+// Stats returns the current counts.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -171,8 +172,8 @@ func (q *Queue) Stats() Stats {
 // Flush implements [Sink].
 func (q *Queue) Flush(ctx context.Context) error { return q.request(ctx, false) }
 
-// Close implements [Sink]. It returns once ctx is done. The writer then ends as soon as its
-// current call of the store returns.
+// Close implements [Sink]. It returns early if ctx is done. The writer then ends as soon as its
+// current call to the store returns.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true
@@ -187,7 +188,7 @@ func (q *Queue) request(ctx context.Context, end bool) error {
 	case <-q.ended:
 		return nil
 	case <-ctx.Done():
-		if end { // the writer is busy, and reads this later
+		if end { // the writer is busy, and takes the request later
 			go func() {
 				select {
 				case q.ask <- r:
@@ -209,7 +210,7 @@ func (q *Queue) run() {
 	defer close(q.ended)
 	tick := time.NewTicker(q.every)
 	defer tick.Stop()
-	q.call(func() (Fate, error) { return Fate{}, q.lines.Try() }) // notices a failing store before records are lost
+	q.call(func() (Fate, error) { return Fate{}, q.lines.Try() }) // detects a failing store before records are lost
 	var spare []byte
 	for {
 		select {
@@ -229,8 +230,8 @@ func (q *Queue) run() {
 	}
 }
 
-// write passes the waiting batch to lines, puts spare in its place, and returns the buffer that is
-// free now; nil if it is too large to keep.
+// write passes the waiting batch to lines, puts spare in its place, and returns the batch's buffer,
+// or nil if it is too large to keep.
 func (q *Queue) write(spare []byte) []byte {
 	q.mu.Lock()
 	batch, n := q.batch, q.records
@@ -272,7 +273,7 @@ func (q *Queue) call(lines func() (Fate, error)) error {
 	return err
 }
 
-// turn applies a change of the counts, and reports a store that begins to fail or works again.
+// turn applies a change of the counts, and reports if the store begins to fail or works again.
 // before is how many records had been lost when the failure began.
 func (q *Queue) turn(before uint64, book func() error) {
 	q.telling.Lock()

@@ -1,5 +1,5 @@
 // Package spool writes exchanges into a directory. A queue keeps callers from waiting for the disk.
-// Segments are compressed, and end at a size and an age.
+// Segments are compressed, and end at a certain size or age.
 //
 //	Sink.Write ──▶ redact ──▶ Queue ──lines──▶ Segments ──▶ Dir
 //	                          bounded,         zstd         x.jsonl.zst.part,
@@ -15,10 +15,10 @@
 //     queue's memory nor the disk.
 //   - A process that is killed at any moment loses only the end of the open segment.
 //   - A complete segment never replaces another file, and never changes.
-//   - A process that ends in order marks its last segment.
+//   - A process that ends normally marks its last segment.
 //
 // It imports contract, recording, recording/columns, recording/redact and
-// klauspost/compress, and nothing else of this module.
+// klauspost/compress, and nothing else from this module.
 package spool
 
 import (
@@ -33,7 +33,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Files stores segments while they are written; [Dir] implements it.
+// Files stores segments while they are written. [Dir] implements it.
 type Files interface {
 	// Try returns an error if no segment could be created.
 	Try() error
@@ -69,8 +69,8 @@ const retryAfter = time.Second
 // window is the compressor's window. The compressor takes about four times as much memory.
 const window = 128 << 10
 
-// writeBytes is the size of one write, except for a flush. Fewer system calls wake the scheduler's
-// monitor thread less often.
+// writeBytes is the size of one write, except for a flush. With fewer system calls, the scheduler's
+// monitor thread wakes less often.
 const writeBytes = 64 << 10
 
 // SegmentOptions set the names of segments and when they end. Zero values mean the defaults.
@@ -80,7 +80,7 @@ type SegmentOptions struct {
 	Cluster, Namespace, Workload, Pod string
 	// MaxBytes is the uncompressed size at which a segment ends.
 	MaxBytes int64
-	// MaxAge is the age at which it ends. It ends with the hour, too.
+	// MaxAge is the age at which a segment ends. It also ends with the hour.
 	MaxAge time.Duration
 	// Counters, if not nil, returns the counts of exchanges that were left out. The other counters
 	// are filled in at the end of a segment. It must not wait for the writer.
@@ -95,13 +95,13 @@ type SegmentOptions struct {
 //	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
 //
 // Each segment ends with a line of [Counters]. Lines that can't be written are lost, and not tried
-// again: the segment is truncated to its last complete part, and the next one begins when the
+// again. The segment is then truncated to its last complete part, and the next one begins when the
 // store works again.
 type Segments struct {
 	files Files
 	opts  SegmentOptions
 	enc   *zstd.Encoder
-	out   *bufio.Writer // writes to the open segment; enc writes to it
+	out   *bufio.Writer // buffers the output of enc for the open segment
 	seq   int
 
 	process  recording.UUID // of this writer
@@ -111,7 +111,7 @@ type Segments struct {
 	closing bool         // the current segment is the last one
 	open    *openSegment // nil between segments
 	retryAt time.Time
-	err     error // why the last segment failed; nil after a segment has kept something
+	err     error // why the last segment failed; nil once a segment keeps something
 }
 
 type openSegment struct {
@@ -121,8 +121,8 @@ type openSegment struct {
 	raw     int64 // bytes before compression
 	written int64 // bytes after compression
 	flushed int64 // value of written at the last flush
-	records int   // number at the last flush
-	loose   int   // number since the last flush
+	records int   // number of records at the last flush
+	loose   int   // number of records since the last flush
 }
 
 func (s *openSegment) Write(p []byte) (int, error) {
@@ -153,7 +153,7 @@ func newEncoder(w io.Writer) (*zstd.Encoder, error) {
 	enc, err := zstd.NewWriter(w,
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), // endFrame can then end any frame
+		zstd.WithEncoderCRC(false), // so that endFrame can end any frame
 		zstd.WithLowerEncoderMem(true),
 		zstd.WithWindowSize(window))
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *Segments) Flush() (Fate, error) {
 }
 
 // Close implements [Lines]. It marks the last segment, so that readers know that no more follow. If no
-// segment is open, it writes one without records for the mark, unless there never was a segment.
+// segment is open, it writes an empty one for the mark, unless there never was a segment.
 func (s *Segments) Close() (Fate, error) {
 	s.closing = true
 	if s.open == nil && s.seq > 0 {
@@ -291,7 +291,7 @@ func (s *Segments) abandon(cause error) (Fate, error) {
 	case o.Truncate(o.flushed) != nil:
 		o.Discard()
 	default:
-		s.endFrame(o) // if it fails, readers that accept incomplete segments can still read the segment
+		s.endFrame(o) // if this fails, readers that accept incomplete segments can still read the segment
 		kept = o.Commit() == nil
 	}
 	if kept {
@@ -309,8 +309,8 @@ func (s *Segments) completed(o *openSegment) {
 	}
 }
 
-// endFrame ends the frame of a truncated segment with the counters. If the disk has no room for
-// them, it writes an empty block.
+// endFrame ends the frame of a truncated segment with the counters or, if the disk has no room for
+// them, with an empty block.
 func (s *Segments) endFrame(o *openSegment) {
 	line := s.countersLine(s.recorded+uint64(o.records), o.seq)
 	if _, err := o.Write(append(lastBlock(len(line)), line...)); err == nil {
@@ -321,7 +321,7 @@ func (s *Segments) endFrame(o *openSegment) {
 	}
 }
 
-// lastBlock returns the head of a zstd frame's last block, which is raw and has n bytes. It may
+// lastBlock returns the header of a zstd frame's last block, which is raw and has n bytes. It may
 // follow any complete block (RFC 8878, section 3.1.1.2).
 func lastBlock(n int) []byte {
 	head := uint32(n)<<3 | 1

@@ -27,13 +27,13 @@ import (
 // Put returns an error that says so. A process that is killed leaves a hidden file
 // .tmp-… behind, which Leftovers finds.
 //
-// No key and no link leads out of the directory. A link to a file inside it is listed and read; for
-// any other link, List returns an error. Unlike a bucket, a directory can't have both of the keys a
-// and a/b.
+// No key and no link leads out of the directory. A link to a file inside it is listed and read. For
+// any other link, List returns an error. Unlike a bucket, a directory can't have both the key a and
+// the key a/b.
 type Dir string
 
-// tmpPrefix begins the names of files that are being written. CheckKey allows no such
-// key.
+// tmpPrefix begins the names of files that are being written. CheckKey rejects such
+// keys.
 const tmpPrefix = ".tmp-"
 
 // Put implements [Store].
@@ -72,7 +72,7 @@ func put(ctx context.Context, root *os.Root, key string, body io.ReadSeeker, lin
 		return err
 	}
 	if _, err := root.Lstat(key); err == nil {
-		return fs.ErrExist // the body need not be written
+		return fs.ErrExist // without writing the body
 	}
 	folder := path.Dir(key)
 	if err := makeFolder(root, folder); err != nil {
@@ -113,7 +113,7 @@ func put(ctx context.Context, root *os.Root, key string, body io.ReadSeeker, lin
 	return syncFolder(root, folder)
 }
 
-// makeFolder makes the folder and its parents durably.
+// makeFolder creates the folder and its parents, and makes them durable.
 func makeFolder(root *os.Root, folder string) error {
 	if folder == "." {
 		return nil
@@ -130,7 +130,7 @@ func makeFolder(root *os.Root, folder string) error {
 		return err
 	}
 	if info, err := root.Stat(folder); err == nil && !info.IsDir() {
-		return fmt.Errorf("%s is a file already, and a directory cannot have keys below it", folder)
+		return fmt.Errorf("%s is already a file, and a directory can't have keys below a file", folder)
 	}
 	return syncFolder(root, above)
 }
@@ -168,7 +168,7 @@ func (d Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("no file but %s: %w", info.Mode().Type(), fs.ErrNotExist)
+		err = fmt.Errorf("not a regular file but %s: %w", info.Mode().Type(), fs.ErrNotExist)
 	}
 	if err != nil {
 		f.Close()
@@ -231,8 +231,8 @@ func (d Dir) Leftovers(ctx context.Context, folder string, remove bool) (names [
 	return d.leftovers(ctx, folder, time.Time{}, remove)
 }
 
-// RemoveLeftovers removes the hidden files that have not changed since a time before which every
-// running Put began. It returns how many there were.
+// RemoveLeftovers removes the hidden files that have not changed since the given time, which must be
+// before every running Put began. It returns how many there were.
 func (d Dir) RemoveLeftovers(ctx context.Context, folder string, since time.Time) (int, error) {
 	names, err := d.leftovers(ctx, folder, since, true)
 	return len(names), err
@@ -327,7 +327,7 @@ func (w *walk) folder(folder, prefix string) bool {
 		return false
 	}
 	if len(folder) > contract.MaxObjectKey {
-		return w.yield(Object{}, w.dir.failed("list", folder, errors.New("deeper than any key may be")))
+		return w.yield(Object{}, w.dir.failed("list", folder, errors.New("deeper than any key can be")))
 	}
 	f, err := w.root.Open(folder)
 	var entries []fs.DirEntry
@@ -337,7 +337,7 @@ func (w *walk) folder(folder, prefix string) bool {
 	}
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return true // no such keys, or they were deleted just now
+			return true // there are no such keys, or they were just deleted
 		}
 		return w.yield(Object{Key: folder}, w.dir.failed("list", folder, err))
 	}
@@ -373,11 +373,11 @@ func (w *walk) entry(key string, e fs.DirEntry) bool {
 	link := e.Type()&fs.ModeSymlink != 0
 	switch {
 	case err != nil && !link && errors.Is(err, fs.ErrNotExist):
-		return true // it was deleted just now
+		return true // it was just deleted
 	case err == nil && link && info.IsDir():
 		err = errors.New("a link to a directory, which is not followed")
 	case err == nil && !info.Mode().IsRegular():
-		return true // for example a socket
+		return true // such as a socket
 	}
 	if err != nil {
 		return w.yield(Object{Key: key}, w.dir.failed("list", key, err))
@@ -390,7 +390,7 @@ func (d Dir) failed(op, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	// The text of the operating system, without the names that os.Root was given.
+	// Keep only the operating system's message, without the names that os.Root was given.
 	if p, ok := errors.AsType[*fs.PathError](err); ok && p == err {
 		err = p.Err
 	}

@@ -36,21 +36,21 @@ import (
 // [fs.ErrPermission] where one applies.
 type Store interface {
 	// Put stores the body, from its start to its end, under a key that is not in use.
-	// If it is, the error wraps [fs.ErrExist]. That can also happen if a connection broke after a
-	// first attempt had succeeded; [PutOnce] handles that. The object is durable
+	// If the key is in use, the error wraps [fs.ErrExist]. That can also happen if the connection
+	// broke after a first attempt had succeeded; [PutOnce] handles that. The object is durable
 	// once Put returns nil. Put may read the body several times.
 	Put(ctx context.Context, key string, body io.ReadSeeker) error
 	// Get returns the object. If there is none, the error wraps [fs.ErrNotExist].
 	// The context must stay valid until the reader is closed.
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
 	// List returns the objects whose keys begin with the prefix, in the order of the
-	// keys' bytes. It asks the store for a page at a time. After an error the caller may
-	// continue, and gets the remaining objects, if any. Other programs may have made keys that
-	// CheckKey rejects; hidden files are left out.
+	// keys' bytes. It asks the store for one page at a time. After an error the caller may
+	// continue, and gets the remaining objects, if any. The list may have keys of other programs
+	// that CheckKey rejects, but no hidden files.
 	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
-	// Folders returns the folders directly below the prefix, in order: the keys' beginnings up to
-	// the next slash, each once. For a/b, x/y/1 and x/z/2 it returns a/ and x/ for the prefix
-	// "", and x/y/ and x/z/ for x/. Its cost depends on the number of folders, not of objects.
+	// Folders returns the folders directly below the prefix, in order: the beginnings of keys up
+	// to the next slash, each once. With the keys a/b, x/y/1 and x/z/2, the prefix "" gives a/ and
+	// x/, and x/ gives x/y/ and x/z/. The cost depends on the number of folders, not of objects.
 	Folders(ctx context.Context, prefix string) iter.Seq2[string, error]
 	// Delete removes the object. It returns nil if there is none.
 	Delete(ctx context.Context, key string) error
@@ -66,20 +66,20 @@ type Object struct {
 	Modified time.Time
 }
 
-// MaxBytes is the largest size of an object, which Azure accepts in one request.
+// MaxBytes is the largest size of an object: what Azure accepts in one request.
 const MaxBytes = 5000 << 20
 
 // CheckKey rejects keys that some store can't keep unchanged:
 // [contract.CheckObjectKey] has the rules.
 func CheckKey(key string) error { return contract.CheckObjectKey(key) }
 
-// CheckPrefix rejects prefixes with which no valid key begins.
+// CheckPrefix rejects prefixes that no valid key can begin with.
 func CheckPrefix(prefix string) error {
 	if prefix == "" || CheckKey(prefix) == nil {
 		return nil
 	}
 	if err := CheckKey(prefix + "x"); err != nil {
-		return fmt.Errorf("prefix of a key such as this: %w", err)
+		return fmt.Errorf("no key can begin with this prefix: %w", err)
 	}
 	return nil
 }
@@ -94,20 +94,20 @@ func Size(body io.Seeker) (int64, error) {
 		return 0, fmt.Errorf("seek in the body: %w", err)
 	}
 	if n > MaxBytes {
-		return 0, fmt.Errorf("a body of %d bytes; at most %d are allowed", n, int64(MaxBytes))
+		return 0, fmt.Errorf("the body has %d bytes; at most %d are allowed", n, int64(MaxBytes))
 	}
 	return n, nil
 }
 
-// ErrFull is wrapped by the error of a Put if the store is full.
+// ErrFull means that the store is full. An error of Put wraps it.
 var ErrFull = errors.New("the store is full")
 
-// ErrOtherBytes is wrapped by the errors of [PutNew] and [PutOnce] if the key is in use with
-// other bytes.
+// ErrOtherBytes means that the key is in use with other bytes. Errors of [PutNew] and [PutOnce]
+// wrap it.
 var ErrOtherBytes = errors.New("with other bytes")
 
 // PutOnce stores the body under the key. It also succeeds if the key already has exactly these
-// bytes, from an earlier attempt, perhaps of another process, whose answer was lost. If
+// bytes, because the answer to an earlier attempt, perhaps by another process, was lost. If
 // the key has other bytes, the error wraps [fs.ErrExist] and [ErrOtherBytes].
 //
 // A writer that chooses the key before its first attempt, and repeats PutOnce until it
@@ -117,8 +117,8 @@ func PutOnce(ctx context.Context, s Store, key string, body io.ReadSeeker) error
 	return err
 }
 
-// PutNew is PutOnce that also reports whether it stored the body; false means that it was already
-// there.
+// PutNew is [PutOnce], but also reports whether it stored the body. false means that the body was
+// already there.
 func PutNew(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool, error) {
 	err := s.Put(ctx, key, body)
 	if !errors.Is(err, fs.ErrExist) {
@@ -126,7 +126,7 @@ func PutNew(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool,
 	}
 	same, compared := equal(ctx, s, key, body)
 	if compared != nil {
-		return false, fmt.Errorf("%w; to find out whether it has the same bytes: %w", err, compared)
+		return false, fmt.Errorf("%w; can't compare its bytes: %w", err, compared)
 	}
 	if !same {
 		return false, fmt.Errorf("%w, %w", err, ErrOtherBytes)

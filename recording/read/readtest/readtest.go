@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// All returns the exchanges of a folder by their start. Damage fails the test.
+// All returns the exchanges of a folder in the order of their start. Damage fails the test.
 func All(t testing.TB, folder string) (all []*recording.Exchange) {
 	t.Helper()
 	from, err := read.Path(folder)
@@ -27,7 +27,7 @@ func All(t testing.TB, folder string) (all []*recording.Exchange) {
 	return all
 }
 
-// OfOtherTools is All for a folder of files that other tools recorded. If the folder does not
+// OfOtherTools is [All] for a folder of files that other tools recorded. If the folder does not
 // exist, the test is skipped.
 func OfOtherTools(t testing.TB, folder string) []*recording.Exchange {
 	t.Helper()

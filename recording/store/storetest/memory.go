@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Memory is a [store.Store] in memory. Tests may change Objects while nothing else uses it.
+// Memory is a [store.Store] in memory. Tests may change Objects while nothing else uses the store.
 type Memory struct {
 	mu      sync.Mutex
 	Objects map[string][]byte

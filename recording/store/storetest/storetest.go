@@ -38,9 +38,9 @@ type Suite struct {
 	Open Open
 	// Place returns an empty place, a different one for each call.
 	Place func(t *testing.T) string
-	// BigBytes is the size of a large object; 0: 64 MiB.
+	// BigBytes is the size of a large object; 0 means 64 MiB.
 	BigBytes int64
-	// Skip has the reasons for skipping tests, by name.
+	// Skip has the reason for skipping a test, by the test's name.
 	Skip map[string]string
 }
 
@@ -58,7 +58,7 @@ func Main(m *testing.M, open Open) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	// Each line is a key. All processes get it at the same time.
+	// Each line is a key, which all processes get at the same time.
 	fmt.Println("ready")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		err := s.Put(context.Background(), in.Text(), strings.NewReader(fmt.Sprint(os.Getpid())))
@@ -169,7 +169,7 @@ func roundTrip(t *testing.T, s store.Store, _ Suite) {
 			t.Errorf("%s is listed with %d bytes", o.Key, o.Size)
 		}
 		if o.Modified.Before(before.Add(-time.Hour)) || o.Modified.After(time.Now().Add(time.Hour)) {
-			t.Errorf("%s is listed as of %s", o.Key, o.Modified)
+			t.Errorf("%s is listed as modified at %s", o.Key, o.Modified)
 		}
 	}
 	// Put begins at the start, wherever the body's position is.
@@ -222,7 +222,7 @@ func raceGoroutines(t *testing.T, s store.Store, _ Suite) {
 			}
 		}
 		if winner < 0 {
-			t.Fatal("nobody won")
+			t.Fatal("no writer stored its object")
 		}
 		if got := Get(t, s, key); got != strings.Repeat(string(rune('a'+winner)), 10_000) {
 			t.Errorf("round %d: the object is not the winner's", round)
@@ -475,7 +475,7 @@ func wrongKeys(t *testing.T, s store.Store, _ Suite) {
 	}
 }
 
-// pattern is a body of any size that takes no memory. No two parts of it are equal.
+// pattern is a body of any size that takes no memory. All parts of it are different.
 type pattern struct{ size, at int64 }
 
 func (p *pattern) Read(b []byte) (int, error) {
@@ -548,7 +548,7 @@ func cancelled(t *testing.T, s store.Store, _ Suite) {
 		t.Errorf("left: %q", got)
 	}
 
-	// In the middle of a body, in either direction.
+	// Cancel in the middle of a body, in either direction.
 	ctx, cancel = context.WithCancel(t.Context())
 	body := &pattern{size: 32 << 20}
 	err := s.Put(ctx, "c", cancelling{body, cancel})
@@ -575,7 +575,7 @@ func cancelled(t *testing.T, s store.Store, _ Suite) {
 	}
 }
 
-// cancelling is a body that cancels the call in its middle.
+// cancelling is a body that cancels the call halfway through.
 type cancelling struct {
 	*pattern
 	cancel func()
