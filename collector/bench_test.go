@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// realistic is a segment of requests with headers and JSON bodies, and its key.
+// realistic returns a segment of requests with headers and JSON bodies, and its key.
 func realistic(tb testing.TB, records int) (segment []byte, raw int, key recording.SegmentKey) {
 	tb.Helper()
 	hour := time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)

@@ -41,7 +41,7 @@ type checker struct {
 	isLong  bool   // buf was taken from long, and must be returned to it
 }
 
-// origin is the place at which a record says it was captured.
+// origin is where a record says that it was captured.
 type origin struct{ cluster, namespace, workload string }
 
 // check rejects a segment unless it is one frame of complete lines, each of them a record that
@@ -76,7 +76,7 @@ func (c *checker) check(segment *io.SectionReader, key recording.SegmentKey) err
 		case err != nil:
 			return atLine(line, err)
 		case ended:
-			return refuse(contract.RefusedSegment, "line %d: found data behind the counters, which must be the last line", line)
+			return refuse(contract.RefusedSegment, "line %d: found data after the counters, which must be the last line", line)
 		}
 		var from origin
 		if from, ended, err = c.read(text[:len(text)-1], key); err != nil {

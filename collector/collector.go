@@ -40,7 +40,7 @@ type Options struct {
 	Clusters []string
 	// Compacted reports whether a larger segment contains the one with this key, which then is not
 	// stored again. It is called for segments that arrive after the end of their hour, because by
-	// default only those are compacted. nil: no segment is in a larger one.
+	// default only those are compacted. nil means that no segment is in a larger one.
 	Compacted func(ctx context.Context, key recording.SegmentKey) (bool, error)
 
 	// Concurrency is how many uploads are checked and stored at once. Checking takes up to 20 MiB
@@ -56,7 +56,7 @@ type Options struct {
 	TempBytes int64
 	// Wait is how long an upload waits for its turn before it is rejected as busy.
 	Wait time.Duration
-	// Drain is how long uploads may go on after the context of Serve has ended.
+	// Drain is how long uploads may continue after the context of Serve has ended.
 	Drain time.Duration
 
 	// Keep is how long segments are kept, counted from the end of their hour; 0: forever.
@@ -78,7 +78,7 @@ type Collector struct {
 
 	room     room
 	slots    chan struct{} // has one element for each upload that is being checked and stored
-	checkers chan *checker // those that are not in use
+	checkers chan *checker // idle ones
 	buffers  sync.Pool     // of *[bodyBuffer]byte, into which bodies are read
 	logLimit logLimiter    // of refusals
 

@@ -5,7 +5,7 @@
 //	                  every pod     token,  bounded SHA-256           frame,   a directory
 //	                                XFCC                              records  or a bucket
 //	                                                                              │
-//	kubectl port-forward ──GET──▶ read port, on loopback alone ◀──────────────────┤
+//	kubectl port-forward ──GET──▶ read port, on loopback only  ◀──────────────────┤
 //	kubelet, Prometheus ──GET──▶ admin port: /healthz, /metrics     retention ────┘
 //
 // It promises:

@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// odd is a store whose Put a test decides on.
+// odd is a store whose Put is defined by the test.
 type odd struct {
 	store.Store
 	put func(ctx context.Context, s store.Store, key string, body io.ReadSeeker) error
@@ -191,7 +191,7 @@ func TestWhatWasCompactedIsNotStoredAgain(t *testing.T) {
 	}
 }
 
-// On SIGTERM, an upload that is under way is finished, /healthz says no, and nobody comes in.
+// On SIGTERM, a running upload is finished, /healthz fails, and no further upload is accepted.
 func TestDraining(t *testing.T) {
 	entered, goOn := make(chan struct{}), make(chan struct{})
 	r := start(t, putting(func(ctx context.Context, s store.Store, key string, body io.ReadSeeker) error {
@@ -257,7 +257,7 @@ func TestAnUploadThatOutlastsTheDrain(t *testing.T) {
 	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "still running") {
 		t.Errorf("ended with %v", err)
 	}
-	r.stop = func() error { return nil } // which has been looked at
+	r.stop = func() error { return nil } // its result has been checked
 	close(goOn)
 	if err := <-failed; err == nil {
 		t.Error("the upload was answered")

@@ -76,7 +76,7 @@ func checkFrame(in *bufio.Reader) error {
 		}
 	}
 	if _, err := in.ReadByte(); err != io.EOF {
-		return damaged("found data behind the zstd frame")
+		return damaged("found data after the zstd frame")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// The element that Envoy adds decides, whatever a client writes in front of it. Otherwise the
+// The element that Envoy adds decides, whatever a client writes before it. Otherwise the
 // header is refused.
 func FuzzLastURIs(f *testing.F) {
 	for _, s := range []string{
@@ -121,7 +121,7 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
-// checkMembers looks at each member of a line by itself, in any case.
+// checkMembers checks each member of a line by itself, ignoring the case of names.
 func checkMembers(t *testing.T, line []byte) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	if _, err := d.Token(); err != nil {

@@ -108,7 +108,7 @@ func shop() recording.SegmentKey {
 	return recording.SegmentKey{Partition: recording.Partition{Cluster: "c1", Namespace: "shop", Workload: "cart", Hour: hour}, Began: hour.Add(15 * time.Minute), Pod: "cart-7d4b"}
 }
 
-// exchange is a line of a segment of shop.
+// exchange returns a line of a segment of shop.
 func exchange(n int, change ...func(*recording.Exchange)) []byte {
 	e := &recording.Exchange{
 		MsgType: recording.MsgType, UUID: recording.UUID{byte(n), byte(n >> 8), 1}, TS: hour.Add(15*time.Minute + time.Duration(n)), Direction: recording.In, L7Protocol: recording.HTTP1,
@@ -125,7 +125,7 @@ func exchange(n int, change ...func(*recording.Exchange)) []byte {
 	return append(e.AppendJSON(nil), '\n')
 }
 
-// counters are the last line of a segment of shop.
+// counters returns the last line of a segment of shop.
 func counters(change ...func(*recording.Counters)) []byte {
 	c := recording.Counters{Pod: "cart-7d4b", Recorded: 1}
 	for _, change := range change {
@@ -136,7 +136,7 @@ func counters(change ...func(*recording.Counters)) []byte {
 
 func lines(all ...[]byte) []byte { return bytes.Join(all, nil) }
 
-// compress makes one frame.
+// compress returns one frame.
 func compress(t testing.TB, text []byte, options ...zstd.EOption) []byte {
 	t.Helper()
 	z, err := zstd.NewWriter(nil, append([]zstd.EOption{zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(128 << 10)}, options...)...)
@@ -162,7 +162,7 @@ func segment(t testing.TB, text []byte) *upload {
 	return of(shop(), compress(t, text))
 }
 
-// of is an upload of these bytes, whose key has their digest.
+// of returns an upload of these bytes, whose key has their digest.
 func of(k recording.SegmentKey, body []byte) *upload {
 	sum := sha256.Sum256(body)
 	k.Digest = hex.EncodeToString(sum[:])[:recording.DigestDigits]

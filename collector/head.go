@@ -60,7 +60,7 @@ func (c *Collector) keyOf(r *http.Request, u *upload) (recording.SegmentKey, err
 	case key.Part:
 		return key, errors.New("found the key of an incomplete segment, want that of a complete one")
 	case key.Digest == "":
-		return key, errors.New("the key has no digest behind the number")
+		return key, errors.New("the key has no digest after the number")
 	case key.Pod == recording.MergedPod:
 		return key, fmt.Errorf("found the pod name %s, which is reserved for compacted segments", recording.MergedPod)
 	}

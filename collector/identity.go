@@ -132,7 +132,7 @@ func xfccValue(text string) (value, rest string, err error) {
 		case c == '"':
 			rest = strings.TrimLeft(text[i+1:], " ")
 			if rest != "" && rest[0] != ',' && rest[0] != ';' {
-				return "", "", errors.New("found text behind a quoted value")
+				return "", "", errors.New("found text after a quoted value")
 			}
 			return b.String(), rest, nil
 		default:

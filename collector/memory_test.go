@@ -25,10 +25,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// childEnv makes the tests' program a collector.
+// childEnv turns the test binary into a collector.
 const childEnv = "COLLECTOR_CHILD"
 
-// child is a collector whose store keeps nothing, so that its memory is all its own.
+// child is a collector whose store keeps nothing, so that all memory is the collector's.
 func child() {
 	c, err := collector.New(collector.Options{Store: &nowhere{}, Keys: func() [][]byte { return [][]byte{key} }, TempDir: os.Getenv(childEnv), Wait: time.Second})
 	if err != nil {
@@ -70,7 +70,7 @@ func (n *nowhere) Put(_ context.Context, key string, body io.ReadSeeker) error {
 	return nil
 }
 
-// bulky is a segment that hardly compresses.
+// bulky returns a segment that hardly compresses.
 func bulky(t *testing.T, bytes int) []byte {
 	random := rand.NewChaCha8([32]byte{1})
 	var text []byte
@@ -151,7 +151,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			u = of(k, big)
 		}
 		wg.Go(func() {
-			transport := &http.Transport{Protocols: new(http.Protocols)} // a connection of its own
+			transport := &http.Transport{Protocols: new(http.Protocols)} // a separate connection
 			transport.Protocols.SetHTTP1(n%2 == 0)
 			transport.Protocols.SetUnencryptedHTTP2(n%2 == 1)
 			defer transport.CloseIdleConnections()
@@ -233,7 +233,7 @@ func TestLongLinesAreInMemoryOneAtATime(t *testing.T) {
 	}
 }
 
-// stall sends a part of a segment and then nothing, again and again.
+// stall sends a part of a segment and then nothing, repeatedly.
 func stall(ctx context.Context, address string, u *upload) {
 	for ctx.Err() == nil {
 		conn, err := net.Dial("tcp", address)

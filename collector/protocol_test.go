@@ -180,7 +180,7 @@ func dial(t *testing.T, url string) net.Conn {
 	return conn
 }
 
-// pipes is a listener of connections in memory, of which time is the test's.
+// pipes is a listener of connections in memory, which work with the fake clock of a test.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}

@@ -45,7 +45,7 @@ func (c *Collector) read(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		writeProblem(w, http.StatusMethodNotAllowed, contract.RefusedMethod, "this port is for reading; segments are sent to another")
+		writeProblem(w, http.StatusMethodNotAllowed, contract.RefusedMethod, "this port only serves readers; send segments to the other one")
 		return
 	}
 	// Browsers send these headers if a page asks, but not if a person opens the address.

@@ -99,7 +99,7 @@ func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err erro
 	expired := func(k recording.SegmentKey) bool {
 		return c.o.Keep > 0 && k.Hour.Add(time.Hour+c.o.Keep).Before(now)
 	}
-	oldest, excess := time.Time{}, int64(0) // the first hour that stays, and the bytes of it that are deleted
+	oldest, excess := time.Time{}, int64(0) // the first hour to keep, and how many of its bytes to delete
 	if c.o.KeepBytes > 0 {
 		hours, total := map[time.Time]int64{}, int64(0)
 		for o, err := range c.segments(ctx, now) {

@@ -18,7 +18,7 @@ import (
 )
 
 // placeOf returns a directory with a segment of 100 bytes of each of two workloads for each of the
-// hours before now, and with files that are no segments.
+// hours before now, and with files that are not segments.
 func placeOf(t *testing.T, now time.Time, hours int) store.Dir {
 	t.Helper()
 	dir := store.Dir(t.TempDir())
@@ -61,9 +61,9 @@ func TestRetention(t *testing.T) {
 	for name, c := range map[string]struct {
 		keep  time.Duration
 		bytes int64
-		want  int // segments of the 20 that stay
+		want  int // how many of the 20 segments remain
 	}{
-		"by age":                 {keep: 3 * time.Hour, want: 8}, // of this hour, and of the three whose end is not as long ago
+		"by age":                 {keep: 3 * time.Hour, want: 8}, // of this hour and of the three before it
 		"by size":                {bytes: 600, want: 6},
 		"by size, within":        {bytes: 10_000, want: 20},
 		"by size, in an hour":    {bytes: 500, want: 5},
@@ -89,7 +89,7 @@ func TestRetention(t *testing.T) {
 			if !slices.Equal(others, before) {
 				t.Errorf("what is no segment: %q, before %q", others, before)
 			}
-			// The newest stay.
+			// The newest remain.
 			for _, key := range left {
 				k, _ := recording.ParseSegmentKey(key)
 				if oldest := now.Add(-time.Duration((c.want+1)/2) * time.Hour); k.Began.Before(oldest) {
@@ -168,7 +168,7 @@ func TestRetentionRuns(t *testing.T) {
 	})
 }
 
-// full is a store without room, as a directory on a full disk is.
+// full is a store without room, like a directory on a full disk.
 type full struct{ store.Store }
 
 func (full) Put(context.Context, string, io.ReadSeeker) error { return store.ErrFull }
@@ -176,7 +176,7 @@ func (full) Put(context.Context, string, io.ReadSeeker) error { return store.Err
 // Retention makes room in a full place, so it must not wait for a write.
 func TestRetentionOfAFullPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(30 * time.Minute) // the bubble begins with an hour
+		time.Sleep(30 * time.Minute) // the clock of the bubble starts at a full hour
 		dir := placeOf(t, time.Now(), 10)
 		c, err := collector.New(collector.Options{Store: full{dir}, Keys: func() [][]byte { return nil }, Keep: time.Hour})
 		if err != nil {

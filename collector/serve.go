@@ -48,7 +48,7 @@ type Ports struct {
 // be called once.
 func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	if p.Read != nil && !isLoopback(p.Read.Addr()) {
-		return errors.Join(fmt.Errorf("the read port listens on %s, which is not loopback, but anybody who reaches it may read everything; want an address such as 127.0.0.1:4311", p.Read.Addr()), p.Close())
+		return errors.Join(fmt.Errorf("the read port listens on %s, which is not loopback: anybody who reaches it could read everything; want an address such as 127.0.0.1:4311", p.Read.Addr()), p.Close())
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

@@ -178,24 +178,24 @@ func TestWhatIsRefused(t *testing.T) {
 			e.Extra = []recording.Member{{Name: "namespace", Value: []byte(`"bank"`)}, {Name: "x", Value: []byte(`{"y":{"z":{}}}`)}}
 		}), "repeated"},
 		"a namespace in capitals": {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","Namespace":"bank","cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), "spelling"},
-		"counters twice":          {contract.RefusedSegment, text(counters(), counters()), "behind the counters"},
-		"a record behind them":    {contract.RefusedSegment, text(counters(), exchange(1)), "line 2: found data behind the counters"},
+		"counters twice":          {contract.RefusedSegment, text(counters(), counters()), "after the counters"},
+		"a record after them":     {contract.RefusedSegment, text(counters(), exchange(1)), "line 2: found data after the counters"},
 
-		"nothing":                  {contract.RefusedSegment, raw(func() []byte { return nil }), "no"},
-		"an empty frame":           {contract.RefusedSegment, text(), "empty"},
-		"plain text":               {contract.RefusedSegment, raw(func() []byte { return good }), "zstd frame"},
-		"no newline at the end":    {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1))), "newline"},
-		"an empty line":            {contract.RefusedSegment, text(exchange(1), []byte("\n")), "line 2"},
-		"an array":                 {contract.RefusedSegment, text([]byte("[]\n")), ""},
-		"another kind of record":   {contract.RefusedSegment, text([]byte(`{"msgType":"other"}` + "\n")), `"other"`},
-		"no JSON":                  {contract.RefusedSegment, text([]byte("{\n")), ""},
-		"two on a line":            {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1)), exchange(2)), "after top-level value"},
-		"a broken record":          {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","http":5,"cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), ""},
-		"two frames":               {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), compress(t, exchange(2))...) }), "behind the zstd frame"},
-		"a skippable frame behind": {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), skippable...) }), "behind the zstd frame"},
-		"a skippable frame first":  {contract.RefusedSegment, raw(func() []byte { return append(bytes.Clone(skippable), compress(t, good)...) }), "skippable"},
-		"a byte behind":            {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), 0) }), "behind the zstd frame"},
-		"a torn frame":             {contract.RefusedSegment, raw(func() []byte { b := compress(t, good); return b[:len(b)-3] }), "zstd frame is missing"},
+		"nothing":                 {contract.RefusedSegment, raw(func() []byte { return nil }), "no"},
+		"an empty frame":          {contract.RefusedSegment, text(), "empty"},
+		"plain text":              {contract.RefusedSegment, raw(func() []byte { return good }), "zstd frame"},
+		"no newline at the end":   {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1))), "newline"},
+		"an empty line":           {contract.RefusedSegment, text(exchange(1), []byte("\n")), "line 2"},
+		"an array":                {contract.RefusedSegment, text([]byte("[]\n")), ""},
+		"another kind of record":  {contract.RefusedSegment, text([]byte(`{"msgType":"other"}` + "\n")), `"other"`},
+		"no JSON":                 {contract.RefusedSegment, text([]byte("{\n")), ""},
+		"two on a line":           {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1)), exchange(2)), "after top-level value"},
+		"a broken record":         {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","http":5,"cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), ""},
+		"two frames":              {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), compress(t, exchange(2))...) }), "after the zstd frame"},
+		"a skippable frame after": {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), skippable...) }), "after the zstd frame"},
+		"a skippable frame first": {contract.RefusedSegment, raw(func() []byte { return append(bytes.Clone(skippable), compress(t, good)...) }), "skippable"},
+		"a byte after":            {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), 0) }), "after the zstd frame"},
+		"a torn frame":            {contract.RefusedSegment, raw(func() []byte { b := compress(t, good); return b[:len(b)-3] }), "zstd frame is missing"},
 		"a damaged frame": {contract.RefusedSegment, raw(func() []byte {
 			b := compress(t, good, zstd.WithEncoderCRC(true))
 			b[len(b)-1] ^= 1
@@ -242,7 +242,7 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
-// bomb compresses a text many times over.
+// bomb compresses many repetitions of a text.
 func bomb(t *testing.T, text []byte, times int) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -293,7 +293,7 @@ func TestTokensOfSeveralKeys(t *testing.T) {
 	}
 }
 
-// Behind a mesh, the last element of the header says who the client is, and a name may have quotes.
+// In a mesh, the last element of the header says who the client is, and a name may have quotes.
 func TestClientsOfTheMesh(t *testing.T) {
 	r := start(t)
 	for _, xfcc := range []string{

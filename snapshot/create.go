@@ -325,7 +325,7 @@ func (c *creator) commit(ctx context.Context, in Input) (digest string, err erro
 	}
 	err = c.add(ctx, columns.Name, columns.File())
 	if c.opts.Recording {
-		if errors.Is(err, fs.ErrExist) { // of another version
+		if errors.Is(err, fs.ErrExist) { // written by another version
 			err = nil
 		}
 		err = errors.Join(err, c.processes(ctx, facts.Processes))
@@ -411,7 +411,7 @@ func (c *creator) checkEmpty(ctx context.Context) error {
 func (c *creator) nothing(in Input) error {
 	if c.From.Selected == 0 {
 		if in.Nothing == nil {
-			return fmt.Errorf("%w came", ErrNothing)
+			return fmt.Errorf("%w were found", ErrNothing)
 		}
 		return fmt.Errorf("%w are left: %s", ErrNothing, in.Nothing())
 	}
@@ -421,7 +421,7 @@ func (c *creator) nothing(in Input) error {
 			by = append(by, fmt.Sprintf("%s (%d)", r.Rule, r.Exchanges))
 		}
 	}
-	return fmt.Errorf("%w are left: %d were selected, and rules leave them out: %s; --keep RULE takes them", ErrNothing, c.From.Selected, strings.Join(by, ", "))
+	return fmt.Errorf("%w are left: %d were selected, and rules leave them out: %s; --keep RULE keeps them", ErrNothing, c.From.Selected, strings.Join(by, ", "))
 }
 
 // undo removes what was stored.
@@ -433,16 +433,16 @@ func (c *creator) undo(ctx context.Context) error {
 			if c.opts.Recording {
 				return fmt.Errorf("remove the unfinished recording: %w; what is left of it has no %s, so readers refuse it", err, c.manifest)
 			}
-			return fmt.Errorf("remove the unfinished snapshot %s: %w; what is left of it is no snapshot, and tapedeck snapshot delete removes it", c.ID, err)
+			return fmt.Errorf("remove the unfinished snapshot %s: %w; what is left of it is not a snapshot, and tapedeck snapshot delete removes it", c.ID, err)
 		}
 	}
 	return nil
 }
 
-// keyOf is the key of a snapshot's file in its place.
+// keyOf returns the key of a snapshot's file in its place.
 func keyOf(id, key string) string { return contract.SnapshotsDir + "/" + id + "/" + key }
 
-// file is one in the making: lines in a temporary file. They are compressed when the file
+// file is a file that is being written: lines in a temporary file. They are compressed when the file
 // ends, so that any number of files takes the memory of one compressor.
 type file struct {
 	File
@@ -460,7 +460,7 @@ func newFile(p recording.Partition, key string) (*file, error) {
 	return &file{File: File{Key: key}, part: p, lines: lines, out: bufio.NewWriterSize(lines, 16<<10)}, nil
 }
 
-// temporary returns a file that discard removes, or else the end of the process.
+// temporary returns a file that is removed by discard, or when the process ends.
 func temporary() (*os.File, error) {
 	f, err := os.CreateTemp("", "tapedeck-snapshot-*")
 	if err == nil {

@@ -54,7 +54,7 @@ func TestASnapshotSaysWhatIsMissing(t *testing.T) {
 	recorded(t, s, "whole", start, 4, true)
 	recorded(t, s, "running", start, 4, false)
 	recorded(t, s, "gap", start, 9, true, 2, 3, 6)
-	recorded(t, s, "cut-off", start.Add(time.Minute), 9, false, 0, 1, 4) // of which the newest came first
+	recorded(t, s, "cut-off", start.Add(time.Minute), 9, false, 0, 1, 4) // the newest came first
 	place, err := contract.ParsePlace("/recordings")
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestASnapshotSaysWhatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"end unknown  of 2 processes, which still recorded, or went on after the time that was asked for, or were killed before they had sent everything: cut-off, running",
+		"end unknown  2 processes, which were still recording, continued after the selected time, or were killed before they had sent everything: cut-off, running",
 		"warning      the recording had 6 missing segments: numbers 0-1, 4 of pod cut-off, with 6 exchanges; 2-3, 6 of pod gap, with 6 exchanges",
 	} {
 		if !strings.Contains(shown.String(), line+"\n") {
@@ -126,7 +126,7 @@ func TestManyPodsWithoutAnEnd(t *testing.T) {
 	}
 }
 
-// A snapshot of a version that did not note gaps opens, and reports what it knows.
+// A snapshot of a version that did not record gaps can be opened, and reports what it knows.
 func TestAnOlderSnapshotOpens(t *testing.T) {
 	m := Manifest{From: From{Findings: map[string]uint64{"missing_segment": 2}}}
 	if got := m.Warnings(); len(got) != 1 || got[0] != "the recording had 2 missing segments" {

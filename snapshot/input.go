@@ -81,7 +81,7 @@ func damage(r *read.Report, parent *Snapshot, allowed bool) error {
 		return r.Damaged()
 	}
 	if err := r.Damaged(); err != nil && !allowed {
-		return fmt.Errorf("%w; --allow-damaged takes the exchanges that can be read", err)
+		return fmt.Errorf("%w; --allow-damaged uses the exchanges that can be read", err)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type Snapshot struct {
 
 	text  []byte // of snapshot.json
 	store store.Store
-	wrong atomic.Pointer[changedError] // the first file that was
+	wrong atomic.Pointer[changedError] // the first changed file that was found
 }
 
 // Err returns an error if a file was found to have changed since the snapshot was opened. It is for
@@ -40,10 +40,10 @@ func (o *Snapshot) Err() error {
 }
 
 // ErrTampered means that a snapshot is not what its manifest or its pin says.
-var ErrTampered = errors.New("the snapshot was changed or damaged, so take another copy, or make it anew")
+var ErrTampered = errors.New("the snapshot was changed or damaged; use another copy, or make a new snapshot")
 
 // ErrUnfinished means that there are files of a snapshot without the manifest.
-var ErrUnfinished = errors.New("the snapshot is unfinished: its maker was interrupted; tapedeck snapshot delete removes it")
+var ErrUnfinished = errors.New("the snapshot is unfinished: the command that made it was interrupted; tapedeck snapshot delete removes it")
 
 // Open opens the snapshot with the id in the store of its place. If the digest is not
 // "", the manifest must have it. Each file in the manifest must exist with its size, and no other
@@ -75,7 +75,7 @@ func openManifest(ctx context.Context, s store.Store, id, digest string) (*Snaps
 	}
 	o := &Snapshot{Digest: digestOf(text), text: text, store: s}
 	if digest != "" && digest != o.Digest {
-		return nil, fmt.Errorf("open snapshot: %s has sha256:%s, and the pin is sha256:%s: %w", key, o.Digest, digest, ErrTampered)
+		return nil, fmt.Errorf("open snapshot: %s has sha256:%s, but the pin is sha256:%s: %w", key, o.Digest, digest, ErrTampered)
 	}
 	m, err := ParseManifest(text)
 	if err == nil && m.ID != id {
@@ -94,14 +94,14 @@ func missing(ctx context.Context, s store.Store, id string, err error) error {
 		if listErr != nil {
 			return fmt.Errorf("open snapshot: %w", listErr)
 		}
-		return fmt.Errorf("open snapshot %s: there is %s and no %s: %w", id, o.Key, ManifestName, ErrUnfinished)
+		return fmt.Errorf("open snapshot %s: there is %s, but no %s: %w", id, o.Key, ManifestName, ErrUnfinished)
 	}
 	left, leftErr := leftovers(ctx, s, id, false)
 	if leftErr != nil {
 		return fmt.Errorf("open snapshot: %w", leftErr)
 	}
 	if len(left) > 0 {
-		return fmt.Errorf("open snapshot %s: there is %s and no %s: %w", id, left[0], ManifestName, ErrUnfinished)
+		return fmt.Errorf("open snapshot %s: there is %s, but no %s: %w", id, left[0], ManifestName, ErrUnfinished)
 	}
 	return fmt.Errorf("open snapshot: no snapshot has the id %s there: %w", id, err)
 }
@@ -205,7 +205,7 @@ func (o *Snapshot) read(ctx context.Context, f File) ([]byte, error) {
 // changedError reports a file whose content has changed.
 type changedError struct{ key string }
 
-func (e *changedError) what() string  { return e.key + " has other bytes than its sha256 is of" }
+func (e *changedError) what() string  { return e.key + " does not match its sha256" }
 func (e *changedError) Error() string { return e.what() + ": " + ErrTampered.Error() }
 func (e *changedError) Unwrap() error { return ErrTampered }
 
@@ -387,7 +387,7 @@ func Delete(ctx context.Context, s store.Store, id, digest string) (files int, e
 	if digest != "" {
 		text, err := get(ctx, s, key, maxManifest)
 		if err == nil && digestOf(text) != digest {
-			err = fmt.Errorf("%s has sha256:%s, and the pin is sha256:%s: nothing was deleted", key, digestOf(text), digest)
+			err = fmt.Errorf("%s has sha256:%s, but the pin is sha256:%s: nothing was deleted", key, digestOf(text), digest)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return 0, fmt.Errorf("delete snapshot: %w", err)

@@ -60,7 +60,7 @@ type ruleSet struct {
 	counts  []RuleCount
 }
 
-// newRuleSet returns the rules, of which the named ones leave nothing out.
+// newRuleSet returns the rules. The named ones leave nothing out.
 func newRuleSet(keep []string) (*ruleSet, error) {
 	set := &ruleSet{rules: Rules()}
 	var names []string
@@ -93,7 +93,7 @@ func (s *ruleSet) leavesOut(e *recording.Exchange) bool {
 	return false
 }
 
-// Asked returns the exchange in the form that a filter reads.
+// Asked returns an exchange in the form that a filter reads.
 func Asked(e *recording.Exchange) *filter.Exchange {
 	x := &filter.Exchange{In: e.Direction == recording.In, Host: e.Host(), Path: e.Location, Method: e.Command}
 	if e.HTTP != nil {

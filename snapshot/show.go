@@ -18,7 +18,7 @@ import (
 // Warnings returns sentences that users of the snapshot must know.
 func (m *Manifest) Warnings() (all []string) {
 	if n := len(m.RedactKeys); n > 1 {
-		all = append(all, fmt.Sprintf("secrets were redacted under %d keys: one secret has several tokens, so sessions and logins can't be followed from one pod to another", n))
+		all = append(all, fmt.Sprintf("secrets were redacted with %d keys: one secret has several tokens, so sessions and logins can't be followed from one pod to another", n))
 	}
 	for _, k := range read.Kinds() {
 		if n := m.From.Findings[k.Name]; n > 0 && k.Severity > read.Normal {
@@ -111,7 +111,7 @@ func Show(w io.Writer, ref contract.SnapshotRef, m *Manifest) error {
 	line("capture", "%d processes, of all their traffic: %d recorded, %d dropped, %d filtered, %d sampled out; of those recorded, %d cut and %d incomplete",
 		c.Processes, c.Recorded, c.Dropped, c.Filtered, c.SampledOut, c.Cut, c.Incomplete)
 	if c.EndUnknown > 0 {
-		line("end unknown", "of %d processes, which still recorded, or went on after the time that was asked for, or were killed before they had sent everything: %s", c.EndUnknown, m.unknownEnds())
+		line("end unknown", "%d processes, which were still recording, continued after the selected time, or were killed before they had sent everything: %s", c.EndUnknown, m.unknownEnds())
 	}
 	if len(m.RedactKeys) > 0 {
 		line("redaction keys", "%s", strings.Join(m.RedactKeys, ", "))

@@ -79,7 +79,7 @@ type Manifest struct {
 	Capture Capture `json:"capture"`
 	// Pods with missing exchanges, or with an unknown end: those with gaps first, at most 100.
 	Pods []Pod `json:"pods,omitempty"`
-	// Ids of the keys under which secrets were redacted, sorted. Equal secrets have equal tokens only under one key.
+	// IDs of the keys with which secrets were redacted, sorted. Equal secrets have equal tokens only with the same key.
 	RedactKeys []string `json:"redactKeys,omitempty"`
 	// Every other file of the snapshot, sorted by key.
 	Files []File `json:"files"`
@@ -160,7 +160,7 @@ type Capture struct {
 	Incomplete uint64 `json:"incomplete"`
 	// Exchanges in segments that are missing, as far as their number is known.
 	Missing uint64 `json:"missing,omitempty"`
-	// Number of processes without a mark of their end. They were still recording, or went on after the selected time, or were killed before they had sent everything.
+	// Number of processes without a mark of their end. They were still recording, continued after the selected time, or were killed before they had sent everything.
 	EndUnknown int `json:"endUnknown,omitempty"`
 }
 
@@ -176,7 +176,7 @@ type Pod struct {
 	MissingSegments string `json:"missingSegments,omitempty"`
 	// Exchanges in those, as far as their number is known.
 	MissingExchanges uint64 `json:"missingExchanges,omitempty"`
-	// Whether there is no mark of its end. It was still recording, or went on after the selected time, or was killed before it had sent everything.
+	// Whether the mark of its end is missing. It was still recording, continued after the selected time, or was killed before it had sent everything.
 	EndUnknown bool `json:"endUnknown,omitempty"`
 }
 
@@ -231,7 +231,7 @@ func ParseManifest(text []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("format %d: this version of tapedeck reads format %d", m.Format, Format)
 	}
 	if ref, err := contract.ParseSnapshotRef(m.ID); err != nil || ref.ID != m.ID {
-		return nil, fmt.Errorf("id %.80q: want a UUID in small letters", m.ID)
+		return nil, fmt.Errorf("id %.80q: want a UUID in lower case", m.ID)
 	}
 	exchanges, last := int64(0), ""
 	for _, f := range m.Files {
@@ -264,7 +264,7 @@ func (f *File) check() error {
 	case f.Exchanges < 0:
 		return fmt.Errorf("%d exchanges", f.Exchanges)
 	case len(f.SHA256) != 2*sha256.Size || strings.Trim(f.SHA256, "0123456789abcdef") != "":
-		return fmt.Errorf("sha256 %.80q: want 64 hexadecimal digits in small letters", f.SHA256)
+		return fmt.Errorf("sha256 %.80q: want 64 hexadecimal digits in lower case", f.SHA256)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ import (
 
 var began = time.Date(2026, 11, 22, 20, 59, 59, 0, time.UTC)
 
-// exchange is the nth of a recording: one a second, of two workloads.
+// exchange returns the nth exchange of a recording: one a second, of two workloads.
 func exchange(n int, change ...func(*recording.Exchange)) *recording.Exchange {
 	e := &recording.Exchange{
 		MsgType: recording.MsgType, UUID: recording.UUID{byte(n >> 8), byte(n), 1}, TS: began.Add(time.Duration(n) * time.Second),
@@ -151,7 +151,7 @@ func TestASnapshotHasWhatItWasMadeOf(t *testing.T) {
 
 // memory is a store that takes no time to sync.
 type memory struct {
-	store.Store // for what it does not do
+	store.Store // for methods that it does not implement
 	objects     map[string]string
 }
 
@@ -318,8 +318,8 @@ func TestRulesLeaveOutWhatNobodyReplays(t *testing.T) {
 func TestNoExchangesAreAnErrorThatSaysWhy(t *testing.T) {
 	probes := []*recording.Exchange{exchange(0, header("User-Agent", "kube-probe/1")), exchange(2, tag(recording.TagIncomplete, "cut"))}
 	for want, all := range map[string][]*recording.Exchange{
-		"make snapshot: no exchanges came": nil,
-		"make snapshot: no exchanges are left: 2 were selected, and rules leave them out: incomplete (1), probes (1); --keep RULE takes them": probes,
+		"make snapshot: no exchanges were found": nil,
+		"make snapshot: no exchanges are left: 2 were selected, and rules leave them out: incomplete (1), probes (1); --keep RULE keeps them": probes,
 	} {
 		dir := t.TempDir()
 		_, _, err := Create(t.Context(), store.Dir(dir), input(all, nil), Options{})
@@ -420,7 +420,7 @@ func (d dying) Delete(ctx context.Context, key string) error {
 	return d.change(func() error { return d.Store.Delete(ctx, key) })
 }
 
-// A snapshot exists as a whole or not at all, whenever its maker is killed. The rest is named and
+// A snapshot exists as a whole or not at all, whenever its maker is killed. What is left is named and
 // can be removed. The same holds for its deletion.
 func TestAMakerThatIsKilledLeavesNoHalfSnapshot(t *testing.T) {
 	other := t.TempDir()
@@ -474,7 +474,7 @@ func TestAMakerThatIsKilledLeavesNoHalfSnapshot(t *testing.T) {
 	}
 }
 
-// A maker that is killed while it writes a file leaves a hidden file, which has exchanges, too.
+// A process that is killed while it writes a file leaves a hidden file, which has exchanges, too.
 func TestWhatIsLeftOfAFileIsNamedAndDeleted(t *testing.T) {
 	for _, stored := range []int{0, 1} {
 		dir := store.Dir(t.TempDir())
@@ -537,7 +537,7 @@ func TestAWriterThatIsKilledLeavesARecordingThatSaysSo(t *testing.T) {
 	}
 }
 
-// idOf returns the id of the one folder of a snapshot.
+// idOf returns the ID of the only snapshot folder.
 func idOf(t *testing.T, s store.Store) (id string) {
 	t.Helper()
 	for folder, err := range s.Folders(t.Context(), contract.SnapshotsDir+"/") {
@@ -587,7 +587,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 					t.Errorf("%s %s: %v", key, what, err)
 				}
 			}
-			// A reader finds the change at once, or before the first byte of the file.
+			// A reader finds the change when it opens the snapshot, or before the first byte of the file.
 			o, err := Open(t.Context(), s, ref.ID, ref.Digest)
 			if err == nil {
 				var r io.ReadCloser
@@ -703,7 +703,7 @@ func TestASnapshotsStoreIsItsFilesAndNeverChanges(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if o.Key != ManifestName { // which nobody reads who has opened the snapshot
+				if o.Key != ManifestName { // which is not read once the snapshot is open
 					found = append(found, fmt.Sprint(o.Key, o.Size))
 				}
 			}
@@ -803,7 +803,7 @@ func FuzzParseManifest(f *testing.F) {
 		}
 		again, _, err := m.encode()
 		if err != nil {
-			return // a time that JSON has no form for
+			return // JSON can't represent this time
 		}
 		if got, err := ParseManifest(again); err != nil || !cmp.Equal(m, got) {
 			t.Errorf("%v: %s", err, cmp.Diff(m, got))

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// maxTally is how many names a tally counts separately. A recording is foreign: each exchange may have
+// maxTally is how many names a tally counts separately. A recording is not trusted: each exchange may have
 // a different host.
 const maxTally = 10_000
 

@@ -126,7 +126,7 @@ func foreign(r *http.Request) bool {
 	return true
 }
 
-// isVisit reports whether somebody followed a link, and not a frame or a script.
+// isVisit reports whether a person followed a link, as opposed to a frame or a script.
 func isVisit(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }

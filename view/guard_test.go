@@ -146,7 +146,7 @@ func TestGuard(t *testing.T) {
 		"zero byte":                              {path("/%00"), 404},
 		"long query":                             {path("/?q=" + strings.Repeat("x", 15<<10)), 200},
 		"longer query":                           {path("/?q=" + strings.Repeat("x", 17<<10)), 414},
-		"query that is no query":                 {path("/?%zz;&&=="), 200},
+		"invalid query":                          {path("/?%zz;&&=="), 200},
 		"large headers":                          {get("X: " + strings.Repeat("x", 128<<10)), 431}, // by net/http
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// checkHeaders checks what every answer has.
+// checkHeaders checks the headers that every answer must have.
 func checkHeaders(t *testing.T, res *http.Response) {
 	t.Helper()
 	for name, want := range map[string]string{

@@ -22,7 +22,7 @@ import (
 	"github.com/tapedeck/tapedeck/view/viewtest"
 )
 
-// fetch gets a page, as a browser does that follows no redirects.
+// fetch gets a page, like a browser that doesn't follow redirects.
 func fetch(t *testing.T, address, path string) (*http.Response, string) {
 	t.Helper()
 	return ask(t, address, "GET "+path+" HTTP/1.1", "Host: "+address)
@@ -50,7 +50,7 @@ func recordedAt(t *testing.T, file, name string, exchanges []*recording.Exchange
 	}}
 }
 
-// If a file is deleted while it is viewed, the table stays, and its rows lead to a page that says
+// If a file is deleted while it is viewed, the table still works, and its rows lead to a page that says
 // so.
 func TestADeletedFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "recording.jsonl")
@@ -80,7 +80,7 @@ func ready(t *testing.T, address, path string) {
 	t.Fatalf("%s is not ready", path)
 }
 
-// document is a page that was parsed.
+// document is a parsed page.
 type document struct{ *html.Node }
 
 // open gets a page that must exist.
@@ -139,7 +139,7 @@ func (d document) texts(class string) (all []string) {
 	return all
 }
 
-// link is the URL of the first link with the attribute, "" if there is none.
+// link returns the URL of the first link with the attribute, or "" if there is none.
 func (d document) link(name, value string) string {
 	for _, n := range d.all(func(n *html.Node) bool { return n.Data == "a" && attribute(n, name) == value }) {
 		return attribute(n, "href")
@@ -406,7 +406,7 @@ func TestBodiesAreDownloads(t *testing.T) {
 	}
 }
 
-// TestProgressShowsUntilARecordingIsRead stops the reading half-way.
+// TestProgressShowsUntilARecordingIsRead stops half-way through the recording.
 func TestProgressShowsUntilARecordingIsRead(t *testing.T) {
 	real := recorded(t, "shop", viewtest.Shop(3))
 	reached, goOn := make(chan struct{}), make(chan struct{})
@@ -471,7 +471,7 @@ func TestFailureShowsAndEndsServe(t *testing.T) {
 	}
 }
 
-// TestServeEndsWhileReading ends it as Ctrl-C does: that is no error.
+// TestServeEndsWhileReading ends Serve as Ctrl-C does, which is not an error.
 func TestServeEndsWhileReading(t *testing.T) {
 	began := make(chan struct{})
 	s, err := view.New(view.Options{Items: []view.Item{{Name: "x", Open: func(ctx context.Context, _ func(index.Progress)) (view.Index, error) {

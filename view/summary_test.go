@@ -42,7 +42,7 @@ func page(t *testing.T, address, path string) string {
 	}
 }
 
-// table returns the cells of the body of a page's table, a row a line.
+// table returns the cells of the body of a page's table, one row on each line.
 func table(t *testing.T, address, path string) string {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page(t, address, path)))
@@ -82,7 +82,7 @@ func shown(n *html.Node) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// visits are a few of the shop's, without its conversations.
+// visits returns a few visits of the shop, without its conversations.
 func visits(n int) (all []*recording.Exchange) {
 	for _, e := range viewtest.Shop(n) {
 		if e.Service != "chat" && e.Service != "orders" && e.Location != "/events" {

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// busy is an hour of pods that answer with JSON, and how many bytes it has when decompressed.
+// busy returns an hour of pods that answer with JSON, and its decompressed size in bytes.
 var busy = sync.OnceValues(func() (*memory, int64) {
 	const pods, segments, exchanges = 50, 12, 100
 	m := newMemory()

@@ -14,13 +14,13 @@
 //
 //   - A large segment is complete or absent, because Put is atomic. It has every record of each
 //     segment that it lists, byte for byte. Segments that can't be read completely are not
-//     listed, and stay as they are.
+//     listed, and remain unchanged.
 //   - Lists never overlap. The large segments of a partition have the numbers 0, 1, 2, … A
 //     compactor takes the segments that no list names, and stores its own under the next
 //     number. If another compactor has stored one meanwhile, the number is in use, Put fails, and this
 //     compactor skips the partition. It lists the large segments twice, before and after it reads
 //     their lists: the second list would show one that the first missed because it was stored
-//     while the first went on.
+//     while the first was running.
 //   - Segments are deleted after Put has returned. A crash in between, and a sidecar that
 //     sends one again, leave a segment that a list names: no reader reads it, and the next
 //     run deletes it.
@@ -114,7 +114,7 @@ type Summary struct {
 	Left    []Left
 }
 
-// Left is a segment that stays as it is.
+// Left is a segment that is left unchanged.
 type Left struct {
 	Key string
 	Err error
@@ -195,7 +195,7 @@ func (c *compactor) walk(ctx context.Context, folder string) error {
 	return nil
 }
 
-// selects reports whether a folder of a level is asked for.
+// selects reports whether the options select a folder of a level.
 func (c *compactor) selects(level int, value string) bool {
 	names := [...][]string{c.opts.Clusters, c.opts.Namespaces, c.opts.Workloads, nil}[level]
 	return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return recording.KeyPart(name) == value })

@@ -27,14 +27,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// hour is that of most segments here, and later is when it can be compacted.
+// hour is the hour of most segments here, and later is when it can be compacted.
 var (
 	hour  = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
 	later = hour.Add(24 * time.Hour)
 	cart  = recording.Partition{Cluster: "c1", Namespace: "shop", Workload: "cart", Hour: hour}
 )
 
-// Readers of any recording see the same after a compaction: exchanges, counters and gaps. A second
+// Readers of any recording see the same exchanges, counters and gaps after a compaction. A second
 // run has nothing to do.
 func TestReadersSeeTheSame(t *testing.T) {
 	for seed := range uint64(30) {
@@ -126,7 +126,7 @@ func unzip(t testing.TB, body []byte) string {
 	return string(text)
 }
 
-// A segment that can't be read completely stays, and is named. None of its records are in the
+// A segment that can't be read completely remains, and is named. None of its records are in the
 // large segment.
 func TestDamagedSegmentsStay(t *testing.T) {
 	good := newMemory()
@@ -165,7 +165,7 @@ func TestDamagedSegmentsStay(t *testing.T) {
 	}
 }
 
-// Objects that are not a recorder's segments in a partition stay, and so do segments that need no
+// Objects that are not a recorder's segments in a partition remain, and so do segments that need no
 // compaction.
 func TestTheRestStays(t *testing.T) {
 	m := newMemory()

@@ -99,7 +99,7 @@ func (a actor) List(ctx context.Context, prefix string) iter.Seq2[store.Object, 
 	}
 }
 
-// explore has the actors act on copies of the store in every order, and calls moment after
+// explore runs the actors on copies of the store in every order, and calls moment after
 // each operation that changes something and at the end.
 func explore(t *testing.T, from *memory, moment func(t *testing.T, m *memory, ended bool), actors ...func(ctx context.Context, s store.Store)) {
 	t.Helper()
@@ -113,7 +113,7 @@ func explore(t *testing.T, from *memory, moment func(t *testing.T, m *memory, en
 			for i, act := range actors {
 				go act(ctx, actor{s, i})
 			}
-			var asleep []*op // what began another order that has the same effect
+			var asleep []*op // operations that began another order with the same effect
 			options = options[:0]
 			for step := 0; ; step++ {
 				synctest.Wait()
@@ -165,7 +165,7 @@ func explore(t *testing.T, from *memory, moment func(t *testing.T, m *memory, en
 	t.Logf("%d orders", schedules)
 }
 
-// small is a recording of a few segments, with the locations that are in it.
+// small returns a recording of a few segments, and the locations in it.
 func small(segments int) (m *memory, want string) {
 	m = newMemory()
 	next := 0

@@ -28,7 +28,7 @@ func (m *memory) clone() *memory {
 	return &memory{&storetest.Memory{Objects: maps.Clone(m.Objects)}}
 }
 
-// pod writes segments, as a sidecar does that ships.
+// pod writes segments, like a sidecar that ships to a collector.
 type pod struct {
 	recording.Partition
 	name     string
@@ -143,7 +143,7 @@ func seen(t testing.TB, s read.Store, q read.Query, o read.Options) string {
 	for _, f := range rep.Findings() {
 		slices.Sort(f.Examples)
 		switch f.Kind {
-		case read.Late, read.Divided: // of the streamed order
+		case read.Late, read.Divided: // only in the streamed order
 		case read.NoCounters, read.MissingPart: // they name the segment
 			lines = append(lines, fmt.Sprint(f.Count, " ", f.Kind))
 		default:

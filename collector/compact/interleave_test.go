@@ -121,7 +121,7 @@ func TestPullWhileSegmentsAreCompacted(t *testing.T) {
 	})
 }
 
-// dying is a store whose process dies at an operation: before it, or after it, when nobody learns
+// dying is a store whose process dies at an operation: before it, or after it, so that nobody learns
 // that it was done.
 type dying struct {
 	*memory

@@ -62,7 +62,7 @@ func (c *compactor) partition(ctx context.Context, p recording.Partition, all []
 		if err != nil {
 			return err
 		}
-		if len(b.names) < 2 { // a single segment stays as it is
+		if len(b.names) < 2 { // a single segment is left unchanged
 			continue
 		}
 		written++

@@ -60,8 +60,8 @@ func sources(ctx context.Context, s store.Store, p recording.Partition) (map[str
 }
 
 // compacted copies the large segments that were made while the others were listed and copied, because
-// segments that are gone meanwhile are in them. Then it removes segments from the target that are in
-// large ones. An earlier call may have copied them.
+// they contain segments that have disappeared since. Then it removes from the target the segments that
+// are in large ones. An earlier call may have copied them.
 func (c *copier) compacted(ctx context.Context, from store.Store, wanted func(recording.SegmentKey) bool) error {
 	for o, err := range from.List(ctx, "cluster=") {
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// largeOf makes a large segment that was made of segments with these keys.
+// largeOf returns a large segment that was made from segments with these keys.
 func largeOf(t *testing.T, number int, keys ...string) (key, text string) {
 	t.Helper()
 	p, err := recording.ParsePartition(folder)
@@ -27,7 +27,7 @@ func largeOf(t *testing.T, number int, keys ...string) (key, text string) {
 }
 
 // A large segment that was made since the last call is copied, and replaces the segments it was
-// made of. A segment whose records are in a large one is not copied beside it.
+// made from. A segment whose records are in a large one is not copied as well.
 func TestACopyOfWhatWasCompacted(t *testing.T) {
 	from, to := t.TempDir(), store.Dir(t.TempDir())
 	const fourth = folder + "20261122T201500.000Z-cart-0-3.jsonl.zst"
@@ -43,7 +43,7 @@ func TestACopyOfWhatWasCompacted(t *testing.T) {
 	pulled()
 	key, text := largeOf(t, 0, second, fourth)
 	other, more := largeOf(t, 1, folder+"20261122T202000.000Z-cart-1-0.jsonl.zst")
-	files{key: text, other: more, third: "3"}.write(t, from) // and those that it was made of are still there
+	files{key: text, other: more, third: "3"}.write(t, from) // and the segments that it was made from are still there
 	want := files{key: text, other: more, third: "3", columns.Name: string(columns.File())}
 	if sum := pulled(); sum.Segments != 3 {
 		t.Errorf("%+v", sum)

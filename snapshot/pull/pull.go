@@ -6,7 +6,7 @@
 //
 // It promises:
 //
-//   - It may be interrupted and called again: copied objects stay, and are not copied twice. It never
+//   - It may be interrupted and called again: copied objects remain, and are not copied twice. It never
 //     overwrites a key with other bytes, except for a segment that was still being written.
 //   - The source is not trusted: only segments, snapshots and the columns file are copied, and only under
 //     keys that they can have.
@@ -46,7 +46,7 @@ const atOnce = 8
 
 // Summary counts what was copied.
 type Summary struct {
-	// Segments and Snapshots count what was copied. Bytes is the size, with all files of the snapshots.
+	// Segments and Snapshots count what was copied. Bytes is their size, including all files of the snapshots.
 	Segments, Snapshots int
 	Bytes               int64
 	// Known counts segments and snapshots that were already in the target.

@@ -32,7 +32,7 @@ const (
 	part   = recording.PartSuffix
 )
 
-// files are those of a directory, hidden ones included.
+// files are the files of a directory, including hidden ones.
 type files map[string]string
 
 func (want files) write(t *testing.T, dir string) {
@@ -66,7 +66,7 @@ func filesOf(t *testing.T, dir store.Dir) files {
 	return found
 }
 
-// exported is the archive of a pod with the files.
+// exported returns the archive of a pod with the files.
 func exported(t *testing.T, in files) *bytes.Buffer {
 	t.Helper()
 	dir := t.TempDir()
@@ -223,7 +223,7 @@ func (f flaky) Put(ctx context.Context, key string, body io.ReadSeeker) error {
 	return f.Store.Put(ctx, key, body)
 }
 
-// An interrupted copy is no snapshot, and the next attempt continues it.
+// An interrupted copy is not a snapshot, and the next attempt continues it.
 func TestACopyThatWasInterruptedGoesOn(t *testing.T) {
 	from := store.Dir(t.TempDir())
 	ref := snap(t, from, 10)
@@ -274,7 +274,7 @@ func TestASnapshotIsVerifiedOnItsWay(t *testing.T) {
 	}
 }
 
-// A pull names a file of the snapshot that the destination already has with other content.
+// If the destination already has a file of the snapshot with other content, the error names it.
 func TestADamagedCopyIsNamed(t *testing.T) {
 	from, dir := store.Dir(t.TempDir()), store.Dir(t.TempDir())
 	ref := snap(t, from, 3)

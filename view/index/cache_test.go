@@ -31,7 +31,7 @@ func (c *counted) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	return c.Store.Get(ctx, key)
 }
 
-// files returns the names of what is in a directory.
+// files returns the names of the files in a directory.
 func files(t *testing.T, dir string) (all []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -338,7 +338,7 @@ func TestADiskThatIsFullIsAnErrorAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// failing fails to open files as long as a test wants it to.
+// failing fails to open files until the test ends that.
 type failing struct {
 	read.Store
 	fails atomic.Bool

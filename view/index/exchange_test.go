@@ -147,7 +147,7 @@ func (f measuredFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestAnExchangeFarIntoAFileIsReadWhereItIs has a single file that is not compressed: the bytes
+// TestAnExchangeFarIntoAFileIsReadWhereItIs reads from a single file that is not compressed: the bytes
 // before the exchange are not read.
 func TestAnExchangeFarIntoAFileIsReadWhereItIs(t *testing.T) {
 	first, last := exchange(1, "GET", "/a", 200), exchange(2, "GET", "/b", 200)

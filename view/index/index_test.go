@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // begin is when the tests' recordings begin.
 var begin = time.Date(2026, 11, 22, 20, 15, 0, 0, time.UTC)
 
-// exchange makes an exchange of HTTP for a test to change.
+// exchange returns an HTTP exchange for a test to change.
 func exchange(n int, method, path string, status int) *recording.Exchange {
 	e := &recording.Exchange{MsgType: recording.MsgType, TS: begin.Add(time.Duration(n) * time.Second), L7Protocol: recording.HTTP1, UUID: uuid(n),
 		Direction: recording.In, Cluster: "prod", Namespace: "shop", Service: "cart", Resource: "cart", Command: method, Location: path, Duration: 5,
@@ -31,7 +31,7 @@ func exchange(n int, method, path string, status int) *recording.Exchange {
 	return e
 }
 
-// uuid is the n-th of the tests' UUIDs.
+// uuid returns the n-th of the tests' UUIDs.
 func uuid(n int) (u recording.UUID) {
 	h := sha256.Sum256(fmt.Append(nil, n))
 	copy(u[:], h[:])
@@ -53,7 +53,7 @@ func write(t testing.TB, file string, all ...*recording.Exchange) {
 	}
 }
 
-// place is a place whose recording has the exchanges.
+// place returns a place whose recording has the exchanges.
 func place(t testing.TB, all ...*recording.Exchange) index.Source {
 	t.Helper()
 	name := t.TempDir()
@@ -98,7 +98,7 @@ func list(t testing.TB, x *index.Index, f index.Filter) *index.Page {
 	return p
 }
 
-// TestWordsAreFoundAsAPersonReadsThem has bodies in which words stand beside escapes.
+// TestWordsAreFoundAsAPersonReadsThem searches bodies in which words are next to escapes.
 func TestWordsAreFoundAsAPersonReadsThem(t *testing.T) {
 	for _, c := range []struct{ name, contentType, body, found, other string }{
 		{"a line's end in JSON", "application/json", `{"note":"first\nsecond\tthird"}`, "second third", "cond"},

@@ -43,12 +43,12 @@ type Index struct {
 }
 
 const (
-	// unused is how long an index stays that nobody opens.
+	// unused is how long an index that nobody opens is kept.
 	unused = 30 * 24 * time.Hour
 	// suffix ends the name of a finished index, and making begins the name of an unfinished one.
 	suffix = ".index"
 	making = "making-"
-	// young is the least age of an unfinished index that is taken for that of a killed process.
+	// young is the age below which an unfinished index is never taken for that of a killed process.
 	young = time.Minute
 )
 

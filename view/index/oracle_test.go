@@ -22,7 +22,7 @@ import (
 // oracle answers as an index does, by looking at all rows.
 type oracle struct {
 	rows  []index.Row
-	texts [][]string // what is searched of each row, as texts
+	texts [][]string // the searched texts of each row
 }
 
 var (
@@ -55,7 +55,7 @@ func randomRecording(r *rand.Rand, n int) []*recording.Exchange {
 	return all
 }
 
-// words are the words of a text, by the documentation.
+// words returns the words of a text, as the documentation defines them.
 func words(text string) (all []string) {
 	var word []rune
 	end := func() {
@@ -81,7 +81,7 @@ func words(text string) (all []string) {
 
 func unplaced(word string) bool { return len(word) >= 5 && strings.ContainsAny(word, "0123456789") }
 
-// contains reports whether texts have the asked words beside each other. The last word may be only
+// contains reports whether texts have the wanted words next to each other. The last word may be only
 // the beginning of one. Words that may be anywhere divide the rest.
 func contains(texts []string, asked []string, goesOn bool) bool {
 	if len(asked) == 0 {
@@ -105,7 +105,7 @@ func contains(texts []string, asked []string, goesOn bool) bool {
 		}) {
 			return false
 		}
-		// Two whole words beside each other must be so somewhere in a text.
+		// Two whole words that are adjacent in the search must be adjacent somewhere in a text.
 		if i == 0 || last && goesOn || unplaced(word) || unplaced(asked[i-1]) {
 			continue
 		}

@@ -17,8 +17,8 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 const shared = "4bf92f3577b34da6a3ce929d0e0e4736"
 
-// row makes a record: `IN shop 10+50 GET /cart`, which has the time from noon and the duration
-// in milliseconds. The ID is its UUID too; parent is another's, or 0.
+// row returns a record, such as `IN shop 10+50 GET /cart`, with the time since noon and the duration
+// in milliseconds. The ID is also its UUID; parent is the ID of another record, or 0.
 func row(id byte, text string, parent byte) index.Row {
 	var r index.Row
 	var at, took int
@@ -39,7 +39,7 @@ func calls(rows []index.Row, pairs ...[2]int64) []index.Row {
 	return rows
 }
 
-// drawn writes a tree, a span a line.
+// drawn writes a tree, one span on each line.
 func drawn(t *trace.Trace) string {
 	var b strings.Builder
 	for _, s := range t.Spans {

@@ -1,5 +1,5 @@
-// Package viewtest has recordings for tests of the pages: a shop's traffic as people have it,
-// and one in which every text attacks the page that shows it.
+// Package viewtest has recordings for tests of the pages: realistic traffic of a shop, and a
+// recording in which every text attacks the page that shows it.
 //
 // It imports recording and the standard library.
 package viewtest
@@ -32,7 +32,7 @@ func Lines(exchanges []*recording.Exchange) (segment []byte) {
 	return segment
 }
 
-// base is an exchange with what all have.
+// base returns an exchange with the fields that all have.
 func base(id int, at time.Duration, direction, workload string, took time.Duration) *recording.Exchange {
 	e := &recording.Exchange{MsgType: recording.MsgType, TS: Began.Add(at), Duration: took.Milliseconds(), Direction: direction, L7Protocol: recording.HTTP1,
 		Cluster: "prod-1", Namespace: "shop", Service: workload, Resource: workload}
@@ -44,7 +44,7 @@ func base(id int, at time.Duration, direction, workload string, took time.Durati
 	return e
 }
 
-// asked completes an exchange of HTTP.
+// asked completes an HTTP exchange.
 func asked(e *recording.Exchange, method, host, uri string, status int, contentType, body string, headers ...recording.Header) *recording.Exchange {
 	path, _, _ := strings.Cut(uri, "?")
 	e.Command, e.Location, e.NetworkAddress, e.Status = method, path, host+":80", strconv.Itoa(status)
@@ -129,7 +129,7 @@ func Shop(n int) (all []*recording.Exchange) {
 	return all
 }
 
-// conversations are a WebSocket, a stream of events and a connection of an unknown protocol.
+// conversations returns a WebSocket, a stream of events and a connection of an unknown protocol.
 func conversations() []*recording.Exchange {
 	chat := asked(base(1_000_000, time.Second, recording.In, "chat", 9*time.Second), "GET", "shop.example", "/chat", 101, "", "")
 	chat.L7Protocol = recording.WebSocket
@@ -159,7 +159,7 @@ func conversations() []*recording.Exchange {
 func zipped(text string) []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	_, _ = w.Write([]byte(text)) // a Buffer takes all
+	_, _ = w.Write([]byte(text)) // writing to a Buffer never fails
 	_ = w.Close()
 	return b.Bytes()
 }
@@ -167,8 +167,8 @@ func zipped(text string) []byte {
 // picture is one pixel.
 var picture = []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89\x00\x00\x00\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\x00\x05\x00\x01\xff\x89\x99=\x1d\x00\x00\x00\x00IEND\xaeB`\x82")
 
-// Attacks are texts that would act in a page that did not escape them: a script of theirs
-// sets window.pwned.
+// Attacks returns texts that would have an effect in a page that does not escape them: their
+// scripts set window.pwned.
 func Attacks() []string {
 	return []string{
 		`<script>window.pwned=1</script>`,
@@ -190,7 +190,7 @@ func Attacks() []string {
 	}
 }
 
-// Hostile returns exchanges in whose every text there is an attack.
+// Hostile returns exchanges in which every text is an attack.
 func Hostile() (all []*recording.Exchange) {
 	for i, a := range Attacks() {
 		e := base(i+1, time.Duration(i)*time.Second, []string{recording.In, recording.Out}[i%2], a, time.Second)
