@@ -7,7 +7,7 @@ import (
 
 // alarm waits for points in time. It isn't safe for concurrent use.
 type alarm interface {
-	// until waits until a time. If the context ends first, it returns the context's error.
+	// until waits until the given time. If the context ends first, it returns the context's error.
 	until(ctx context.Context, when time.Time) error
 	stop()
 }

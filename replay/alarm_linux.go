@@ -15,14 +15,14 @@ import (
 // kernelTimer is an alarm that goes off within microseconds. It is a timerfd (timerfd_create(2)), which
 // the runtime's poller waits for as it waits for a socket.
 //
-// Its system calls don't tell the scheduler, as none of them blocks. Otherwise each of them would
-// wake the scheduler's monitor thread after an idle moment.
+// Its system calls bypass the scheduler, because none of them blocks. Otherwise each call would wake
+// the scheduler's monitor thread after an idle moment.
 type kernelTimer struct {
 	file *os.File
 	conn syscall.RawConn
 }
 
-// newExactAlarm returns the alarm of this system that is the least late.
+// newExactAlarm returns the most accurate alarm of this system.
 func newExactAlarm() (alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
@@ -54,7 +54,7 @@ func (t *kernelTimer) until(ctx context.Context, when time.Time) error {
 	return errors.Join(ctx.Err(), t.file.SetReadDeadline(time.Time{}))
 }
 
-// wait waits for a time above zero.
+// wait waits for d, which must be positive.
 func (t *kernelTimer) wait(d time.Duration) error {
 	var failed error
 	set := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
@@ -65,7 +65,7 @@ func (t *kernelTimer) wait(d time.Duration) error {
 	}); err != nil || failed != nil {
 		return errors.Join(err, failed)
 	}
-	var count [8]byte // how often it went off
+	var count [8]byte // how often the timer went off
 	err := t.conn.Read(func(fd uintptr) (done bool) {
 		_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
 		if errno != 0 && errno != unix.EAGAIN {

@@ -2,5 +2,5 @@
 
 package replay
 
-// newExactAlarm returns the alarm of this system that is the least late.
+// newExactAlarm returns the most accurate alarm of this system.
 func newExactAlarm() (alarm, error) { return newTimer(), nil }

@@ -39,11 +39,11 @@ type loops struct {
 	sent  atomic.Int64
 	over  atomic.Bool // the time is over, or all requests were sent
 	end   func()      // sets over, and ends pauses
-	// pauses ends with the loops, so that nobody waits to send a request that won't be sent.
+	// pauses ends with the loops, so that no loop waits to send a request that won't be sent.
 	pauses context.Context
 }
 
-// one sends a step now. It returns false if the loops have ended.
+// one sends a step immediately. It returns false if the loops have ended.
 func (l *loops) one(ctx context.Context, w *worker, of *pass, step int) (more bool) {
 	if ctx.Err() != nil || l.over.Load() {
 		return false
@@ -62,10 +62,10 @@ func (l *loops) one(ctx context.Context, w *worker, of *pass, step int) (more bo
 	return true
 }
 
-// tick is the time after which the number of users is adapted to a ramp.
+// tick is how often the number of users is adjusted during a ramp.
 const tick = 100 * time.Millisecond
 
-// users runs virtual users. Each goes through the recording with its own values.
+// users runs virtual users. Each goes through the recording with its own carried values.
 func (l *loops) users(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()

@@ -13,49 +13,49 @@ import (
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
-// Options say which requests are sent, when, and how answers are compared.
+// Options say which requests to send, when, and how to compare answers.
 type Options struct {
-	// Plan and Graph are of the same recording. The caller closes the plan.
+	// Plan and Graph must come from the same recording. The caller closes the plan.
 	Plan  *plan.Plan
 	Graph *carry.Graph
-	// Target gets the requests. Baseline, if not nil, gets each request after the target has
+	// Target receives the requests. Baseline, if not nil, receives each request after the target has
 	// answered it.
 	Target, Baseline *wire.Client
-	// Targets are further targets: see PrepareOptions.Target.
+	// Targets are further targets; see PrepareOptions.Target.
 	Targets []*wire.Client
 	// Load says when requests are due.
 	Load Load
-	// Shard is the part of the run to send; the zero value is the whole run. The load and the
-	// bound on requests under way are totals of all shards.
+	// Shard is the part of the run to send. The zero value is the whole run. Load and MaxInFlight
+	// are totals of all shards.
 	Shard report.Shard
-	// Start is when the run begins, the same time for all shards; zero: now.
+	// Start is when the run begins, the same time for all shards. Zero means now.
 	Start time.Time
 	// Set supplies secrets that only the client has.
 	Set []carry.Setting
-	// Compare compares answers; nil: they are not compared.
+	// Compare says how to compare answers. If nil, they are not compared.
 	Compare *Comparison
-	// VerifyFix checks that recorded failures are gone. Only other answers are compared.
+	// VerifyFix checks that recorded failures are fixed. Only the other answers are compared.
 	VerifyFix bool
-	// Skip returns why a step is left out; "": it is sent. nil: all are sent.
+	// Skip returns why a step is left out, or "" to send it. If nil, all are sent.
 	Skip func(step int) (reason string)
-	// MaxInFlight bounds the requests under way; 0: DefaultInFlight. Further ones are sent
-	// late, and counted.
+	// MaxInFlight bounds the requests under way. Further requests are sent late, and counted. The
+	// default is DefaultInFlight.
 	MaxInFlight int
-	// MaxLag is how late requests may be sent; 0: DefaultLag. If more than one in a hundred is
-	// sent later, the result is void, because the run measured the generator.
+	// MaxLag is how late requests may be sent. If more than one in a hundred is sent later, the
+	// result is void, because the run measured the generator. The default is DefaultLag.
 	MaxLag time.Duration
-	// Exact makes an open loop wait for due times by a timer of the kernel, where there is one
-	// (Linux). Otherwise requests are sent up to a millisecond late. A test in which time is virtual
-	// can't use it.
+	// Exact makes an open loop wait for due times with a kernel timer, where there is one (Linux).
+	// Otherwise requests are sent up to a millisecond late. Tests with virtual time can't use it.
 	Exact bool
-	// Grace is the time that requests under way have after Load.For; 0: wire.DefaultTimeout.
+	// Grace is the time that requests under way have to finish after Load.For. The default is
+	// wire.DefaultTimeout.
 	Grace time.Duration
-	// ProgressTimeout ends the run if the target answers nothing for this long. Pauses of the
-	// recording don't count. 0: the run goes on.
+	// ProgressTimeout ends the run if the target answers nothing for this long. Pauses in the
+	// recording don't count. 0 means no timeout.
 	ProgressTimeout time.Duration
-	// Alive is called now and then while the run makes progress; may be nil.
+	// Alive, if not nil, is called from time to time while the run makes progress.
 	Alive func()
-	// Progress is called twice a second with the counts; may be nil.
+	// Progress, if not nil, is called twice a second with the counts.
 	Progress func(elapsed time.Duration, c stats.Counts)
 }
 
@@ -67,36 +67,36 @@ const (
 
 // Comparison says how answers are compared.
 type Comparison struct {
-	// Token returns the token by which the comparer's matcher replaces a secret; nil: it redacts
-	// nothing.
+	// Token returns the token with which the comparer's matcher replaces a secret. If nil, the
+	// matcher redacts nothing.
 	Token func(secret string) string
-	// Hasher made the hashes of the plan's answers.
+	// Hasher is the one that hashed the plan's answers.
 	Hasher *compare.Hasher
-	// Comparer has the evidence of the recording, and gathers differences.
+	// Comparer has the evidence from the recording, and collects differences.
 	Comparer *compare.Comparer
 }
 
 // Load is the shape of the load. The first field that is set decides how requests are paced:
 // Stages, Rate, Users, Sessions. If none is set, requests are sent at recorded times.
 type Load struct {
-	// Speed divides recorded times and pauses; 0: 1.
+	// Speed divides recorded times and pauses. The default is 1.
 	Speed float64
 	// Copies is how many copies of the recording are sent at the same time, each with its own
-	// carried values; 0: 1. With recorded times, they are spread over the mean pause between
-	// requests.
+	// carried values. With recorded times, they are spread over the mean pause between requests. The
+	// default is 1.
 	Copies int
-	// Rate is how many requests are due per second.
+	// Rate is the number of requests that are due per second.
 	Rate float64
-	// Users is the number of virtual users. Each goes through the recording, and sends a
-	// request when the one before was answered.
+	// Users is the number of virtual users. Each goes through the recording, and sends a request
+	// when the previous one was answered.
 	Users int
-	// Sessions is the number of recorded sessions at a time, each with its recorded pauses.
+	// Sessions is the number of concurrent recorded sessions, each with its recorded pauses.
 	Sessions int
 	// Stages change the rate or, if StagesAreUsers is set, the number of users.
 	Stages         []schedule.Stage
 	StagesAreUsers bool
-	// For ends the run after a time, Requests after a number of requests, and Passes after a
-	// number of passes over the recording, whichever comes first. If all are 0, there is one
+	// For ends the run after this time, Requests after this number of requests, and Passes after
+	// this number of passes over the recording, whichever comes first. If all are 0, there is one
 	// pass.
 	For      time.Duration
 	Requests int64
@@ -125,7 +125,7 @@ func (l *Load) way() way {
 	return recorded
 }
 
-// normal fills in defaults.
+// normal returns the load with defaults filled in.
 func (l Load) normal() Load {
 	if l.Speed == 0 {
 		l.Speed = 1
@@ -142,7 +142,7 @@ func (l Load) normal() Load {
 	return l
 }
 
-// Describe returns the shape for a report.
+// Describe describes the load for a report.
 func (l Load) Describe() report.Load {
 	l = l.normal()
 	r := report.Load{Loop: report.Open}
@@ -171,18 +171,17 @@ func (l Load) Describe() report.Load {
 	return r
 }
 
-// Bounds protect the target from a load that its user did not ask for.
+// Bounds protect the target from a load that the user did not intend.
 type Bounds struct {
-	// PerSecond is the highest rate, and Requests the largest number of requests; 0: any.
+	// PerSecond is the highest rate, and Requests the largest number of requests. 0 means no bound.
 	PerSecond float64
 	Requests  int64
-	// InFlight is the largest number of virtual users or sessions at a time; 0: any.
+	// InFlight is the largest number of concurrent virtual users or sessions. 0 means no bound.
 	InFlight int
 }
 
-// Check returns an error if the load of a plan is above a bound. The error names the flag of
-// the bound. If only answers decide how many requests there are, the returned load ends at
-// the bound.
+// Check returns an error if the load of a plan exceeds a bound. The error names the flag of the
+// bound. If the number of requests depends only on answers, the returned load ends at the bound.
 func (b Bounds) Check(l Load, p *plan.Plan) (Load, error) {
 	l = l.normal()
 	total, perSecond := l.planned(p)
@@ -204,7 +203,7 @@ func (b Bounds) Check(l Load, p *plan.Plan) (Load, error) {
 	return l, nil
 }
 
-// atATime returns the largest number of users or sessions at a time.
+// atATime returns the largest number of concurrent users or sessions.
 func (l *Load) atATime() (most float64) {
 	switch l.way() {
 	case users:
@@ -218,8 +217,8 @@ func (l *Load) atATime() (most float64) {
 	return most
 }
 
-// planned returns the largest number of requests, and the rate in the fullest second; 0 if
-// answers decide. It computes with floats, which large products don't overflow.
+// planned returns the largest number of requests, and the rate in the busiest second, or 0 if
+// answers decide. It computes with floats, because large products don't overflow them.
 func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
 	total = float64(p.Len()) * float64(l.Passes) * float64(l.Copies)
 	byTime := 0.0
@@ -246,7 +245,7 @@ func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
 	return total, perSecond
 }
 
-// fullest returns the largest number of steps that begin within a time.
+// fullest returns the largest number of steps that begin within a period.
 func fullest(p *plan.Plan, within time.Duration) (most int) {
 	first := 0
 	for i, step := range p.Steps() {

@@ -21,8 +21,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
-// Run sends the requests. It returns after the last answer, or when the context ends: then the
-// report is partial. An error means that it could not run.
+// Run sends the requests. It returns after the last answer, or when the context ends; the report is
+// then partial. An error means that it could not run.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if o.Plan.Len() == 0 {
 		return nil, errors.New("the recording has no inbound request to send")
@@ -41,7 +41,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	part := newPart(&o)
 	p := &player{Options: o, part: part, run: stats.NewRun(), started: time.Now()}
 	if !o.Start.IsZero() {
-		p.started = p.started.Add(time.Until(o.Start)) // by the monotonic clock
+		p.started = p.started.Add(time.Until(o.Start)) // keeps the monotonic clock
 	}
 	for _, name := range o.Plan.Endpoints {
 		p.run.Endpoint(name)
@@ -96,7 +96,7 @@ func (p *player) play(ctx context.Context) error {
 // errTimeOver ends the requests that are still under way after Load.For and Grace.
 var errTimeOver = errors.New("the time was over")
 
-// ended returns the reason why a request was not sent, or was given up.
+// ended returns why a request was not sent or was given up.
 func ended(ctx context.Context) string {
 	for _, why := range []error{errTimeOver, errStalled} {
 		if errors.Is(context.Cause(ctx), why) {
@@ -115,7 +115,7 @@ type player struct {
 	alive   liveness
 	fixes   fixes
 	hits    int64 // requests that waited because MaxInFlight were under way
-	// byBaseline counts answers of the baseline.
+	// byBaseline counts the answers of the baseline.
 	byBaseline atomic.Int64
 	failed     atomic.Pointer[error]
 	uses       uses
@@ -183,7 +183,7 @@ func (p *player) open(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// worker has the memory for one request at a time.
+// worker holds the memory for one request at a time.
 type worker struct {
 	local          *stats.Local
 	live, baseline wire.Result
@@ -291,8 +291,8 @@ func (p *player) encoded(dst []byte, step int, state *side) ([]byte, error) {
 	return wire.Append(dst, e)
 }
 
-// answered takes the values that an answer issues, and compares it. succeeded tells whether it
-// is no worse than the recorded one.
+// answered reads the values that an answer issues, and compares the answer. succeeded reports whether
+// it is no worse than the recorded one.
 func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succeeded bool, err error) {
 	issues := j.of.live.Issues(j.step)
 	equal := failure == nil && !p.VerifyFix && p.Compare != nil && j.recorded.Answer != 0 && p.Baseline == nil && p.Compare.Hasher.Answer(&w.live.Live) == j.recorded.Answer
@@ -340,8 +340,8 @@ func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succe
 	return succeeded, nil
 }
 
-// worse reports whether an answer is an error and the recorded one is none, or whether it is a
-// server's error and the recorded one a client's.
+// worse reports whether an answer is an error and the recorded one is not, or whether it is a server
+// error and the recorded one a client error.
 func worse(recorded, live *recording.Exchange) bool {
 	if recorded.GRPC != nil && live.GRPC != nil {
 		return live.Status != "0" && live.Status != recorded.Status
@@ -378,7 +378,7 @@ func (p *player) fill(r *report.Report) {
 		}
 	}
 	r.Source.Steps = int64(p.part.steps(p.Plan.Len()))
-	if p.part.Index == 0 { // the others have the same
+	if p.part.Index == 0 { // the other shards have the same numbers
 		r.Source.LeftOut = map[string]int64{}
 		for _, l := range p.Plan.Left {
 			r.Source.LeftOut[l.Reason] = int64(l.Count)
@@ -399,14 +399,14 @@ func (p *player) fill(r *report.Report) {
 	}
 }
 
-// Conclude adds the problems that only the report of a whole run shows: that of one generator,
-// or the merged one of all shards.
+// Conclude adds the problems that only the report of a whole run shows: the report of a single
+// generator, or the merged report of all shards.
 func Conclude(r *report.Report) {
 	total := r.Results.Total()
 	if total.Sent == 0 && r.Partial == "" {
 		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "no request was sent"})
 	}
-	var without int64 // requests that got no connection
+	var without int64 // requests without a connection
 	for _, class := range []wire.Failure{wire.DNS, wire.Refused, wire.Unreachable, wire.TLS} {
 		without += total.Failures[string(class)]
 	}
@@ -415,7 +415,7 @@ func Conclude(r *report.Report) {
 	}
 }
 
-// lateness returns the 99th percentile of the send lag, or its maximum for few requests.
+// lateness returns the 99th percentile of the send lag, or its maximum if there are few requests.
 func lateness(e *stats.Endpoint) time.Duration {
 	late, ok := e.Lag.Percentile(0.99)
 	if !ok {
@@ -428,8 +428,8 @@ func (p *player) differences(r *report.Report) {
 	c := p.Compare.Comparer
 	if r.Shard != nil {
 		text, err := c.Part(p.Plan.Endpoints, p.origin)
-		if err != nil { // without it, a difference that only this shard saw would be missed
-			r.Problems = append(r.Problems, report.Exit{Code: report.Incomplete, Reason: fmt.Sprintf("the comparison can't be written: %s", err)})
+		if err != nil { // without the state, a difference that only this shard saw would be missed
+			r.Problems = append(r.Problems, report.Exit{Code: report.Incomplete, Reason: fmt.Sprintf("can't write the comparison: %s", err)})
 		}
 		r.Comparison = text
 	}
@@ -440,7 +440,7 @@ func (p *player) differences(r *report.Report) {
 	compared(r, &found)
 }
 
-// origin names a step's request.
+// origin identifies a step's request.
 func (p *player) origin(step int) (o compare.Origin) {
 	if e, err := p.Plan.Exchange(step); err == nil {
 		o.Exchange, o.Request = e.UUID.String(), plan.RequestLine(e)
