@@ -9,7 +9,7 @@
 // TestDocs runs the commands that the pages of the documentation show, and compares what
 // they print with the pages.
 //
-// It is a separate module, so that its requirements stay out of the dependency graph of the users'
+// It is a separate module, so that its requirements are not in the dependency graph of the users'
 // module. Package tools builds the programs from source. Tests of programs that a machine can't
 // have (kpt, a Docker engine, the corpus) skip, each with a sentence that says so.
 package e2e

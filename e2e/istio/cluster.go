@@ -22,21 +22,21 @@ import (
 )
 
 // cluster is what Kubernetes makes of manifests: every workload has its pods,
-// and every Service the addresses of those that it selects.
+// and every Service has the addresses of the pods that it selects.
 type cluster struct {
 	pods     []*pod
 	services []*corev1.Service
-	objects  []runtime.Object // all that is Kubernetes' own
-	istio    string           // all that is Istio's, as one stream
+	objects  []runtime.Object // all objects of Kubernetes' own kinds
+	istio    string           // all objects of Istio's kinds, as one stream
 	names    map[string]string
 	at       addresses
 }
 
-// addresses are those that pods have, by the workload's name. A pod that is not
-// there has one that nobody else has.
+// addresses are the addresses of pods, by the workload's name. A pod that is not
+// listed gets a unique one.
 type addresses map[string][]string
 
-// pod is one pod, and the address that it has with and without us.
+// pod is one pod, and the address that it has with and without the sidecar.
 type pod struct {
 	*corev1.Pod
 	ip string
@@ -45,7 +45,7 @@ type pod struct {
 // previous marks the pods of the revision before the render, in a rollout.
 const previous = "@previous"
 
-// newCluster applies manifests. With a former revision, its pods run too.
+// newCluster applies manifests. If there is a former revision, its pods run too.
 func newCluster(t *testing.T, in *injector, manifests, former string, at addresses) *cluster {
 	t.Helper()
 	c := &cluster{names: map[string]string{}, at: at}
@@ -66,7 +66,7 @@ func newCluster(t *testing.T, in *injector, manifests, former string, at address
 	for _, o := range objects {
 		switch {
 		case strings.HasSuffix(o.GroupVersionKind().Group, "istio.io"):
-			// What was there before us is older, and Istio prefers the older.
+			// Objects that were there before the render are older, and Istio prefers older ones.
 			created := time.Unix(1000, 0)
 			if o.GetAnnotations()[contract.AnnotationFor] != "" {
 				created = time.Unix(2000, 0)
@@ -82,7 +82,7 @@ func newCluster(t *testing.T, in *injector, manifests, former string, at address
 			if s.Spec.ClusterIP == "" && s.Spec.Type != corev1.ServiceTypeExternalName {
 				s.Spec.ClusterIP = fmt.Sprintf("10.96.0.%d", len(c.services)+1)
 			}
-			for i := range s.Spec.Ports { // as the API server fills them in
+			for i := range s.Spec.Ports { // fill them in like the API server
 				port := &s.Spec.Ports[i]
 				if port.Protocol == "" {
 					port.Protocol = corev1.ProtocolTCP
@@ -115,7 +115,7 @@ func (c *cluster) addObject(t *testing.T, o *unstructured.Unstructured) {
 	}
 	typed, _, err := kubelib.IstioCodec.UniversalDeserializer().Decode(text, nil, nil)
 	if runtime.IsNotRegisteredError(err) || o.GetKind() == "" {
-		return // of no kind that concerns Istio, or no object at all
+		return // not of a kind that concerns Istio, or not an object
 	}
 	if err != nil {
 		t.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
@@ -187,7 +187,7 @@ func nested(o *unstructured.Unstructured, path ...string) string {
 }
 
 // addEndpoints writes the EndpointSlices of a Service: one for each address of
-// a pod, since two pods may have different numbers under one port's name.
+// a pod, since two pods may have different numbers for the same port name.
 func (c *cluster) addEndpoints(s *corev1.Service) {
 	for _, p := range c.behind(s) {
 		ready, name := true, p.Spec.Hostname
@@ -221,7 +221,7 @@ func (c *cluster) addEndpoints(s *corev1.Service) {
 	}
 }
 
-// addresses are all that a pod has.
+// addresses returns all addresses of a pod.
 func (p *pod) addresses() (out []string) {
 	for _, ip := range p.Status.PodIPs {
 		out = append(out, ip.IP)
@@ -236,7 +236,7 @@ func family(ip string) discoveryv1.AddressType {
 	return discoveryv1.AddressTypeIPv4
 }
 
-// port resolves a Service's port to the pod's, 0 where its name is unknown.
+// port resolves a Service's port to the pod's; 0 if its name is unknown.
 func (p *pod) port(port corev1.ServicePort) int32 {
 	if port.TargetPort.Type == intstr.Int {
 		return port.TargetPort.IntVal
@@ -271,8 +271,8 @@ func (c *cluster) pod(t *testing.T, name string) *pod {
 	return c.pods[i]
 }
 
-// resolve returns the address that a name has in the cluster: that of a
-// Service, of a pod behind a headless one, or of a pod.
+// resolve returns the address of a name in the cluster: that of a Service, of a
+// pod of a headless Service, or of a pod.
 func (c *cluster) resolve(host string) string {
 	for _, s := range c.services {
 		for _, suffix := range []string{"", "." + s.Namespace, "." + s.Namespace + ".svc.cluster.local"} {
@@ -328,7 +328,7 @@ func (c *cluster) translate(address string, port int) []Landing {
 	return []Landing{{Address: address, Port: port}}
 }
 
-// parse reads a stream of objects; what has no namespace is in default.
+// parse reads a stream of objects. Objects without a namespace are in default.
 func parse(t *testing.T, manifests string) []*unstructured.Unstructured {
 	t.Helper()
 	var out []*unstructured.Unstructured
@@ -350,7 +350,7 @@ func parse(t *testing.T, manifests string) []*unstructured.Unstructured {
 	return out
 }
 
-// itemsOf returns the objects of a ResourceList, and anything else as it is.
+// itemsOf returns the objects of a ResourceList, and anything else unchanged.
 func itemsOf(o *unstructured.Unstructured) []*unstructured.Unstructured {
 	if o.GetKind() != "ResourceList" {
 		return []*unstructured.Unstructured{o}

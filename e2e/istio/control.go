@@ -28,7 +28,7 @@ type control struct {
 	envoys map[*pod]*envoy
 }
 
-// envoy is what the control plane tells one proxy.
+// envoy is the configuration that the control plane sends to one proxy.
 type envoy struct {
 	*simulation.Simulation
 	pod       *pod
@@ -59,10 +59,10 @@ func (c *cluster) istioConfig(t *testing.T) []config.Config {
 	t.Helper()
 	configs, unknown, err := crd.ParseInputs(c.istio)
 	if err != nil || len(unknown) > 0 {
-		t.Fatalf("Istio does not take the configuration: %v %v\n%s", err, unknown, c.istio)
+		t.Fatalf("Istio does not accept the configuration: %v %v\n%s", err, unknown, c.istio)
 	}
 	for i := range configs {
-		configs[i].Domain = "cluster.local" // so that short hosts are understood
+		configs[i].Domain = "cluster.local" // so that Istio understands short hosts
 	}
 	return configs
 }
@@ -96,7 +96,7 @@ func (c *control) envoy(t *testing.T, p *pod) *envoy {
 	return e
 }
 
-// istioVersion is what the proxies say of themselves: the module's.
+// istioVersion is the version that the proxies report: the module's.
 const istioVersion = "1.31.0"
 
 func envoyEnv(p *pod, name string) string {
@@ -118,22 +118,22 @@ func env(c *corev1.Container, name string) string {
 
 // Landing is where a call lands: at one endpoint of a cluster that it matched.
 type Landing struct {
-	// Cluster is Envoy's, or says what Envoy does instead.
+	// Cluster is the name of Envoy's cluster, or describes what Envoy does instead.
 	Cluster string
-	// HTTP says which one the endpoint is spoken to in, "" of bytes.
+	// HTTP is the version of HTTP that Envoy speaks to the endpoint, "" for bytes.
 	HTTP string
-	// Address is the endpoint's, an IP address or a name, "" where there is none.
+	// Address is the endpoint's IP address or name, "" if there is none.
 	Address string
 	Port    int
-	// MTLS tells that the endpoint is in the mesh.
+	// MTLS means that the endpoint is in the mesh.
 	MTLS bool
-	// Source is the address that Envoy calls from, "" any.
+	// Source is the address that Envoy calls from, "" for any.
 	Source string
 
 	name string // of the pod at Address
 }
 
-// land says to which endpoints the matched clusters lead.
+// land returns the endpoints to which the matched clusters lead.
 func (c *control) land(e *envoy, r simulation.Result, address string, port int) []Landing {
 	var out []Landing
 	for _, name := range matched(e, r) {
@@ -174,7 +174,7 @@ func (c *control) land(e *envoy, r simulation.Result, address string, port int) 
 	return out
 }
 
-// describe writes landings, in an order of its own.
+// describe writes landings in a fixed order.
 func describe(landings []Landing, one func(Landing) string) []string {
 	var out []string
 	for _, l := range landings {
@@ -202,8 +202,8 @@ func (l Landing) String() string {
 	return text
 }
 
-// matched returns the clusters of a result: one, those of a weighted route, or
-// in their place what Envoy answers itself.
+// matched returns the clusters of a result: one, or those of a weighted route. If
+// Envoy answers itself, it returns a description of the answer instead.
 func matched(e *envoy, r simulation.Result) []string {
 	if r.ClusterMatched != "" {
 		return []string{r.ClusterMatched}
@@ -232,7 +232,7 @@ func matched(e *envoy, r simulation.Result) []string {
 	return []string{"no cluster"}
 }
 
-// spoken says which HTTP a cluster's endpoints are spoken to in.
+// spoken returns the version of HTTP that Envoy speaks to a cluster's endpoints.
 func spoken(c *clusterv3.Cluster) string {
 	any := c.GetTypedExtensionProtocolOptions()["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
 	var options httpv3.HttpProtocolOptions

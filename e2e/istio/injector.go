@@ -23,7 +23,7 @@ import (
 	"istio.io/istio/pkg/test"
 )
 
-// injector is Istio's, as its chart installs it.
+// injector is Istio's injector, as its chart installs it.
 type injector struct {
 	templates inject.Templates
 	values    inject.ValuesConfig
@@ -32,8 +32,8 @@ type injector struct {
 	native    bool
 }
 
-// charts holds what the chart gives, by the values that it is given: rendering
-// takes seconds.
+// charts caches the output of the chart by its values, because rendering takes
+// seconds.
 var charts sync.Map
 
 // newInjector installs Istio's injector with a few values of the chart.
@@ -90,7 +90,7 @@ func installInjector(set []string) (*injector, error) {
 	return in, nil
 }
 
-// admit passes a pod through the webhook, which leaves it alone or injects.
+// admit passes a pod through the webhook, which injects it or leaves it alone.
 func (in *injector) admit(t *testing.T, ns *corev1.Namespace, p *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	if !slices.ContainsFunc(in.webhooks, func(w admissionv1.MutatingWebhook) bool {
@@ -106,7 +106,7 @@ func (in *injector) admit(t *testing.T, ns *corev1.Namespace, p *corev1.Pod) *co
 	return out.(*corev1.Pod)
 }
 
-// choose makes Envoy a native sidecar, or not.
+// choose chooses whether Envoy is a native sidecar.
 func (in *injector) choose(t *testing.T) {
 	mode := features.NativeSidecarModeEnabled
 	if !in.native {
@@ -115,7 +115,7 @@ func (in *injector) choose(t *testing.T) {
 	test.SetForTest(t, &features.EnableNativeSidecars, mode)
 }
 
-// file injects a stream of manifests, as istioctl kube-inject does.
+// file injects a stream of manifests, like istioctl kube-inject.
 func (in *injector) file(t *testing.T, manifests string) string {
 	t.Helper()
 	in.choose(t)
@@ -135,13 +135,13 @@ func matches(t *testing.T, selector *metav1.LabelSelector, set map[string]string
 	return s.Matches(labels.Set(set))
 }
 
-// injected tells whether a pod has Envoy.
+// injected reports whether a pod has Envoy.
 func (p *pod) injected() bool {
 	return inject.FindSidecar(p.Pod) != nil
 }
 
-// redirects tells whether iptables sends what arrives at a port to Envoy: the
-// arguments of istio-init say so.
+// redirects reports whether iptables redirects calls of a port to Envoy,
+// according to the arguments of istio-init.
 func (p *pod) redirects(port int) bool {
 	setup := container(p.Pod, "istio-init")
 	if setup == nil {
@@ -156,7 +156,7 @@ func (p *pod) redirects(port int) bool {
 	return (slices.Contains(in, "*") || slices.Contains(in, n)) && !slices.Contains(out, n)
 }
 
-// container returns a container of any kind by its name, or nil.
+// container returns the container of any kind with a name, or nil.
 func container(p *corev1.Pod, name string) *corev1.Container {
 	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for i := range list {

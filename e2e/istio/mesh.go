@@ -17,13 +17,13 @@ import (
 	"istio.io/istio/pkg/test"
 )
 
-// Mesh is a cluster with Istio in it, for tests that send packets: it tells
-// them what Istio's injector makes of a pod, and what its control plane has
-// the pod's Envoy do.
+// Mesh is a cluster with Istio in it, for tests that send packets. It returns
+// pods as Istio's injector changes them, and tells where Envoy sends a call
+// according to the control plane.
 type Mesh struct{ control *control }
 
-// NewMesh applies manifests to a cluster. Its pods have the addresses that are
-// given by the names of their workloads, and its Services those that they say.
+// NewMesh applies manifests to a cluster. Its pods have the given addresses, by
+// the names of their workloads. Its Services have the addresses in the manifests.
 func NewMesh(t *testing.T, manifests, meshConfig string, addresses map[string][]string) *Mesh {
 	t.Helper()
 	in := newInjector(t, true)
@@ -33,19 +33,19 @@ func NewMesh(t *testing.T, manifests, meshConfig string, addresses map[string][]
 	}
 	for _, of := range addresses {
 		if len(of) > 1 {
-			test.SetForTest(t, &features.EnableDualStack, true) // as ISTIO_DUAL_STACK does
+			test.SetForTest(t, &features.EnableDualStack, true) // like ISTIO_DUAL_STACK
 		}
 	}
 	c := newControl(t, newCluster(t, in, manifests, "", addresses), meshConfig)
 	for _, p := range c.pods {
 		if p.injected() {
-			c.envoy(t, p) // connects: from now on it is only read
+			c.envoy(t, p) // connects; from now on c is only read
 		}
 	}
 	return &Mesh{c}
 }
 
-// Pod returns a workload's pod as Istio's injector let it in.
+// Pod returns a workload's pod as Istio's injector admitted it.
 func (m *Mesh) Pod(t *testing.T, name string) *corev1.Pod {
 	t.Helper()
 	return m.control.pod(t, name).Pod
@@ -53,21 +53,21 @@ func (m *Mesh) Pod(t *testing.T, name string) *corev1.Pod {
 
 // Call is a connection, or a request on one, that iptables sent to an Envoy.
 type Call struct {
-	// Pod is whose Envoy it is; Inbound that it listens on 15006, not 15001.
+	// Pod is the pod of the Envoy. Inbound means that it listens on 15006, not 15001.
 	Pod     string
 	Inbound bool
-	// Address and Port were dialed.
+	// Address and Port are what was dialed.
 	Address string
 	Port    int
-	// TLS is plaintext, tls or mtls, Protocol what is in it or in its place:
+	// TLS is plaintext, tls or mtls. Protocol is what the connection speaks, inside TLS if there is any:
 	// http, http2 or tcp.
 	TLS, Protocol string
-	// ALPN and SNI are of the ClientHello, Host and Path of the request.
+	// ALPN and SNI are those of the ClientHello, Host and Path those of the request.
 	ALPN, SNI, Host, Path string
 }
 
-// Land says where a call lands, by the listeners, routes, clusters and
-// endpoints that Istio generates for the pod.
+// Land returns where a call lands according to the listeners, routes, clusters
+// and endpoints that Istio generates for the pod.
 func (m *Mesh) Land(c Call) (Landing, error) {
 	i := slices.IndexFunc(m.control.pods, func(p *pod) bool { return p.Name == c.Pod })
 	if i < 0 {

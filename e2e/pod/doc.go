@@ -13,7 +13,7 @@
 //
 // Istio's injector makes the pod from the rendered manifests. Its istio-init container runs here,
 // and writes the rules. Envoy is not available without its image, so a stand-in (cmd/envoy) does
-// its part. It asks Istio's control plane where each call goes, by the listeners, routes and
+// its part. It asks Istio's control plane where each call goes, according to the listeners, routes and
 // clusters that the control plane generates for the pod (package e2e/istio). Containers
 // (cmd/contain) get the rendered command, environment, user, mounts and read-only root. The sidecar
 // and the collector run in the image that `make image` builds, and the collector is deployed as

@@ -1,19 +1,19 @@
 // Package traffic sends real traffic through the real sidecar: the built
-// `tapedeck proxy`, configured by its environment as the renderer does it,
-// between clients and servers that others wrote.
+// `tapedeck proxy`, with an environment like the renderer's, between clients and
+// servers of other projects.
 //
 //	client ─▶ tee ─▶ 4143 ┐ tapedeck ┌─▶ tee ─▶ application
 //	client ─▶ tee ─▶ 4140 ┘    │     └─▶ tee ─▶ dependency
 //	                       recording
 //
 // One file shows one kind of traffic. Each test asserts that the traffic works,
-// that the tees on both sides saw the same bytes, and what the recording says.
+// that the tees on both sides saw the same bytes, and what the recording has.
 //
 //	modes_test.go      every PROXY_TYPE and PROXY_PROTOCOL
 //	chain_test.go      a corporate proxy on the way out
 //	grpc_test.go       all four kinds of call, in every way through the sidecar
 //	h2c_test.go        HTTP/2 without TLS, by prior knowledge and by upgrade
-//	h2spec_test.go     HTTP/2's conformance tests, including everything that it forbids
+//	h2spec_test.go     conformance tests of HTTP/2, including everything that it forbids
 //	tlsout_test.go     TLS that is decrypted, and TLS that must not be
 //	websocket_test.go  messages, fragments, compression, control frames
 //	http_test.go       HTTP/1.0 and 1.1, as curl and raw sockets speak it

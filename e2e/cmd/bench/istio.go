@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// kubeInject returns the command line of istioctl's own injection, set up
-// without a cluster: with what Istio's chart would put into one.
+// kubeInject returns the command line of istioctl's own injection. It needs no
+// cluster, because it gets the objects that Istio's chart would install in one.
 func kubeInject(ctx context.Context, dir string) ([]string, error) {
 	helm, err := tools.Find(ctx, "helm3")
 	if err != nil {
@@ -38,7 +38,7 @@ func kubeInject(ctx context.Context, dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read Istio's chart: %w", err)
 	}
-	// A revision has to be named, or istioctl waits for a cluster to say which.
+	// Without a revision, istioctl would ask a cluster for one.
 	args := []string{istioctl, "kube-inject", "--revision", "default", "--filename", "-"}
 	for _, option := range []struct{ flag, configMap, key string }{
 		{"--meshConfigFile", "istio", "mesh"},

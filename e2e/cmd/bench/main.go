@@ -1,12 +1,12 @@
-// Command bench measures rendering beside the programs that a user would
-// compare it with, in one run on one machine, and prints ratios:
+// Command bench compares rendering with the programs that a user would compare it
+// with, in one run on one machine, and prints ratios:
 //
-//	kyaml         reads and writes the same bytes and changes nothing: what
-//	              any program pays that is built on the same library
+//	kyaml         reads and writes the same bytes and changes nothing: the least
+//	              that any program costs that is built on the same library
 //	istioctl      kube-inject, which rewrites the same Deployments for the mesh
 //
-// The programs take turns, and each figure is the median of its turns. A promise that
-// doesn't hold is printed, and is no error: on a busy machine the times say little.
+// The programs take turns, and each figure is the median of its turns. A goal that is
+// missed is printed and is not an error: on a busy machine, times mean little.
 //
 //	usage: bench TAPEDECK
 package main
@@ -29,8 +29,8 @@ import (
 const (
 	deployments = 1000
 	turns       = 7
-	// maxRatio is what rendering may cost, as a multiple of kyaml's reading
-	// and writing.
+	// maxRatio is how much rendering may cost, as a multiple of reading and
+	// writing with kyaml.
 	maxRatio = 2.0
 	// maxBend is how much more a document may cost in the upper half of the
 	// memory measurement than in the lower before growth isn't linear: the
@@ -79,16 +79,16 @@ func bench(ctx context.Context, tapedeck string) error {
 	)
 }
 
-// program is one to measure; it reads manifests from standard input.
+// program is a program to measure, which reads manifests from standard input.
 type program struct {
 	name string
 	args []string
 }
 
-// sample is what one run took.
+// sample has the measurements of one run.
 type sample struct {
 	wall time.Duration
-	peak int64 // resident set, bytes
+	peak int64 // largest resident size, in bytes
 }
 
 func (p program) run(ctx context.Context, input string) (sample, error) {
@@ -159,8 +159,8 @@ func benchTime(ctx context.Context, dir string, programs []program) error {
 	return nil
 }
 
-// benchMemory states what a document costs, and whether the next one costs
-// the same.
+// benchMemory prints how much memory a document costs, and whether the next one
+// costs the same.
 func benchMemory(ctx context.Context, dir string, p program) error {
 	fmt.Printf("Peak memory of %s\n\n  %11s %10s %10s %14s\n", p.name, "documents", "input", "peak", "per document")
 	var docs, peaks []int64
@@ -185,7 +185,7 @@ func benchMemory(ctx context.Context, dir string, p program) error {
 	return nil
 }
 
-// roundTripArg makes this program the one that it compares with.
+// roundTripArg makes this program run roundTrip.
 const roundTripArg = "-round-trip"
 
 // roundTrip reads and writes a stream with kyaml.

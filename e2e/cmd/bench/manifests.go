@@ -1,6 +1,6 @@
 package main
 
-// manifest is what is rendered, times over: a Deployment of an ordinary size
+// manifest is what is rendered, many times: a Deployment of an ordinary size
 // that asks for the sidecar, and its Service.
 const manifest = `---
 apiVersion: v1

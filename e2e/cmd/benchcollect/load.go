@@ -24,16 +24,16 @@ const (
 	h2c   = "h2c"
 )
 
-// load is what pods send to one server.
+// load describes what pods send to one server.
 type load struct {
 	address, token string
-	protocol       string // "": half of them speak each
-	segments       int    // of all pods
+	protocol       string // "": half of the pods speak each
+	segments       int    // of all pods together
 	stored, busy   atomic.Int64
 	reached        func(stored int64)
 }
 
-// send has all pods send their segments, and returns when each is stored.
+// send makes all pods send their segments, and returns when all are stored.
 func (l *load) send(ctx context.Context, s *segment, pods int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -77,7 +77,7 @@ func (l *load) pod(ctx context.Context, s *segment, pod, segments int) error {
 	return nil
 }
 
-// put makes one attempt, as a sidecar does.
+// put makes one attempt, like a sidecar.
 func (l *load) put(ctx context.Context, t *http.Transport, s *segment, key string) (isBusy bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+l.address+contract.SegmentsPath+key, bytes.NewReader(s.bytes))
 	if err != nil {

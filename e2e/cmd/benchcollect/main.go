@@ -1,17 +1,17 @@
-// Command benchcollect measures `tapedeck collect` beside a server that only copies what it
-// is sent to the same store, in one run, over loopback:
+// Command benchcollect compares `tapedeck collect` with a server that only copies what it
+// gets to the same store, in one run, over loopback:
 //
-//	1,000 pods ──PUT──▶ server, a process of its own ──▶ a directory, synced
+//	1,000 pods ──PUT──▶ server, a separate process ──▶ a directory, synced
 //	            half of them HTTP/1.1, half h2c, one connection each
 //
 // Each pod sends ten segments, one after the other, each as soon as the one before is
-// stored. That is far more than pods do, which send one in five minutes. A pod that is told
-// that the server is busy tries again, with the pauses of a sidecar.
+// stored. That is far more than the usual one in five minutes. If the server says that it
+// is busy, a pod tries again, with the pauses of a sidecar.
 //
-// The figures are of the server's process: its processor time, user and system, for each
-// megabyte of segments, and its peak of resident memory after a tenth of the segments and
-// after all. An answer that says neither "stored" nor "busy" ends the run, and so does a
-// store that does not have each segment.
+// The figures are those of the server's process: its processor time, user and system, for
+// each megabyte of segments, and its peak resident memory after a tenth of the segments and
+// after all. An answer other than "stored" and "busy" ends the run, and so does a store
+// that lacks a segment.
 //
 //	usage: benchcollect [-pods n] [-segments n] [-exchanges n] [-protocol p] TAPEDECK
 package main
@@ -68,7 +68,7 @@ type options struct {
 	protocol, tapedeck        string
 }
 
-// row is what was measured of one server.
+// row has the measurements of one server.
 type row struct {
 	name        string
 	cpu, took   time.Duration

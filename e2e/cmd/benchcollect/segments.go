@@ -13,22 +13,22 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// segment is what pods send, each time as of another pod, or under another number.
+// segment is what all pods send, each time as another pod or with another number.
 type segment struct {
 	bytes  []byte
-	raw    int // how many bytes of JSON lines are in it
+	raw    int // bytes of the JSON lines in it
 	digest [sha256.Size]byte
-	hour   time.Time // this one: what comes later is looked for among what was compacted
+	hour   time.Time // the current hour, because the collector looks for segments of past hours among compacted ones
 }
 
-// newSegment makes one.
+// newSegment makes a segment.
 func newSegment(exchanges int) (s segment, err error) {
 	s.bytes, s.raw, err = makeSegment(exchanges)
 	s.digest, s.hour = sha256.Sum256(s.bytes), time.Now().UTC().Truncate(time.Hour)
 	return s, err
 }
 
-// key is that of a pod's segment of a number.
+// key returns the key of a pod's segment with a number.
 func (s *segment) key(pod, number int) string {
 	return recording.SegmentKey{
 		Partition: recording.Partition{Cluster: cluster, Namespace: namespace, Workload: "cart"},
@@ -36,10 +36,10 @@ func (s *segment) key(pod, number int) string {
 	}.String()
 }
 
-// Where the segments are from.
+// The origin of the segments.
 const cluster, namespace = "c1", "shop"
 
-// makeSegment makes a segment of requests with JSON bodies, compressed as the sidecar does.
+// makeSegment makes a segment of requests with JSON bodies, compressed like a sidecar's.
 func makeSegment(exchanges int) (segment []byte, raw int, err error) {
 	random := rand.New(rand.NewPCG(1, 2))
 	hour := time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)

@@ -22,11 +22,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// server is a program that takes segments.
+// server is a program that receives segments.
 type server struct {
 	name string
 	args func(o options, self, keyFile, dir string) []string
-	// listens begins the line in which it says where it listens.
+	// listens begins the line with the address on which it listens.
 	listens string
 }
 
@@ -37,14 +37,14 @@ var (
 	}, "tapedeck: receiving segments on "}
 )
 
-// measure has the pods send all their segments to a server of its own.
+// measure starts a server, and makes the pods send all their segments to it.
 func measure(ctx context.Context, o options, s server, dir string, seg *segment) (r row, err error) {
 	r = row{name: s.name, bytes: int64(len(seg.bytes)) * int64(o.segments)}
 	self, err := os.Executable()
 	if err != nil {
 		return r, err
 	}
-	// The collector's own files lie beside the store, as on a node.
+	// The collector's own files are next to the store, as on a node.
 	place, temp, keyFile := filepath.Join(dir, "place"), filepath.Join(dir, "temp"), filepath.Join(dir, "key")
 	key := rand.Text()
 	if err := errors.Join(os.Mkdir(place, 0o700), os.Mkdir(temp, 0o700), os.WriteFile(keyFile, []byte(key), 0o600)); err != nil {
@@ -75,7 +75,7 @@ func measure(ctx context.Context, o options, s server, dir string, seg *segment)
 	return r, check(place, o.segments, r.bytes)
 }
 
-// start runs a server until it says where it listens. end has it end in order.
+// start starts a server, and waits until it prints its address. end stops it in order.
 func start(cmd *exec.Cmd, listens string) (address string, end func() error, err error) {
 	out, err := cmd.StderrPipe()
 	if err != nil {
@@ -107,7 +107,7 @@ func start(cmd *exec.Cmd, listens string) (address string, end func() error, err
 	return address, end, nil
 }
 
-// resident is a process's peak of resident memory.
+// resident returns a process's peak resident memory.
 func resident(pid int) (peak int64) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, rest, _ := strings.Cut(string(text), "VmHWM:")
@@ -115,7 +115,7 @@ func resident(pid int) (peak int64) {
 	return peak << 10
 }
 
-// check fails unless the store has all segments.
+// check returns an error unless the store has all segments.
 func check(place string, segments int, size int64) error {
 	files, bytes := 0, int64(0)
 	err := filepath.WalkDir(place, func(_ string, d fs.DirEntry, err error) error {
@@ -134,8 +134,8 @@ func check(place string, segments int, size int64) error {
 	return err
 }
 
-// serveCopy stores each body that it is sent in a file, which is on the disk before it
-// answers: the least that a server does which takes the same requests and loses nothing.
+// serveCopy stores each body in a file, and syncs it before it answers. That is the least that
+// a server must do to accept the same requests and lose nothing.
 func serveCopy(ctx context.Context, dir string) error {
 	srv := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := copyTo(filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(r.URL.Path, contract.SegmentsPath), "/", "+")), r.Body); err != nil {

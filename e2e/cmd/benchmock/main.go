@@ -1,17 +1,17 @@
-// Command benchmock measures `tapedeck mock` beside servers that a user would compare it
-// with, in one run, over loopback:
+// Command benchmock compares `tapedeck mock` with servers that a user would compare it with,
+// in one run, over loopback:
 //
 //	serving    a server of net/http that gives each request the same answer, which is the
 //	           limit; the mock with few exchanges and with many; and mitmproxy, which replays
-//	           the few. Each request is for another exchange the first time; then all come
-//	           again. Figures are requests per second of the server's processor time.
-//	loading    zstd and one scan of the recording, and the mock until it listens; and what
-//	           the mock then holds in memory for each exchange, while the answers are on disk
+//	           the few. At first, each request is for a different exchange; then all are
+//	           repeated. Figures are requests per second of the server's processor time.
+//	loading    zstd and one scan of the recording, and the mock until it listens; and how much
+//	           memory the mock then has for each exchange, while the answers are on disk
 //
-// Each turn is a process of its own, with one processor (GOMAXPROCS=1). The servers take
-// turns, and each figure is the median of its turns: of the processor time, user and system,
-// so that the machine's other work counts little. An answer that isn't the recorded one ends
-// the run.
+// Each turn is a separate process with one processor (GOMAXPROCS=1). The servers take turns,
+// and each figure is the median of its turns: of the processor time, user and system, so that
+// other work of the machine hardly counts. An answer that isn't the recorded one ends the
+// run.
 //
 //	usage: benchmock [-turns n] [-exchanges n] [-many n] [-only table] TAPEDECK
 package main
@@ -32,10 +32,10 @@ import (
 )
 
 const (
-	// requests is how many are sent, each for another exchange; a tenth of them to mitmproxy,
-	// which takes long.
+	// requests is how many requests are sent, each for a different exchange. mitmproxy gets only
+	// a tenth of them, because it is slow.
 	requests = 10_000
-	// repeats is how often they are sent again.
+	// repeats is how often they are repeated.
 	repeats = 3
 )
 
@@ -49,7 +49,7 @@ func main() {
 	flag.IntVar(&o.turns, "turns", 3, "turns of each server")
 	flag.IntVar(&o.few, "exchanges", 10_000, "exchanges in the small recording")
 	flag.IntVar(&o.many, "many", 1_000_000, "exchanges in the large one")
-	flag.StringVar(&o.only, "only", "", "run this table alone: serving, loading")
+	flag.StringVar(&o.only, "only", "", "run only this table: serving, loading")
 	constant := flag.String("constant", "", "be the server with one answer, on this `address`")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), usage)

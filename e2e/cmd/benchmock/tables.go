@@ -25,10 +25,10 @@ func (b *bencher) recording(n int) string { return filepath.Join(b.dir, strconv.
 // contender is a server to measure.
 type contender struct {
 	name      string
-	exchanges int // that it has
+	exchanges int // of its recording
 	requests  int
 	args      func(port string) []string
-	right     func(i int) string // the body of an answer
+	right     func(i int) string // the expected body of an answer
 }
 
 func (b *bencher) mock(n int) func(port string) []string {
@@ -59,7 +59,7 @@ func (b *bencher) serving(ctx context.Context) error {
 				"--set", "connection_strategy=lazy", "--server-replay", file, "--set", "server_replay_nopop=true", "--set", "server_replay_kill_extra=true"}
 		}, body})
 	}
-	rows := make([][2][]time.Duration, len(all)) // of a request: of the first ones, and of those that come again
+	rows := make([][2][]time.Duration, len(all)) // times of a request: for first requests, and for repeated ones
 	for range b.turns {
 		for i, c := range all {
 			p, err := start(ctx, c.args)
@@ -124,7 +124,7 @@ func (b *bencher) loading(ctx context.Context) error {
 	return nil
 }
 
-// load returns what a mock holds once it listens, and the processor time that it took.
+// load returns the memory of a mock that has just begun to listen, and its processor time.
 func (b *bencher) load(ctx context.Context, n int) (held int64, cpu time.Duration, err error) {
 	p, err := start(ctx, b.mock(n))
 	if err != nil {
@@ -134,7 +134,7 @@ func (b *bencher) load(ctx context.Context, n int) (held int64, cpu time.Duratio
 	return p.resident(), p.used(), nil
 }
 
-// process is a server that runs.
+// process is a running server.
 type process struct {
 	cmd     *exec.Cmd
 	address string
@@ -159,7 +159,7 @@ func start(ctx context.Context, args func(port string) []string) (*process, erro
 		return nil, err
 	}
 	go func() {
-		_ = p.cmd.Wait() // it ends by a signal
+		_ = p.cmd.Wait() // a signal ends it
 		close(p.ended)
 	}()
 	for {
@@ -179,7 +179,7 @@ func (p *process) stop() {
 	<-p.ended
 }
 
-// used is the processor time that the process took until now, in the kernel's ticks of 10 ms.
+// used returns the processor time of the process until now, in the kernel's ticks of 10 ms.
 func (p *process) used() time.Duration {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	fields := strings.Fields(string(text)[strings.LastIndexByte(string(text), ')')+1:])
@@ -191,7 +191,7 @@ func (p *process) used() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// resident is how much memory the process has.
+// resident returns the resident memory of the process.
 func (p *process) resident() (bytes int64) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	_, rest, _ := strings.Cut(string(text), "VmRSS:")

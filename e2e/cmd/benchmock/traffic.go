@@ -24,7 +24,7 @@ const (
 	clients = 32
 )
 
-// target is what the i-th request asks for, and body what it gets, 221 bytes.
+// target returns the target of the i-th request, and body its answer of 221 bytes.
 func target(i int) string { return "/api/v1/items/" + strconv.Itoa(i) + "?currency=EUR" }
 
 func body(i int) string {
@@ -66,7 +66,7 @@ func record(dir string, n int) error {
 	return err
 }
 
-// flows writes the same as flows of mitmproxy, by its own library.
+// flows writes the same recording as flows of mitmproxy, with mitmproxy's own library.
 //
 //go:embed flows.py
 var flows string
@@ -89,8 +89,8 @@ func recordFlows(ctx context.Context, file string, n int) error {
 	return errors.Join(err, in.Close(), cmd.Wait())
 }
 
-// ask sends requests for exchanges that are as far from each other as can be, and fails
-// if an answer isn't what right says.
+// ask sends requests for exchanges that are as far apart as possible, and returns an error
+// if an answer isn't what right returns.
 func ask(ctx context.Context, address string, requests, exchanges int, right func(i int) string) error {
 	t := &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}
 	defer t.CloseIdleConnections()

@@ -15,8 +15,8 @@ import (
 	"github.com/elazarl/goproxy"
 )
 
-// exchange is what the recording goproxy keeps, which is what a program of a
-// page would: both heads and both bodies.
+// exchange is what the recording goproxy keeps, as a program of one page would:
+// both heads and both bodies.
 type exchange struct {
 	Start           time.Time     `json:"ts"`
 	Took            time.Duration `json:"duration"`
@@ -29,8 +29,8 @@ type exchange struct {
 	ResponseBody    []byte        `json:"responseBody,omitempty"`
 }
 
-// serveGoproxy is goproxy as a recorder: JSON lines, buffered, uncompressed and
-// unredacted, which spares it work that tapedeck does.
+// serveGoproxy runs goproxy as a recorder: JSON lines, buffered, uncompressed and
+// unredacted. So it does less work than tapedeck.
 func serveGoproxy(ctx context.Context, address, file string) error {
 	f, err := os.Create(file)
 	if err != nil {
@@ -62,8 +62,8 @@ func serveGoproxy(ctx context.Context, address, file string) error {
 		}
 		return r
 	})
-	// As many idle upstream connections as there are clients: the default of
-	// two per host would have it connect anew for most requests.
+	// As many idle upstream connections as there are clients. With the default of
+	// two per host, it would open a connection for most requests.
 	proxy.Tr.MaxIdleConnsPerHost = 2 * connections
 	srv := &http.Server{Addr: address, Handler: proxy}
 	go func() {
@@ -78,9 +78,9 @@ func serveGoproxy(ctx context.Context, address, file string) error {
 	return errors.Join(lines.Flush(), f.Close())
 }
 
-// keep reads a body and returns it together with one that reads the same.
+// keep reads a body, and returns its bytes and a reader of the same bytes.
 func keep(body io.ReadCloser) ([]byte, io.ReadCloser) {
 	defer body.Close()
-	p, _ := io.ReadAll(body) // what broke is passed on as far as it came
+	p, _ := io.ReadAll(body) // of a broken body, pass on what arrived
 	return p, io.NopCloser(bytes.NewReader(p))
 }

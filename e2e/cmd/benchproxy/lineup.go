@@ -30,10 +30,10 @@ const (
 type contender struct {
 	name    string
 	forward bool
-	// start runs the proxy; recording is the file or directory that it writes,
+	// start runs the proxy. recording is the file or directory that it writes,
 	// "" if none. nil: there is no proxy.
 	start func(ctx context.Context, address, dir string) (p *process, recording string, err error)
-	// lines says that the recording's lines are its exchanges.
+	// lines means that the recording has a line for each exchange.
 	lines   bool
 	version string
 }
@@ -46,7 +46,7 @@ type lineup struct {
 	missing    []string
 }
 
-// newLineup finds the programs; what is absent is left out, and said.
+// newLineup finds the programs. It leaves out missing ones, and notes them.
 func newLineup(ctx context.Context, dir, tapedeck, server string, core int) (*lineup, error) {
 	tapedeck, err := filepath.Abs(tapedeck)
 	if err != nil {
@@ -78,7 +78,7 @@ func newLineup(ctx context.Context, dir, tapedeck, server string, core int) (*li
 		}
 	}
 	program := []string{tapedeck}
-	if filepath.Base(tapedeck) == "tapedeck" { // the whole program, as an earlier version was
+	if filepath.Base(tapedeck) == "tapedeck" { // the whole program, for earlier versions
 		program = append(program, "proxy")
 	}
 	sidecar := func(kind, portVariable string, env ...string) func(context.Context, string, string) (*process, string, error) {
@@ -155,7 +155,7 @@ func moduleVersion(path string) string {
 	return path
 }
 
-// describe prints what the numbers depend on.
+// describe prints the conditions of the measurement.
 func (f *lineup) describe(c cores) {
 	fmt.Printf("%s\neach proxy one worker (GOMAXPROCS=1, worker_processes 1, nbthread 1) on core %d, client and server on core %d\n",
 		machine.Describe(), c.proxy, c.load)

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// origin is the server behind the proxies. It answers every request alike, by
-// its path, from bytes made beforehand.
+// origin is the server behind the proxies. It answers each request by its path,
+// from bytes that were made beforehand.
 type origin struct {
 	listener net.Listener
 	wg       sync.WaitGroup
@@ -94,8 +94,8 @@ type client struct {
 	request []byte
 }
 
-// dial connects to address, to ask for path. A forward proxy is asked for the
-// server by name.
+// dial connects to address, for requests of path. With a forward proxy, the
+// requests name the server forwardTo.
 func dial(ctx context.Context, address, forwardTo, path string) (*client, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -174,8 +174,8 @@ func (l load) close() {
 	}
 }
 
-// closedLoop asks without a pause, on all connections, for d; requests that are under
-// way then are finished. It returns how many were answered, and the bodies' bytes.
+// closedLoop sends requests without a pause, on all connections, for d, and then waits for
+// the last answers. It returns how many were answered, and the bytes of the bodies.
 func (l load) closedLoop(d time.Duration) (requests, bodies int64, err error) {
 	var total, sum atomic.Int64
 	end := time.Now().Add(d)
@@ -209,12 +209,12 @@ func (l load) each(f func(*client) error) error {
 	return errors.Join(errs...)
 }
 
-// openLoop asks at a fixed rate for d, whether or not answers have come, and
-// returns how long each took. A request's time begins when it was due to be
-// sent, so that one that had to wait for a free connection shows the wait.
+// openLoop sends requests at a fixed rate for d, whether or not answers have come,
+// and returns how long each took. A request's time begins when it was due, so it
+// includes the wait for a free connection.
 func (l load) openLoop(d time.Duration) ([]time.Duration, error) {
 	n := int(d.Seconds() * rate)
-	due := make(chan time.Time, n) // takes all: pacing never waits for the proxy
+	due := make(chan time.Time, n) // has room for all, so that pacing never waits for the proxy
 	took := make([][]time.Duration, len(l))
 	go func() {
 		defer close(due)

@@ -1,4 +1,4 @@
-// Command benchproxy measures the sidecar beside the proxies that a user would
+// Command benchproxy compares the sidecar with the proxies that a user would
 // compare it with, in one run, on the same work, over loopback:
 //
 //	reverse   nothing, nginx (HTTP) and HAProxy (TCP), which record nothing,
@@ -10,14 +10,14 @@
 //	       │ server ◀───────────────────┼───│ one worker       │
 //	       └────────────────────────────┘   └──────────────────┘
 //
-// The proxies take turns, each turn with a process of its own, and each figure
-// is the median of its turns. What a proxy did is divided by the processor time
-// that it took, user and system, from the first request to its exit, so that
-// what it left for later counts too and the machine's other work does not. A
-// recording that lacks a request, by counting its lines, is said to.
+// The proxies take turns, each turn in a separate process, and each figure is the
+// median of its turns. The work of a proxy is divided by its processor time, user
+// and system, from the first request to its exit. So deferred work counts too, and
+// other work of the machine does not. The share of requests that a recording has
+// is found by counting its lines.
 //
-// It prints the goals beside what was measured. They are ratios of
-// a machine's moment, so a miss is printed and is no error.
+// It prints the goals next to the figures. These depend on the machine and the
+// moment, so a miss is printed and is not an error.
 //
 //	usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK-PROXY
 package main
@@ -36,7 +36,7 @@ import (
 	"time"
 )
 
-// What is asked for, per turn.
+// The load of a turn.
 const (
 	connections = 64
 	answerBytes = 200
@@ -55,7 +55,7 @@ const (
 
 func main() {
 	turns := flag.Int("turns", 3, "turns of each proxy; memory takes one")
-	only := flag.String("only", "", "run this table alone: "+strings.Join(tableNames(), ", "))
+	only := flag.String("only", "", "run only this table: "+strings.Join(tableNames(), ", "))
 	among := flag.String("proxies", "", "measure only the proxies whose names match this regular expression")
 	goproxy := flag.String("goproxy", "", "be goproxy on this address, recording into the file that follows")
 	flag.Usage = func() {

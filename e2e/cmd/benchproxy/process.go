@@ -19,12 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cores is who runs where.
+// cores has the cores of the proxy and of the load.
 type cores struct {
 	proxy, load int
 }
 
-// pin keeps this process to one core and leaves another to the proxies.
+// pin pins this process to one core, and leaves another to the proxies.
 func pin() (cores, error) {
 	var mine unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &mine); err != nil {
@@ -37,7 +37,7 @@ func pin() (cores, error) {
 		}
 	}
 	if len(ids) < 2 {
-		return cores{}, errors.New("one core is too few: the load needs another than the proxies")
+		return cores{}, errors.New("one core is not enough: the load and the proxies need separate cores")
 	}
 	c := cores{proxy: ids[0], load: ids[1]}
 	threads, err := os.ReadDir("/proc/self/task")
@@ -46,7 +46,7 @@ func pin() (cores, error) {
 	}
 	var one unix.CPUSet
 	one.Set(c.load)
-	for _, t := range threads { // threads to come inherit it
+	for _, t := range threads { // later threads inherit it
 		tid, _ := strconv.Atoi(t.Name())
 		if err := unix.SchedSetaffinity(tid, &one); err != nil && !errors.Is(err, unix.ESRCH) {
 			return c, fmt.Errorf("pin to core %d: %w", c.load, err)
@@ -56,11 +56,11 @@ func pin() (cores, error) {
 	return c, nil
 }
 
-// spareFiles is what a process opens beside its connections.
+// spareFiles is how many files a process opens besides its connections.
 const spareFiles = 200
 
-// idleCount is idleConns, or as many as the limit on open files allows: each
-// takes two here and two in the proxy. It raises the limit where it may.
+// idleCount returns idleConns, or as many as the limit on open files allows: each
+// takes two here and two in the proxy. It raises the limit if possible.
 func idleCount() int {
 	const want = (2*idleConns + 2*spareFiles) * 32 / 31
 	var limit unix.Rlimit
@@ -77,7 +77,7 @@ func idleCount() int {
 	return min(idleConns, int(usable/2)-spareFiles)
 }
 
-// process is a proxy that runs.
+// process is a running proxy.
 type process struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer
@@ -111,14 +111,14 @@ func (p *process) exited() bool {
 	return err == nil && info.Signo != 0
 }
 
-// stop ends the process and returns the processor time that it took in all.
+// stop ends the process, and returns its total processor time.
 func (p *process) stop() (time.Duration, error) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return 0, err
 	}
 	kill := time.AfterFunc(40*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
-	_ = p.cmd.Wait() // proxies differ in the code that they exit with
+	_ = p.cmd.Wait() // the exit codes of proxies differ
 	u, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return 0, errors.New("no resource usage on this system")
@@ -126,7 +126,7 @@ func (p *process) stop() (time.Duration, error) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
-// tree is the process and its children.
+// tree returns the process and its children.
 func (p *process) tree() []int {
 	pids := []int{p.cmd.Process.Pid}
 	for i := 0; i < len(pids); i++ {
@@ -164,8 +164,8 @@ func (p *process) cpu() (total time.Duration) {
 	return total
 }
 
-// resident returns the resident set now and at its highest, in bytes, of the
-// process and its children.
+// resident returns the current and the largest resident size of the process and
+// its children, in bytes.
 func (p *process) resident() (now, peak int64) {
 	for _, pid := range p.tree() {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))

@@ -57,7 +57,7 @@ func share(v float64) string {
 	return fmt.Sprintf("%.2f%%", 100*v)
 }
 
-// goal is one promise: a figure of a row, by itself or as a ratio to another's.
+// goal is one goal: a figure of a row, by itself or as a ratio to that of another row.
 type goal struct {
 	text   string
 	table  string
@@ -84,7 +84,7 @@ func printGoals(measured results) {
 	for _, g := range goals {
 		value, ok := g.measure(measured)
 		if !ok {
-			continue // not run, or nobody to compare with
+			continue // not run, or nothing to compare with
 		}
 		sign, verdict := "≥", "reached"
 		if g.atMost {
@@ -114,7 +114,7 @@ func (g *goal) measure(measured results) (float64, bool) {
 	if !ok {
 		return 0, false
 	}
-	if g.table == latencyTable { // what is added to no proxy's
+	if g.table == latencyTable { // compare what is added to the latency without a proxy
 		direct, _ := find(none)
 		return (g.value(ours) - g.value(direct)) / (g.value(theirs) - g.value(direct)), true
 	}

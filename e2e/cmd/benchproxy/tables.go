@@ -16,14 +16,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// row is what one contender came to; which fields count depends on the table.
+// row has the figures of one contender. The table determines which fields are set.
 type row struct {
 	name     string
 	perCPU   float64 // requests, or MiB, per second of processor time
 	median   time.Duration
 	p99      time.Duration
 	cpu      float64 // cores, at the fixed rate
-	busy     int64   // bytes resident
+	busy     int64   // resident bytes
 	peak     int64
 	idle     int64
 	recorded float64 // share of the requests that the recording has; -1: no recording
@@ -36,7 +36,7 @@ type results map[string][]row
 type table struct {
 	name  string
 	among func(contender) bool
-	once  bool // a turn is enough
+	once  bool // one turn is enough
 	turn  func(context.Context, *lineup, contender) (row, error)
 	print func([]row)
 }
@@ -62,7 +62,7 @@ func tableNames() (names []string) {
 	return names
 }
 
-// measure gives the contenders their turns and returns the median of each.
+// measure runs the turns of the contenders, and returns the median of each.
 func (t *table) measure(ctx context.Context, f *lineup, turns int) ([]row, error) {
 	if t.once {
 		turns = 1
@@ -78,7 +78,7 @@ func (t *table) measure(ctx context.Context, f *lineup, turns int) ([]row, error
 			}
 			r, err := t.turn(ctx, f, c)
 			if ctx.Err() != nil {
-				return nil, ctx.Err() // it ended the proxy, which says nothing of it
+				return nil, ctx.Err() // the end of ctx ended the proxy, which is not the proxy's fault
 			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
@@ -105,7 +105,7 @@ func medianRow(name string, rs []row) row {
 		busy:   median(rs, func(r row) int64 { return r.busy }),
 		peak:   median(rs, func(r row) int64 { return r.peak }),
 		idle:   median(rs, func(r row) int64 { return r.idle }),
-		// The worst: a loss is a loss.
+		// The worst of the turns, so that no loss is hidden.
 		recorded: slices.MinFunc(rs, func(a, b row) int { return int(1e6 * (a.recorded - b.recorded)) }).recorded,
 	}
 }
@@ -119,7 +119,7 @@ func median[T int64 | float64 | time.Duration](rs []row, of func(row) T) T {
 	return values[len(values)/2]
 }
 
-// turn is one contender at work.
+// turn is one turn of a contender.
 type turn struct {
 	contender
 	process   *process // nil: no proxy
@@ -148,8 +148,8 @@ func (f *lineup) begin(ctx context.Context, c contender) (t *turn, err error) {
 	return t, err
 }
 
-// end stops the proxy, looks at what it recorded and removes it. It returns
-// the processor time that the proxy took in all.
+// end stops the proxy, checks its recording and removes it. It returns
+// the total processor time of the proxy.
 func (t *turn) end() (cpu time.Duration, recorded float64, err error) {
 	if t.process == nil {
 		return 0, -1, nil
@@ -165,7 +165,7 @@ func (t *turn) end() (cpu time.Duration, recorded float64, err error) {
 	return cpu, float64(n) / float64(max(1, t.asked)), err
 }
 
-// dial connects n clients, and lets each ask once.
+// dial connects n clients, each of which sends one request.
 func (t *turn) dial(ctx context.Context, n int, path string) (load, error) {
 	l, err := dialAll(ctx, n, t.address, t.forwardTo, path)
 	if err != nil {
@@ -185,7 +185,7 @@ func (t *turn) closedLoop(l load, d time.Duration) (n, bodies int64, err error) 
 	return n, bodies, err
 }
 
-// used is the processor time of the proxy until now.
+// used returns the processor time of the proxy until now.
 func (t *turn) used() time.Duration {
 	if t.process == nil {
 		return 0
@@ -211,7 +211,7 @@ func requests(ctx context.Context, f *lineup, c contender) (row, error) {
 	return row{perCPU: float64(n) / (cpu - before).Seconds(), recorded: recorded}, errors.Join(warmErr, err, endErr)
 }
 
-// latency asks at a fixed rate.
+// latency sends requests at a fixed rate.
 func latency(ctx context.Context, f *lineup, c contender) (row, error) {
 	t, err := f.begin(ctx, c)
 	if err != nil {
@@ -253,8 +253,8 @@ func bulk(ctx context.Context, f *lineup, c contender) (row, error) {
 	return row{perCPU: float64(bodies) / (1 << 20) / (cpu - before).Seconds(), recorded: recorded}, errors.Join(err, endErr)
 }
 
-// memory is what is resident with many busy connections, and, in a process of
-// its own, with very many that have asked once and are idle.
+// memory measures the resident memory with many busy connections and, in a separate
+// process, with very many idle connections that have sent one request.
 func memory(ctx context.Context, f *lineup, c contender) (row, error) {
 	var r row
 	for _, m := range []struct {
@@ -270,14 +270,14 @@ func memory(ctx context.Context, f *lineup, c contender) (row, error) {
 			return row{}, errors.Join(err, t.abort())
 		}
 		if m.busy > 0 {
-			// Seen while it is at work, three quarters in.
+			// Measure during the load, after three quarters of it.
 			sampled := time.AfterFunc(m.busy*3/4, func() { r.busy, _ = t.process.resident() })
 			_, _, err = t.closedLoop(l, m.busy)
 			sampled.Stop()
 			_, r.peak = t.process.resident()
 		} else {
 			select {
-			case <-time.After(2 * time.Second): // for what is put off
+			case <-time.After(2 * time.Second): // for deferred work
 			case <-ctx.Done():
 			}
 			r.idle, _ = t.process.resident()

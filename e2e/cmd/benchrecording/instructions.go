@@ -18,25 +18,25 @@ import (
 	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
-// plugin is the source of a plugin of QEMU, which counts.
+// plugin is the source of a QEMU plugin that counts instructions.
 //
 //go:embed qemu/count.c
 var plugin []byte
 
-// What an exchange takes is the difference of two runs, in which start-up cancels out.
+// The figure for an exchange comes from the difference of two runs, so that start-up cancels out.
 const (
 	countedFew  = 2_000
 	countedMany = 12_000
 )
 
-// capture has exchanges with JSON bodies in both directions captured, from the bytes of
-// their connections to the disk.
+// capture returns a task that captures exchanges with JSON bodies in both directions, from the
+// bytes of their connections to the disk.
 func capture(m mix, front func(recording.Sink) recording.Sink) work {
 	return func(ctx context.Context, _ *watch, in input) (int, error) { return in.n, captureAll(ctx, in, m, front) }
 }
 
-// redacted is what the recorder puts in front of its queue, and redactedHeaders leaves
-// bodies as they are.
+// redacted adds the redaction that the recorder has before its queue. redactedHeaders leaves
+// bodies unchanged.
 func redacted(s recording.Sink) recording.Sink { return redact.New(s, redact.Options{}) }
 
 func redactedHeaders(s recording.Sink) recording.Sink {
@@ -58,7 +58,7 @@ func captureAll(ctx context.Context, in input, m mix, front func(recording.Sink)
 	return r.Close(ctx)
 }
 
-// hide keeps bodies from the sink behind it, and show gives them to the next.
+// hide hides bodies from the next sink, and show restores them for the one after it.
 type hide struct {
 	recording.Sink
 	*bodies
@@ -88,7 +88,7 @@ type counter struct {
 	qemu, plugin, log string
 }
 
-// newCounter returns nil, and says why, where instructions can't be counted.
+// newCounter returns nil, and prints the reason, if instructions can't be counted.
 func newCounter(ctx context.Context, b *bencher) (*counter, error) {
 	c := &counter{b: b, plugin: filepath.Join(b.dir, "count.so"), log: filepath.Join(b.dir, "count.log")}
 	without := func(why string) (*counter, error) {
@@ -117,14 +117,14 @@ func newCounter(ctx context.Context, b *bencher) (*counter, error) {
 	return c, nil
 }
 
-// command is this program in QEMU: one thread, which nothing interrupts.
+// command returns this program in QEMU, with one thread that nothing interrupts.
 func (c *counter) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.qemu, append([]string{"-cpu", "max", "-plugin", c.plugin, "-d", "plugin", "-D", c.log, c.b.self}, args...)...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
 	return cmd
 }
 
-// count returns how many instructions a work takes.
+// count returns how many instructions a task takes.
 func (c *counter) count(ctx context.Context, work, dir string, n int) (int64, error) {
 	if text, err := c.command(ctx, "-work", work, dir, strconv.Itoa(n), c.b.tapedeck).CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("count the instructions of %s: %w: %s", work, err, text)

@@ -1,20 +1,20 @@
-// Command benchrecording measures how recordings are written and read, beside what the
-// compression alone takes for the same bytes, in one run:
+// Command benchrecording measures how recordings are written and read, and compares that with
+// what compression alone takes for the same bytes, in one run:
 //
 //	writing    zstd of the same lines at the same level, window and batches, and
 //	           encoding the exchanges and writing them through the recorder's queue
-//	reading    zstd and one scan of what comes out, for line breaks or for a text, and
+//	reading    zstd and one scan of the output, for line breaks or for a text, and
 //	           listing and filtering the exchanges
 //	memory     listing a tenth of the recording, and all of it
 //	count      instructions for each exchange, from the bytes of a connection to the
 //	           disk, as QEMU counts them: the same in each run, however busy the machine is
 //
-// Each turn is a process of its own, with one processor (GOMAXPROCS=1). The contenders of
+// Each turn is a separate process with one processor (GOMAXPROCS=1). The contenders of
 // a table take turns, and each figure is the median of its turns: of the processor time,
-// user and system, so that the machine's other work counts little.
+// user and system, so that other work of the machine hardly counts.
 //
 // The recording is written once, by the recorder, into the system's temporary directory,
-// and removed in the end.
+// and removed at the end.
 //
 // Every fifth exchange has a JSON body of 1 KiB in its request, all have one in the answer,
 // and every tenth has a secret in each body.
@@ -41,7 +41,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.turns, "turns", 3, "turns of each contender")
 	flag.IntVar(&o.exchanges, "exchanges", 1_000_000, "exchanges in the recording that is read")
-	flag.StringVar(&o.only, "only", "", "run this table alone: "+strings.Join(tableNames(), ", "))
+	flag.StringVar(&o.only, "only", "", "run only this table: "+strings.Join(tableNames(), ", "))
 	flag.StringVar(&o.recordings, "recordings", "", "a directory to leave the recordings in, and to find them again")
 	work := flag.String("work", "", "do this work on the directory, and print what it took")
 	flag.Usage = func() {
@@ -75,7 +75,7 @@ type options struct {
 	only, recordings, tapedeck string
 }
 
-// table is what is measured together.
+// table is a set of measurements that run together.
 type table struct {
 	name string
 	run  func(*bencher, context.Context) error
@@ -95,7 +95,7 @@ func tableNames() (names []string) {
 	return names
 }
 
-// bencher runs works.
+// bencher runs tasks.
 type bencher struct {
 	options
 	self, dir string
@@ -123,7 +123,7 @@ func bench(ctx context.Context, o options) error {
 	return nil
 }
 
-// terminal is the file if it is one, else nothing: what it shows goes away.
+// terminal returns the file if it is a terminal. Otherwise progress is discarded.
 func terminal(f *os.File) io.Writer {
 	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 		return f

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// run does one work in a process of its own.
+// run runs one task in a separate process.
 func (b *bencher) run(ctx context.Context, work, dir string, n int) (taken, error) {
 	cmd := exec.CommandContext(ctx, b.self, "-work", work, dir, strconv.Itoa(n), b.tapedeck)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "TMPDIR="+b.dir)
@@ -27,11 +27,11 @@ func (b *bencher) run(ctx context.Context, work, dir string, n int) (taken, erro
 	return t, json.Unmarshal(out, &t)
 }
 
-// work is what is measured in a process of its own. It returns how many exchanges it
-// came upon.
+// work is a task that is measured in a separate process. It returns how many exchanges it
+// found.
 type work func(ctx context.Context, w *watch, in input) (int, error)
 
-// input is what a work works on.
+// input is the input of a task.
 type input struct {
 	dir      string // of the recording, or to write into
 	n        int    // exchanges to write
@@ -49,15 +49,15 @@ var works = map[string]work{
 	"capture-headers": capture(clean, redactedHeaders), "capture-clean": capture(clean, redacted), "capture-secret": capture(secret, redacted),
 }
 
-// taken is what a work took.
+// taken is what a task took.
 type taken struct {
 	Count     int
-	Bytes     int64 // of JSON, where the work knows them
+	Bytes     int64 // of JSON, if the task knows them
 	CPU, Wall time.Duration
-	Peak      int64 // resident, at most
+	Peak      int64 // largest resident memory
 }
 
-// watch measures a work from where its preparation ends.
+// watch measures a task from the end of its preparation.
 type watch struct {
 	bytes int64
 	cpu   time.Duration
@@ -70,7 +70,7 @@ func (w *watch) begin() {
 	w.start = time.Now()
 }
 
-// used is the processor time of the process and of those that it waited for, and the
+// used returns the processor time of the process and of those that it waited for, and the
 // largest resident size of the latter.
 func used() (cpu time.Duration, peak int64) {
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
@@ -83,8 +83,8 @@ func used() (cpu time.Duration, peak int64) {
 	return cpu, peak
 }
 
-// resident is the process's largest resident size. What getrusage says includes that of
-// the process which started it.
+// resident returns the process's largest resident size. That of getrusage includes the process
+// that started it.
 func resident() (peak int64) {
 	text, _ := os.ReadFile("/proc/self/status")
 	_, rest, _ := strings.Cut(string(text), "VmHWM:")
@@ -92,7 +92,7 @@ func resident() (peak int64) {
 	return peak << 10
 }
 
-// be does one work, and prints what it took.
+// be runs one task, and prints what it took.
 func be(ctx context.Context, name string, args []string) error {
 	do := works[name]
 	if do == nil || len(args) != 3 {

@@ -18,13 +18,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// wanted is the status that is filtered by, and wantedText what a line with it has.
+// wanted is the status to filter by, and wantedText the part of a line that has it.
 const (
 	wanted     = "503"
 	wantedText = `"status":"` + wanted + `"`
 )
 
-// scanLines decompresses a recording and counts its lines, and scanText the places of a text.
+// scanLines decompresses a recording and counts its lines. scanText counts the occurrences of a text.
 func scanLines(ctx context.Context, w *watch, in input) (int, error) {
 	return scan(ctx, w, in.dir, "\n")
 }
@@ -55,7 +55,7 @@ func scan(ctx context.Context, w *watch, dir, text string) (count int, err error
 		if err := z.Reset(f); err != nil {
 			return err
 		}
-		for kept := 0; ; { // bytes that a text may begin with which ends in the next ones
+		for kept := 0; ; { // the text may begin in the last bytes, and end in the next ones
 			n, err := z.Read(buf[kept:])
 			w.bytes += int64(n)
 			part := buf[:kept+n]
@@ -72,7 +72,7 @@ func scan(ctx context.Context, w *watch, dir, text string) (count int, err error
 	return count, err
 }
 
-// list reads the exchanges of a recording as a list needs them, and filter those of one
+// list reads the parts of exchanges that a list needs. filter reads only those with one
 // status.
 func list(ctx context.Context, w *watch, in input) (int, error) {
 	return readAll(ctx, w, in, read.Query{}, read.Options{Light: true, Recycle: true})
@@ -83,7 +83,7 @@ func filter(ctx context.Context, w *watch, in input) (int, error) {
 	return readAll(ctx, w, in, read.Query{Glance: match, Match: match}, read.Options{Light: true, Recycle: true})
 }
 
-// whole reads all of each exchange, and sorted reads them in order, whatever they took.
+// whole reads all of each exchange. sorted reads them in order, whatever their duration.
 func whole(ctx context.Context, w *watch, in input) (int, error) {
 	return readAll(ctx, w, in, read.Query{}, read.Options{})
 }
@@ -125,12 +125,12 @@ func inspectSome(ctx context.Context, w *watch, in input) (int, error) {
 	return command(ctx, w, -1, in.tapedeck, "inspect", "--status", wanted, in.dir)
 }
 
-// grep is what is used where there is nothing else.
+// grep is what people use without Tapedeck.
 func grep(ctx context.Context, w *watch, in input) (int, error) {
 	return command(ctx, w, 0, "sh", "-c", `find "$1" -name '*`+recording.SegmentSuffix+`' -print0 | xargs -0 zstd -dcq | LC_ALL=C grep '`+wantedText+`'`, "sh", in.dir)
 }
 
-// command counts the lines that a program prints, and more.
+// command counts the lines that a program prints, plus more.
 func command(ctx context.Context, w *watch, more int, name string, args ...string) (int, error) {
 	w.begin()
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/e2e/internal/figures"
 )
 
-// contender is a work, with a name for people.
+// contender is a task, with a name for people.
 type contender struct{ name, work string }
 
 // median gives the contenders their turns, each in the directory that place returns.
@@ -112,7 +112,7 @@ func (b *bencher) reading(ctx context.Context) error {
 		for i, c := range t.contenders {
 			r := t.rows[i]
 			fmt.Printf("  %-32s %9.2fs %7.1f µs %7.2fx %12s\n", c.name, r.CPU.Seconds(), micros(r.CPU, b.exchanges), ratio(r.CPU, base.CPU), figures.Thousands(r.Count))
-			if c.work != "scan-lines" && r.Count != t.want { // each segment ends with a line that is no exchange
+			if c.work != "scan-lines" && r.Count != t.want { // each segment ends with a line that is not an exchange
 				return fmt.Errorf("%s: %d exchanges, want %d", c.name, r.Count, t.want)
 			}
 		}
@@ -202,7 +202,7 @@ func (b *bencher) recording(ctx context.Context, n int) (string, error) {
 	return dir, os.Rename(making, dir)
 }
 
-// size is how many bytes the files of a directory have.
+// size returns the number of bytes of the files in a directory.
 func size(dir string) (n int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// distinct is how many different exchanges there are. They come again and again,
-	// far behind what the compressor remembers.
+	// distinct is how many different exchanges there are. They repeat at a distance far
+	// beyond the compressor's window.
 	distinct = 5000
-	// bodyBytes is how long a JSON body is, about.
+	// bodyBytes is the approximate length of a JSON body.
 	bodyBytes = 1 << 10
 	// flowsPerPod is how many connections a pod has.
 	flowsPerPod = 8
@@ -30,20 +30,20 @@ type talk struct {
 	took            time.Duration
 }
 
-// mix says what exchanges are like. All have a JSON body in the answer.
+// mix describes the exchanges. All have a JSON body in the answer.
 type mix struct {
 	posts   int // one in so many has a JSON body in the request, too
 	secrets int // one in so many has a secret in its bodies; 0: none has
 }
 
-// recorded is what recordings are made of, and the others are counted.
+// recorded is the mix of recordings. The others are for counting instructions.
 var (
 	recorded = mix{posts: 5, secrets: 10}
 	clean    = mix{posts: 1}
 	secret   = mix{posts: 1, secrets: 1}
 )
 
-// talks makes the distinct exchanges, the same ones in each process.
+// talks makes the distinct exchanges, which are the same in each process.
 func talks(m mix) []talk {
 	r := &random{rand.New(rand.NewPCG(1, 2))}
 	all := make([]talk, distinct)
@@ -97,7 +97,7 @@ func (r *random) uuid() string {
 	return r.hex(8) + "-" + r.hex(4) + "-4" + r.hex(3) + "-a" + r.hex(3) + "-" + r.hex(12)
 }
 
-// order is a JSON document as an API of a shop has it; name is that of a member.
+// order returns a JSON document as in a shop's API. name is the name of one member.
 func (r *random) order(name string) []byte {
 	b := fmt.Appendf(nil, `{"id":"%s","status":"%s","createdAt":"2026-11-%02dT%02d:%02d:%02d.%03dZ","customer":{"id":%d,"name":"%s %s","email":"%s@shop.example","%s":"%s",`+
 		`"address":{"street":"%s Street %d","city":"%s","zip":"%05d","country":"%s"}},"currency":"EUR","express":%t,"coupon":null,"items":[`,
@@ -114,12 +114,12 @@ func (r *random) order(name string) []byte {
 	return fmt.Appendf(b, `],"comment":"%s"}`, r.of("", "please leave it at the door", "gift wrap"))
 }
 
-// pod plays talks to the decoder of one pod, as the tap would give it their bytes.
+// pod plays talks to the decoder of one pod, which gets their bytes as from the tap.
 type pod struct {
 	flows []tap.Reader
 }
 
-// newPod returns a pod of a workload, whose exchanges go into the sink.
+// newPod returns a pod of a workload that writes its exchanges to the sink.
 func newPod(workload, name string, started time.Time, sink recording.Sink) *pod {
 	d := decode.New(decode.Config{Origin: framework.Origin{Cluster: "prod", Namespace: "shop", Service: workload, Tags: recording.Tags{
 		{Name: "captureMode", Value: "proxy"}, {Name: "k8sAppLabel", Value: workload}, {Name: "k8sAppPodName", Value: name},
@@ -134,14 +134,14 @@ func newPod(workload, name string, started time.Time, sink recording.Sink) *pod 
 	return p
 }
 
-// play has an exchange end at that time, on the n-th connection.
+// play plays an exchange that ends at a time, on the n-th connection.
 func (p *pod) play(n int, t *talk, end time.Time) {
 	flow := p.flows[n%len(p.flows)]
 	flow.Data(tap.FromClient, end.Add(-t.took), t.request)
 	flow.Data(tap.FromServer, end, t.answer)
 }
 
-// captured returns n exchanges as they were captured, and the JSON lines of them.
+// captured returns n exchanges as they were captured, and their JSON lines.
 func captured(n int) ([]recording.Exchange, []byte, error) {
 	var lines lineSink
 	all, start := talks(recorded), time.Now()
@@ -156,7 +156,7 @@ func captured(n int) ([]recording.Exchange, []byte, error) {
 		if err := d.Decode(bytes.TrimSuffix(line, []byte("\n")), &e); err != nil {
 			return nil, nil, err
 		}
-		e.NetInfo.Prepare() // as capture does, once for a connection
+		e.NetInfo.Prepare() // like capture, once for each connection
 		exchanges = append(exchanges, e)
 	}
 	if len(exchanges) != n {

@@ -21,11 +21,11 @@ const (
 	// written is how many exchanges a turn of writing takes.
 	written = 100_000
 
-	// What the recorder does, done by zstd alone: its level, window and batches.
+	// window and batchBytes are the recorder's, for zstd alone.
 	window     = 128 << 10
 	batchBytes = 64 << 10
-	// waiting is how many exchanges may wait for the recorder's writer. It would drop
-	// what is too much, where this program waits.
+	// waiting is how many exchanges may wait for the recorder's writer. The recorder drops
+	// further ones, but this program waits.
 	waiting = 500
 )
 
@@ -109,7 +109,7 @@ func (l *loan) of(e *recording.Exchange) *recording.Exchange {
 	return &l.e
 }
 
-// recorder is what [spool.Open] makes, with a writer that is waited for.
+// recorder is like the recorder of [spool.Open], but callers wait for its writer.
 type recorder struct {
 	recording.Sink
 	queue *spool.Queue
@@ -122,7 +122,7 @@ func newRecorder(dir, workload, pod string, front func(recording.Sink) recording
 		return nil, err
 	}
 	lines := &slowLines{Segments: segments, taken: sync.NewCond(new(sync.Mutex))}
-	// Nothing but time has it flush, which a slow machine would do more often.
+	// The queue flushes after a time, which a slow machine would reach more often.
 	queue := spool.NewQueue(lines, 64<<20, time.Hour, nil)
 	return &recorder{front(queue), queue, lines}, nil
 }
@@ -138,7 +138,7 @@ func (r *recorder) one() {
 	l.taken.L.Unlock()
 }
 
-// Close fails if anything was dropped.
+// Close returns an error if anything was dropped.
 func (r *recorder) Close(ctx context.Context) error {
 	err := r.Sink.Close(ctx)
 	if s := r.queue.Stats(); err == nil && (s.Total() > 0 || s.Stored != uint64(r.lines.given)) {
@@ -147,7 +147,7 @@ func (r *recorder) Close(ctx context.Context) error {
 	return err
 }
 
-// slowLines tells what it has taken.
+// slowLines counts the lines that were written.
 type slowLines struct {
 	*spool.Segments
 	taken       *sync.Cond

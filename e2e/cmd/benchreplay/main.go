@@ -1,15 +1,15 @@
-// Command benchreplay measures `tapedeck replay`, which compares each answer, beside
-// generators that a user would compare it with, on one target in one run, over loopback:
+// Command benchreplay compares `tapedeck replay`, which compares each answer, with generators
+// that a user would compare it with, on one target in one run, over loopback:
 //
 //	requests   requests per second of the generator's processor time, over HTTP/1.1 and h2c, at
 //	           one rate: vegeta, and GoReplay, which has no h2c; and wrk and h2load, closed loops
-//	           that look at nothing, which are the limit. Loading the recording is in the figure.
-//	schedule   by how much requests are sent later than they are due, at 2,000 a second
-//	memory     how much of it a replay takes of a recording, and of one ten times as large
+//	           that check nothing, as the limit. The figure includes loading the recording.
+//	schedule   how much later than due requests are sent, at 2,000 a second
+//	memory     how much memory a replay of a recording takes, and of one ten times as large
 //
-// Each turn is a process of its own with one processor (GOMAXPROCS=1). Generators take
+// Each turn is a separate process with one processor (GOMAXPROCS=1). Generators take
 // turns, and each figure is the median of its turns: of the processor time, user and system,
-// so that the machine's other work counts little.
+// so that other work of the machine hardly counts.
 //
 //	usage: benchreplay [-turns n] [-exchanges n] [-only memory] TAPEDECK
 package main
@@ -46,7 +46,7 @@ const (
 	exchanges = 10_000
 	passes    = 5
 	requests  = exchanges * passes
-	// rate is that of the table of requests, and slow that of the schedule.
+	// rate is the rate of the table of requests, and slow that of the schedule.
 	rate, slow = 5000, 2000
 	answer     = `{"id":17,"name":"a thing of some length","tags":["one","two","three"],"price":{"units":19,"nanos":990000000},"stock":42}`
 )
@@ -54,7 +54,7 @@ const (
 func main() {
 	turns := flag.Int("turns", 3, "turns of each generator")
 	many := flag.Int("exchanges", 1_000_000, "exchanges in the larger of the recordings whose memory is compared")
-	only := flag.String("only", "", "`memory`: that table alone")
+	only := flag.String("only", "", "`memory`: run only that table")
 	serve := flag.String("serve", "", "be the target, on this `address`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -74,7 +74,7 @@ func main() {
 	}
 }
 
-// counted is the path at which the target says how many other requests it has answered.
+// counted is the path at which the target returns how many other requests it has answered.
 const counted = "/counted"
 
 // target gives every request the same answer, over HTTP/1.1 and h2c.
@@ -136,8 +136,8 @@ type generator struct {
 	name     string
 	args     []string
 	requests int                  // 0: count knows
-	count    func(out string) int // from what it prints, or from the target, how many requests it has made since the last call
-	needs    string               // the Debian package that has it, or what it is built from
+	count    func(out string) int // returns how many requests it has made since the last call, from its output or from the target
+	needs    string               // the Debian package that has it, or what is needed to build it
 }
 
 func bench(ctx context.Context, turns, many int, only, tapedeck string) error {
@@ -170,7 +170,7 @@ func bench(ctx context.Context, turns, many int, only, tapedeck string) error {
 	}
 	goreplay, err := tools.Find(ctx, "goreplay")
 	if err != nil {
-		goreplay = "goreplay" // the table says what it lacks
+		goreplay = "goreplay" // the table says what is missing
 	}
 	fmt.Printf("%s\n\n", machine.Describe())
 	if only == "memory" {
@@ -225,7 +225,7 @@ func countOfWrk(out string) int {
 	return 0
 }
 
-// countAtTarget counts what the target has answered since the last call, which includes what others sent.
+// countAtTarget counts the requests that the target has answered since the last call, including those of other senders.
 func countAtTarget(address string) func(string) int {
 	before := 0
 	return func(string) int {
@@ -242,7 +242,7 @@ func countAtTarget(address string) func(string) int {
 	}
 }
 
-// writeForGoReplay writes the requests of all passes as GoReplay's --output-file does, a thousand a second.
+// writeForGoReplay writes the requests of all passes like GoReplay's --output-file, a thousand a second.
 func writeForGoReplay(file string) error {
 	var b strings.Builder
 	start := time.Now().Add(-time.Hour).UnixNano()
@@ -340,8 +340,8 @@ func schedule(ctx context.Context, dir, vegeta string, attack, replay []string) 
 	return nil
 }
 
-// latenessOfVegeta is by how much each request was sent after the first one and its number's
-// share of the time, in µs, in order.
+// latenessOfVegeta returns how much later than due each request was sent, in µs, in ascending
+// order. Requests are due at equal intervals after the first one.
 func latenessOfVegeta(ctx context.Context, vegeta, results string) ([]float64, error) {
 	cmd := exec.CommandContext(ctx, vegeta, "encode", "--to", "json", results)
 	cmd.Stderr = os.Stderr
@@ -375,7 +375,7 @@ func latenessOfVegeta(ctx context.Context, vegeta, results string) ([]float64, e
 	return late, nil
 }
 
-// startTarget runs the target as a process of its own.
+// startTarget runs the target as a separate process.
 func startTarget(ctx context.Context) (address string, end func(), err error) {
 	self, err := os.Executable()
 	if err != nil {

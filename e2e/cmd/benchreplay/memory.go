@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// memory compares how much memory replays of recordings take of which one is ten times as
-// large as the other: each request goes to an object of its own, as virtual users send it.
+// memory compares the memory of replays of two recordings, one of which is ten times as large
+// as the other. Each request is for a different object, and virtual users send them.
 func memory(ctx context.Context, dir, tapedeck, address string, large int) error {
 	fmt.Printf("Memory at most, in MiB\n\n  %-24s %10s %10s\n", "exchanges", "loading", "replay")
 	var peaks [2][2]float64

@@ -1,8 +1,8 @@
-// Command benchview measures the index behind tapedeck view: how long it takes to make one of a
-// million exchanges and how much room it needs, and how long questions take.
+// Command benchview measures the index of tapedeck view: how long it takes to make one for a
+// million exchanges, how much space it needs, and how long questions take.
 //
-// Each question is asked of an index that was just opened, so that nothing is remembered of the
-// one before. The slowest are printed, and the command fails if one takes a second or more.
+// Each question goes to an index that was just opened, so that nothing is cached from the one
+// before. The slowest are printed, and the command fails if one takes a second or more.
 //
 //	usage: benchview [-exchanges n] [-recording directory]
 package main
@@ -57,7 +57,7 @@ func bench(ctx context.Context, dir string, exchanges int) error {
 	if dir == "" {
 		dir = filepath.Join(work, "recording")
 	}
-	if _, err := os.Stat(dir); err != nil { // by a process of its own, whose memory does not count
+	if _, err := os.Stat(dir); err != nil { // in a separate process, whose memory does not count
 		self, err := os.Executable()
 		if err != nil {
 			return err
@@ -208,7 +208,7 @@ func questions() (all []question) {
 	return all
 }
 
-// size is how many bytes the files below a directory have.
+// size returns the number of bytes of the files below a directory.
 func size(dir string) (n int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {
 		if err != nil {
@@ -222,14 +222,14 @@ func size(dir string) (n int64) {
 	return n
 }
 
-// processor is how long the process has had a processor.
+// processor returns the processor time of the process.
 func processor() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// peak is how much memory the process has had at most.
+// peak returns the largest amount of memory that the process has had.
 func peak() string {
 	text, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(text)) {

@@ -22,22 +22,22 @@ const (
 	workloads = 40
 	hosts     = 8 // of each resource
 	resources = 60
-	// segmentBytes is how long the JSON of a segment is.
+	// segmentBytes is the length of the JSON of a segment.
 	segmentBytes = 64 << 20
 )
 
-// begin is when the first exchange began.
+// begin is the start of the first exchange.
 var begin = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
-// words are what texts are made of: a few are common and most are rare.
+// words are the words of the texts. A few are common, and most are rare.
 var words = strings.Fields(`order item price name quantity description shipping address street city country customer
 	email phone status pending delivered cancelled total tax discount currency created updated payment method card
 	alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa quebec romeo
 	sierra tango uniform victor whiskey xray yankee zulu red orange yellow green blue indigo violet small large
 	invoice refund basket coupon voucher stock warehouse carrier parcel label tracking signature receipt ledger`)
 
-// record writes a recording of n exchanges, as the pods of some workloads make it, and
-// returns how long its JSON is.
+// record writes a recording of n exchanges by the pods of some workloads, and returns the
+// length of its JSON.
 func record(dir string, n int) (size int64, err error) {
 	pods := make([]pod, workloads)
 	for i := range pods {
@@ -187,7 +187,7 @@ func (g *generator) exchange(i int, p *pod) *recording.Exchange {
 	return e
 }
 
-// body makes JSON of about a size.
+// body makes JSON of approximately a size.
 func (g *generator) body(size int) []byte {
 	b := fmt.Appendf(nil, `{"id":%q,"createdAt":%q`, g.uuid(), begin.Add(time.Duration(g.r.Intn(1e9))*time.Microsecond).Format(time.RFC3339Nano))
 	for len(b) < size {

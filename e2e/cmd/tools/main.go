@@ -1,6 +1,6 @@
-// Command tools builds the tools of the end-to-end tests ahead of them, so that
-// minutes of compiling show as progress and not as a hanging test. Given a
-// name, it builds that one alone and prints its path.
+// Command tools builds the tools of the end-to-end tests before they run, so that
+// minutes of compiling show as progress and not as a hanging test. With a name,
+// it builds only that tool and prints its path.
 package main
 
 import (

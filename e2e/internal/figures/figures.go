@@ -1,5 +1,5 @@
-// Package figures computes and writes the figures of benchmarks. It imports the standard
-// library alone.
+// Package figures computes and formats the figures of benchmarks. It imports only the standard
+// library.
 package figures
 
 import (
@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// Median returns the middle one, of an even number the larger of the two. There must be one.
+// Median returns the middle value; of an even number of values, the larger of the two. There must be one.
 func Median[T cmp.Ordered](all []T) T {
 	all = slices.Sorted(slices.Values(all))
 	return all[len(all)/2]

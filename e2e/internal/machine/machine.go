@@ -1,5 +1,5 @@
 // Package machine describes the machine and the moment that a measurement depends on. It
-// imports the standard library alone.
+// imports only the standard library.
 package machine
 
 import (
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Describe returns one line: the date, the processor, how busy it is, and Go's version. What
-// the system doesn't tell is left out.
+// Describe returns one line: the date, the processor, how busy it is, and Go's version. It
+// leaves out what the system doesn't report.
 func Describe() string {
 	line := fmt.Sprintf("%s; %s, %d processors", time.Now().UTC().Format(time.DateOnly), model(), runtime.NumCPU())
 	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
@@ -21,7 +21,7 @@ func Describe() string {
 	return line + "; " + runtime.Version()
 }
 
-// model is the processor's name.
+// model returns the name of the processor.
 func model() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(info)) {

@@ -20,11 +20,11 @@ import (
 type Tool struct {
 	// Name is what tests call it.
 	Name string
-	// Module and Version are what the module proxy serves.
+	// Module and Version name the module on the module proxy.
 	Module, Version string
 	// Package is the program's path inside the module.
 	Package string
-	// CGO says that the program needs a C compiler, and the headers of the C libraries that it uses.
+	// CGO means that the program needs a C compiler, and the headers of the C libraries that it uses.
 	CGO bool
 }
 
@@ -55,8 +55,8 @@ var peers = []Tool{
 }
 
 // Find returns the path of the named tool, which it builds unless the cache
-// has it. Two processes that build at once do the work twice, and both are
-// right: the finished file is renamed into place.
+// has it. Two processes may build it at the same time, because the finished file
+// is renamed into place.
 func Find(ctx context.Context, name string) (string, error) {
 	for _, t := range append(All(), peers...) {
 		if t.Name == name {
@@ -84,7 +84,7 @@ func (t Tool) Build(ctx context.Context) (string, error) {
 	defer os.RemoveAll(tmp)
 	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", "-ldflags", "-s -w",
 		path.Join(t.Module, t.Package)+"@"+t.Version)
-	cmd.Dir = tmp // outside any module: the tool's own go.mod decides
+	cmd.Dir = tmp // outside any module, so that the tool's own go.mod counts
 	cgo := "0"
 	if t.CGO {
 		cgo = "1"

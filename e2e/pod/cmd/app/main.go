@@ -1,16 +1,16 @@
 // Command app is every application of the tests: the captured one, the one it
 // depends on, and the sites outside the mesh. It speaks HTTP/1.1, HTTP/2 and
-// gRPC on one port, in TLS where it is given a certificate.
+// gRPC on one port, with TLS if it has a certificate.
 //
-//	GET  /hello             says how the request came
-//	POST /echo              gives the body back
-//	GET  /slow?ms=N         answers after a while, and says on standard output that it began
-//	GET  /fetch?url=URL     asks another server, by whatever proxy the environment names
+//	GET  /hello             says how the request arrived
+//	POST /echo              returns the body
+//	GET  /slow?ms=N         answers after N ms, and says on standard output that it began
+//	GET  /fetch?url=URL     asks another server, through the proxy that the environment names
 //	GET  /check?target=A    asks another server's gRPC health service
 //	GET  /quit              ends the process, as a Job ends
 //	GET  /repo.git/…        a repository that git can list
 //
-// It is a shop, too: see there.
+// It is also a shop; see there.
 //
 // `app fetch URL` asks once and exits, as a command; `app direct URL` has a transport
 // that reads no proxy variable.
@@ -52,7 +52,7 @@ func main() {
 	}
 }
 
-// direct is a client that reads no proxy variable.
+// direct is a client that reads no proxy variables.
 func direct() *http.Client { return &http.Client{Transport: &http.Transport{Proxy: nil}} }
 
 func fetchOnce(c *http.Client, url string) error {
@@ -109,8 +109,8 @@ func pages(quit func()) http.Handler {
 		fmt.Fprintf(w, "%s from %s over %s\n", r.Host, peer(r), r.Proto)
 	})
 	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
-		// All of it first: an HTTP/1.1 server in Go cuts a body off that is
-		// answered while it comes.
+		// Read the whole body first: an HTTP/1.1 server in Go cuts off a body that
+		// is still arriving when the answer begins.
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 8<<20))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -148,7 +148,7 @@ func pages(quit func()) http.Handler {
 	return mux
 }
 
-// peer says who Envoy says it is that asks.
+// peer returns the client's identity as Envoy reports it.
 func peer(r *http.Request) string {
 	if xfcc := r.Header.Get("X-Forwarded-Client-Cert"); xfcc != "" {
 		return xfcc
@@ -165,7 +165,7 @@ func answer(w http.ResponseWriter, ask func() (string, error)) {
 	fmt.Fprint(w, text)
 }
 
-// traces are the headers that an application carries on.
+// traces are the headers that an application passes on.
 var traces = []string{"Traceparent", "X-Request-Id"}
 
 func fetch(r *http.Request) (string, error) {

@@ -17,19 +17,19 @@ import (
 )
 
 // shop is the application of a replay: customers log in and order. It asks a service in the
-// mesh for prices, and a site outside to be paid. It issues tokens and ids, which its
+// mesh for prices, and a site outside for payments. It issues tokens and IDs, which its
 // callers carry.
 //
 //	POST /login          issues a token
 //	POST /orders         wants the token; asks PRICES and PAYMENTS
 //	GET  /orders/{id}    wants the token
 //
-// The same program is both dependencies, which say on standard output who asked:
+// The same program is also both dependencies, which log on standard output who asked:
 //
 //	GET  /prices/{item}
 //	POST /payments
 //
-// CHANGE names what this build does otherwise: with direct it reads no proxy variable.
+// CHANGE names a change of this build: with direct, it reads no proxy variables.
 type shop struct {
 	prices, payments, change string
 	client                   *http.Client
@@ -141,7 +141,7 @@ func (s *shop) look(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]string{"id": o.ID, "item": o.Item})
 }
 
-// known tells whether the caller logged in, and answers if not.
+// known reports whether the caller is logged in. If not, it answers the request.
 func (s *shop) known(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

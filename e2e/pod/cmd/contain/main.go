@@ -1,6 +1,6 @@
 // Command contain runs one container as a kubelet's runtime would: with an
 // image's root, mounts, a user, an environment and a command, and nothing
-// else. `ip netns exec` calls it, which gave it mounts of its own already.
+// else. `ip netns exec` calls it, in a mount namespace of its own.
 //
 //	ip netns exec POD contain '{"root":"/image","user":2102,"args":["/tapedeck","proxy"],…}'
 //
@@ -22,7 +22,7 @@ import (
 
 // spec is what to run.
 type spec struct {
-	// Root is the image's root; "/" runs on the machine's own, with mounts.
+	// Root is the image's root; with "/", the container runs on the machine's root, with mounts.
 	Root string
 	// ReadOnly makes the root read-only.
 	ReadOnly    bool
@@ -31,7 +31,7 @@ type spec struct {
 	Env, Args   []string
 }
 
-// mount puts the directory From at To.
+// mount mounts the directory From at To.
 type mount struct {
 	From, To string
 	ReadOnly bool
@@ -50,7 +50,7 @@ func run(text string) error {
 		return fmt.Errorf("read the container's description: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("keep mounts to itself: %w", err)
+		return fmt.Errorf("make mounts private: %w", err)
 	}
 	if s.Root != "/" {
 		if err := bind(s.Root, s.Root, false); err != nil {
@@ -84,14 +84,14 @@ func run(text string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("forbid new privileges: %w", err)
 	}
-	// Whoever started the container may crash; it must not stay behind.
+	// The process that started the container may crash, and must not leave it behind.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
 	return fmt.Errorf("run %s: %w", s.Args[0], unix.Exec(s.Args[0], s.Args, s.Env))
 }
 
-// bind mounts a file or directory at another place, too.
+// bind mounts a file or directory at another path.
 func bind(from, to string, readOnly bool) error {
 	if err := unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("mount %s at %s: %w", from, to, err)
@@ -104,8 +104,8 @@ func bind(from, to string, readOnly bool) error {
 	return nil
 }
 
-// makePoint makes the mount point where there is none. The machine's own root
-// is covered for it, not changed.
+// makePoint makes the mount point if it is missing. On the machine's root it
+// mounts an overlay, so that the root does not change.
 func makePoint(root, at, from string) error {
 	if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -124,7 +124,7 @@ func makePoint(root, at, from string) error {
 	return os.WriteFile(at, nil, 0o644)
 }
 
-// cover lays an overlay in memory over the nearest directory that exists.
+// cover mounts an overlay in memory over the nearest directory that exists.
 func cover(at string) error {
 	dir := filepath.Dir(at)
 	for ; ; dir = filepath.Dir(dir) {
@@ -147,6 +147,6 @@ func cover(at string) error {
 	if err := unix.Mount("overlay", dir, "overlay", 0, strings.Join(options, ",")); err != nil {
 		return err
 	}
-	// The overlay keeps what it needs; the folder goes.
+	// The overlay keeps what it needs, so the folder can be removed.
 	return errors.Join(unix.Unmount(tmp, unix.MNT_DETACH), os.Remove(tmp))
 }

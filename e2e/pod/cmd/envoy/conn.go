@@ -20,9 +20,9 @@ type conn struct {
 	net.Conn
 	in          *bufio.Reader
 	inbound     bool
-	destination *net.TCPAddr // that was dialed, before iptables
-	tls         string       // mtls where it came so, otherwise plaintext
-	alpn, peer  string       // of mTLS: its protocol, and the client's identity
+	destination *net.TCPAddr // the dialed address, before iptables changed it
+	tls         string       // mtls or plaintext, as it arrived
+	alpn, peer  string       // with mTLS: the protocol, and the client's identity
 }
 
 // ip6tOriginalDst is IP6T_SO_ORIGINAL_DST.
@@ -40,7 +40,7 @@ func open(c *net.TCPConn, inbound bool) (*conn, error) {
 			// The kernel fills in a sockaddr_in6; this option is as large.
 			var a *unix.IPv6MTUInfo
 			if a, failed = unix.GetsockoptIPv6MTUInfo(int(fd), unix.IPPROTO_IPV6, ip6tOriginalDst); failed == nil {
-				port := binary.NativeEndian.AppendUint16(nil, a.Addr.Port) // as the network has it
+				port := binary.NativeEndian.AppendUint16(nil, a.Addr.Port) // in network byte order
 				k.destination = &net.TCPAddr{IP: net.IP(a.Addr.Addr[:]), Port: int(binary.BigEndian.Uint16(port))}
 			}
 			return
@@ -59,7 +59,7 @@ func open(c *net.TCPConn, inbound bool) (*conn, error) {
 
 func (k *conn) Read(p []byte) (int, error) { return k.in.Read(p) }
 
-// Peek shows what comes next and waits for it, a while.
+// Peek returns the next bytes without consuming them, and waits for them for a while.
 func (k *conn) Peek(n int) ([]byte, error) {
 	_ = k.SetReadDeadline(time.Now().Add(10 * time.Second))
 	defer func() { _ = k.SetReadDeadline(time.Time{}) }()
@@ -80,7 +80,7 @@ func (k *conn) speaksHTTP() bool {
 	return false
 }
 
-// unwrap ends the client's mTLS, where it is.
+// unwrap terminates the client's mTLS, if there is any.
 func (k *conn) unwrap(own tls.Certificate, roots *x509.CertPool) error {
 	first, err := k.Peek(1)
 	if err != nil || first[0] != handshake {
@@ -107,13 +107,13 @@ func (k *conn) unwrap(own tls.Certificate, roots *x509.CertPool) error {
 // handshake is the first byte of TLS.
 const handshake = 0x16
 
-// errSeen ends a handshake of which only the beginning matters.
+// errSeen ends a handshake, of which only the beginning matters.
 var errSeen = errors.New("seen")
 
-// serverName reads the name from a ClientHello, which stays unread.
+// serverName returns the server name in a ClientHello, without consuming it.
 func (k *conn) serverName() (name string, ok bool) {
 	if first, err := k.Peek(1); err != nil || first[0] != handshake {
-		return "", false // perhaps all that comes before an answer
+		return "", false // perhaps the client waits for an answer
 	}
 	head, err := k.Peek(5)
 	if err != nil {
@@ -132,7 +132,7 @@ func (k *conn) serverName() (name string, ok bool) {
 	return name, ok
 }
 
-// helloOnly gives a handshake its first message, and swallows its answer.
+// helloOnly passes the first message to a handshake, and discards the answer.
 type helloOnly struct {
 	net.Conn
 	hello *bytes.Reader

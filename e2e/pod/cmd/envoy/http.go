@@ -9,13 +9,13 @@ import (
 	"net/url"
 )
 
-// key is of what requests carry in their contexts.
+// key is the type of the keys in the contexts of requests.
 type key int
 
 const connKey key = 0
 
 // serveHTTP serves the connections that speak HTTP: each request goes where the
-// control plane says, in the HTTP that the cluster speaks.
+// control plane says, in the version of HTTP that the cluster speaks.
 func (e *envoy) serveHTTP() feed {
 	srv := &http.Server{
 		Handler: http.HandlerFunc(e.proxy), Protocols: new(http.Protocols),
@@ -28,14 +28,14 @@ func (e *envoy) serveHTTP() feed {
 	return conns
 }
 
-// proxy sends one request on.
+// proxy forwards one request.
 func (e *envoy) proxy(w http.ResponseWriter, r *http.Request) {
 	k := r.Context().Value(connKey).(*conn)
 	c := call{TLS: k.tls, Protocol: "http2", Host: r.Host, Path: r.URL.Path}
 	if r.ProtoMajor == 1 {
 		c.Protocol = "http"
-		// As Envoy does: Go's server otherwise ends the request's body when the
-		// answer begins, and the upstream connection with it.
+		// Envoy is full duplex, too. Otherwise Go's server ends the request's body when
+		// the answer begins, and the upstream connection with it.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	l, err := e.land(k, c)
@@ -60,13 +60,13 @@ func (e *envoy) proxy(w http.ResponseWriter, r *http.Request) {
 	proxy.ServeHTTP(w, r)
 }
 
-// upstream is a cluster's endpoint, and the HTTP that it is spoken to in.
+// upstream is a cluster's endpoint, and the version of HTTP that Envoy speaks to it.
 type upstream struct {
 	landing
 	major int
 }
 
-// transport returns what speaks to an upstream; its connections are kept.
+// transport returns the transport for an upstream, which keeps its connections.
 func (e *envoy) transport(l landing, major int) http.RoundTripper {
 	switch l.HTTP {
 	case "HTTP/1.1":
@@ -82,7 +82,7 @@ func (e *envoy) transport(l landing, major int) http.RoundTripper {
 		Protocols: new(http.Protocols), MaxIdleConnsPerHost: 64,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := e.connect(ctx, l, map[int]string{1: "istio-http/1.1", 2: "istio-h2"}[major])
-			// A type of its own hides TLS from the transport.
+			// This type hides TLS from the transport.
 			return struct{ net.Conn }{c}, err
 		},
 	}

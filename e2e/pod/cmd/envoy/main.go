@@ -4,15 +4,15 @@
 //	iptables ─▶ :15006 ─ mTLS ends ─▶ endpoint
 //	iptables ─▶ :15001 ─ mTLS begins, where the endpoint is in the mesh ─▶ endpoint
 //
-// HTTP is proxied request by request, everything else byte by byte, as HTTP is
-// at a port that is declared TCP; where a
-// connection was meant to go it asks the kernel (SO_ORIGINAL_DST). It decides
-// nothing: which listener, route and cluster a call matches, and so to which
-// endpoint it goes, it asks Istio's control plane. Each answer is one line of
-// JSON on standard output.
+// It proxies HTTP request by request, and everything else byte by byte,
+// including HTTP at a port that is declared TCP. It asks the kernel for the
+// original destination of a connection (SO_ORIGINAL_DST), and Istio's control
+// plane which listener, route and cluster a call matches, and so to which
+// endpoint it goes. It decides nothing itself. It logs each answer as one line
+// of JSON on standard output.
 //
-// Of Istio's agent it has what a Job needs: :15021 says when Envoy is ready, and
-// a POST to 127.0.0.1:15020/quitquitquit ends it.
+// It has the parts of Istio's agent that a Job needs: :15021 reports when Envoy is
+// ready, and a POST to 127.0.0.1:15020/quitquitquit ends it.
 package main
 
 import (
@@ -32,9 +32,9 @@ import (
 	"time"
 )
 
-// config is what an Envoy is started with.
+// config is the configuration that an Envoy is started with.
 type config struct {
-	// Pod is whose Envoy this is.
+	// Pod is the pod that this Envoy belongs to.
 	Pod string
 	// Certificate, Key and Roots are PEM files of the mesh's identity.
 	Certificate, Key, Roots string
@@ -42,7 +42,7 @@ type config struct {
 	Control string
 }
 
-// call is what the control plane is asked about, istio.Call.
+// call is a question to the control plane, like istio.Call.
 type call struct {
 	Pod                   string
 	Inbound               bool
@@ -52,7 +52,7 @@ type call struct {
 	ALPN, SNI, Host, Path string
 }
 
-// landing is its answer, istio.Landing.
+// landing is the answer, like istio.Landing.
 type landing struct {
 	Cluster, HTTP, Address string
 	Port                   int
@@ -77,7 +77,7 @@ type envoy struct {
 	log *json.Encoder
 }
 
-// answer is what the control plane said of a call.
+// answer is the control plane's answer for a call.
 type answer struct {
 	landing
 	err error
@@ -86,13 +86,13 @@ type answer struct {
 // decision is one line of the log.
 type decision struct {
 	Direction   string `json:"direction"`
-	Destination string `json:"destination"` // that was dialed
+	Destination string `json:"destination"` // the dialed address
 	Name        string `json:"name"`        // Host or SNI
 	TLS         string `json:"tls"`         // plaintext, tls or mtls
 	Peer        string `json:"peer,omitempty"`
-	Cluster     string `json:"cluster"`      // that Istio generated
+	Cluster     string `json:"cluster"`      // as Istio generated it
 	To          string `json:"to,omitempty"` // its endpoint
-	MTLS        bool   `json:"mtls"`         // begins here
+	MTLS        bool   `json:"mtls"`         // whether Envoy begins mTLS
 	Error       string `json:"error,omitempty"`
 }
 
@@ -140,7 +140,7 @@ func run(text string) error {
 	return <-ended
 }
 
-// agent answers what the application asks Istio's agent.
+// agent answers the application's requests to Istio's agent.
 func agent(ended chan<- error) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz/ready", func(http.ResponseWriter, *http.Request) {})
@@ -180,7 +180,7 @@ func (e *envoy) accept(l net.Listener, inbound bool) error {
 	}
 }
 
-// serve sends a connection on, as HTTP or as bytes.
+// serve forwards a connection, as HTTP or as bytes.
 func (e *envoy) serve(k *conn) {
 	if e.routes(k) && k.speaksHTTP() {
 		e.web <- k
@@ -206,15 +206,15 @@ func (e *envoy) serve(k *conn) {
 	join(k, to)
 }
 
-// routes tells whether requests on a connection are routed one by one. A port that is
-// declared TCP sends bytes on, whatever they are, and waits for none.
+// routes reports whether requests on a connection are routed one by one. A port that is
+// declared TCP forwards any bytes, and does not wait for them.
 func (e *envoy) routes(k *conn) bool {
 	a := e.ask(k, call{TLS: k.tls, Protocol: "http"})
 	return a.err != nil || a.HTTP != ""
 }
 
-// ask asks where a call lands. What the control plane says does not change while this
-// runs: it is asked once about each.
+// ask asks where a call lands. The answers of the control plane don't change during a
+// run, so ask caches them.
 func (e *envoy) ask(k *conn, c call) answer {
 	c.Pod, c.Inbound, c.ALPN = e.Pod, k.inbound, k.alpn
 	c.Address, c.Port = k.destination.IP.String(), k.destination.Port
@@ -230,7 +230,7 @@ func (e *envoy) ask(k *conn, c call) answer {
 	return known.(answer)
 }
 
-// land is ask for a call that is made, and so is in the log.
+// land is like ask, for a call that is then made and therefore logged.
 func (e *envoy) land(k *conn, c call) (landing, error) {
 	a := e.ask(k, c)
 	d := decision{Direction: "outbound", Destination: k.destination.String(), Name: c.Host + c.SNI, TLS: c.TLS, Peer: k.peer, Cluster: a.Cluster, MTLS: a.MTLS}
@@ -247,8 +247,8 @@ func (e *envoy) land(k *conn, c call) (landing, error) {
 	return a.landing, errors.Join(a.err, e.log.Encode(d))
 }
 
-// connect calls an endpoint, and begins mTLS with one that is in the mesh; the
-// protocol tells its Envoy what is in it.
+// connect connects to an endpoint, and begins mTLS if that is in the mesh. The
+// protocol tells the endpoint's Envoy what the connection carries.
 func (e *envoy) connect(ctx context.Context, l landing, protocol string) (net.Conn, error) {
 	var d net.Dialer
 	if l.Source != "" {

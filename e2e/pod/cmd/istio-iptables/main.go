@@ -1,5 +1,5 @@
-// Command istio-iptables is Istio's own, which its image calls through
-// pilot-agent: it writes the rules that redirect a pod's traffic to Envoy.
+// Command istio-iptables is Istio's own command, which its image calls through
+// pilot-agent. It writes the rules that redirect a pod's traffic to Envoy.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 func main() {
 	options := log.DefaultOptions()
 	c := cmd.GetCommand(options)
-	options.AttachCobraFlags(c) // which are pilot-agent's
+	options.AttachCobraFlags(c) // the flags of pilot-agent
 	if err := c.Execute(); err != nil {
 		os.Exit(1)
 	}
