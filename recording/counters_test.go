@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A reader rejects counters that no process reaches, so that sums over processes don't overflow.
+// A reader rejects counters that no process can reach, so that sums over processes don't overflow.
 func TestImpossibleCountersAreRejected(t *testing.T) {
 	const most = 1 << 53
 	for _, c := range []struct {

@@ -59,20 +59,20 @@ func fill(v reflect.Value) {
 	}
 }
 
-// canonical needs a line for each field that Exchange gains, where Encoder has one. Without it,
+// canonical needs a line for each new field of Exchange, in the same place as in Encoder. Without it,
 // reading is ten times slower.
 func TestDecodeKnowsEveryField(t *testing.T) {
 	var e Exchange
 	fill(reflect.ValueOf(&e).Elem())
 	e.MsgType = MsgType
 	for name, e := range map[string]*Exchange{"full": full(), "every field": &e, "least": {MsgType: MsgType}, "empty objects": {MsgType: MsgType, HTTP: &HTTP{}, TCP: &Conversation{}, NetInfo: &NetInfo{}}} {
-		for range 2 { // the second time from memory
+		for range 2 { // the second time from the cache
 			sameDecoded(t, name, e.AppendJSON(nil), true)
 		}
 	}
 }
 
-var shared Decoder // with the memory of all that was decoded
+var shared Decoder // has the cache of everything that was decoded
 
 // sameDecoded tests that all ways to decode agree.
 func sameDecoded(t *testing.T, name string, text []byte, must bool) {
@@ -86,23 +86,23 @@ func sameDecoded(t *testing.T, name string, text []byte, must bool) {
 		}
 		for memory, p := range map[string]*canonical{"none": {}, "much": &shared.own, "all": &shared.own} {
 			var got Exchange
-			if memory == "all" { // the one before is overwritten
+			if memory == "all" { // the previous exchange is overwritten
 				got = Exchange{Tags: Tags{{"old", "1"}, {"tags", "2"}}, HTTP: &HTTP{Req: HTTPRequest{URL: "/old", BodyLeft: 9}}, GRPC: &Conversation{}}
 			}
 			if !p.exchange(text, &got, light, memory == "all") {
 				if must {
-					t.Errorf("%s: light %v, memory %s: not read as what Encoder wrote, from %q on", name, light, memory, text[p.i:])
+					t.Errorf("%s: light %v, memory %s: not recognized as Encoder's output, from %q on", name, light, memory, text[p.i:])
 				}
 				continue
 			}
 			if light && strings.Count(string(text), `"http"`) > 1 {
-				continue // the second one is not looked at
+				continue // the second one is not read
 			}
 			if light && wantErr != nil && strings.Contains(string(text), `"netinfo"`) {
-				continue // nor is what is wrong in there
+				continue // errors in netinfo are not noticed
 			}
 			if wantErr != nil {
-				t.Errorf("%s: light %v, memory %s: read, though %v: %q", name, light, memory, wantErr, text)
+				t.Errorf("%s: light %v, memory %s: read, although %v: %q", name, light, memory, wantErr, text)
 				continue
 			}
 			if diff := cmp.Diff(&want, &got, ignorePrepared); diff != "" {
@@ -121,7 +121,7 @@ func sameDecoded(t *testing.T, name string, text []byte, must bool) {
 	}
 }
 
-// variants returns texts that are close to those of Encoder.
+// variants returns texts that are close to Encoder's output.
 func variants() []string {
 	line := string(full().AppendJSON(nil))
 	all := []string{line, line[:len(line)/2], line + "x", " " + line, line + " ", strings.Replace(line, `":`, `": `, 1)}
@@ -179,7 +179,7 @@ func TestNoPrefixOfARecordIsRead(t *testing.T) {
 		}
 	}
 	if !d.Canonical(line, new(Exchange)) {
-		t.Error("the whole record is not read")
+		t.Error("the whole record can't be read")
 	}
 }
 
@@ -212,7 +212,7 @@ func TestCanonicalRejectsInvalidBase64(t *testing.T) {
 	}
 }
 
-// Decoding a record allocates little if it has most in common with the records before it.
+// Decoding a record allocates little if it has most in common with earlier records.
 func TestDecodingSimilarRecordsAllocatesLittle(t *testing.T) {
 	var texts [][]byte
 	for i := range 100 {
@@ -229,9 +229,9 @@ func TestDecodingSimilarRecordsAllocatesLittle(t *testing.T) {
 		d    Decoder
 		want float64
 	}{
-		{"light, and used again", Decoder{Light: true, Reuse: true}, 0},
-		{"light", Decoder{Light: true}, 2},      // the tags, and HTTP
-		{"used again", Decoder{Reuse: true}, 5}, // a text and a list of headers for each side, and the response's body
+		{"light, and reused", Decoder{Light: true, Reuse: true}, 0},
+		{"light", Decoder{Light: true}, 2},  // the tags, and HTTP
+		{"reused", Decoder{Reuse: true}, 5}, // a text and a list of headers for each side, and the response's body
 	} {
 		var e Exchange
 		i := 0
@@ -260,8 +260,8 @@ func TestCommonPrefix(t *testing.T) {
 	}
 }
 
-// Decode reads the same as encoding/json, or leaves the text to it if Encoder would have written
-// it otherwise.
+// Decode reads the same as encoding/json, or leaves the text to it if Encoder would have written it
+// differently.
 func TestDecodeIsThatOfEncodingJSON(t *testing.T) {
 	for _, text := range variants() {
 		sameDecoded(t, "variant", []byte(text), false)
@@ -280,14 +280,14 @@ func TestAGlanceLeavesRecordsOut(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
 		asked      int
-		want       string // what comes, by protocol
+		want       string // the exchanges that are returned, by protocol
 	}{
 		{"what is wanted", bad, 1, "https"},
 		{"what isn't", good, 1, ""},
-		{"what isn't, and is malformed behind that", strings.Replace(good, `"A":["1"]`, `"A":[1`, 1), 1, ""},
+		{"what isn't, and is malformed after that", strings.Replace(good, `"A":["1"]`, `"A":[1`, 1), 1, ""},
 		{"a conversation", grpc, 0, "grpc"},
 		{"a record without NetInfo", string((&Exchange{MsgType: MsgType, L7Protocol: HTTP1, HTTP: h}).AppendJSON(nil)), 1, ""},
-		{"a record that goes on", strings.TrimSuffix(good, "}") + `,"status":"503"}`, 0, "http"},
+		{"a record that continues", strings.TrimSuffix(good, "}") + `,"status":"503"}`, 0, "http"},
 		{"a record in another order", `{"status":"200",` + good[1:], 0, "http"},
 		{"an indented one", strings.Replace(good, ",", ",\n", 1), 0, "http"},
 	} {
@@ -379,7 +379,7 @@ func TestForeignMembers(t *testing.T) {
 	}
 }
 
-// A body is kept both as bytes and as text if somebody changed the text beside the bytes.
+// A body is kept both as bytes and as text if only the text was changed.
 func TestForeignBodyThatDiffers(t *testing.T) {
 	var d Decoder
 	var e Exchange
@@ -432,8 +432,7 @@ func TestDecodeErrorsNameTheMember(t *testing.T) {
 	}
 }
 
-// A small upload may have a line of any size, and the collector has the memory of one pod for all
-// uploads.
+// A small upload may have a line of any size, and the collector has one pod's memory for all uploads.
 func TestHostileRecordsCostNoMemory(t *testing.T) {
 	many := func(s string) string { return strings.Repeat(s+",", 4<<20/len(s)) }
 	names := func(value string) string {

@@ -58,14 +58,13 @@ func TestAppendJSONEqualsEncodingJSON(t *testing.T) {
 	}} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(marshal(t, e), string(e.AppendJSON(nil))); diff != "" {
-				t.Errorf("encoding/json (-) against AppendJSON (+):\n%s", diff)
+				t.Errorf("encoding/json (-) AppendJSON (+):\n%s", diff)
 			}
 		})
 	}
 }
 
-// An Encoder remembers a bounded part of one exchange. This doesn't change how it writes the next
-// one.
+// An Encoder remembers a bounded part of one exchange. This doesn't change how it writes the next one.
 func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 	long := strings.Repeat("x", maxRemembered)
 	var m Encoder
@@ -74,7 +73,7 @@ func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 		{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "other"}},
 		{{"a", "1"}, {"b", "2"}},
 		{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}, {"e", "5"}},
-		{{"a", "other"}, {"b", "2"}, {"c", "3"}, {"d", "4"}}, // remembered in the first's stead
+		{{"a", "other"}, {"b", "2"}, {"c", "3"}, {"d", "4"}}, // remembered instead of the first one
 		{{"a", "other"}, {"b", "2"}, {"c", "3"}, {"other", "4"}},
 		{},
 		{{"a", "1"}},
@@ -119,7 +118,7 @@ func TestTimesAreWrittenInUTC(t *testing.T) {
 
 func TestJSONRoundTrip(t *testing.T) {
 	want := full()
-	want.Tags[1].Value = "\x00\x1f\x7f</script>&\u2028\u2029é\ufffd" // not UTF-8: the one thing that is lost
+	want.Tags[1].Value = "\x00\x1f\x7f</script>&\u2028\u2029é\ufffd" // only what is not UTF-8 is lost
 	want.HTTP.Req.Headers = Headers{{"Accept", "*/*"}, {"X-A", "1"}, {"X-A", "2\t\b\f\r\\"}, {"Via", ""}}
 	var got Exchange
 	if err := json.Unmarshal(full().AppendJSON(nil), &got); err != nil {
@@ -157,7 +156,7 @@ func FuzzAppendString(f *testing.F) {
 		e := &Exchange{Location: s, Tags: Tags{{s, s}}}
 		want := marshal(t, e)
 		var m Encoder
-		for range 2 { // the second time from memory
+		for range 2 { // the second time from the cache
 			if got := string(m.Append(nil, e)); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}

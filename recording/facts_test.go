@@ -20,7 +20,7 @@ func TestTimings(t *testing.T) {
 	}
 	e.Tags = Tags{{TagRequestEnd, "0"}}
 	if d, ok := e.RequestEnd(); d != 0 || !ok {
-		t.Errorf("an end at once: %v, %v", d, ok)
+		t.Errorf("an immediate end: %v, %v", d, ok)
 	}
 	for _, foreign := range []Tags{nil, {{TagRequestEnd, "soon"}}, {{TagRequestEnd, "-1"}}} {
 		e.Tags = foreign
@@ -36,11 +36,11 @@ func TestCompleteness(t *testing.T) {
 		e    Exchange
 		want bool
 	}{
-		{"an exchange of HTTP", Exchange{HTTP: &HTTP{}}, true},
+		{"an HTTP exchange", Exchange{HTTP: &HTTP{}}, true},
 		{"a conversation", Exchange{GRPC: &Conversation{Part: 1, Last: true}}, true},
 		{"one without an answer", Exchange{Tags: Tags{{TagIncomplete, NoAnswer}}}, false},
 		{"one that was cut", Exchange{Tags: Tags{{TagTruncated, "true"}}}, false},
-		{"what no decoder knew", Exchange{Tags: Tags{{TagUndecoded, "http1: large"}}}, false},
+		{"an unknown protocol", Exchange{Tags: Tags{{TagUndecoded, "http1: large"}}}, false},
 		{"the first part of a conversation", Exchange{TCP: &Conversation{Part: 1}}, false},
 		{"the last part of a conversation", Exchange{WebSocket: &Conversation{Part: 2, Last: true}}, false},
 	} {
@@ -84,7 +84,7 @@ func TestRelations(t *testing.T) {
 		t.Error(who, by)
 	}
 	if _, ok := new(Exchange).Sequence(); ok {
-		t.Error("a sequence out of nothing")
+		t.Error("found a sequence without a tag")
 	}
 }
 

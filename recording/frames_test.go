@@ -11,7 +11,7 @@ import (
 )
 
 func TestJoinFrames(t *testing.T) {
-	// Two messages that are compressed with one window: the second one refers to the first.
+	// Two messages are compressed with one window: the second one refers to the first.
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
 	if err != nil {
@@ -35,7 +35,7 @@ func TestJoinFrames(t *testing.T) {
 		want   string
 		err    string
 	}{
-		{"messages of one frame stay", []Message{
+		{"messages of one frame remain", []Message{
 			{From: Client, At: 1, Type: "text", Data: []byte("a")}, {From: Server, At: 2, Type: "binary", Data: []byte("b")},
 		}, "client 1 text a, server 2 binary b", ""},
 		{"fragments are joined, whatever comes between", []Message{

@@ -37,7 +37,7 @@ func TestUnquote(t *testing.T) {
 func TestDepth(t *testing.T) {
 	for text, want := range map[string]int{
 		`7`: 0, `"[{"`: 0, `{}`: 1, `[[],{"a":[1]},"\"[[[["]`: 3, `{"long enough for words \\":["a [ in a string"]}`: 2,
-		`["a`: 1, `{"`: 1, `"\`: 0, // no JSON
+		`["a`: 1, `{"`: 1, `"\`: 0, // not JSON
 		strings.Repeat("[", 600) + strings.Repeat("]", 600): 600,
 	} {
 		if got := Depth([]byte(text)); got != want {
@@ -80,7 +80,7 @@ func read(t *testing.T, part []byte, want any, depth int) {
 	n := 0
 	switch want := want.(type) {
 	case map[string]any:
-		last := map[string][]byte{} // a name may stand several times
+		last := map[string][]byte{} // a name may occur several times
 		if err := EachMember(part, len(part), func(name string, value []byte) error { last[name] = value; return nil }); err != nil || len(last) != len(want) {
 			t.Fatalf("%s: %d members, %v", part, len(last), err)
 		}
@@ -101,7 +101,7 @@ func read(t *testing.T, part []byte, want any, depth int) {
 		}
 	}
 	if depth < 0 {
-		t.Fatalf("%s is deeper than it is said to be", part)
+		t.Fatalf("%s is deeper than Depth says", part)
 	}
 }
 

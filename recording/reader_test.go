@@ -48,24 +48,24 @@ func TestReaderReadsJSONInAnyLayout(t *testing.T) {
 		{"nothing", "", nil},
 		{"white space", " \n\r\n\t", nil},
 		{"lines", `{"location":"/1"}` + "\n" + `{"location":"/2"}` + "\n", []string{"/1", "/2"}},
-		{"lines of another system", `{"location":"/1"}` + "\r\n" + `{"location":"/2"}` + "\r\n", []string{"/1", "/2"}},
+		{"lines from another system", `{"location":"/1"}` + "\r\n" + `{"location":"/2"}` + "\r\n", []string{"/1", "/2"}},
 		{"no newline at the end", `{"location":"/1"}` + "\n" + `{"location":"/2"}`, []string{"/1", "/2"}},
-		{"a mark of the order of bytes", "\ufeff" + `{"location":"/1"}`, []string{"/1"}},
-		{"one behind the other", `{"location":"/1"}{"location":"/2"} {"location":"/3"}` + "\n" + `{"location":"/4"}`, []string{"/1", "/2", "/3", "/4"}},
+		{"a byte order mark", "\ufeff" + `{"location":"/1"}`, []string{"/1"}},
+		{"one after another", `{"location":"/1"}{"location":"/2"} {"location":"/3"}` + "\n" + `{"location":"/4"}`, []string{"/1", "/2", "/3", "/4"}},
 		{"indented", "{\n  \"location\": \"/1\"\n}\n{\n  \"location\":\n \"/2\"}\n", []string{"/1", "/2"}},
 		{"an array", `[{"location":"/1"},{"location":"/2"}]`, []string{"/1", "/2"}},
 		{"an indented array", "[\n  {\n \"tags\": {\"a\": \"{[\"}, \"location\": \"/1\"\n  },\n  {\"location\": \"/2\"}\n]\n", []string{"/1", "/2"}},
 		{"an empty array", "[]\n", nil},
-		{"indented without indent", "{\n\"http\":\n{\n\"req\":\n{\n}},\n\"location\": \"/1\"\n}\n", []string{"/1"}},
+		{"line breaks without indents", "{\n\"http\":\n{\n\"req\":\n{\n}},\n\"location\": \"/1\"\n}\n", []string{"/1"}},
 
 		{"blank lines", "\n \r\n[\n\t\n" + `{"location":"/1"}` + "\n\n],\n\noops\n" + `{"location":"/2"}` + "\n\n\n", []string{"/1", "line 9: invalid character 'o' looking for beginning of value", "/2"}},
 		{"text", "oops\n" + `{"location":"/2"}` + "\n", []string{"line 1: invalid character 'o' looking for beginning of value", "/2"}},
 		{"a number", "17\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '1'", "/2"}},
 		{"a line that breaks off", `{"location":"/1` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: invalid character '\n' in string literal`, "/2"}},
 		{"a line that breaks off between members", `{"location":"/1",` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '{' on line 2, within an object", "/2"}},
-		{"a line that breaks off behind a member", `{"location":"/1"` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '{' on line 2, within an object", "/2"}},
+		{"a line that breaks off after a member", `{"location":"/1"` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '{' on line 2, within an object", "/2"}},
 		{"a line that breaks off in an object", `{"http":{` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '{' on line 2, within an object", "/2"}},
-		{"a word that is none", `{"isTls":maybe}` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: invalid character 'm' looking for beginning of value`, "/2"}},
+		{"an unknown word", `{"isTls":maybe}` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: invalid character 'm' looking for beginning of value`, "/2"}},
 		{"a bad value", `{"uuid":"short"}` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: uuid "short": want 32 hexadecimal digits or base64 of 16 bytes`, "/2"}},
 		{"a bad value in an indented record", "{\n\n\"duration\": \"x\"\n}\n" + `{"location":"/2"}` + "\n", []string{"line 1: duration: json: cannot unmarshal string into Go value of type int64", "/2"}},
 		{"braces that don't match", `{"a":[}` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: invalid character '}' looking for beginning of value", "/2"}},
@@ -89,8 +89,7 @@ func TestReaderReadsJSONInAnyLayout(t *testing.T) {
 	}
 }
 
-// All records are read, whatever their size and their position, and each is found again by its
-// offset.
+// All records are read, whatever their size and position, and each can be found by its offset.
 func TestReaderFindsEveryRecord(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
@@ -129,7 +128,7 @@ func TestReaderFindsEveryRecord(t *testing.T) {
 	}
 }
 
-// endless is text that goes on and on.
+// endless repeats a text.
 type endless struct {
 	text []byte
 	left int64
@@ -190,7 +189,7 @@ func TestHostileSegmentsCostNoMemory(t *testing.T) {
 			if text := strings.Join(got, "\n"); text != c.want {
 				t.Errorf("got %.200s, want %s", text, c.want)
 			}
-			most := uint64(8 << 20) // none of what stands in the segment
+			most := uint64(8 << 20) // independent of the segment's content
 			if strings.Contains(c.want, "longer than") {
 				most = 7 * MaxLine // a buffer that doubles up to the limit
 			}

@@ -2,8 +2,8 @@ package recording
 
 import "testing"
 
-// A record that is used again keeps nothing of its old content: a tag that is left over would keep
-// the memory that it shares with others.
+// A reused record keeps nothing of its old content. A leftover tag would keep the memory alive that it
+// shares with others.
 func TestReuseKeepsNoTags(t *testing.T) {
 	var many, few Exchange
 	for _, name := range []string{"a", "b", "c", "d"} {

@@ -30,7 +30,7 @@ func TestSourcesOfALargeSegment(t *testing.T) {
 		e := Exchange{MsgType: MsgType, TS: largeHour, L7Protocol: HTTP1, Location: fmt.Sprint("/", n), HTTP: &HTTP{Req: HTTPRequest{URL: "http://cart/", URI: "/", Version: "1.1", Method: "GET", Host: "cart"}, Res: HTTPResponse{StatusCode: 200}}}
 		text = append(e.AppendJSON(text), '\n')
 	}
-	text = Counters{Pod: "b"}.AppendLine(text, "c1", "shop", "cart") // which no line is about
+	text = Counters{Pod: "b"}.AppendLine(text, "c1", "shop", "cart") // without an origin
 	text = Sources{Of: []int32{1}}.AppendLine(text, largePartition)
 	text = Counters{Pod: "b"}.AppendLine(text, "c1", "shop", "cart")
 
@@ -91,7 +91,7 @@ func TestALargeSegmentMayHaveManySources(t *testing.T) {
 	}
 }
 
-// Only the first line lists sources, and only as many bytes are read as it takes.
+// Only the first line lists sources, and no more bytes are read than necessary.
 func TestSegmentSources(t *testing.T) {
 	line := Sources{Names: []string{"a.jsonl.zst"}}.AppendLine(nil, largePartition)
 	exchange := []byte(`{"msgType":"rrpair","ts":"2026-11-22T20:00:00Z","location":"/"}` + "\n")
@@ -107,14 +107,14 @@ func TestSegmentSources(t *testing.T) {
 		wrong      string
 	}{
 		{"a large segment", string(line) + string(exchange), 1, ""},
-		{"spelled otherwise", `{"sources" : ["a", "b"], "msgType": "sources"}`, 2, ""},
+		{"written differently", `{"sources" : ["a", "b"], "msgType": "sources"}`, 2, ""},
 		{"an ordinary segment", string(exchange) + string(line), 0, ""},
 		{"counters", string(Counters{}.AppendLine(nil, "", "", "")), 0, ""},
 		{"nothing", "", 0, ""},
 		{"other text", "oops\n", 0, ""},
 		{"a torn line", string(line[:40]), 0, ""},
-		{"names that are none", `{"msgType":"sources","sources":[1]}`, 0, "cannot unmarshal number"},
-		{"more names than there may be", string(long), 0, "more than"},
+		{"names that are numbers", `{"msgType":"sources","sources":[1]}`, 0, "cannot unmarshal number"},
+		{"too many names", string(long), 0, "more than"},
 	} {
 		for _, body := range [][]byte{[]byte(c.text), enc.EncodeAll([]byte(c.text), nil)} {
 			names, err := SegmentSources(bytes.NewReader(body))
@@ -129,7 +129,7 @@ func TestSegmentSources(t *testing.T) {
 	}
 }
 
-// Reading goes on after any line of sources, and no origin is out of range.
+// Reading continues after any line of sources, and no origin is out of range.
 func FuzzSources(f *testing.F) {
 	f.Add([]byte(`{"msgType":"sources","sources":["a"],"of":[0,1,2]}`))
 	f.Add([]byte(`{"msgType":"sources","of":[]}`))
@@ -164,7 +164,7 @@ func FuzzSources(f *testing.F) {
 			}
 		}
 		if bytes.HasPrefix(line, sourcesPrefix) && bytes.HasSuffix(line, []byte("}")) && names != nil && e.Location != "/behind" {
-			t.Errorf("%q hides what is behind it", line)
+			t.Errorf("%q hides the record after it", line)
 		}
 	})
 }
@@ -179,7 +179,7 @@ func TestPartitionsAreParsedAsTheyAreWritten(t *testing.T) {
 	for _, bad := range []string{"", "/", text + "//", "/" + text, text + "/x", strings.Replace(text, "hour=20", "hour=25", 1), strings.Replace(text, "hour=20", "hour=2", 1),
 		strings.Replace(text, "cluster=c1", "cluster=..", 1), strings.Replace(text, "cluster=", "", 1), "namespace=shop/workload=cart/date=2026-11-22/hour=20"} {
 		if p, err := ParsePartition(bad); err == nil {
-			t.Errorf("%q is taken for %+v", bad, p)
+			t.Errorf("%q is parsed as %+v", bad, p)
 		}
 	}
 	key := LargeKey(largePartition, 12)
@@ -193,7 +193,7 @@ func TestPartitionsAreParsedAsTheyAreWritten(t *testing.T) {
 		{Partition: largePartition, Began: largeHour, Pod: MergedPod, Digest: "9f86d081884c7d65"},
 	} {
 		if parsed, err := ParseSegmentKey(k.String()); err != nil || parsed.IsLarge() {
-			t.Errorf("%s is one of a large segment: %v", k, err)
+			t.Errorf("%s is a large segment's key: %v", k, err)
 		}
 	}
 }

@@ -12,8 +12,8 @@ func TestATallySumsEachCounter(t *testing.T) {
 	}
 }
 
-// The last counters of a process are those that count. A process of another namespace is a
-// different one even if it has the same UUID, since a writer to that namespace can choose it.
+// Only the last counters of a process count. A process in another namespace is a different one even if
+// it has the same UUID, because a writer in that namespace can choose it.
 func TestATallyKeepsProcessesApart(t *testing.T) {
 	var tally Tally
 	id := UUID{1}

@@ -31,7 +31,7 @@ const (
 	third  = folder + "20261122T201000.000Z-cart-0-2.jsonl.zst"
 )
 
-// put makes the files of a directory.
+// put creates files in a directory.
 func put(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
@@ -69,7 +69,7 @@ func TestAnArchiveHasTheSegmentsAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Write(t.Context(), io.Discard, dir, "v1"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-		t.Errorf("a link in the place of a segment: %v", err)
+		t.Errorf("a link instead of a segment: %v", err)
 	}
 	os.Remove(filepath.Join(dir, folder+"20261122T203000.000Z-cart-0-3.jsonl.zst"))
 
@@ -128,7 +128,7 @@ func TestSegmentsChangeWhileTheyAreSent(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	put(t, dir, map[string]string{first: "one", second + recording.PartSuffix: "tw", third: "three"})
 	var b bytes.Buffer
-	// The folder was listed when the head of the first segment is written.
+	// The folder has been listed when the header of the first segment is written.
 	w := &hook{Writer: &b, calls: map[int]func(){1: func() {
 		os.Rename(at(second+recording.PartSuffix), at(second))
 		os.WriteFile(at(second), []byte("two"), 0o600)
@@ -151,7 +151,7 @@ func TestSegmentsChangeWhileTheyAreSent(t *testing.T) {
 	}
 }
 
-// A segment has both of its names for a moment when it is completed.
+// A segment briefly has both of its names when it is completed.
 func TestASegmentWithBothNamesIsSentOnce(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, map[string]string{first: "one", first + recording.PartSuffix: "one", second: "two"})
@@ -242,7 +242,7 @@ func TestWriteHoldsNoSegmentInMemory(t *testing.T) {
 	}
 }
 
-// entry is one of a tar archive.
+// entry is an entry of a tar archive.
 type entry struct {
 	tar.Header
 	content string
@@ -260,7 +260,7 @@ func mark(segments, size int) entry {
 	return regular(markName, string(text))
 }
 
-// build makes an archive of anything.
+// build makes an archive of any entries.
 func build(t testing.TB, entries ...entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -332,12 +332,12 @@ func TestAHostileArchiveIsRefused(t *testing.T) {
 		"many":                    {build(t, regular(first, ""), regular(second, ""), regular(third, ""), regular(third+recording.PartSuffix, ""), mark(4, 0)), "more than 3 segments"},
 		"without a mark":          {build(t, good), "ended early"},
 		"empty":                   {nil, "it is empty"},
-		"no archive":              {bytes.Repeat([]byte("Error from server (NotFound): pods not found\n"), 30), "not a tar archive"},
+		"not an archive":          {bytes.Repeat([]byte("Error from server (NotFound): pods not found\n"), 30), "not a tar archive"},
 		"compressed":              {append([]byte("\x1f\x8b\x08"), make([]byte, 1000)...), "not a tar archive"},
 		"mark of another number":  {build(t, good, mark(2, 3)), "1 segments with 3 bytes arrived, but 2 with 3 were sent"},
 		"mark of another size":    {build(t, good, mark(1, 4)), "but 1 with 4 were sent"},
 		"mark of the future":      {build(t, regular(markName, `{"format":2}`)), "found format 2, but this version reads only 1"},
-		"mark that is no JSON":    {build(t, regular(markName, "{")), "read the mark"},
+		"mark that is not JSON":   {build(t, regular(markName, "{")), "read the mark"},
 		"mark that is large":      {build(t, regular(markName, strings.Repeat(" ", maxMark+1))), "the mark has"},
 		"entry after the mark":    {build(t, mark(0, 0), good), "found data after the mark"},
 		"another archive after":   {append(build(t, good, mark(1, 3)), build(t, regular(second, "x"), mark(1, 1))...), "found data after the end"},
@@ -379,7 +379,7 @@ func raw(name string, flag byte, size string, change func(block []byte)) []byte 
 	return block
 }
 
-// announced returns a header in the format for large numbers, with any size.
+// announced returns a header with any size, in the format for large numbers.
 func announced(size int64) []byte {
 	return raw(first[len("cluster=c1/"):], tar.TypeReg, "", func(block []byte) {
 		clear(block[:100])
@@ -398,14 +398,14 @@ func announced(size int64) []byte {
 	})
 }
 
-// sparseGNU is a file of 1 TiB that takes a block.
+// sparseGNU returns a file of 1 TiB that takes one block.
 func sparseGNU() []byte {
 	return raw("a", 'S', "00000000000\x00", func(block []byte) {
 		copy(block[483:], "\x80\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00") // its size
 	})
 }
 
-// sparsePAX is the same in the newer format.
+// sparsePAX returns the same in the newer format.
 func sparsePAX(t *testing.T) []byte {
 	record := func(k, v string) string {
 		s := fmt.Sprintf(" %s=%s\n", k, v)
@@ -422,17 +422,17 @@ func sparsePAX(t *testing.T) []byte {
 	b = append(b, content...)
 	b = append(b, make([]byte, 1024)...)
 	if h, err := tar.NewReader(bytes.NewReader(b)).Next(); err != nil || h.Name != first || h.Size != 9 {
-		t.Fatalf("no sparse file: %+v, %v", h, err)
+		t.Fatalf("not a sparse file: %+v, %v", h, err)
 	}
 	return b
 }
 
-// longName is a header that announces a name, and no file.
+// longName returns a header that announces a name, but no file.
 func longName() []byte {
 	return append(raw("././@LongLink", tar.TypeGNULongName, "00000001000\x00", nil), bytes.Repeat([]byte("x"), 512)...)
 }
 
-// An archive that ends early never passes for a complete one, wherever it ends.
+// An archive that ends early is never taken for a complete one, wherever it ends.
 func TestAnArchiveThatEndsEarlyIsNoWholeOne(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, map[string]string{first: strings.Repeat("1", 700), second: "", third: "3"})

@@ -35,7 +35,7 @@ func TestIsText(t *testing.T) {
 		"\x1b\x1b":                              false,
 		"a\x00b":                                false,
 		"\xff\xfe\x00 and some more":            false,
-		strings.Repeat("a", 4<<10) + "\x00\xff\x01": true, // its beginning is
+		strings.Repeat("a", 4<<10) + "\x00\xff\x01": true, // its beginning is text
 	} {
 		if got := IsText([]byte(in)); got != want {
 			t.Errorf("%.40q: %v, want %v", in, got, want)
@@ -43,7 +43,7 @@ func TestIsText(t *testing.T) {
 	}
 }
 
-// compactJSON takes the white space from JSON texts that stand one behind the other.
+// compactJSON removes the white space from a sequence of JSON texts.
 func compactJSON(src []byte) ([]byte, error) {
 	var b bytes.Buffer
 	for d := json.NewDecoder(bytes.NewReader(src)); ; b.WriteByte('\n') {
@@ -59,8 +59,8 @@ func compactJSON(src []byte) ([]byte, error) {
 	}
 }
 
-// Indented JSON differs from the original only in white space, and in that invisible characters
-// are escaped.
+// Indented JSON differs from the original only in white space, and in escapes of invisible
+// characters.
 func FuzzJSON(f *testing.F) {
 	for _, text := range []string{"", `{"a":[1,{"b":"é\u202e"},null],"c":-1.5e3,"d":{},"e":[]}`, "1 2\n[3]", `{"a":1,"a":"\ud800"}`, "[1,]", `"\x7f"`} {
 		f.Add([]byte(text))
@@ -82,7 +82,7 @@ func FuzzJSON(f *testing.F) {
 			if strings.Contains(err.Error(), "depth") {
 				return
 			}
-			t.Fatalf("it was indented, and is no JSON: %v: %q", err, src)
+			t.Fatalf("it was indented, but is not JSON: %v: %q", err, src)
 		}
 		text, err := compactJSON(got)
 		if err != nil || !bytes.Equal(text, cleanTexts(want)) || used != len(src) {
@@ -111,7 +111,7 @@ func TestCutJSONIsIndentedUpToTheCut(t *testing.T) {
 	}
 }
 
-// A body can't become many times as long by its nesting.
+// Nesting can't make a body many times as long.
 func TestIndentedTextIsBounded(t *testing.T) {
 	src := []byte(strings.Repeat("[", 5000) + strings.Repeat("1,", 5000) + "1" + strings.Repeat("]", 5000))
 	text, used, err := IndentJSON(src, 1<<30)

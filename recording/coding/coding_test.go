@@ -44,12 +44,12 @@ func encode(t testing.TB, name string, p []byte) []byte {
 	return b.Bytes()
 }
 
-// header is the coding's name in Content-Encoding.
+// header returns the coding's name in Content-Encoding.
 func header(name string) string { return strings.Replace(name, "raw", "deflate", 1) }
 
 var all = []string{"gzip", "deflate", "raw", "br", "zstd"}
 
-// text returns a text that compresses well, but not to nothing.
+// text returns a text that compresses well, but not to almost nothing.
 func text() []byte {
 	var b bytes.Buffer
 	for i := range 3000 {
@@ -98,8 +98,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// A body that was cut anywhere yields a prefix, and is reported as cut. A deflated body yields all
-// that was flushed.
+// A body that was cut anywhere yields a prefix, and is reported as cut. A deflated body yields
+// everything that was flushed.
 func TestDecodeOfACutBody(t *testing.T) {
 	var d Decoder
 	defer d.Close()
@@ -131,11 +131,11 @@ func TestDecodeErrors(t *testing.T) {
 		{"an unknown coding", "compress", nil, `content coding "compress": want gzip, deflate, br, zstd or identity`},
 		{"an unknown coding below a known one", "sdch, gzip", encode(t, "gzip", nil), `content coding "sdch": want gzip`},
 		{"too many codings", "gzip, gzip, gzip, gzip, gzip", nil, "5 content codings; at most 4"},
-		{"no gzip", "gzip", []byte("plain text"), "gzip: invalid header"},
-		{"no zstd", "zstd", []byte("plain text"), "magic number mismatch"},
-		{"no deflate", "deflate", []byte("plain text"), "flate: corrupt input"},
-		{"no brotli", "br", []byte("{\"a\": \"text\"}"), "brotli: "},
-		{"no gzip below brotli", "gzip, br", encode(t, "br", []byte("plain text")), "gzip: invalid header"},
+		{"not gzip", "gzip", []byte("plain text"), "gzip: invalid header"},
+		{"not zstd", "zstd", []byte("plain text"), "magic number mismatch"},
+		{"not deflate", "deflate", []byte("plain text"), "flate: corrupt input"},
+		{"not brotli", "br", []byte("{\"a\": \"text\"}"), "brotli: "},
+		{"not gzip below brotli", "gzip, br", encode(t, "br", []byte("plain text")), "gzip: invalid header"},
 		{"a window that is too large", "zstd", []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 1, 0, 0}, "window size exceeded"},
 	} {
 		if got, err := d.Decode(nil, Split(c.codings), c.body, unlimited); err == nil || !strings.Contains(err.Error(), c.want) || len(got) > 0 {
@@ -143,12 +143,12 @@ func TestDecodeErrors(t *testing.T) {
 		}
 	}
 	if got, err := d.Decode(nil, Split("gzip"), nil, unlimited); err != nil || len(got) > 0 {
-		t.Errorf("an empty body, as of an answer to HEAD: %q, %v", got, err)
+		t.Errorf("an empty body, as in an answer to HEAD: %q, %v", got, err)
 	}
 }
 
-// A decoded body has no place for bytes that follow the packed ones, so they are an error:
-// otherwise it would pass for the whole body.
+// A decoded body has no place for bytes that follow the compressed ones, so they are an error.
+// Otherwise it would be taken for the whole body.
 func TestWhatFollowsTheEndIsAnError(t *testing.T) {
 	var d Decoder
 	defer d.Close()
@@ -188,7 +188,7 @@ func TestBombs(t *testing.T) {
 			}
 		}
 	}
-	// The blocks yield nothing as the outer coding, and 16 MiB as the inner one.
+	// The blocks yield nothing as the outer coding, but 16 MiB as the inner one.
 	empty := bytes.Repeat([]byte{0, 0, 0, 0xff, 0xff}, 16<<20/5) // empty blocks of deflate
 	var d Decoder
 	defer d.Close()
@@ -203,7 +203,7 @@ func TestApplied(t *testing.T) {
 	for _, name := range all {
 		for _, n := range []int{1, 10, 10_000} {
 			if body := encode(t, name, bytes.Repeat([]byte("hello, "), n)); !Applied(header(name), body) {
-				t.Errorf("%s: it is not seen in %x", name, body[:10])
+				t.Errorf("%s: not recognized in %x", name, body[:10])
 			}
 		}
 		for what, body := range plain {
@@ -240,7 +240,7 @@ func FuzzDecode(f *testing.F) {
 		var fresh Decoder
 		defer fresh.Close()
 		if again, err2 := fresh.Decode(nil, Split(codings), body, max); !bytes.Equal(got, again) || (err == nil) != (err2 == nil) {
-			t.Errorf("a decoder that was used gives %d bytes and %v, a new one %d and %v", len(got), err, len(again), err2)
+			t.Errorf("a used decoder gives %d bytes and %v, a new one %d and %v", len(got), err, len(again), err2)
 		}
 	})
 }

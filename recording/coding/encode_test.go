@@ -27,12 +27,12 @@ func TestWhatIsAppliedIsUndone(t *testing.T) {
 		}
 		again, err := Append(nil, codings, body)
 		if err != nil || !bytes.Equal(again, coded) {
-			t.Errorf("%q: the same body became other bytes", list)
+			t.Errorf("%q: the same body became different bytes", list)
 		}
 	}
 	var unknown *UnknownError
 	if _, err := Append(nil, []string{"own"}, body); !errors.As(err, &unknown) {
-		t.Errorf("a coding that is not known: %v", err)
+		t.Errorf("an unknown coding: %v", err)
 	}
 	if _, err := Append(nil, []string{"br", "br", "br", "br", "br"}, body); err == nil {
 		t.Error("too many codings are applied")

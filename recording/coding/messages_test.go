@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// deflated returns messages as one side of a WebSocket sends them with permessage-deflate:
-// each refers to those before, and lacks the four bytes that all would end with.
+// deflated returns messages as one side of a WebSocket sends them with permessage-deflate: each
+// refers to earlier ones, and lacks the four bytes with which each would end.
 func deflated(t *testing.T, plain ...[]byte) (messages [][]byte) {
 	t.Helper()
 	var b bytes.Buffer

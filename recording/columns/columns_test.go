@@ -73,8 +73,8 @@ const (
 	textsByName
 )
 
-// partitioned are the columns that the names of directories give: an engine refuses,
-// or ignores, those in the files.
+// partitioned are the columns that come from directory names. An engine rejects or
+// ignores them in the files.
 var partitioned = map[string]bool{"cluster": true, "namespace": true}
 
 // fields lists the members that a struct has in JSON.
@@ -142,8 +142,8 @@ type dialect struct {
 	text, timestamp, integer, unsigned, count, boolean string
 }
 
-// Engines other than DuckDB aren't run by a test. They get text where one of them
-// is known to refuse what the files have: a number in a string, or a time with
+// No test runs engines other than DuckDB. They get text where one of them
+// is known to reject what the files have: a number in a string, or a time with
 // nanoseconds.
 var (
 	duckDB = dialect{

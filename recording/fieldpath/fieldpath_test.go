@@ -114,7 +114,7 @@ func ExamplePath_Covers() {
 	// Output: false true
 }
 
-// A path can be read back, whatever names it has.
+// A path can be parsed back, whatever names it has.
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{"req.body.a", `a."b.c"[]`, "a.**", `"\u0000"`, "a,b"} {
 		f.Add(s)

@@ -17,8 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/show"
 )
 
-// hostile are texts that would steer a terminal, or show something other than
-// what they are.
+// hostile are texts that would control a terminal, or look like something else.
 var hostile = map[string]string{
 	"escape sequences":        "\x1b]0;owned\x07\x1b[2J\x1b[1;31m",
 	"C0":                      "a\x00\x01\x08\x0b\x0c\x0e\x1f\nforged line\rover",
@@ -38,7 +37,7 @@ var hostile = map[string]string{
 // full is how tapedeck shows an exchange.
 func full(w io.Writer, e *recording.Exchange) error { return show.New(e, show.Options{}).Write(w) }
 
-// unseen returns the first character of a text that must not reach a terminal.
+// unseen returns the first character in a text that must not reach a terminal.
 func unseen(s string) string {
 	for i, r := range s {
 		if r == '\n' {
@@ -57,7 +56,7 @@ func TestNothingInvisibleReachesTheTerminal(t *testing.T) {
 	for name, text := range hostile {
 		t.Run(name, func(t *testing.T) {
 			h := recording.Headers{{Name: text, Value: text}, {Name: "Content-Encoding", Value: "gzip" + text}}
-			body := []byte(text + strings.Repeat("and so on, ", 20*len(text)) + text) // enough of it to be text
+			body := []byte(text + strings.Repeat("and so on, ", 20*len(text)) + text) // enough to count as text
 			c := &recording.Conversation{Part: 1, Messages: []recording.Message{{From: text, Type: text, Data: body}, {From: recording.Client, Data: body}}}
 			e := &recording.Exchange{
 				MsgType: recording.MsgType, Resource: text, Service: text, Cluster: text, Namespace: text, Direction: text, Tech: text, L7Protocol: text,
@@ -76,7 +75,7 @@ func TestNothingInvisibleReachesTheTerminal(t *testing.T) {
 				return r
 			}, text))
 			if err := os.MkdirAll(dir, 0o755); err != nil {
-				t.Skipf("no such file names here: %v", err)
+				t.Skipf("this system does not allow such file names: %v", err)
 			}
 			line := append(e.AppendJSON(nil), '\n')
 			write := func(name string, p []byte) {
@@ -99,7 +98,7 @@ func TestNothingInvisibleReachesTheTerminal(t *testing.T) {
 				if strings.Contains(out.String(), "\nforged") || strings.Contains(notes.String(), "\nforged") {
 					t.Errorf("%+v: a line was forged", o)
 				}
-				if o.Output == "json" { // it means what it meant
+				if o.Output == "json" { // JSON must keep its meaning
 					for one := range strings.Lines(out.String()) {
 						var got, want any
 						if err := json.Unmarshal([]byte(one), &got); err != nil {

@@ -148,7 +148,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// A filter that can't select anything is an error, since an empty table would not explain it.
+// A filter that can't select anything is an error, because an empty table would not explain it.
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		filter Filter
@@ -177,8 +177,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A table of any length holds only the lines that it computes the widths from. It writes the
-// others as they come.
+// A table of any length holds only the lines from which it computes the widths. It writes the others as
+// they come.
 func TestATableIsNotHeldInMemory(t *testing.T) {
 	var b bytes.Buffer
 	table := NewTable(&b)

@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// The notes say how much of the traffic a recording lacks: for each process what its last segment
-// says, and the sum of them.
+// The notes say how much of the traffic a recording lacks: the sum of what the last segment of each
+// process says.
 func TestWhatWasLeftOutIsNoted(t *testing.T) {
 	dir := t.TempDir()
 	written := byte(0)

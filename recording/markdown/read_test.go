@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what the cases in testdata want")
 
-// Each case is a file of markdown, and the record that it is read as, indented, with the losses.
+// Each case is a markdown file, and the record that it is read as, indented, with the losses.
 func TestParse(t *testing.T) {
 	names, _ := filepath.Glob("testdata/*.txtar")
 	if len(names) < 5 {
@@ -67,14 +67,14 @@ func TestMalformedFiles(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"empty", "", "line 1: found neither a REQUEST nor an INTERNAL section"},
 		{"text", "hello\n", `line 1: found "hello", want a section such as ### REQUEST ###`},
-		{"a block alone", block("GET / HTTP/1.1"), "line 1: found a block before the first section"},
+		{"only a block", block("GET / HTTP/1.1"), "line 1: found a block before the first section"},
 		{"a block without an end", ask + "```\nGET / HTTP/1.1\n", "line 2: the block has no end"},
 		{"a section twice", ask + block("GET / HTTP/1.1") + ask + block("GET / HTTP/1.1"), `line 5: found section "REQUEST" again`},
 		{"no request line", ask + block("GET /"), `line 3: found "GET /", want a request line`},
 		{"no field", ask + block("GET / HTTP/1.1\nAccept"), `line 4: found "Accept", want a field`},
 		{"a bad URL", ask + block("GET http://[::1 HTTP/1.1"), `line 3: the request line's URL "http://[::1" can't be parsed`},
 		{"no status line", ask + block("GET / HTTP/1.1") + "### RESPONSE ###\n" + block("200 OK"), `line 7: found "200 OK", want a status line`},
-		{"a status that is none", ask + block("GET / HTTP/1.1") + "### RESPONSE ###\n" + block("HTTP/1.1 20 OK"), `want a status line`},
+		{"a bad status", ask + block("GET / HTTP/1.1") + "### RESPONSE ###\n" + block("HTTP/1.1 20 OK"), `want a status line`},
 		{"a bad direction", ask + block("GET / HTTP/1.1") + "### METADATA ###\n" + block("uuid: 00000000-0000-0000-0000-000000000001\ndirection: UP"), `line 8: direction is "UP", want IN or OUT`},
 		{"a bad UUID", ask + block("GET / HTTP/1.1") + "### METADATA ###\n" + block("uuid: 1"), `line 7: uuid is "1", want a UUID`},
 		{"a bad time", ask + block("GET / HTTP/1.1") + "### METADATA ###\n" + block("ts: today"), `ts is "today", want a time`},
@@ -150,7 +150,7 @@ func FuzzParse(f *testing.F) {
 		}
 		// An exchange that was read can be written, and reads the same again.
 		texts := [][]byte{e.AppendJSON(nil)}
-		for range 2 { // what is no UTF-8 becomes so the first time
+		for range 2 { // invalid UTF-8 is replaced the first time
 			var again recording.Exchange
 			if err := new(recording.Decoder).Decode(texts[len(texts)-1], &again); err != nil {
 				t.Fatalf("%v: %s", err, texts[len(texts)-1])

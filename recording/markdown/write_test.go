@@ -21,12 +21,12 @@ func written() *recording.Exchange {
 	return e
 }
 
-// Append writes any exchange so that it reads the same, and shows it as text where that is
+// Append writes any exchange so that it can be read back unchanged, and shows it as text where that is
 // possible.
 func TestAppend(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(e *recording.Exchange)
-		shown  string // a line that is there
+		shown  string // a line that must be there
 	}{
 		"a plain one":       {func(*recording.Exchange) {}, "POST http://shop/a?b=c HTTP/1.1"},
 		"a list in a field": {func(*recording.Exchange) {}, `Accept: a\, b\\, `},
@@ -37,7 +37,7 @@ func TestAppend(t *testing.T) {
 		}, "### INTERNAL - DO NOT MODIFY ###"},
 		"a field with a line": {func(e *recording.Exchange) { e.HTTP.Req.Headers[0].Value = "a\nX-B: c" }, "### INTERNAL - DO NOT MODIFY ###"},
 		"a tag with a line":   {func(e *recording.Exchange) { e.Tags.Set("x", "a\ndirection: OUT") }, "### INTERNAL - DO NOT MODIFY ###"},
-		"a URL that is none":  {func(e *recording.Exchange) { e.HTTP.Req.URI = "/%zz" }, "### INTERNAL - DO NOT MODIFY ###"},
+		"a bad URL":           {func(e *recording.Exchange) { e.HTTP.Req.URI = "/%zz" }, "### INTERNAL - DO NOT MODIFY ###"},
 		"no answer":           {func(e *recording.Exchange) { e.HTTP.Res = recording.HTTPResponse{} }, "POST http://shop/a?b=c HTTP/1.1"},
 		"no HTTP":             {func(e *recording.Exchange) { e.HTTP, e.TCP = nil, &recording.Conversation{Part: 1} }, "direction: IN"},
 		"a signature": {func(e *recording.Exchange) {
@@ -76,7 +76,7 @@ func FuzzAppend(f *testing.F) {
 		e := written()
 		e.HTTP.Req.URI, e.HTTP.Req.Headers[0].Value, e.HTTP.Req.Body = target, value, []byte(body)
 		e.Tags.Set("x", tag)
-		var kept recording.Exchange // as JSON keeps it
+		var kept recording.Exchange // as encoded in JSON
 		var d recording.Decoder
 		if d.Decode(e.AppendJSON(nil), &kept) == nil {
 			same(t, &kept)

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m, openBoth) }
 
-// both is a directory that is read through a collector.
+// both writes to a directory, and reads it through a collector.
 type both struct {
 	store.Store
 	dir store.Dir
@@ -101,7 +101,7 @@ func TestNoCommandWritesToACollector(t *testing.T) {
 	}
 }
 
-// An error of the collector's store is reported, and the list goes on after it.
+// An error of the collector's store is reported, and the list continues after it.
 func TestErrorsOfTheStoreBehindACollector(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a", "c"} {
@@ -133,7 +133,7 @@ func TestErrorsOfTheStoreBehindACollector(t *testing.T) {
 	}
 }
 
-// brittle cuts every answer after some bytes, as a port-forward that is restarted does.
+// brittle cuts every answer after some bytes, like a port-forward that is restarted.
 type brittle struct {
 	http.Handler
 	bytes int
@@ -215,7 +215,7 @@ func TestReadingGoesOnWhereItBroke(t *testing.T) {
 	if !slices.Equal(folders, want) {
 		t.Errorf("listed %d folders of %d, or others", len(folders), len(want))
 	}
-	// An answer that makes no progress is an error, and no endless loop.
+	// An answer that makes no progress is an error, not an endless loop.
 	b.bytes = 10
 	for _, err := range s.List(t.Context(), "folder=") {
 		if err == nil || !strings.Contains(err.Error(), "broke off") {
@@ -224,7 +224,7 @@ func TestReadingGoesOnWhereItBroke(t *testing.T) {
 	}
 }
 
-// A server that is no collector, or that lies, is found out.
+// A server that is not a collector, or that lies, is detected.
 func TestAnswersThatAreNoCollectors(t *testing.T) {
 	own := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -263,7 +263,7 @@ func TestAnswersThatAreNoCollectors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody", func(t *testing.T) {
+	t.Run("no server", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

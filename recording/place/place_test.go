@@ -35,7 +35,7 @@ func TestPlacesThatAreNotOpened(t *testing.T) {
 // Every program that opens places links the dependencies of the stores.
 func TestPlacesLinkNoGRPCAndNoArrow(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("no go command to list the packages with")
+		t.Skip("there is no go command to list the packages")
 	}
 	cmd := exec.Command("go", "list", "-deps", ".")
 	cmd.Stderr = os.Stderr

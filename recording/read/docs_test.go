@@ -11,7 +11,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the table of findings in docs")
 
-// TestFindingsPage checks the table of findings in the page on the format against Kinds.
+// TestFindingsPage checks the table of findings in the format's documentation against Kinds.
 func TestFindingsPage(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| finding | is | meaning |\n|---|---|---|\n")

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Failed requests come in the order of their start, and the report says what is wrong
-// with the recording.
+// Failed requests are returned in the order of their start, and the report says what is
+// wrong with the recording.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "recordings")
 	if err != nil {

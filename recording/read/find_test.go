@@ -37,12 +37,12 @@ func TestQueries(t *testing.T) {
 		{"all", Query{}, "/0 /100 /200 /300 /1 /101 /201 /301 /2 /102 /202 /302", 12},
 		{"a cluster", Query{Clusters: []string{"c2"}}, "/200 /201 /202", 3},
 		{"two clusters", Query{Clusters: []string{"c2", "c1"}, Workloads: []string{"cart"}}, "/0 /200 /1 /201 /2 /202", 6},
-		{"one that there isn't", Query{Clusters: []string{"c3"}}, "", 0},
+		{"an absent one", Query{Clusters: []string{"c3"}}, "", 0},
 		{"a workload", Query{Namespaces: []string{"shop"}, Workloads: []string{"rates"}}, "/100 /101 /102", 3},
 		{"an unknown name", Query{Namespaces: []string{recording.Undefined}}, "/300 /301 /302", 3},
-		{"from", Query{From: at(2 * time.Hour)}, "/2 /102 /202 /302", 8}, // the hour before may reach into it
+		{"from", Query{From: at(2 * time.Hour)}, "/2 /102 /202 /302", 8}, // exchanges of the hour before may end in it
 		{"from later", Query{From: at(2*time.Hour + 2*time.Minute)}, "", 4},
-		{"up to a time", Query{To: at(time.Hour), Longest: time.Minute}, "/0 /100 /200 /300", 8}, // the hour after may have begun with what ended then
+		{"up to a time", Query{To: at(time.Hour), Longest: time.Minute}, "/0 /100 /200 /300", 8}, // exchanges that ended in the next hour may have begun before
 		{"a time", Query{From: at(time.Hour), To: at(2 * time.Hour), Workloads: []string{"rates"}}, "/101", 3},
 		{"a time with the longest of exchanges", Query{To: at(time.Minute), Longest: -1, Workloads: []string{"rates"}}, "", 3},
 		{"a direction", Query{Direction: recording.Out}, "/301", 12},
@@ -56,13 +56,12 @@ func TestQueries(t *testing.T) {
 	}
 	for _, q := range []Query{{Direction: "in"}, {From: at(1), To: at(1)}} {
 		if _, err := Open(t.Context(), q, Options{}, m); err == nil {
-			t.Errorf("%+v is taken", q)
+			t.Errorf("%+v is accepted", q)
 		}
 	}
 }
 
-// A reader finds the files that belong to a recording, in a place with partitions and in any
-// other.
+// A reader finds the files that belong to a recording, in places with and without partitions.
 func TestWhatBelongsToARecording(t *testing.T) {
 	line := func(location string) []byte {
 		return []byte(`{"msgType":"rrpair","ts":"2026-11-22T20:15:00Z","location":"` + location + `"}` + "\n")
@@ -83,7 +82,7 @@ func TestWhatBelongsToARecording(t *testing.T) {
 		}, "/1 /old"},
 		{"a folder of partitions", map[string][]byte{"workload=w/date=2026-11-22/hour=20/" + name: zip(line("/1"))}, "/1"},
 		{"an hour", map[string][]byte{name: zip(line("/1")), name + recording.PartSuffix: zip(line("/2"))}, "/1"},
-		{"in an hour, what is being written", map[string][]byte{
+		{"in an hour, a segment that is being written", map[string][]byte{
 			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + name + ".part":                                           zip(line("/1")),
 			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + strings.Replace(name, "-0.", "-1.", 1):                   zip(line("/2")),
 			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + strings.Replace(name, "-0.", "-1.", 1) + ".part":         zip(line("/3")),

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Both orders give the same records of any files, or say what they left out.
+// Both orders give the same records for any files, or report what they left out.
 func FuzzRead(f *testing.F) {
 	talk := parts(1, 3, begin)
 	f.Add(lines(exchange(1, begin, time.Second), talk[0], exchange(2, at(time.Second), 0), talk[1]), lines(talk[2], exchange(3, begin, time.Hour)))
@@ -34,7 +34,7 @@ func FuzzRead(f *testing.F) {
 			}
 			readAll(t, Query{}, Options{Order: o.Order, Light: true, Recycle: true}, m)
 		}
-		dropped := reports[0].Count(Duplicate) + reports[1].Count(Duplicate) // those that come late are not noticed
+		dropped := reports[0].Count(Duplicate) + reports[1].Count(Duplicate) // duplicates that come late are not noticed
 		if dropped == 0 && !slices.Equal(texts[0], texts[1]) || reports[0].Read != reports[1].Read || reports[0].Count(Malformed) != reports[1].Count(Malformed) {
 			t.Errorf("streamed\n%s\nsorted\n%s", strings.Join(texts[0], "\n"), strings.Join(texts[1], "\n"))
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// parts makes the parts of a conversation with that number, one each second. Each part has two
+// parts returns the parts of the conversation with this number, one per second. Each part has two
 // messages, and its record ends with it.
 func parts(number, count int, ts time.Time) (all []*recording.Exchange) {
 	for part := 1; part <= count; part++ {
@@ -88,7 +88,7 @@ func TestPartsThatAreMissing(t *testing.T) {
 		{"the first", []int{2, 3, 4}, "2.0 2.1 3.0 3.1 4.0 4.1", 2, true, "1 conversation with missing parts: 00000000-0000-0000-0000-0000000003e9 in KEY: 1 parts", recording.PartsMissing},
 		{"some in the middle", []int{1, 4}, "1.0 1.1 4.0 4.1", 1, true, "1 conversation with missing parts: 00000000-0000-0000-0000-0000000003e9 in KEY: 2 parts", recording.PartsMissing},
 		{"all but the last", []int{4}, "4.0 4.1", 4, true, "1 conversation with missing parts: 00000000-0000-0000-0000-0000000003e9 in KEY: 3 parts", recording.PartsMissing},
-		{"the last, as it goes on", []int{1, 2}, "1.0 1.1 2.0 2.1", 1, false, "", ""},
+		{"the last, as it is still open", []int{1, 2}, "1.0 1.1 2.0 2.1", 1, false, "", ""},
 		{"one of them twice", []int{1, 2, 2, 3, 4}, "1.0 1.1 2.0 2.1 3.0 3.1 4.0 4.1", 1, true, "1 duplicate: 00000000-0000-0000-0000-0000000003ea in KEY", ""},
 	} {
 		for _, order := range []Order{Streamed, Sorted} {
@@ -114,8 +114,8 @@ func TestPartsThatAreMissing(t *testing.T) {
 	}
 }
 
-// A query can select a conversation by something that only its last part says, and gets all of it.
-// Parts that are missing of other conversations are not reported.
+// A query can select a conversation by something that only its last part has, and gets all of it.
+// Missing parts of other conversations are not reported.
 func TestMatchSeesConversationsAsAWhole(t *testing.T) {
 	m := &memory{}
 	a, b := parts(1, 3, begin), parts(2, 3, begin)
@@ -174,8 +174,7 @@ func TestAConversationIsBounded(t *testing.T) {
 	}
 }
 
-// Conversations with the same start, and those whose parts lie across each other, stay
-// apart.
+// Conversations with the same start, and those whose parts are interleaved, are not mixed up.
 func TestConversationsStayApart(t *testing.T) {
 	for _, order := range []Order{Streamed, Sorted} {
 		m := &memory{}
@@ -189,7 +188,7 @@ func TestConversationsStayApart(t *testing.T) {
 	}
 }
 
-// A segment that is there twice, or copied into two places, gives its exchanges once.
+// A segment that exists twice, or was copied to two places, gives its exchanges once.
 func TestDuplicatesComeOnce(t *testing.T) {
 	for _, order := range []Order{Streamed, Sorted} {
 		m, copied := &memory{}, &memory{}
@@ -210,7 +209,7 @@ func TestDuplicatesComeOnce(t *testing.T) {
 	}
 }
 
-// A writer in one namespace that knows the records of another can't have them left out as
+// A writer in one namespace that knows records from another can't cause them to be left out as
 // duplicates.
 func TestDuplicatesAreOfOneNamespace(t *testing.T) {
 	for _, order := range []Order{Streamed, Sorted} {

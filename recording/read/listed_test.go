@@ -37,6 +37,6 @@ func TestTheFilesThatAQueryNeedsAreListed(t *testing.T) {
 		n++
 	}
 	if n != 2 {
-		t.Errorf("%d files, want one of each store", n)
+		t.Errorf("%d files, want one from each store", n)
 	}
 }

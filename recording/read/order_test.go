@@ -25,7 +25,7 @@ func pods(rnd *rand.Rand, m *memory, count int, longest time.Duration) (all []*r
 		slices.SortFunc(own, func(a, b *recording.Exchange) int { return a.Ended().Compare(b.Ended()) })
 		all = append(all, own...)
 		for len(own) > 0 {
-			began := own[0].Ended().Add(time.Duration(rnd.IntN(2000)-1000) * time.Millisecond / 2) // it waited, or was there first
+			began := own[0].Ended().Add(time.Duration(rnd.IntN(2000)-1000) * time.Millisecond / 2) // the segment began before or after its first exchange ended
 			till := began.Add(time.Duration(1+rnd.IntN(300)) * time.Second)
 			end := slices.IndexFunc(own, func(e *recording.Exchange) bool { return e.Ended().After(till) })
 			if end <= 0 {
@@ -64,8 +64,7 @@ func TestExchangesComeInTheOrderOfTheirStart(t *testing.T) {
 	}
 }
 
-// Sorted knows the order of exchanges, however long they took, even if next to nothing fits into
-// memory.
+// Sorted returns exchanges in order, however long they took, even if almost nothing fits into memory.
 func TestSortedComesInOrderWhateverTheExchangesTook(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(2, 2))
 	for _, held := range []int64{0, 1, 4 << 10, 64 << 10} {
@@ -107,7 +106,7 @@ func TestStreamedTellsWhatComesLate(t *testing.T) {
 	var newest time.Time
 	for _, r := range got {
 		if r.Late != r.TS.Before(newest) {
-			t.Fatalf("%s at %s, behind %s: late %v", r.Location, r.TS, newest, r.Late)
+			t.Fatalf("%s at %s, after %s: late %v", r.Location, r.TS, newest, r.Late)
 		}
 		if r.Late {
 			late++
@@ -175,7 +174,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	}
 }
 
-// An exchange whose time is wrong doesn't delay those around it.
+// An exchange with a wrong time doesn't delay those around it.
 func TestAWrongTimeDisturbsOneExchange(t *testing.T) {
 	m := &memory{}
 	for _, name := range []string{"cart-0", "cart-1"} {

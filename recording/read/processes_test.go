@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// The numbers of a process's segments, and the counters around them, tell what is missing of it.
+// The numbers of a process's segments, and their counters, show what is missing.
 func TestWhatIsMissingOfAProcess(t *testing.T) {
 	type seg struct {
 		number, exchanges int
@@ -18,7 +18,7 @@ func TestWhatIsMissingOfAProcess(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		from    time.Duration // of the query, after begin; 0: none
+		from    time.Duration // of the query, after begin; 0 means none
 		lost    string        // numbers
 		all     []seg
 		missing string

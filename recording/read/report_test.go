@@ -57,7 +57,7 @@ func TestFindings(t *testing.T) {
 					t.Errorf("%s\n%s\nwant %s\n%s\ndamaged: %v", locations(got), text, c.want, want, report.Damaged())
 				}
 				if text := findings(report); len(text) > 5<<10 {
-					t.Errorf("%d bytes are told", len(text))
+					t.Errorf("the findings have %d bytes", len(text))
 				}
 				if m.open != 0 {
 					t.Errorf("%d segments are open", m.open)
@@ -80,8 +80,8 @@ func TestMissingSegmentsAreFound(t *testing.T) {
 			}
 		}
 	}
-	// A pod that was restarted twice: the first process lost one, the second was
-	// killed and left its last segments open, the third had its oldest removed.
+	// A pod was restarted twice. The first process lost a segment. The second was killed and left its
+	// last segments open. The oldest segments of the third were removed.
 	first, second, third := newPod("cart-0"), newPod("cart-0"), newPod("cart-0")
 	second.process[15], third.process[15] = 2, 3
 	write(first, 0, 5, 3)
@@ -92,7 +92,7 @@ func TestMissingSegmentsAreFound(t *testing.T) {
 	for key := range remove {
 		delete(m.Objects, key)
 	}
-	// A segment in the middle has no counters, since its writer was killed. Its name shows that it
+	// A segment in the middle has no counters, because its writer was killed. Its name shows that it
 	// exists.
 	for key, body := range m.Objects {
 		if strings.HasSuffix(key, "-cart-0-1.jsonl.zst") && strings.Contains(key, "T2030") {
@@ -196,7 +196,7 @@ func TestAStoreThatFails(t *testing.T) {
 	}
 }
 
-// A segment that is completed between its listing and its reading is read, once.
+// A segment that is completed between listing and reading is read once.
 func TestASegmentThatIsCompletedMeanwhile(t *testing.T) {
 	m := &memory{}
 	p := newPod("cart-0")

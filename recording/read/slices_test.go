@@ -81,8 +81,7 @@ func TestSlicesSelectByKey(t *testing.T) {
 	}
 }
 
-// A client may ask for any number of hosts. A part of a key then proves nothing, and a whole key
-// does.
+// A client may ask for any number of hosts. Then part of a key may be ambiguous, but a whole key is not.
 func TestSlicesOfManyHosts(t *testing.T) {
 	m := &memory{}
 	p := newPod("p")

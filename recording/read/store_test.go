@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a store in memory that counts how it was used.
+// memory is a store in memory that counts how it is used.
 type memory struct {
 	storetest.Memory
 	mu     sync.Mutex
@@ -66,7 +66,7 @@ var begin = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
 // at is a time after begin.
 func at(d time.Duration) time.Time { return begin.Add(d) }
 
-// exchange makes an exchange of HTTP with a UUID of its number.
+// exchange returns an HTTP exchange whose UUID is its number.
 func exchange(number int, ts time.Time, took time.Duration) *recording.Exchange {
 	e := &recording.Exchange{MsgType: recording.MsgType, TS: ts, Duration: took.Milliseconds(), Direction: recording.In, L7Protocol: recording.HTTP1,
 		Cluster: "c1", Namespace: "shop", Service: "cart", Location: fmt.Sprintf("/%d", number), Status: "200",
@@ -101,7 +101,7 @@ func (p *pod) segment(m *memory, began time.Time, exchanges ...*recording.Exchan
 	return key
 }
 
-// lines are exchanges as JSON lines.
+// lines returns exchanges as JSON lines.
 func lines(exchanges ...*recording.Exchange) (text []byte) {
 	for _, e := range exchanges {
 		text = append(e.AppendJSON(text), '\n')
@@ -136,7 +136,7 @@ func readAll(t testing.TB, q Query, o Options, stores ...Store) ([]*Record, *Rep
 	return all, r.Report()
 }
 
-// locations returns the locations of records, which tell them apart.
+// locations returns the locations of records, which identify them.
 func locations(all []*Record) string {
 	var names []string
 	for _, r := range all {

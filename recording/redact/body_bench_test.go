@@ -23,7 +23,7 @@ func padded(begin, item, end string) string {
 	return s + end + strings.Repeat(" ", size-len(s)-len(end))
 }
 
-// BenchmarkBody searches a body each time as if it had never come before.
+// BenchmarkBody searches a body each time as if it were new.
 func BenchmarkBody(b *testing.B) {
 	for name, body := range map[string]string{"order": benchOrder, "ordered": benchOrdered} {
 		b.Run(name, func(b *testing.B) {

@@ -94,7 +94,7 @@ func TestFewNumbersLookLikeCards(t *testing.T) {
 			}
 		}
 		if n > c.most {
-			t.Errorf("%s: %d of 10,000 are taken for cards, want at most %d", name, n, c.most)
+			t.Errorf("%s: %d of 10,000 look like cards, want at most %d", name, n, c.most)
 		}
 	}
 }

@@ -31,8 +31,8 @@ func repeated(name, part string, size int) string {
 	return strings.Repeat(part, size/len(part))
 }
 
-// isLinear compares the cost of short and of long texts. It measures processor time, since the
-// machine has other work.
+// isLinear compares the cost of short and of long texts. It measures processor time, because the
+// machine may be busy.
 func isLinear(t *testing.T, what, name string, size, times int, f func(text string)) {
 	t.Helper()
 	cost := func(size int) time.Duration {
@@ -41,7 +41,7 @@ func isLinear(t *testing.T, what, name string, size, times int, f func(text stri
 		f(text)
 		return cpu(t) - begun
 	}
-	// 16 times as much takes 16 times as long, or 256 times if it grew with the square.
+	// 16 times as much should take 16 times as long. With a quadratic cost, it would be 256 times.
 	for range 5 {
 		short, long := max(cost(size), 200*time.Microsecond), cost(times*size)
 		if long <= time.Duration(times*times/2)*short {
@@ -74,11 +74,11 @@ func TestCostOfHostileTexts(t *testing.T) {
 	}
 }
 
-// mediaTypes are of the documents that are searched in different ways.
+// mediaTypes are those of documents that are searched in different ways.
 var mediaTypes = []string{"", "application/json", "application/xml", "text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/graphql",
 	"text/event-stream", "text/plain", "application/yaml", "text/javascript", "application/octet-stream"}
 
-// The cost of a body of any kind grows linearly, too.
+// The cost of a body of any kind also grows linearly.
 func TestCostOfHostileBodies(t *testing.T) {
 	r := New(recording.Discard{}, Options{})
 	for name := range hostile {

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "rewrite the table in docs")
 
 const page = "../../docs/recording-format.md"
 
-// TestRedactedTable checks the page's table of words against the one in the code.
+// TestRedactedTable checks the page's table of words against the table in the code.
 func TestRedactedTable(t *testing.T) {
 	docpage.Tables(t, page, *update, map[string]string{"redacted": redactTable()})
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// redactDocument redacts the body of a request with that media type. R replaces each token, and
-// 8000 each number.
+// redactDocument redacts the body of a request with this media type. In the result, R replaces each
+// token, and 8000 each number.
 func redactDocument(mediaType, body string) (got, places string) {
 	e := &recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Body: []byte(body), Headers: recording.Headers{{Name: "Content-Type", Value: mediaType}}}}}
 	New(recording.Discard{}, Options{}).Write(e)
@@ -77,7 +77,7 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// Compressed data may begin like a document, and have two slashes or a colon before an @.
+// Compressed data may begin like a document, and may have two slashes or a colon before an @.
 func TestBinaryDataIsNoDocument(t *testing.T) {
 	const noise = "\x8d\x01\xb2\x12\xd8\x85+\xc9\xc5:Wd\x15\xb0+g\xac%Zgd5\xb0\x1bwRK\xf5\xee\xc8\x1a@8d/\xd3"
 	for _, start := range []string{"{", "[", "<", "{\"", "//", "a=", ""} {
@@ -113,7 +113,7 @@ func TestBinaryDataThatBeginsAsUTF16(t *testing.T) {
 	}
 }
 
-// A document in UTF-16 stays in UTF-16.
+// A document in UTF-16 remains in UTF-16.
 func TestUTF16(t *testing.T) {
 	wide := func(s string, low int) string {
 		b := make([]byte, 2*len(s))

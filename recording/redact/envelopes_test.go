@@ -14,7 +14,7 @@ func TestEnvelopes(t *testing.T) {
 	for _, c := range []struct{ body, want string }{
 		{first, first},
 		{first + second + first, first + redacted + first},
-		{second + second[:len(second)-3], redacted + "\x00\x00\x00\x00\x26{\"password\":\"R"}, // which is cut
+		{second + second[:len(second)-3], redacted + "\x00\x00\x00\x00\x26{\"password\":\"R"}, // the second message is cut
 		{first + "\x01\x00\x00\x00\x03\x1f\x8b\x08" + first, first + "\x01\x00\x00\x00\x00" + first},
 		{"\x02\xff\xff\xff\xff{\"password\":\"hush\"}", "\x02\x00\x00\x00\x28{\"password\":\"R\"}"},
 		{first + "\x00\x00", first + "\x00\x00"},

@@ -16,7 +16,7 @@ func jsonText(s string) string {
 	return string(text)
 }
 
-// formats write a text of the fuzzer, and a password beside it.
+// formats write a text from the fuzzer, and a password next to it.
 var formats = []struct {
 	mediaType string
 	write     func(text string) string
@@ -51,8 +51,8 @@ var formats = []struct {
 	}},
 }
 
-// A password doesn't survive in any format, whatever stands beside it. JSON stays JSON, and a
-// second redaction changes nothing.
+// A password doesn't survive in any format, whatever is next to it. JSON remains JSON, and a second
+// redaction changes nothing.
 func FuzzFormats(f *testing.F) {
 	for i := range formats {
 		f.Add(byte(i), "a\"b'c&d=<e>\n- f: {g}\\u0041 %41 +1")
@@ -83,7 +83,7 @@ func FuzzFormats(f *testing.F) {
 }
 
 // A password doesn't survive, wherever WebSocket frames and parts of a conversation divide it,
-// compressed or not. The rest of the message stays.
+// compressed or not. The rest of the message remains.
 func FuzzFrames(f *testing.F) {
 	f.Add("some text", uint16(3), uint16(9), byte(0), false)
 	f.Add("some text", uint16(30), uint16(36), byte(1), true)

@@ -10,7 +10,7 @@ import (
 
 const canary = "Kanari0815Vogel"
 
-// samples have the canary in all places in which a body of their kind may have a secret.
+// samples have the canary in all places where a body of their kind may have a secret.
 var samples = []struct{ mediaType, body string }{
 	{"application/json", `{"user":{"name":"joe","password":"` + canary + `"},"list":[{"token":["` + canary + `",{"a":"` + canary + `"}]}],"p\u0061sswd":"` + canary + `","inner":"{\"token\":\"` + canary + `\"}","url":"https://u:` + canary + `@h/?api_key=` + canary + `&a=b","kv":[{"name":"DB_PASSWORD","value":"` + canary + `"},{"value":"` + canary + `","name":"DB_PASSWORD"}],"auth":"Bearer ` + canary + `"}`},
 	{"application/json", `{"kind":"Secret","apiVersion":"v1","data":{"a":"` + canary + `"}}`},
@@ -43,8 +43,8 @@ func TestSamplesLoseTheirCanaries(t *testing.T) {
 	}
 }
 
-// A body that is cut, or that looks like another kind from some point on, keeps only so much of a
-// secret that it is too short to be one.
+// A body that is cut, or that looks like another kind from some point on, keeps at most a part of a
+// secret that is too short to be recognized.
 func TestCutBodiesKeepNoSecrets(t *testing.T) {
 	const most = 5
 	r := New(recording.Discard{}, Options{})
@@ -59,8 +59,8 @@ func TestCutBodiesKeepNoSecrets(t *testing.T) {
 	}
 }
 
-// ghp tells whether all that is left of the canary is in a token that is too short to be
-// recognized by its prefix.
+// ghp reports whether the canary remains only in a token that is too short to be recognized by its
+// prefix.
 func ghp(s string) bool {
 	_, rest, ok := strings.Cut(s, "ghp_")
 	return ok && strings.Count(s, canary[:6]) == 1 && len(rest) < 16
@@ -82,7 +82,7 @@ func FuzzDocument(f *testing.F) {
 	})
 }
 
-// A password doesn't survive, wherever in JSON it stands and whatever stands beside it.
+// A password doesn't survive, wherever it is in JSON and whatever is next to it.
 func FuzzJSON(f *testing.F) {
 	f.Add("a", "b", `[1,2]`, true)
 	f.Add(`\u0041`, `{"a":`, `"x"`, false)
@@ -140,7 +140,7 @@ func FuzzGlance(f *testing.F) {
 	})
 }
 
-// kindsIn reports whether a body has a Secret of Kubernetes.
+// kindsIn reports whether a body has a Kubernetes Secret.
 func kindsIn(r *Sink, body string) says {
 	d := json.NewDecoder(strings.NewReader(body))
 	for name := ""; ; {
@@ -156,7 +156,7 @@ func kindsIn(r *Sink, body string) says {
 	}
 }
 
-// Cards and well-known secrets are found behind each other, and none is found twice.
+// Cards and well-known secrets are found one after another, and none is found twice.
 func FuzzKnown(f *testing.F) {
 	f.Add("a 4111 1111 1111 1111, ghp_0123456789abcdefABCDEF Bearer abcdefgh1")
 	f.Fuzz(func(t *testing.T, s string) {

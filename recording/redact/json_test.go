@@ -7,7 +7,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// redactBody returns a body as it is written, with R for each token and 8000 for each number.
+// redactBody returns a body after redaction, with R for each token and 8000 for each number.
 func redactBody(body string, answer bool) (got, places string) {
 	e := &recording.Exchange{HTTP: &recording.HTTP{}}
 	b := &e.HTTP.Req.Body

@@ -7,8 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A token replaces the secret alone, wherever a scheme stands before it. So the token is the same
-// where the secret has no scheme.
+// A token replaces only the secret, not a scheme before it. So the token is the same where the secret
+// has no scheme.
 func TestSchemesStayBeforeTheirTokens(t *testing.T) {
 	const secret = "hush0123456789hush"
 	r := New(recording.Discard{}, Options{})
@@ -32,7 +32,7 @@ func TestSchemesStayBeforeTheirTokens(t *testing.T) {
 	}
 }
 
-// A JSON Web Token is found after characters that look like a part of it.
+// A JSON Web Token is found after characters that look like part of it.
 func TestWebTokensBehindLetters(t *testing.T) {
 	const token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.hushhushhushhush"
 	for _, before := range []string{"id_", "id-", "v1.", "key", "eye", "/"} {

@@ -42,7 +42,7 @@ func said(e *recording.Exchange) (all []string) {
 	return all
 }
 
-// A message that continues in the next part is written there as a whole, compressed or not.
+// A message that continues in the next part is written there in full, compressed or not.
 func TestMessagesOverSeveralParts(t *testing.T) {
 	text := `{"token":"hush","text":"` + strings.Repeat("more and more ", 10) + `"}`
 	want := strings.Replace(text, "hush", "R", 1)
@@ -77,8 +77,8 @@ func TestMessagesOverSeveralParts(t *testing.T) {
 	}
 }
 
-// Messages that can't be read are left out: those that began in a part that is not there, and
-// those that refer to a message that was cut.
+// Messages that can't be read are left out: those that began in a missing part, and those that refer to
+// a message that was cut.
 func TestMessagesThatCannotBeReadAreLeftOut(t *testing.T) {
 	r := New(recording.Discard{}, Options{})
 	packed := deflated(t, "hush hush hush hush hush", "hush hush hush hush hush")
@@ -109,7 +109,8 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 }
 
-// The reason of a close follows its code, and a control frame stays short enough to be sent again.
+// The reason in a close frame follows the code, and a control frame remains short enough to be sent
+// again.
 func TestControlFrames(t *testing.T) {
 	e := ws(1, true,
 		recording.Message{From: "client", Type: "ping", Data: []byte(`{"token":"hush"}`)},
@@ -131,7 +132,7 @@ func TestControlFrames(t *testing.T) {
 	}
 }
 
-// gRPC messages keep their sizes, or only the sizes are kept, if that is wanted.
+// gRPC messages keep their sizes. With an option, only the sizes are kept.
 func TestMessagesOfGRPC(t *testing.T) {
 	for _, message := range []string{"\x0aDghp_hushhushhushhushhushhushhushhushhushhushhushhushhushhushhushhush", "\x0aAAKIAHUSHHUSHHUSHHUSH\x12"} { // D and A are sizes
 		e := &recording.Exchange{HTTP: &recording.HTTP{}, GRPC: &recording.Conversation{Messages: []recording.Message{{From: "client", Data: []byte(message)}}}}

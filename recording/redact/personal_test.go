@@ -7,7 +7,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Mail addresses and phone numbers are redacted if that is wanted.
+// Mail addresses and phone numbers are redacted if the options say so.
 func TestPersonalDataIsRedactedByOption(t *testing.T) {
 	const body = `{"mail":"joe.doe+x@shop.example","text":"call +49 (0)30 1234-567 or write to <a@b.example>.","at":"2026-11-22T20:15:00+01:00","sum":"1+12345678","x":"a@b"}`
 	for _, c := range []struct {

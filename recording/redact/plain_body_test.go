@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestPlainBodiesStay has bodies as services send them, with names that sound like secrets and are
-// not. They stay unchanged, byte for byte, in requests and in answers.
+// TestPlainBodiesStay has bodies as services send them, with names that sound like secrets but are not.
+// They remain unchanged, byte for byte, in requests and in answers.
 func TestPlainBodiesStay(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(`
 application/json {"code":404,"message":"not found","error":{"code":"not_found","status":404}}
@@ -95,7 +95,7 @@ func TestCorpusKeepsPlainBodies(t *testing.T) {
 	redacted, all := redactedMembers(t, corpus+"/rrpair")
 	for _, name := range redacted {
 		if !slices.Contains(secret, name) {
-			t.Errorf("%s is redacted, and is no secret", name)
+			t.Errorf("%s is redacted, but is not a secret", name)
 		}
 	}
 	if all < 20 {
@@ -103,8 +103,8 @@ func TestCorpusKeepsPlainBodies(t *testing.T) {
 	}
 }
 
-// redactedMembers returns the names of members, in order, that are redacted in the bodies of a
-// folder of RRPairs, and how many bodies there are.
+// redactedMembers returns the names of the members that are redacted in the bodies of a folder of
+// RRPairs, in order, and how many bodies there are.
 func redactedMembers(t *testing.T, dir string) (names []string, all int) {
 	t.Helper()
 	r := New(recording.Discard{}, Options{})

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestPlainNamesStay has headers, and parameters of a target, that sound like secrets and are not.
+// TestPlainNamesStay has headers, and parameters of a target, that sound like secrets but are not.
 func TestPlainNamesStay(t *testing.T) {
 	for _, field := range strings.Split(strings.TrimSpace(`
 Accept: text/html, application/json;q=0.9, */*;q=0.8
@@ -149,7 +149,7 @@ target: shop.example:443
 	}
 }
 
-// corpus has traffic that other tools recorded, if it is there.
+// corpus has traffic that other tools recorded, if it exists.
 const corpus = "../../../shared/corpus/traffic"
 
 // TestTrafficKeepsPlainNames redacts traffic in the formats of other tools. Only names of
@@ -175,7 +175,7 @@ func TestCorpusKeepsPlainNames(t *testing.T) {
 	t.Logf("of %d header fields and %d targets, redacted: %v", len(headers), len(targets), redacted)
 	for name, times := range redacted {
 		if !slices.Contains(secret, name) {
-			t.Errorf("%s is redacted %d times, and is no secret", name, times)
+			t.Errorf("%s is redacted %d times, but is not a secret", name, times)
 		}
 	}
 	if len(headers) < 1000 || len(targets) < 200 || redacted["authorization"] == 0 {
@@ -183,8 +183,8 @@ func TestCorpusKeepsPlainNames(t *testing.T) {
 	}
 }
 
-// redactedNames counts the names whose values are redacted. A parameter has ? before its name; a
-// target that is redacted elsewhere counts as a whole.
+// redactedNames counts the names whose values are redacted. A parameter has ? before its name. A target
+// that is redacted elsewhere counts as a whole.
 func redactedNames(headers recording.Headers, targets []string) map[string]int {
 	r := New(recording.Discard{}, Options{})
 	redacted := map[string]int{}

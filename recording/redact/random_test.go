@@ -27,7 +27,7 @@ func TestLooksRandom(t *testing.T) {
 	}
 }
 
-// Hardly any random key looks like a text that people made up.
+// Hardly any random key looks like text that people wrote.
 func TestRandomKeysLookRandom(t *testing.T) {
 	missed, all := 0, 0
 	for range 2000 {

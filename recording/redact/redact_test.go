@@ -41,7 +41,7 @@ func TestSecretsBecomeTokens(t *testing.T) {
 		{"-api_key_", "hush", "R"},
 		{"X--Custom", "hush", "R"},
 		{"X.Dotted", "hush", "R"},
-		{"X-Original-Url", "hush", "R"}, // though the table has it as a URL
+		{"X-Original-Url", "hush", "R"}, // although the table has it as a URL
 		{"Sec-Websocket-Protocol", "base64url.bearer.authorization.k8s.io.hush, v4.channel.k8s.io", "base64url.bearer.authorization.k8s.io.R, v4.channel.k8s.io"},
 		{"Sec-Websocket-Protocol", "graphql-transport-ws, access_token,hush", "graphql-transport-ws, access_token,R"},
 		{"Sec-Websocket-Protocol", "hush.hush.hush.hush.hush.hush.hush.hush", "R"},
@@ -73,7 +73,7 @@ func TestSecretsBecomeTokens(t *testing.T) {
 	}
 }
 
-// A tag with the value of a header is redacted as the header is.
+// A tag with the value of a header is redacted like the header.
 func TestTagsOfHeadersAreRedactedAsTheHeaders(t *testing.T) {
 	for tag, header := range map[string]string{recording.TagPeer: "X-Forwarded-For", recording.TagReplay: contract.HeaderReplay} {
 		for _, value := range []string{"run-1", "10.0.0.1", "xoxb-0123456789-0123456789-abcdefghijklmnop"} {
@@ -150,7 +150,7 @@ func TestPathsOfWebhooksBecomeTokens(t *testing.T) {
 	}
 }
 
-// A key in the path of a known host becomes a token, too: it follows the known segments.
+// A key in the path of a known host also becomes a token. It follows the known segments.
 func TestKeysInPathsOfKnownHostsBecomeTokens(t *testing.T) {
 	for _, c := range []struct{ host, path, want string }{
 		{"events.pagerduty.com", "/integration/hush/enqueue", "/integration/R/enqueue"},
@@ -178,7 +178,7 @@ func TestKeysInPathsOfKnownHostsBecomeTokens(t *testing.T) {
 	}
 }
 
-// A configured name applies to headers and parameters, and not to segments of a path.
+// A configured name applies to headers and parameters, but not to segments of a path.
 func TestConfiguredNamesLeavePathsAlone(t *testing.T) {
 	r := New(recording.Discard{}, Options{Names: []string{"user", "x-tenant"}})
 	got := tokens.ReplaceAllString(r.text("/user/4711/tenant/a?user=4711&tenant=a&filter[user]=4711&username=joe", target), "R")
@@ -200,7 +200,7 @@ func TestTokensAreEqualWithinAProcessAndDifferBetween(t *testing.T) {
 	}
 }
 
-// plainExchange is one without a secret.
+// plainExchange returns an exchange without a secret.
 func plainExchange() *recording.Exchange {
 	return &recording.Exchange{
 		MsgType: recording.MsgType, TS: time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC), L7Protocol: recording.HTTP1, Direction: recording.In,
@@ -245,7 +245,7 @@ func FuzzRedactLink(f *testing.F) {
 		}
 		got := r.text("/"+strings.ReplaceAll(before, "://", "")+"?password="+secret, target)
 		if strings.Contains(got, "?password="+secret) || !strings.Contains(before, "=") && !strings.HasSuffix(got, "?password="+r.tokens.Of(secret)) {
-			t.Errorf("password stays in %q", got)
+			t.Errorf("the password remains in %q", got)
 		}
 		if r.text(got, target) != got {
 			t.Errorf("%q is redacted again", got)
@@ -269,7 +269,7 @@ func FuzzVerdict(f *testing.F) {
 	})
 }
 
-// excepts reports whether token after the name may be an exception.
+// excepts reports whether the name, followed by token, may be an exception.
 func (d *dictionary) excepts(name string) bool {
 	for _, row := range words {
 		if row.form != plain {

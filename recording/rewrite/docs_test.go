@@ -17,8 +17,7 @@ const (
 	schema = "../../docs/redact-rules.schema.json"
 )
 
-// TestRulesPage checks the tables of the page, and the schema, against the tables in the
-// code.
+// TestRulesPage checks the tables of the page, and the schema, against the tables in the code.
 func TestRulesPage(t *testing.T) {
 	docpage.Tables(t, page, *update, map[string]string{"fields": fieldsTable(), "actions": actionsTable()})
 	s, err := json.MarshalIndent(Schema(), "", "  ")

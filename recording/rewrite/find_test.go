@@ -18,23 +18,23 @@ import (
 
 // writings are ways to write a value within a longer text.
 var writings = map[string]func(string) string{
-	"as it is":           func(v string) string { return v },
-	"in capitals":        strings.ToUpper,
-	"in a URL":           url.QueryEscape,
-	"in a path":          url.PathEscape,
-	"in a URL, all":      func(v string) string { return percent(v, "%%%02X") },
-	"in small hex":       func(v string) string { return percent(v, "%%%02x") },
-	"in a URL, twice":    func(v string) string { return url.QueryEscape(percent(v, "%%%02X")) },
-	"in JSON":            func(v string) string { return escaped(v) },
-	"in JSON in JSON":    func(v string) string { return strings.ReplaceAll(escaped(v), `\`, `\\`) },
-	"in HTML":            html.EscapeString,
-	"in HTML, all":       func(v string) string { return each(v, "&#%d;") },
-	"in XML, hex":        func(v string) string { return each(v, "&#x%x;") },
-	"base64":             func(v string) string { return base64.StdEncoding.EncodeToString([]byte(v)) },
-	"base64 of more":     func(v string) string { return base64.StdEncoding.EncodeToString([]byte(`{"a":"` + v + `"}`)) },
-	"base64 of more, 1":  func(v string) string { return base64.RawURLEncoding.EncodeToString([]byte(`x` + v + `??>>`)) },
-	"base64 of more, 2":  func(v string) string { return base64.RawURLEncoding.EncodeToString([]byte(`xy` + v + `~~`)) },
-	"base64 behind path": func(v string) string { return "/ab/" + base64.RawURLEncoding.EncodeToString([]byte(v)) },
+	"as it is":          func(v string) string { return v },
+	"in capitals":       strings.ToUpper,
+	"in a URL":          url.QueryEscape,
+	"in a path":         url.PathEscape,
+	"in a URL, all":     func(v string) string { return percent(v, "%%%02X") },
+	"in small hex":      func(v string) string { return percent(v, "%%%02x") },
+	"in a URL, twice":   func(v string) string { return url.QueryEscape(percent(v, "%%%02X")) },
+	"in JSON":           func(v string) string { return escaped(v) },
+	"in JSON in JSON":   func(v string) string { return strings.ReplaceAll(escaped(v), `\`, `\\`) },
+	"in HTML":           html.EscapeString,
+	"in HTML, all":      func(v string) string { return each(v, "&#%d;") },
+	"in XML, hex":       func(v string) string { return each(v, "&#x%x;") },
+	"base64":            func(v string) string { return base64.StdEncoding.EncodeToString([]byte(v)) },
+	"base64 of more":    func(v string) string { return base64.StdEncoding.EncodeToString([]byte(`{"a":"` + v + `"}`)) },
+	"base64 of more, 1": func(v string) string { return base64.RawURLEncoding.EncodeToString([]byte(`x` + v + `??>>`)) },
+	"base64 of more, 2": func(v string) string { return base64.RawURLEncoding.EncodeToString([]byte(`xy` + v + `~~`)) },
+	"base64 after path": func(v string) string { return "/ab/" + base64.RawURLEncoding.EncodeToString([]byte(v)) },
 	"base64 twice": func(v string) string {
 		return base64.StdEncoding.EncodeToString([]byte(base64.StdEncoding.EncodeToString([]byte(v))))
 	},
@@ -72,7 +72,7 @@ var writings = map[string]func(string) string{
 	},
 }
 
-// lines are those of MIME.
+// lines splits a text into lines as MIME does.
 var lines = regexp.MustCompile(`.{76}`)
 
 func each(v, format string) string {
@@ -196,7 +196,7 @@ func FuzzMask(f *testing.F) {
 			t.Errorf("%q became %q", text, out)
 		}
 		if !find.in(text) && out != text {
-			t.Errorf("%q became %q without reason", text, out)
+			t.Errorf("%q became %q for no reason", text, out)
 		}
 	})
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// stand returns fixed tokens: R for a text, 8000 for a number.
+// stand returns fixed tokens: R for text, 8000 for a number.
 type stand struct{}
 
 func (stand) Of(string) string         { return "R" }
@@ -149,7 +149,7 @@ func TestWhatRulesAreForIsDecidedByExchange(t *testing.T) {
 		{"rules: [{do: remove, contains: joe@x.org}]", true},
 		{"rules: [{do: remove, contains: jane@x.org, where: out}]", true},
 		{"rules: [{do: remove, containsSHA256: " + hash("jane@x.org") + "}]", false},
-		{"rules: [{do: drop, at: req.query.email}, {do: remove, contains: jane@x.org}]", true}, // rules come one after the other
+		{"rules: [{do: drop, at: req.query.email}, {do: remove, contains: jane@x.org}]", true}, // rules apply one after another
 	} {
 		keep, r := do(t, c.rules, request("", ""))
 		if keep != c.keep || (r.Removed == 1) == c.keep || r.Read != 1 {
@@ -273,19 +273,19 @@ func deflatedFrames(texts ...string) (frames []recording.Message) {
 	return frames
 }
 
-// A person's data is found wherever it is in a record. After a redaction it is nowhere in the new
-// record.
+// A person's data is found wherever it is in a record. After redaction, the new record doesn't have it
+// anywhere.
 func TestAPersonsDataIsErasedWhereverItIs(t *testing.T) {
 	const value = "jane.doe@example.com"
 	find := newFinder([]string{value}, nil)
 	for name, e := range everywhere(value) {
 		t.Run(name, func(t *testing.T) {
 			if keep, _ := do(t, "rules: [{do: remove, contains: "+value+"}]", e); keep {
-				t.Fatal("it is not found")
+				t.Fatal("the data is not found")
 			}
 			before := e.AppendJSON(nil)
 			if keep, _ := do(t, "rules: [{do: remove, contains: someone@example.com}]", e); !keep || !bytes.Equal(before, e.AppendJSON(nil)) {
-				t.Error("another one's data is found, or the record was changed")
+				t.Error("another person's data is found, or the record was changed")
 			}
 			keep, r := do(t, "rules: [{do: redact, contains: "+value+"}]", e)
 			if !keep || r.Changed != 1 || r.Tokens == 0 || r.Rules[0].Changed() == 0 {
@@ -294,14 +294,14 @@ func TestAPersonsDataIsErasedWhereverItIs(t *testing.T) {
 			after := e.AppendJSON(nil)
 			d := &draft{w: New(nil, stand{}), e: e}
 			if d.contains(find) || find.in(string(after)) {
-				t.Errorf("it is still there: %s", after)
+				t.Errorf("the data is still there: %s", after)
 			}
 			var again recording.Exchange
 			if err := json.Unmarshal(after, &again); err != nil {
 				t.Errorf("%v: %s", err, after)
 			}
 			if name := r.Rules[0].Places; strings.Contains(fmt.Sprint(name), "jane") {
-				t.Errorf("the report shows it: %v", name)
+				t.Errorf("the report shows the data: %v", name)
 			}
 			if e.Tags.Get(recording.TagRedacted) == "" && r.Rules[0].Places["record"] == 0 {
 				t.Error("the record does not say that it was redacted")
@@ -310,8 +310,8 @@ func TestAPersonsDataIsErasedWhereverItIs(t *testing.T) {
 	}
 }
 
-// fill puts the value into the n-th of all texts that a record can have, and another value into
-// the others. It returns n less the number of texts that it has set.
+// fill puts the value into the n-th of all texts that a record can have, and another value into the
+// others. It returns n minus the number of texts that it has set.
 func fill(v reflect.Value, n int, value string) int {
 	text := "-"
 	if n == 0 {
@@ -355,7 +355,7 @@ func fill(v reflect.Value, n int, value string) int {
 	return n
 }
 
-// Every text of a record is searched, even those that no recorder fills itself.
+// Every text of a record is searched, even texts that no recorder writes.
 func TestEveryFieldOfARecordIsSearched(t *testing.T) {
 	const value = "jane.doe@example.com"
 	find := newFinder([]string{value}, nil)
@@ -403,7 +403,7 @@ func TestNamesInTheListOfRedactedPlacesAreSearched(t *testing.T) {
 	}
 }
 
-// Redaction of a value in one place leaves the rest alone.
+// Redaction of a value in one place doesn't change anything else.
 func TestRedactionLeavesTheRestAlone(t *testing.T) {
 	const value = "jane.doe@example.com"
 	all := everywhere(value)
@@ -458,12 +458,12 @@ func TestRedactionLeavesTheRestAlone(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 		if strings.HasPrefix(name, "packed") && (!e.Request().Decoded() || e.Tags.Get(recording.TagDecoded) != "request") {
-			t.Errorf("%s: it does not say that the body is decoded: %v", name, e.Tags)
+			t.Errorf("%s: no tag says that the body is decoded: %v", name, e.Tags)
 		}
 	}
 }
 
-// The size of a sent body stays known when the body changes.
+// The size of a body as it was sent remains known when the body changes.
 func TestABodyThatChangesKeepsItsSize(t *testing.T) {
 	e := request("", `{"a":"1"}`)
 	do(t, "rules: [{do: replace, with: much longer, at: req.body.a}]", e)
@@ -549,7 +549,7 @@ func FuzzRewrite(f *testing.F) {
 			}
 			d := &draft{w: New(nil, stand{}), e: &e}
 			if rules[0].find != nil && d.contains(find) {
-				t.Errorf("it is still there: %s", e.AppendJSON(nil))
+				t.Errorf("the data is still there: %s", e.AppendJSON(nil))
 			}
 			var again recording.Exchange
 			if err := json.Unmarshal(e.AppendJSON(nil), &again); err != nil {

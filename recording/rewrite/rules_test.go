@@ -34,7 +34,7 @@ func TestMistakesInRulesSayWhatIsAllowed(t *testing.T) {
 		"rules: [{do: remove, contains: []}]":                            "contains: found an empty list",
 		"rules: [{do: remove, contains: ['']}]":                          "contains: found an empty text",
 		"rules: [{do: [remove], where: in}]":                             "do: found a list",
-		"rules: [{do: remove, containsSHA256: " + hash[1:] + "a}]":       "", // as YAML, a text
+		"rules: [{do: remove, containsSHA256: " + hash[1:] + "a}]":       "", // a string in YAML
 		"rules: [{do: remove, containsSHA256: abcd}]":                    "containsSHA256: found value 1, which is not such a hash, allowed: hashes of 64 hexadecimal digits",
 		"rules: [{do: remove, where: in, where: out}]":                   "each a map in which no member is repeated",
 		"rules: [{do: remove, where: in}, {do: nothing}, {do: neither}]": "rule 2: do: found \"nothing\", allowed",
@@ -78,7 +78,7 @@ func TestTheSizeOfRulesIsBounded(t *testing.T) {
 	}
 }
 
-// Each example in the table is one that the table allows.
+// The table allows each of its examples.
 func TestExamplesOfFieldsAreValid(t *testing.T) {
 	for _, f := range Fields() {
 		example := strings.Replace(f.Example, "e5c2…", strings.Repeat("e5", 32), 1)

@@ -36,7 +36,7 @@ func TestShownBodiesAreBounded(t *testing.T) {
 		{"large", "", make([]byte, 2*limit), 2 * limit, true, ""},
 		{"large, in an unknown coding", "compress", make([]byte, 2*limit), 2 * limit, true, "decode compress: content coding"},
 		{"cut", "gzip", zip("hello")[:20], 5, false, "decode gzip: unexpected EOF"},
-		{"no gzip", "gzip", []byte("\x1f\x8b\x00"), 3, false, "decode gzip: "},
+		{"not gzip", "gzip", []byte("\x1f\x8b\x00"), 3, false, "decode gzip: "},
 		{"decoded already", "gzip", []byte("hello"), 5, false, ""},
 	} {
 		b := show.New(answer(c.body, recording.Header{Name: "Content-Encoding", Value: c.coding}), show.Options{}).Response.Body

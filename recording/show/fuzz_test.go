@@ -39,7 +39,7 @@ func addCases(f *testing.F, add func(text []byte)) {
 	}
 }
 
-// readXML returns a document's tokens, without white space where it does not count.
+// readXML returns a document's tokens, without white space where it does not matter.
 func readXML(src []byte) (all []xml.Token, err error) {
 	d := xml.NewDecoder(bytes.NewReader(src))
 	for {
@@ -89,7 +89,7 @@ func FuzzXML(f *testing.F) {
 			return
 		}
 		want, err := readXML(src)
-		if err != nil { // it has what this package does not look at, as entities
+		if err != nil { // it has something that this package does not check, such as entities
 			return
 		}
 		text, err := readXML(got)
@@ -157,7 +157,7 @@ func FuzzForm(f *testing.F) {
 			n++
 		}
 		if n != 0 {
-			t.Errorf("%q: %d fields more than there are", query, n)
+			t.Errorf("%q: %d fields too many", query, n)
 		}
 	})
 }

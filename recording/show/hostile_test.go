@@ -16,13 +16,13 @@ import (
 
 func header(name, value string) recording.Header { return recording.Header{Name: name, Value: value} }
 
-// hostile are exchanges of about n bytes that are as costly as they can be.
+// hostile are exchanges of about n bytes that are as costly as possible.
 var hostile = map[string]func(n int) *recording.Exchange{
 	"brackets": func(n int) *recording.Exchange { return answer([]byte(strings.Repeat("[", n))) },
 	"JSON deep": func(n int) *recording.Exchange {
 		return answer([]byte(strings.Repeat("[", 100) + strings.Repeat("1,", n/2) + "1" + strings.Repeat("]", 100)))
 	},
-	"JSON of what is not seen": func(n int) *recording.Exchange {
+	"JSON of invisible characters": func(n int) *recording.Exchange {
 		return answer([]byte(`["` + strings.Repeat("\u202e", n/3) + `"]`))
 	},
 	"XML deep": func(n int) *recording.Exchange {
@@ -87,9 +87,9 @@ var hostile = map[string]func(n int) *recording.Exchange{
 	"GraphQL": func(n int) *recording.Exchange {
 		return answer([]byte("["+strings.Repeat(`{"query":"{a}"},`, n/17)+`{"query":"{a}"}]`), header("Content-Type", "application/json"))
 	},
-	"text of what is not seen": func(n int) *recording.Exchange { return answer([]byte(strings.Repeat("a\u202e", n/4))) },
-	"tabs":                     func(n int) *recording.Exchange { return answer([]byte("a" + strings.Repeat("\t", n))) },
-	"lines":                    func(n int) *recording.Exchange { return answer([]byte(strings.Repeat("\n", n))) },
+	"text of invisible characters": func(n int) *recording.Exchange { return answer([]byte(strings.Repeat("a\u202e", n/4))) },
+	"tabs":                         func(n int) *recording.Exchange { return answer([]byte("a" + strings.Repeat("\t", n))) },
+	"lines":                        func(n int) *recording.Exchange { return answer([]byte(strings.Repeat("\n", n))) },
 	"a bomb": func(n int) *recording.Exchange {
 		return answer(zip(strings.Repeat("[", 30*n)), header("Content-Encoding", "gzip"))
 	},
@@ -182,7 +182,7 @@ func TestHostileExchanges(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			few, many := make(small), make(times*small)
 			linear := false
-			for range 5 { // 16 times as much costs 16 times as much, or 256 times if it grew with the square
+			for range 5 { // 16 times as much should cost 16 times as much; with a quadratic cost, it would be 256 times
 				short, long := max(cost(t, few), 200*time.Microsecond), cost(t, many)
 				if linear = long <= times*times/2*short; linear {
 					break
@@ -193,7 +193,7 @@ func TestHostileExchanges(t *testing.T) {
 				t.Error("the cost grows faster than the exchange")
 			}
 			x := show.New(many, show.Options{})
-			if x.Conversation != nil && x.Conversation.Total > 1000 { // Write shows all, which the recording bounds
+			if x.Conversation != nil && x.Conversation.Total > 1000 { // Write shows all messages, which only the recording limits
 				return
 			}
 			var text counter
@@ -207,7 +207,7 @@ func TestHostileExchanges(t *testing.T) {
 	}
 }
 
-// A stream of very many events is listed up to a bound, and says so.
+// A stream of very many events is listed up to a limit, with a note.
 func TestEventsAreBounded(t *testing.T) {
 	const most = 1 << 20
 	talk := show.New(answer([]byte(strings.Repeat("data\n\n", most+1)), header("Content-Type", "text/event-stream")), show.Options{}).Conversation
@@ -238,6 +238,6 @@ func TestPages(t *testing.T) {
 		t.Errorf("message 7 is %q", got)
 	}
 	if talk.Data(0) != nil || talk.Data(100_001) != nil {
-		t.Error("there are messages beside those that there are")
+		t.Error("there are messages outside the conversation")
 	}
 }

@@ -21,11 +21,11 @@ import (
 
 var update = flag.Bool("update", false, "write what is shown into the cases")
 
-// Each file of testdata is a case. It has parts of an exchange, and, last, what is shown of them:
+// Each file in testdata is a case. It has parts of an exchange and, last, what is shown of them:
 //
-//	request, answer        a start line, fields, and the body; +quoted: as Go quotes it, line by line
-//	grpc, websocket, tcp   a message a line: who, microseconds, type or -, data as Go quotes it, flags
-//	tags                   a tag a line
+//	request, answer        a start line, fields, and the body; with +quoted: in Go's quotes, line by line
+//	grpc, websocket, tcp   one message per line: sender, microseconds, type or -, data in Go's quotes, flags
+//	tags                   one tag per line
 //	shown
 func TestShown(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -61,7 +61,7 @@ func TestShown(t *testing.T) {
 	}
 }
 
-// readCase makes an exchange of a case's files.
+// readCase builds an exchange from a case's files.
 func readCase(t *testing.T, a *txtar.Archive) *recording.Exchange {
 	t.Helper()
 	e := &recording.Exchange{
@@ -98,7 +98,7 @@ func readCase(t *testing.T, a *txtar.Archive) *recording.Exchange {
 			}
 		case "shown":
 		default:
-			t.Fatalf("what is the file %s?", f.Name)
+			t.Fatalf("unknown file %s", f.Name)
 		}
 	}
 	return e
@@ -164,7 +164,7 @@ func readMessages(t *testing.T, text string) *recording.Conversation {
 			case "size":
 				m.Size, _ = strconv.ParseInt(value, 10, 64)
 			default:
-				t.Fatalf("what is the flag %s?", flag)
+				t.Fatalf("unknown flag %s", flag)
 			}
 		}
 		sent := &c.ClientBytes

@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// left is the name of a segment that a killed process left.
+// left is the name of a segment that a killed process left behind.
 const left = "cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.000Z-cart-0-3.jsonl.zst"
 
 // put puts a file into a directory.
@@ -29,8 +29,8 @@ func put(t testing.TB, dir, name string, data []byte) {
 	}
 }
 
-// A segment that was cut anywhere is adopted with the records that were complete, in one complete
-// frame. Nothing else of it stays.
+// A segment that was cut anywhere is adopted with its complete records, in one complete frame. Nothing
+// else of it remains.
 func TestATornSegmentIsAdopted(t *testing.T) {
 	data, flushed := segmentOf(t, 4)
 	for cut := len(data); cut >= 0; cut -= 3 {
@@ -62,8 +62,8 @@ func TestATornSegmentIsAdopted(t *testing.T) {
 	}
 }
 
-// Adopting is done in steps. If a process is killed after any of them, the next one completes the
-// work. The bytes stay the same once they are written.
+// Adopt works in steps. If a process is killed after any of them, the next process completes the work.
+// The bytes don't change once they are written.
 func TestAdoptingGoesOnAfterAKill(t *testing.T) {
 	data, _ := segmentOf(t, 4)
 	torn := data[:len(data)-10]
@@ -78,11 +78,11 @@ func TestAdoptingGoesOnAfterAKill(t *testing.T) {
 	}
 	hidden := filepath.ToSlash(filepath.Join(filepath.Dir(left), "."+filepath.Base(left)+".adopted"))
 	for name, there := range map[string]map[string][]byte{
-		"a part of the new file is written":   {left + recording.PartSuffix: torn, hidden: adopted[:20]},
-		"all of the new file is written":      {left + recording.PartSuffix: torn, hidden: adopted},
-		"it has its name":                     {left + recording.PartSuffix: torn, hidden: adopted, left: adopted},
-		"its hidden name is gone":             {left + recording.PartSuffix: torn, left: adopted},
-		"the writer gave it its name, itself": {left + recording.PartSuffix: data, left: data},
+		"a part of the new file is written":  {left + recording.PartSuffix: torn, hidden: adopted[:20]},
+		"all of the new file is written":     {left + recording.PartSuffix: torn, hidden: adopted},
+		"it has its name":                    {left + recording.PartSuffix: torn, hidden: adopted, left: adopted},
+		"its hidden name is gone":            {left + recording.PartSuffix: torn, left: adopted},
+		"the writer itself gave it its name": {left + recording.PartSuffix: data, left: data},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -134,7 +134,7 @@ func TestASegmentWithAWriterIsNotAdopted(t *testing.T) {
 	}
 }
 
-// Nobody else adopts a writer's segment before the writer completes it.
+// No other process adopts a writer's segment before the writer completes it.
 func TestAdoptingDoesNotDisturbAWriter(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(dir, Options{SegmentOptions: SegmentOptions{MaxBytes: 1}})
@@ -178,7 +178,7 @@ func TestAdoptingDoesNotDisturbAWriter(t *testing.T) {
 	}
 }
 
-// Several processes may adopt and write at the same time. Each record is there once in the end.
+// Several processes may adopt and write at the same time. In the end, each record exists exactly once.
 func TestManyAdoptAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	data, _ := segmentOf(t, 4)
@@ -212,7 +212,7 @@ func TestManyAdoptAtOnce(t *testing.T) {
 	}
 }
 
-// A segment whose compression is damaged is kept, so that somebody can look at it.
+// A segment whose compressed data is damaged is kept for inspection.
 func TestADamagedSegmentIsSetAside(t *testing.T) {
 	data, flushed := segmentOf(t, 4)
 	damaged := append([]byte{}, data...)
@@ -240,7 +240,7 @@ func TestADamagedSegmentIsSetAside(t *testing.T) {
 	}
 }
 
-// Segments that were set aside make room like any others, by their age.
+// Segments that were set aside are removed by age like any others.
 func TestWhatWasSetAsideCountsAndMakesRoom(t *testing.T) {
 	dir := t.TempDir()
 	const at = "cluster=c/namespace=a/workload=b/date=2026-11-22/hour=20/2026112"
@@ -259,11 +259,11 @@ func TestWhatWasSetAsideCountsAndMakesRoom(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	if _, err := os.Stat(filepath.Join(dir, at+"1T200000.000Z-c-0.jsonl.zst"+AsideSuffix)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the oldest is still there: %v", err)
+		t.Errorf("the oldest still exists: %v", err)
 	}
 }
 
-// A directory with a bound on files keeps the newest, and counts those that it removes.
+// A directory with a limit on files keeps the newest, and counts those that it removes.
 func TestABoundOnFilesKeepsTheNewest(t *testing.T) {
 	dir := t.TempDir()
 	told := 0
@@ -283,7 +283,7 @@ func TestABoundOnFilesKeepsTheNewest(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s := r.Stats(); s.RemovedByFiles.Segments != 16 || s.RemovedBySize.Segments > 0 || told != 1 { // the end is marked by one more
+	if s := r.Stats(); s.RemovedByFiles.Segments != 16 || s.RemovedBySize.Segments > 0 || told != 1 { // one more segment marks the end
 		t.Errorf("told %d times, %+v", told, s)
 	}
 	if found, _ := locations(t, dir); !slices.Equal(found, []string{"/16", "/17", "/18", "/19"}) {
@@ -291,11 +291,11 @@ func TestABoundOnFilesKeepsTheNewest(t *testing.T) {
 	}
 }
 
-// A process that ends in order marks its end in its last segment, which may be one without
-// records. A process that never had a segment marks nothing.
+// A process that ends normally marks its end in its last segment, which may have no records. A process
+// that never had a segment marks nothing.
 func TestTheLastSegmentMarksTheEnd(t *testing.T) {
 	for name, c := range map[string]struct {
-		before, after int // records up to a segment's end, and behind it
+		before, after int // records up to a segment's end, and after it
 		segments      int
 	}{
 		"no records":         {0, 0, 0},
@@ -334,7 +334,7 @@ func TestTheLastSegmentMarksTheEnd(t *testing.T) {
 	}
 }
 
-// A segment can begin in a folder that another process removes at that moment because it is empty.
+// A segment can begin in a folder that another process is just removing because it is empty.
 func TestASegmentIsBegunInAFolderThatVanishes(t *testing.T) {
 	dir := t.TempDir()
 	over, gone := make(chan struct{}), make(chan struct{})

@@ -34,8 +34,8 @@ func size(t *testing.T, dir string) (n int64) {
 	return n
 }
 
-// A directory with a bound never grows beyond it: the oldest segments are removed, and the newest
-// records stay. Each record is still there, or was counted as stored.
+// A directory with a limit never grows beyond it: the oldest segments are removed, and the newest
+// records remain. Each record still exists, or was counted as stored.
 func TestABoundedDirectoryKeepsTheNewest(t *testing.T) {
 	const bound = 256 << 10
 	dir := t.TempDir()
@@ -68,8 +68,8 @@ func TestABoundedDirectoryKeepsTheNewest(t *testing.T) {
 	}
 }
 
-// The bound removes only segments, the oldest first. It removes neither other files nor segments
-// that somebody still writes.
+// Only segments are removed, the oldest first, but neither other files nor segments that are still
+// being written.
 func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 	const bound = 64 << 10
 	dir := t.TempDir()
@@ -112,10 +112,10 @@ func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 	}
 	for _, name := range goes {
 		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s is still there", name)
+			t.Errorf("%s still exists", name)
 		}
 		if _, err := os.Stat(filepath.Dir(filepath.Join(dir, name))); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the directory of %s is still there", name)
+			t.Errorf("the directory of %s still exists", name)
 		}
 	}
 	if s := r.Stats(); s.RemovedBySize != (Removed{2, 60 << 10}) || s.Stored != 1 {
@@ -123,7 +123,7 @@ func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 	}
 }
 
-// If there is no way to stay within the bound, nothing is recorded.
+// If it is impossible to stay within the limit, nothing is recorded.
 func TestABoundThatCantBeKeptIsAFailure(t *testing.T) {
 	dir := t.TempDir()
 	part := filepath.Join(dir, "cluster=c/namespace=a/workload=b/date=2026-11-22/hour=20/x.jsonl.zst.part")

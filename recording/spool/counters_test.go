@@ -39,7 +39,7 @@ func tail(t *testing.T, segment []byte) (exchanges int, c *recording.Counters) {
 	}
 }
 
-// Each segment says what its process has recorded and left out up to its end.
+// Each segment says what its process recorded and left out up to the segment's end.
 func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 	store := new(flaky)
 	dropped := uint64(7)
@@ -86,7 +86,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 		want := recording.Counters{Cluster: recording.Undefined, Namespace: "shop", Pod: "cart-0", Process: first.Process, Started: first.Started, Segment: i, Recorded: uint64(sum),
 			Dropped: 7, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2, RedactKey: contract.RedactKeyID(key)}
 		if i == len(store.segments)-1 {
-			want.Dropped++ // the one that was too large
+			want.Dropped++ // the exchange that was too large
 			want.End = true
 		}
 		if *c != want || c.Process == (recording.UUID{}) || time.Since(c.Started) > time.Hour {
@@ -98,7 +98,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 	}
 }
 
-// A segment that is cut back because the disk was full counts the records that are left in it.
+// A segment that is truncated because the disk is full counts the records that remain in it.
 func TestASegmentThatIsCutBackCountsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(flaky)
@@ -132,7 +132,7 @@ func TestASegmentThatIsCutBackCountsWhatIsLeft(t *testing.T) {
 	})
 }
 
-// A segment that is cut back ends with its counters, even if there is room for nothing else.
+// A truncated segment ends with its counters, even if there is room for nothing else.
 func TestASegmentThatIsCutBackEndsWithCounters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(flaky)

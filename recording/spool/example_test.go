@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// A recorder keeps exchanges in a directory; read.All reads them back.
+// A recorder stores exchanges in a directory. read.All reads them back.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "recordings")
 	if err != nil {

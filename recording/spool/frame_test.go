@@ -8,7 +8,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Some readers of zstd end after the first frame, so a segment has one, however often it was
+// Some zstd readers stop after the first frame, so a segment has only one, however often it was
 // flushed.
 func TestSegmentIsOneFrame(t *testing.T) {
 	dir := t.TempDir()
@@ -40,7 +40,7 @@ func TestSegmentIsOneFrame(t *testing.T) {
 	if head.WindowSize > window || head.HasCheckSum {
 		t.Errorf("the frame is %+v", head)
 	}
-	// Its blocks, to the last one (RFC 8878, section 3.1.1.2).
+	// Count its blocks up to the last one (RFC 8878, section 3.1.1.2).
 	blocks := 0
 	for rest, last := data[head.HeaderSize:], false; ; blocks++ {
 		if last {

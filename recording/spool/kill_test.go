@@ -13,11 +13,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// killDir, when set, makes the test binary the writer that is to be killed.
+// killDir, if set, turns the test binary into the writer that will be killed.
 const killDir = "TAPEDECK_TEST_KILL_DIR"
 
-// TestKilledWriterLosesTheTailAlone kills a process while it writes, by a signal that it can't
-// catch. All that it had flushed is found, without gaps.
+// TestKilledWriterLosesTheTailAlone kills a process while it writes, with a signal that it can't catch.
+// Everything that it had flushed is found, without gaps.
 func TestKilledWriterLosesTheTailAlone(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		writeForEver(dir)
@@ -66,7 +66,7 @@ func writeForEver(dir string) {
 		panic(err)
 	}
 	for n := 0; ; n++ {
-		for r.Write(numbered(n)) != nil { // faster than the disk: again
+		for r.Write(numbered(n)) != nil { // it is faster than the disk, so it tries again
 		}
 		if n%100 == 99 {
 			if r.Flush(context.Background()) == nil {

@@ -27,13 +27,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// numbered returns an exchange that differs from others by its number.
+// numbered returns an exchange that differs from others in its number.
 func numbered(n int) *recording.Exchange {
 	return &recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, Location: fmt.Sprintf("/%d", n),
 		HTTP: &recording.HTTP{Req: recording.HTTPRequest{Body: bytes.Repeat([]byte{byte(n)}, 100)}}}
 }
 
-// locations reads back a directory: the locations found, and what could not be read.
+// locations reads a directory, and returns the locations found, and what could not be read.
 func locations(t *testing.T, dir string) (found []string, odd []read.Finding) {
 	t.Helper()
 	r, err := read.Open(t.Context(), read.Query{}, read.Options{}, store.Dir(dir))
@@ -54,7 +54,7 @@ func locations(t *testing.T, dir string) (found []string, odd []read.Finding) {
 	return found, odd
 }
 
-// files lists what is in the directory, but for the columns file.
+// files lists the files in the directory, except for the columns file.
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
@@ -137,13 +137,13 @@ func TestWriteNeverWaitsForTheStore(t *testing.T) {
 				}
 			})
 		}
-		wg.Wait() // with the store shut
+		wg.Wait() // while the store is blocked
 		if err := q.Write(&recording.Exchange{Location: strings.Repeat("x", 20<<10)}); err != TooLarge {
 			t.Errorf("huge exchange: %v, want %v", err, TooLarge)
 		}
 		s := q.Stats()
 		if s.Accepted == 0 || s.Dropped[QueueFull] == 0 || s.QueueBytes == 0 || s.Accepted+s.Dropped[QueueFull] != 800 || s.Dropped[TooLarge] != 1 {
-			t.Errorf("store shut: %+v", s)
+			t.Errorf("while the store is blocked: %+v", s)
 		}
 		close(g.open)
 		if err := q.Close(t.Context()); err != nil {
@@ -155,7 +155,7 @@ func TestWriteNeverWaitsForTheStore(t *testing.T) {
 	})
 }
 
-// A queue that grew while the store stood still takes no memory afterwards.
+// A queue that grew while the store was blocked takes no memory afterwards.
 func TestALongQueueLeavesNothingBehind(t *testing.T) {
 	g := &gate{open: make(chan struct{})}
 	q := NewQueue(g, 4<<20, time.Hour, nil)
@@ -173,7 +173,7 @@ func TestALongQueueLeavesNothingBehind(t *testing.T) {
 		kept := cap(q.batch)
 		q.mu.Unlock()
 		if kept > keptBytes {
-			t.Errorf("a buffer of %d bytes stays", kept)
+			t.Errorf("a buffer of %d bytes is kept", kept)
 		}
 	}
 	if err := q.Close(t.Context()); err != nil {
@@ -199,7 +199,7 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 // flaky is a Files in memory that fails when a test wants it to.
 type flaky struct {
 	fail     error
-	after    int // bytes that are still taken before fail strikes
+	after    int // bytes that are accepted before fail takes effect
 	segments []*memory
 }
 
@@ -227,7 +227,7 @@ func (f *flaky) Create(string) (File, error) {
 
 func (m *memory) Write(p []byte) (int, error) {
 	n := len(p)
-	if m.store.fail != nil && !bytes.Equal(p, lastBlock(0)) { // which takes the room of what was cut off
+	if m.store.fail != nil && !bytes.Equal(p, lastBlock(0)) { // the last block takes the room of truncated bytes
 		n = min(n, m.store.after)
 		m.store.after -= n
 	}
@@ -258,7 +258,7 @@ func (f *flaky) count(t *testing.T) (n int) {
 				n++
 			}
 		}
-		if err != io.EOF { // even one that was given up ends as it should
+		if err != io.EOF { // even an abandoned segment ends correctly
 			t.Error(err)
 		}
 		r.Close()
@@ -266,8 +266,8 @@ func (f *flaky) count(t *testing.T) (n int) {
 	return n
 }
 
-// A disk may fill up at any byte. Readers then find the records that are counted as stored, the
-// others are counted as dropped, and recording goes on when there is room again.
+// A disk may fill up at any byte. Readers then find the records that are counted as stored, the others
+// are counted as dropped, and recording continues when there is room again.
 func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
 	for room := 0; room < 350; room += 6 { // twenty records take more
 		synctest.Test(t, func(t *testing.T) {
@@ -304,7 +304,7 @@ func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
 	}
 }
 
-// fullDisk still lets a segment begin, as a full disk does.
+// fullDisk allows a segment to begin, as a full disk does.
 type fullDisk struct{ *flaky }
 
 func (f fullDisk) Create(string) (File, error) {
@@ -313,7 +313,7 @@ func (f fullDisk) Create(string) (File, error) {
 	return m, nil
 }
 
-// A queue reports once that the store fails, and once that it works again, with how much was lost
+// A queue reports once that the store fails, and once that it works again, along with how much was lost
 // in between.
 func TestAChangeOfTheStoreIsTold(t *testing.T) {
 	for name, full := range map[string]func(*flaky) Files{
@@ -374,7 +374,7 @@ func TestVanishedDirectoryIsMadeAnew(t *testing.T) {
 	}
 	r.Write(numbered(2))
 	if err := r.Flush(t.Context()); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("flush into nothing: %v", err)
+		t.Errorf("flush into a removed directory: %v", err)
 	}
 	if s := r.Stats(); s.Dropped[StoreFailed] != 2 || s.Stored != 0 {
 		t.Errorf("stats %+v", s)
@@ -416,7 +416,7 @@ func TestSegmentsEndWithAgeAndHour(t *testing.T) {
 	})
 }
 
-// The names of a pod come from outside, and are used as parts of a path.
+// The names of a pod come from outside, but are used as parts of a path.
 func TestNamesAreFitForAPath(t *testing.T) {
 	for name, want := range map[string]string{
 		"cart-7d4b9": "cart-7d4b9", "": recording.Undefined, ".": recording.Undefined, "..": recording.Undefined, "../../etc": "-..-etc", ".hidden": "hidden",
@@ -428,7 +428,7 @@ func TestNamesAreFitForAPath(t *testing.T) {
 	}
 }
 
-// Only the writer may read recordings, since they hold bodies as they were sent.
+// Only the writer may read recordings, because they hold bodies as they were sent.
 func TestRecordingsAreTheWritersAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
 	r, err := Open(dir, Options{})
@@ -476,7 +476,7 @@ func TestFirstSegmentBringsTheColumns(t *testing.T) {
 	record(1)
 	want(string(columns.File()))
 
-	// A file that is already there stays, as it may be from another version.
+	// An existing file is kept, because it may be from another version.
 	if err := os.WriteFile(name, []byte("-- mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -515,7 +515,7 @@ func TestStoredIsWhatStaysStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := r.Flush(t.Context()); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("flush into nothing: %v", err)
+		t.Errorf("flush into a removed segment: %v", err)
 	}
 	if s := r.Stats(); s.Stored != 0 || s.Pending != 0 || s.Dropped[StoreFailed] != 20 {
 		t.Errorf("after it was removed: %+v", s)

@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// segmentOf gives the bytes of a compressed segment of n records that was
-// flushed after each, and how many bytes there were after each flush.
+// segmentOf returns the bytes of a compressed segment of n records that was flushed
+// after each, and how many bytes there were after each flush.
 func segmentOf(t testing.TB, n int) (data []byte, flushed []int) {
 	t.Helper()
 	store := &flaky{}
@@ -137,8 +137,7 @@ func FuzzReader(f *testing.F) {
 			case err != nil:
 				return
 			default:
-				// An exchange that was read can be written, and means the same when it is read
-				// again.
+				// An exchange that was read can be written, and is the same when it is read again.
 				once := e.AppendJSON(nil)
 				again, err := recording.NewReader(bytes.NewReader(append(once, '\n')))
 				if err != nil {

@@ -8,13 +8,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
-// broken is a redaction that finds no secrets: it panics at every exchange.
+// broken is a redaction that panics at every exchange.
 type broken struct{ recording.Sink }
 
 func (broken) Write(*recording.Exchange) error { return redact.ErrPanic }
 
-// An exchange that redaction can't search counts as lost, also in the counters of the next
-// segment.
+// An exchange that redaction can't search counts as lost, in the counters of the next segment, too.
 func TestExchangesThatCannotBeRedactedAreCountedAsLost(t *testing.T) {
 	store := new(flaky)
 	r, err := OpenFiles(store, Options{})

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// stuck is a store in which calls of one kind don't return until it is freed, like a frozen disk
-// or a file server that is gone.
+// stuck is a store in which calls of one kind don't return until it is released, like a frozen disk or
+// an unreachable file server.
 type stuck struct {
 	in   string
 	free chan struct{}
@@ -44,7 +44,7 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 				}
 				time.Sleep(patience / 2) // bubble time
 				if err := q.Stats().Err; err != nil {
-					t.Errorf("it counts as failing at once: %v", err)
+					t.Errorf("it counts as failing immediately: %v", err)
 				}
 				for n := range 20 { // not all of them fit
 					_ = q.Write(numbered(n))

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A volume such as exFAT, or one of some object store's drivers.
+// A volume without hard links, such as exFAT or one that an object store's driver provides.
 func TestDirNamesAVolumeWithoutHardLinks(t *testing.T) {
 	for _, errno := range []error{syscall.EPERM, syscall.EOPNOTSUPP, syscall.ENOSYS} {
 		dir := t.TempDir()

@@ -54,8 +54,8 @@ func TestDirIsPrivateAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Leftovers finds the files that a killed writer left, below the folder and nowhere else, and
-// removes them if asked to.
+// Leftovers finds the files that a killed writer left behind below the folder, but no others, and removes
+// them if asked to.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	d := store.Dir(dir)
@@ -161,12 +161,12 @@ func TestDirSaysWhatItMisses(t *testing.T) {
 	}
 
 	if os.Getuid() == 0 {
-		t.Skip("root may write everywhere")
+		t.Skip("root can write everywhere")
 	}
 	closed := t.TempDir()
 	os.Chmod(closed, 0o500)
 	if err := store.Dir(closed).Put(t.Context(), "x", strings.NewReader("")); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("put into a directory without the right to write: %v", err)
+		t.Errorf("put into a read-only directory: %v", err)
 	}
 }
 
