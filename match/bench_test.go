@@ -118,8 +118,8 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkBuild adds a recording and reports what an exchange costs: time, and memory
-// that stays.
+// BenchmarkBuild adds a recording and reports what an exchange costs: time, and memory that remains
+// in use.
 func BenchmarkBuild(b *testing.B) {
 	n := 100_000
 	if os.Getenv("TAPEDECK_BENCH_LARGE") != "" {

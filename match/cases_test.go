@@ -23,12 +23,12 @@ import (
 
 var update = flag.Bool("update", false, "write what the cases are to find")
 
-// TestCases runs testdata/cases. Each case is a recording, live requests, and for each of
-// those what is found:
+// TestCases runs testdata/cases. Each case has a recording, live requests, and what is found for
+// each of them:
 //
 //	-- rules.yaml --                a file of rules, if there are any
 //	-- recorded NAME --             an exchange, in recorded order
-//	GET http://a.example/x?ts=1     method and URL, and behind @ the time, if it matters
+//	GET http://a.example/x?ts=1     method and URL; after @ the time, if it matters
 //	Content-Type: application/json  headers, an empty line and the body
 //
 //	{}
@@ -57,7 +57,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// captured is when cases were recorded, and replayed when they are live, unless they say.
+// captured and replayed are when the recorded and the live exchanges of a case take place, unless it
+// says otherwise.
 var (
 	captured = time.Date(2026, 6, 12, 15, 4, 5, 0, time.UTC)
 	replayed = time.Date(2026, 11, 20, 9, 30, 0, 0, time.UTC)
@@ -136,7 +137,7 @@ func runCase(t *testing.T, a *txtar.Archive) {
 		delete(results, name)
 	}
 	for name := range results {
-		t.Errorf("nothing is wanted of %s", name)
+		t.Errorf("%s has no file -- want --", name)
 	}
 	if o.Rules != nil {
 		for _, r := range o.Rules.Unfired() {

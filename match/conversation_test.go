@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// call is a gRPC call of which the messages of both sides are known.
+// call is a gRPC call with the messages of both sides.
 func call(method string, at time.Time, messages ...recording.Message) *recording.Exchange {
 	return &recording.Exchange{
 		TS: at, L7Protocol: recording.GRPC, Status: "0",

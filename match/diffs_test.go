@@ -118,7 +118,7 @@ func TestLongListsAreAligned(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name           string
-		insert, remove int // where; -1: nowhere
+		insert, remove int // index, or -1 for none
 		want           string
 	}{
 		{"inserted at the front", 0, -1, "field_added body:$[0]"},
@@ -149,7 +149,7 @@ func TestLongListsAreAligned(t *testing.T) {
 	}
 }
 
-// A difference cuts a long value between runes, and shows a shorter one whole.
+// A difference cuts a long value between runes, and shows a shorter one in full.
 func TestLongValuesAreCut(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -161,7 +161,7 @@ func TestLongValuesAreCut(t *testing.T) {
 		strings.Repeat("a", max+1):         strings.Repeat("a", max-3) + "…",
 		strings.Repeat("é", max):           strings.Repeat("é", (max-3)/2) + "…",
 		"a" + strings.Repeat("é", max):     "a" + strings.Repeat("é", (max-4)/2) + "…",
-		strings.Repeat("\x80", max+1):      "…", // no text
+		strings.Repeat("\x80", max+1):      "…", // not text
 		strings.Repeat("a", max-4) + "日本語": strings.Repeat("a", max-4) + "…",
 	} {
 		recorded, _ := parseExchange(t, []byte("GET http://a.example/\nX-Value: \n=> 200\nX-Value: "+value), captured)
@@ -172,7 +172,7 @@ func TestLongValuesAreCut(t *testing.T) {
 	}
 }
 
-// A time in a response may be any between the request and the end of the response.
+// A time in a response may be any time between the request and the end of the response.
 func TestMomentsOfSlowResponses(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -191,7 +191,7 @@ func TestMomentsOfSlowResponses(t *testing.T) {
 	}{
 		{"the recorded one was slow", slow, slow, quick, quick, 0},
 		{"the live one was slow", quick, quick, slow, slow, 0},
-		{"none was slow", quick, slow, quick, quick, 1},
+		{"neither was slow", quick, slow, quick, quick, 1},
 	} {
 		if d := m.Diff(response(captured, c.took, c.at), response(replayed, c.tookNow, c.atIs), false); len(d.List) != c.want {
 			t.Errorf("%s: %v, want %d differences", c.name, d.List, c.want)
@@ -240,7 +240,7 @@ func TestDiffsOfTimestamps(t *testing.T) {
 	}
 }
 
-// A long list does not hide other differences, and neither hides that there are more.
+// A long list hides neither other differences nor the fact that there are more.
 func TestDifferencesOfAllPatternsAreListed(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -261,7 +261,7 @@ func TestDifferencesOfAllPatternsAreListed(t *testing.T) {
 	}
 }
 
-// A token that was made with another key matches any value, also within a text.
+// A token that was made with another key matches any value, even within a longer text.
 func TestForeignTokensStandForAnyValue(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -344,7 +344,7 @@ func TestHostPortAndPathOfARequest(t *testing.T) {
 	}
 	for _, c := range []struct {
 		host, address, uri string
-		want               string // host, port and path
+		want               string // host, port and path, separated by spaces
 	}{
 		{"API.example.", "", "/", "api.example 80 /"},
 		{"api.example:8080", "", "/a/b?x=1", "api.example 8080 /a/b"},

@@ -78,8 +78,8 @@ func TestRepeatedRequestsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// TestSecretsAreComparedByToken: with the key, a redacted place equals the secret that was
-// replaced there, and no other. Explanations don't show secrets.
+// TestSecretsAreComparedByToken: with the key, a redacted place equals only the secret that was
+// replaced there. Explanations don't show secrets.
 func TestSecretsAreComparedByToken(t *testing.T) {
 	with := func(key string) func(*recording.Exchange) {
 		s := redact.New(recording.Discard{}, redact.Options{Key: []byte(key)})
@@ -142,8 +142,8 @@ func TestSecretsAreComparedByToken(t *testing.T) {
 	}
 }
 
-// TestTheNearestIsFoundAmongMany changes one value of one of 5,000 requests: the explanation names
-// that request and the value, and is found by comparing at most 50.
+// TestTheNearestIsFoundAmongMany changes one value in one of 5,000 requests. The explanation names
+// that request and the value after comparing at most 50 requests.
 func TestTheNearestIsFoundAmongMany(t *testing.T) {
 	var recorded []*recording.Exchange
 	body := func(i int, note string) string {
@@ -171,7 +171,7 @@ func TestTheNearestIsFoundAmongMany(t *testing.T) {
 }
 
 // TestARareValueDoesNotHideTheNearest has five recorded requests that share only one rare value
-// with the live request, and twenty others that differ in that value alone.
+// with the live request, and twenty others that differ only in that value.
 func TestARareValueDoesNotHideTheNearest(t *testing.T) {
 	body := func(common, note string) string {
 		text := `{"note":"` + note + `"`
@@ -304,8 +304,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// TestInboundIdentifiersRefer: a client did not make the identifier that it asks about, so another
-// value means another thing.
+// TestInboundIdentifiersRefer: a client that asks about an identifier from an inbound exchange did
+// not make it up, so another value means another thing.
 func TestInboundIdentifiersRefer(t *testing.T) {
 	const id, other = "6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e", "00000000-1c9d-4b49-b5ab-7ac4db2f4a0e"
 	for witnessed, want := range map[bool]match.How{true: match.None, false: match.Masked} {

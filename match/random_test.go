@@ -56,7 +56,7 @@ func (q request) key() string {
 }
 
 // TestRandomRequests records random requests and sends them again, months later and with new
-// values. Each finds those that want the same, and no other.
+// values. Each finds exactly those that want the same.
 func TestRandomRequests(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -218,8 +218,8 @@ func TestParallelSessionsReadTheirOwnWrites(t *testing.T) {
 	}
 }
 
-// The same requests in the same order get the same answers, ten times in a row; with 64
-// clients at once no request is missed.
+// The same requests in the same order get the same answers, ten times in a row. With 64
+// concurrent clients, no request is missed.
 func TestAnswersAreTheSameEveryTime(t *testing.T) {
 	var all []*recording.Exchange
 	for i := range 60 {
@@ -258,7 +258,7 @@ func TestAnswersAreTheSameEveryTime(t *testing.T) {
 	}
 }
 
-// A response that repeats a value of the request has the live value.
+// A response that repeats a value of the request contains the live value.
 func TestEchoedValuesAreTheCallersOwn(t *testing.T) {
 	const recorded, live = "6ba7b810-9dad-41d1-80b4-00c04fd430c8", "0b1c2d3e-4f50-4617-8899-aabbccddeeff"
 	e := exchange(0, "POST", "http://dep.example/charge", `{"amount":5}`, 200, `{"request":"`+recorded+`","note":"x`+recorded+`","amount":5}`, "X-Request-Id", recorded, "Content-Type", "application/json")
@@ -303,7 +303,7 @@ func TestCutBodiesAreMisses(t *testing.T) {
 	if a := fetch(t, m.client(), "GET", "http://dep.example/b", ""); a.status != http.StatusNotImplemented {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	// An exchange without an answer stays a miss: cut bodies are allowed, but there is no body.
+	// An exchange without an answer remains a miss: cut bodies are allowed, but there is no body.
 	none := exchange(0, "GET", "http://dep.example/a", "", 0, "")
 	m = start(t, []*recording.Exchange{none}, func(o *Options) { o.AllowCut = true })
 	if a := fetch(t, m.client(), "GET", "http://dep.example/a", ""); a.status != http.StatusNotImplemented || !strings.Contains(a.body, "gave no answer") || strings.Contains(a.body, "--allow-cut") {
@@ -325,7 +325,7 @@ func TestMappedPortsStandForAServer(t *testing.T) {
 	m := start(t, all, func(o *Options) { o.Maps = maps })
 	direct := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for i, want := range []string{"plain", "secure", "other"} {
-		for range 2 { // what has been given is no reason to give another server's
+		for range 2 { // repeating a request must not select another server's answer
 			if a := fetch(t, direct, "GET", "http://"+m.MapAddr(i).String()+"/a", ""); a.body != want {
 				t.Errorf("map %d: %d %q, want %q", i, a.status, a.body, want)
 			}
@@ -363,13 +363,13 @@ func TestOddRecordings(t *testing.T) {
 	}
 }
 
-// Events come at the pace at which they were recorded, and at once on request.
+// Events arrive at the recorded pace, or immediately if the user asks for it.
 func TestEventsKeepTheirPace(t *testing.T) {
 	const body = "data: 1\n\ndata: 2\n\ndata: 3\n\n"
 	e := exchange(0, "GET", "http://dep.example/events", "", 200, body, "Content-Type", "text/event-stream", "Transfer-Encoding", "chunked")
 	e.Duration = 450
 	e.Tags = recording.Tags{{Name: recording.TagRequestEnd, Value: "0"}, {Name: recording.TagResponseStart, Value: "150000"}, {Name: recording.TagPace, Value: "9:300000,18:450000"}}
-	for latency, want := range map[Latency][2]time.Duration{ // until the first event, and until the last one
+	for latency, want := range map[Latency][2]time.Duration{ // time to the first and to the last event
 		{}:       {0, 0},
 		{0, 1}:   {0, 300 * time.Millisecond},
 		{1, 1}:   {150 * time.Millisecond, 450 * time.Millisecond},
@@ -401,7 +401,7 @@ func TestEventsKeepTheirPace(t *testing.T) {
 	}
 }
 
-// A request whose client goes away counts as unfinished and not as a miss, and holds nothing up.
+// A request whose client disconnects counts as unfinished, not as a miss, and delays nothing.
 func TestClientThatGoesAway(t *testing.T) {
 	e := exchange(0, "GET", "http://dep.example/slow", "", 200, "a")
 	e.Tags = recording.Tags{{Name: recording.TagRequestEnd, Value: "0"}, {Name: recording.TagResponseStart, Value: "3600000000"}}
@@ -426,8 +426,8 @@ func TestClientThatGoesAway(t *testing.T) {
 	}
 }
 
-// A number can look like a token. It is one only where the recording says that something of
-// the request was redacted.
+// A number can look like a token. It is one only if the recording says that a part of the request
+// was redacted.
 func TestNumbersThatLookLikeTokens(t *testing.T) {
 	const account = `{"account":8000123456789012}`
 	plain := exchange(0, "POST", "http://dep.example/plain", account, 200, "plain")

@@ -27,8 +27,8 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
-// far is the name of all dependencies of a workload whose copy is chained to the mock. Go's own
-// certificates for tests are for this name. DNS resolves it to loopback. Only the recording pod
+// far is the name of all dependencies of a workload whose copy is chained to the mock. Go's test
+// certificates are valid for this name. DNS resolves it to loopback. Only the recording pod
 // has it as its own name, so a copy that connects to it directly would be refused.
 const far = "example.com"
 
@@ -86,7 +86,7 @@ func at(l net.Listener) string {
 	return net.JoinHostPort(far, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 }
 
-// ask calls all of the dependencies, in all protocols, and returns their answers.
+// ask calls all dependencies, in all protocols, and returns their answers.
 func (d *dependencies) ask(t *testing.T, w *world) map[string]string {
 	got := map[string]string{}
 	note := func(name string, heard any, err error) {
@@ -126,7 +126,7 @@ func (d *dependencies) ask(t *testing.T, w *world) map[string]string {
 	return got
 }
 
-// ways are how an application reaches its sidecar.
+// ways lists how an application reaches its sidecar.
 var ways = map[string]func(*world){
 	"HTTP": func(*world) {},
 	"SOCKS5": func(w *world) {
@@ -182,9 +182,9 @@ func copyOf(t *testing.T, m *mocked, scheme string, captured []int) *world {
 	return w
 }
 
-// A copy that is chained to the mock hears what the application heard, while the dependencies are
-// gone. This holds for every protocol, and for every way in which an application reaches its
-// sidecar.
+// A copy that is chained to the mock gets the same answers as the application, although the
+// dependencies are gone. This holds for every protocol, and for every way in which an application
+// reaches its sidecar.
 func TestACopyHearsWhatTheApplicationHeard(t *testing.T) {
 	fakedns.Use(t, map[string]string{far: "127.0.0.1"})
 	d := newDependencies(t)
@@ -214,8 +214,8 @@ func TestACopyHearsWhatTheApplicationHeard(t *testing.T) {
 	}
 }
 
-// A client may name another host in Host than the one that it connects to. The exchange is
-// recorded by Host, and the copy's sidecar tells the mock both.
+// The Host field may name another host than the one that the client connects to. The exchange is
+// recorded under Host, and the copy's sidecar tells the mock both.
 func TestACopySaysHostAsTheApplicationDid(t *testing.T) {
 	e := exchange(0, "GET", "http://virtual.example/a", "", 200, "a")
 	e.NetworkAddress = "10.1.2.3:8080"
@@ -228,8 +228,7 @@ func TestACopySaysHostAsTheApplicationDid(t *testing.T) {
 	}
 }
 
-// A request that was not recorded is a miss, and reaches no other server. It reaches none if the
-// mock is gone, either.
+// A request that was not recorded is a miss, and reaches no other server, even if the mock is gone.
 func TestACopyReachesNobodyElse(t *testing.T) {
 	fakedns.Use(t, map[string]string{far: "127.0.0.1"})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s is asked for %s", r.Host, r.URL) }))
@@ -260,7 +259,7 @@ func TestACopyReachesNobodyElse(t *testing.T) {
 		wg.Go(func() {
 			c, err := net.Dial("tcp", to)
 			if errors.Is(err, syscall.ECONNRESET) && to != w.addr {
-				return // the sidecar was quicker than the dialer
+				return // the sidecar was faster than the dialer
 			}
 			if err != nil {
 				t.Error(err)

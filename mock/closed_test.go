@@ -28,7 +28,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Only one package can connect to another host, or look up its name.
+// Only one package can connect to another host or look up its name.
 func TestOnlyPassthroughDials(t *testing.T) {
 	dialers := map[string][]string{
 		"net":                        {"Dial", "DialTimeout", "DialTCP", "DialIP", "DialUDP", "DialUnix", "Dialer", "DefaultResolver", "Resolver", "LookupHost", "LookupIP", "LookupAddr", "LookupCNAME", "LookupPort", "LookupSRV", "LookupTXT", "LookupMX", "LookupNS", "ResolveTCPAddr", "ResolveIPAddr", "ResolveUDPAddr"},
@@ -71,7 +71,7 @@ func TestOnlyPassthroughDials(t *testing.T) {
 	}
 }
 
-// trap is a server that nobody may connect to.
+// trap is a server that must not be connected to.
 func trap(t *testing.T) (address string, calls *atomic.Int64) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -151,7 +151,7 @@ func newPassthrough(t *testing.T, hosts ...string) *passthrough.Passthrough {
 	return p
 }
 
-// A listed host is reached where the recording has no answer. No other host is.
+// A listed host is reached if the recording has no answer. No other host is.
 func TestListedHostsPass(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -259,7 +259,7 @@ func failing(t *testing.T, rules ...string) func(*Options) {
 	return func(o *Options) { o.Faults = s }
 }
 
-// The client sees each fault, the mock records it, and it comes at an exact rate.
+// The client sees each fault, the mock records it, and faults occur at an exact rate.
 func TestFaultsAreInjected(t *testing.T) {
 	body := strings.Repeat("0123456789", 1000)
 	all := []*recording.Exchange{exchange(0, "GET", "http://dep.example/a", "", 200, body, "Content-Type", "text/plain")}
@@ -339,8 +339,8 @@ func TestFaultsComeAtTheirRate(t *testing.T) {
 	if r := m.Receipt(); !slices.Equal(r.UnfiredFaults(), []string{"/never:status=500"}) || len(r.Injected) != 15 || r.Injected[0].RefUUID == "" {
 		t.Errorf("receipt %+v", r)
 	}
-	// toxiproxy #148: rules change while the mock runs, and the counts of faults that fired before
-	// stay.
+	// toxiproxy #148: rules can change while the mock runs, and the counts of earlier faults are
+	// kept.
 	other, err := fault.New(1, []string{"/a:status=504"})
 	if err != nil {
 		t.Fatal(err)

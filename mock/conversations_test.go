@@ -51,7 +51,7 @@ func chat(compress bool) http.HandlerFunc {
 	}
 }
 
-// talk sends messages on a WebSocket and returns the ones that it receives.
+// talk sends messages on a WebSocket and returns the messages that it receives.
 func talk(w *world, server *httptest.Server, as string, compress bool, say ...string) (heard []string, err error) {
 	u := strings.Replace(server.URL, "http", "ws", 1) + "/chat?as=" + url.QueryEscape(as)
 	o := &websocket.DialOptions{HTTPClient: w.client(func(tr *http.Transport) {
@@ -267,8 +267,8 @@ func TestStreamsAreAnsweredWhereTheirBytesMatch(t *testing.T) {
 	}
 }
 
-// A client that connects several times at once closes the connections that it doesn't need. Such a
-// connection does not count as an answer that was never used.
+// A client that opens several connections at the same time closes those that it doesn't need. Such
+// a connection does not count as an answer that was never used.
 func TestConnectionsThatWereNotNeeded(t *testing.T) {
 	unused := &recording.Exchange{MsgType: recording.MsgType, TS: begun, Direction: recording.Out, L7Protocol: recording.TCP, IsTLS: true,
 		NetworkAddress: "dep.example:443", TCP: &recording.Conversation{Part: 1, Last: true}}
@@ -283,7 +283,7 @@ func TestConnectionsThatWereNotNeeded(t *testing.T) {
 	}
 }
 
-// A stream of which only sizes were recorded is a miss: there are no bytes to answer with.
+// A stream of which only sizes were recorded is a miss, because there are no bytes to answer with.
 func TestStreamsOfWhichOnlySizesWereRecorded(t *testing.T) {
 	l := lineServer(t, "")
 	address := l.Addr().String()
@@ -372,8 +372,8 @@ func readMessage(r io.Reader) (string, error) {
 	return string(p), err
 }
 
-// invoke makes a call. If waits is set, it sends each message only when the server has answered
-// the one before.
+// invoke makes a call. If waits is set, it sends each message only after the server has answered
+// the previous one.
 func invoke(t *testing.T, c *http.Client, url string, waits bool, say ...string) (heard []string, status string) {
 	t.Helper()
 	body, in := io.Pipe()

@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read/readtest"
 )
 
-// Files in the formats of other tools answer their own HTTP requests. Those of the corpus were
+// Files in the formats of other tools answer their own HTTP requests. The files of the corpus were
 // recorded by these tools; the others were written for this test.
 func TestFilesOfOtherToolsAnswerTheirOwnRequests(t *testing.T) {
 	t.Run("written", func(t *testing.T) { answerTheirOwn(t, readtest.All(t, "../match/testdata/othertools"), 12) })
@@ -24,7 +24,7 @@ func TestFilesOfOtherToolsAnswerTheirOwnRequests(t *testing.T) {
 
 func answerTheirOwn(t *testing.T, all []*recording.Exchange, atLeast int) {
 	for _, e := range all {
-		e.Direction = recording.Out // those that a workload received, too
+		e.Direction = recording.Out // include those that a workload received
 	}
 	m := start(t, all)
 	client := m.client()
@@ -49,7 +49,7 @@ func answerTheirOwn(t *testing.T, all []*recording.Exchange, atLeast int) {
 		}
 		answered++
 	}
-	// These files hold the messages of these protocols, and not their bytes.
+	// These files hold the messages of these protocols, not their bytes.
 	for protocol := range without {
 		if protocol != "postgres" && protocol != "amqp091" {
 			t.Errorf("%d exchanges of %q were not asked for", without[protocol], protocol)
@@ -61,7 +61,7 @@ func answerTheirOwn(t *testing.T, all []*recording.Exchange, atLeast int) {
 	t.Logf("%d of %d answered; without the bytes of the connection: %v", answered, len(all), without)
 }
 
-// requestOf is the request of a recorded exchange.
+// requestOf returns the request of a recorded exchange.
 func requestOf(t *testing.T, e *recording.Exchange) *http.Request {
 	t.Helper()
 	scheme := "http"

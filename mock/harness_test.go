@@ -46,19 +46,18 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
 }
 
-// world is a proxy that clients go through: the sidecar when it records, the mock after
-// that.
+// world is a proxy that clients use: first the recording sidecar, then the mock.
 type world struct {
 	t     *testing.T
 	addr  string
 	roots *x509.CertPool
-	// through makes a transport use the proxy, and open opens a tunnel, in another way than
-	// HTTP's. If they are nil, HTTP's ways are used.
+	// through makes a transport use the proxy, and open opens a tunnel. If nil, the usual ways of
+	// HTTP are used.
 	through func(*http.Transport)
 	open    func(address string) net.Conn
 }
 
-// client returns an HTTP client that goes through the proxy.
+// client returns an HTTP client that uses the proxy.
 func (w *world) client(change ...func(*http.Transport)) *http.Client {
 	tr := &http.Transport{
 		Proxy:           http.ProxyURL(&url.URL{Scheme: "http", Host: w.addr}),
@@ -125,8 +124,8 @@ func record(t *testing.T, servers []*httptest.Server, run func(w *world), change
 	return readtest.All(t, dir)
 }
 
-// besides starts a sidecar that trusts servers with these roots, and records into a
-// directory. stop ends it; so does the end of the test.
+// besides starts a sidecar that trusts these roots and records into a directory. stop ends it; so
+// does the end of the test.
 func besides(t *testing.T, authority *ca.Authority, roots []*x509.Certificate, change ...func(*sidecar.Config)) (w *world, dir string, stop func()) {
 	t.Helper()
 	dir = t.TempDir()
@@ -211,7 +210,7 @@ func startWith(t *testing.T, exchanges []*recording.Exchange, mo match.Options, 
 	return startLoaded(t, exchanges, mo, LoadOptions{}, change...)
 }
 
-// startForeign serves a recording that was redacted under a key that is not known.
+// startForeign serves a recording that was redacted under an unknown key.
 func startForeign(t *testing.T, exchanges []*recording.Exchange) *mocked {
 	t.Helper()
 	return startLoaded(t, exchanges, match.Options{}, LoadOptions{Foreign: func(*recording.Exchange) bool { return true }})
@@ -332,7 +331,7 @@ func fetch(t *testing.T, c *http.Client, method, url, body string, headers ...st
 	return answer{res.StatusCode, res.Header, string(p), res.Trailer}
 }
 
-// exchange is a recorded exchange of HTTP. Headers of the answer follow, name by name.
+// exchange returns a recorded HTTP exchange. headers are the names and values of the answer's headers.
 func exchange(at time.Duration, method, url, request string, status int, body string, headers ...string) *recording.Exchange {
 	u, err := http.NewRequest(method, url, nil)
 	if err != nil {

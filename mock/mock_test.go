@@ -66,8 +66,8 @@ var requestsOfAllKinds = [][3]string{
 	{"GET", "/early", ""}, {"GET", "/empty", ""}, {"GET", "/cached", ""}, {"GET", "/moved", ""}, {"GET", "/error", ""}, {"GET", "/large", ""}, {"GET", "/bare", ""}, {"GET", "/none", ""},
 }
 
-// A recording made through the sidecar is answered alike by the mock, while the
-// dependency is gone.
+// The mock answers a recording made through the sidecar in the same way as the dependency, which is
+// gone by then.
 func TestRecordedTrafficIsAnsweredAlike(t *testing.T) {
 	for name, c := range map[string]struct {
 		start  func(http.Handler) *httptest.Server
@@ -152,12 +152,11 @@ func TestMissIsNoSuccessAndIsExplained(t *testing.T) {
 	if strings.Count(m.log.String(), "msg=miss") != 4 {
 		t.Errorf("log %s", m.log)
 	}
-	fetch(t, c, "GET", "http://dep.example/orders", "") // said once, and counted
+	fetch(t, c, "GET", "http://dep.example/orders", "") // logged once, and counted
 	if strings.Count(m.log.String(), "msg=miss") != 4 {
 		t.Errorf("log %s", m.log)
 	}
-	// Paths that look like one resource share one miss, which has the first path and the count of
-	// all.
+	// Paths that look like one resource share one miss, which has the first path and the total count.
 	for _, id := range []string{"17", "18", "19"} {
 		fetch(t, c, "GET", "http://dep.example/prices/"+id, "")
 	}

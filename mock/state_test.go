@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A mock that was reset answers, counts and fails as if it had just begun.
+// After a reset, the mock answers, counts and fails as if it had just started.
 func TestResetBeginsAnew(t *testing.T) {
 	var all []*recording.Exchange
 	for i, body := range []string{"open", "paid", "sent"} {
@@ -64,7 +64,7 @@ func TestResetBeginsAnew(t *testing.T) {
 	}
 }
 
-// A reset forgets all sessions, even on a connection that stays open.
+// A reset forgets all sessions, even on a connection that remains open.
 func TestResetForgetsSessions(t *testing.T) {
 	var all []*recording.Exchange
 	for i, user := range []string{"ann", "bob"} {
@@ -89,7 +89,7 @@ func TestResetForgetsSessions(t *testing.T) {
 	}
 }
 
-// A conversation that is under way at a reset is finished as it was recorded.
+// A request in progress at a reset finishes as recorded.
 func TestResetLetsConversationsFinish(t *testing.T) {
 	e := exchange(0, "GET", "http://dep.example/slow", "", 200, "late")
 	e.Tags = recording.Tags{{Name: recording.TagRequestEnd, Value: "0"}, {Name: recording.TagResponseStart, Value: "300000"}}
@@ -113,8 +113,8 @@ func TestResetLetsConversationsFinish(t *testing.T) {
 	}
 }
 
-// Resets, new fault rules and receipts may come at any time. No request fails because of them, and
-// none is counted twice.
+// Resets, new fault rules and receipts can occur at any time. They make no request fail, and no
+// request is counted twice.
 func TestResetUnderLoad(t *testing.T) {
 	const clients, requests = 8, 100
 	var all []*recording.Exchange
@@ -140,7 +140,7 @@ func TestResetUnderLoad(t *testing.T) {
 			select {
 			case <-done:
 				return
-			case <-time.After(time.Millisecond): // load goes on meanwhile
+			case <-time.After(time.Millisecond): // load continues meanwhile
 			}
 		}
 	})

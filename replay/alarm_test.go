@@ -23,7 +23,7 @@ func TestAlarms(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Millisecond, cancel)
-			for range 2 { // while it waits, and before
+			for range 2 { // first while it waits, then before
 				if err := a.until(ctx, time.Now().Add(time.Hour)); !errors.Is(err, context.Canceled) {
 					t.Errorf("its context ended: %v", err)
 				}

@@ -13,13 +13,13 @@ import (
 )
 
 // kept loads a recording of sessions with a login and nine reads each, goes through it, and
-// returns the heap that is still live, in bytes.
+// returns the size of the heap that is still live, in bytes.
 func kept(t *testing.T, exchanges int) int64 {
 	t.Helper()
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
-		runtime.GC() // what pools held
+		runtime.GC() // frees what pools held
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
@@ -73,8 +73,8 @@ func kept(t *testing.T, exchanges int) int64 {
 	return grown
 }
 
-// A replay's memory does not grow with its recording, except for one bit of each request, which
-// says whether it was answered.
+// A replay's memory does not grow with its recording, except for one bit per request, which says
+// whether it was answered.
 func TestMemoryStaysFlat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("loads a long recording")

@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/schedule"
 )
 
-// A load is refused before anything is sent, however large its numbers are.
+// A load that is too large is refused before anything is sent, however large its numbers are.
 func TestBounds(t *testing.T) {
 	p, _, _ := prepare(t, gets(10, 100*time.Millisecond))
 	bounds := Bounds{PerSecond: 1000, Requests: 500, InFlight: 50}
@@ -21,16 +21,16 @@ func TestBounds(t *testing.T) {
 		flag string // of the bound that is exceeded
 	}{
 		{"once", Load{}, ""},
-		{"as many passes as are allowed", Load{Passes: 50}, ""},
+		{"the largest number of passes", Load{Passes: 50}, ""},
 		{"one more", Load{Passes: 51}, "--max-requests"},
 		{"more passes than a number of requests holds", Load{Passes: math.MaxInt}, "--max-requests"},
-		{"more copies than that", Load{Copies: math.MaxInt}, "--max-requests"},
+		{"as many copies", Load{Copies: math.MaxInt}, "--max-requests"},
 		{"many copies that end early", Load{Copies: math.MaxInt, Requests: 5}, "--max-rate"},
 		{"many passes that end early", Load{Passes: math.MaxInt, Requests: 5}, ""},
 		{"a rate", Load{Rate: 1001}, "--max-rate"},
 		{"a rate for years", Load{Rate: 1, For: math.MaxInt64}, "--max-requests"},
 		{"a stage", Load{Stages: []schedule.Stage{{Target: 2000, For: time.Millisecond}}}, "--max-rate"},
-		{"the fullest second at a high speed", Load{Speed: 1e6, Copies: 50}, ""},
+		{"the busiest second at a high speed", Load{Speed: 1e6, Copies: 50}, ""},
 		{"the same with more copies", Load{Speed: 1e6, Copies: 101, Requests: 1}, "--max-rate"},
 		{"the lowest speed", Load{Speed: 1e-6, Requests: 1}, ""},
 		{"users", Load{Users: 50}, ""},
@@ -49,7 +49,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// If answers decide how many requests there are, the bound ends the run.
+// If the number of requests depends on answers, the bound ends the run.
 func TestBoundsEndAClosedLoop(t *testing.T) {
 	r := run(t, gets(10, time.Millisecond), http.HandlerFunc(answerOK), func(o *Options) {
 		var err error
@@ -62,7 +62,7 @@ func TestBoundsEndAClosedLoop(t *testing.T) {
 	}
 }
 
-// A replay that sent nothing has not passed.
+// A replay that sent nothing does not pass.
 func TestNothingSent(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"a rate of 0":  func(o *Options) { o.Load.Stages = []schedule.Stage{{For: time.Second}} },
@@ -76,7 +76,7 @@ func TestNothingSent(t *testing.T) {
 	}
 }
 
-// Sessions that pause do not hold up the end.
+// Pausing sessions do not delay the end.
 func TestPausesEnd(t *testing.T) {
 	var calls []call
 	for _, at := range []time.Duration{0, time.Millisecond, time.Hour, 2 * time.Hour} {

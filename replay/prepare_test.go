@@ -13,8 +13,8 @@ import (
 )
 
 // A difference between two answers to the same request is noise if nothing was written between
-// them. It is noise, too, if both were under way at the same time: then their order explains
-// nothing.
+// them. It is also noise if both were in progress at the same time, because then their order
+// explains nothing.
 func TestRepeatsShowWhatVaries(t *testing.T) {
 	const ms = time.Millisecond
 	read := func(at, took time.Duration, load int) call {
@@ -55,7 +55,7 @@ func TestRepeatsShowWhatVaries(t *testing.T) {
 	}
 }
 
-// Repeats in the recording teach how far numbers may vary, without an earlier replay.
+// Repeats in the recording show how far numbers may vary, without an earlier replay.
 func TestRepeatsTeachHowFarNumbersVary(t *testing.T) {
 	var calls []call
 	for i := range 12 {

@@ -28,7 +28,7 @@ import (
 
 var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// call is a recorded request of a caller, which has its own cookie, and its answer.
+// call is a recorded request with its answer. Each caller has its own cookie.
 type call struct {
 	at             time.Duration
 	took           time.Duration
@@ -168,7 +168,7 @@ func run(t *testing.T, calls []call, h http.Handler, change func(*Options)) (r *
 	return r
 }
 
-// gets are n recorded requests, one every pause.
+// gets returns n recorded requests, one every pause.
 func gets(n int, pause time.Duration) (all []call) {
 	for i := range n {
 		all = append(all, call{at: time.Duration(i) * pause, method: "GET", path: fmt.Sprintf("/items/%d", i%7), answer: `{}`})
@@ -176,7 +176,7 @@ func gets(n int, pause time.Duration) (all []call) {
 	return all
 }
 
-// An hour's recording at twice the speed takes half an hour, whatever the answers take.
+// An hour's recording at twice the speed takes half an hour, however long the answers take.
 func TestAnHourAtTwiceTheSpeed(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(70 * time.Millisecond)
@@ -192,12 +192,12 @@ func TestAnHourAtTwiceTheSpeed(t *testing.T) {
 	}
 }
 
-// The response time shows a stall of the target, since it counts from when a request was due.
-// Virtual users hide a stall: they send nothing meanwhile.
+// The response time shows a stall of the target, because it counts from when a request was due.
+// Virtual users hide a stall, because they send nothing meanwhile.
 func TestAStallShows(t *testing.T) {
 	stalling := func() http.Handler {
 		var once sync.Once
-		var free chan struct{} // one request at a time; made where time is virtual
+		var free chan struct{} // allows one request at a time; made in the bubble, where time is virtual
 		n := 0
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			once.Do(func() { free = make(chan struct{}, 1) })
@@ -258,7 +258,7 @@ func TestAnEndpointGotSlower(t *testing.T) {
 	}
 }
 
-// shopServer wants the token that it issued.
+// shopServer requires the token that it issued.
 type shopServer struct {
 	login time.Duration
 	mu    sync.Mutex
@@ -288,7 +288,7 @@ func (s *shopServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, `{}`)
 }
 
-// A login that takes longer delays only the requests that depend on it.
+// A slow login delays only the requests that depend on it.
 func TestASlowLoginDelaysItsSessionAlone(t *testing.T) {
 	const token = "tok-9999-Qm48sb01PxWc"
 	calls := []call{
@@ -338,7 +338,7 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// Requests beyond the bound on those under way are sent late, and counted.
+// Requests beyond MaxInFlight are sent late, and counted.
 func TestTheBoundIsCounted(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Second)
@@ -446,7 +446,7 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// A replay that could not reach the target, or the baseline, ends as one that could not run.
+// A replay that can't reach the target or the baseline ends with the exit code for "could not run".
 func TestNobodyAnswers(t *testing.T) {
 	away := func(why error) *wire.Client {
 		c, err := wire.New(wire.Options{Target: &url.URL{Scheme: "http", Host: "away.test"}, Run: "test", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, why }})
@@ -461,7 +461,7 @@ func TestNobodyAnswers(t *testing.T) {
 	}{
 		{"a target that refuses", func(o *Options) { o.Target = away(syscall.ECONNREFUSED) }},
 		{"a target without a name", func(o *Options) { o.Target = away(&net.DNSError{IsNotFound: true}) }},
-		{"a target that no way leads to", func(o *Options) { o.Target = away(syscall.EHOSTUNREACH) }},
+		{"an unreachable target", func(o *Options) { o.Target = away(syscall.EHOSTUNREACH) }},
 		{"a baseline that refuses", func(o *Options) { o.Baseline = away(syscall.ECONNREFUSED) }},
 	} {
 		r := run(t, gets(3, time.Second), http.HandlerFunc(answerOK), c.change)

@@ -24,7 +24,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
-// visits are sessions of several lengths, which overlap: each logs in, and then carries its token.
+// visits returns overlapping sessions of several lengths. Each logs in, and then carries its token.
 // Some of the answers differ from those of [visitServer].
 func visits(n int) (all []call) {
 	for i := range n {
@@ -79,8 +79,8 @@ func (s *visitServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, `{"n":1}`)
 }
 
-// inShards runs a load in shards that start together, and merges their reports. With one
-// shard, the report is that of a single run.
+// inShards runs a load in shards that start together, and merges their reports. With one shard, it
+// returns the report of a single run.
 func inShards(t *testing.T, calls []call, client *wire.Client, of int, change func(*Options)) *report.Report {
 	t.Helper()
 	start := time.Now().Add(3 * time.Second)
@@ -124,7 +124,7 @@ func inShards(t *testing.T, calls []call, client *wire.Client, of int, change fu
 	return m
 }
 
-// comparable leaves out of a report what may differ between a single run and shards.
+// comparable removes from a report what may differ between a single run and shards.
 func comparable(t *testing.T, r *report.Report, times bool) string {
 	t.Helper()
 	c := *r
@@ -153,7 +153,7 @@ func TestShardsTogetherAreASingleRun(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		load   Load
-		counts bool // alone are equal: when requests are sent depends on the number of loops
+		counts bool // only counts are equal: when requests are sent depends on the number of loops
 	}{
 		{"recorded times", Load{}, false},
 		{"twice the speed, three passes", Load{Speed: 2, Passes: 3}, false},
@@ -192,14 +192,14 @@ func TestShardsTogetherAreASingleRun(t *testing.T) {
 			}
 			if !c.counts {
 				if diff := cmp.Diff(got[0], got[1]); diff != "" {
-					t.Errorf("the server got of a single run, and of three shards: %s", diff)
+					t.Errorf("what the server got from a single run, and from three shards: %s", diff)
 				}
 			}
 		})
 	}
 }
 
-// With a real server and real connections, shards equal a single run, too, except for times.
+// With a real server and real connections, shards also equal a single run, except for times.
 func TestShardsOverHTTPAreASingleRun(t *testing.T) {
 	var reports []string
 	for _, of := range []int{1, 3} {
@@ -225,7 +225,7 @@ func TestShardsOverHTTPAreASingleRun(t *testing.T) {
 	}
 }
 
-// A shard has nothing to do if there are fewer sessions than shards, and that is no fault.
+// If there are fewer sessions than shards, a shard has nothing to do. That is not an error.
 func TestMoreShardsThanSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, stop := serve(t, newVisitServer())
@@ -237,8 +237,8 @@ func TestMoreShardsThanSessions(t *testing.T) {
 	})
 }
 
-// Steps of one session, and steps that wait for each other, belong to one shard. All shards find
-// the same division, and their parts are about as large.
+// Steps of one session, and steps that wait for each other, belong to one shard. All shards compute
+// the same division, and their parts have about the same size.
 func TestASessionIsInOneShard(t *testing.T) {
 	_, g, _ := prepare(t, visits(40))
 	_, again, _ := prepare(t, visits(40))
@@ -269,7 +269,7 @@ func TestASessionIsInOneShard(t *testing.T) {
 	}
 }
 
-// A difference that the answers of one shard show to be noise is noise in the other shards, too.
+// A difference that is noise by the answers of one shard is also noise in the other shards.
 func TestShardsJudgeDifferencesTogether(t *testing.T) {
 	calls := visits(23)
 	var baseline json.RawMessage
@@ -319,7 +319,7 @@ func TestShardsJudgeDifferencesTogether(t *testing.T) {
 	}
 }
 
-// A target that answers nothing ends the run, and a long pause does not.
+// A target that stops answering ends the run. A long pause does not.
 func TestARunWithoutProgressEnds(t *testing.T) {
 	silent := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) })
 	r := run(t, gets(1000, 10*time.Second), silent, func(o *Options) { o.ProgressTimeout = 20 * time.Minute })

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// leaves is the visitor that keeps every value with its path.
+// leaves is a visitor that keeps every value with its path.
 type leaves struct {
 	path []string
 	all  []string
@@ -29,8 +29,7 @@ func (l *leaves) Leaf(k canon.Kind, value []byte) {
 	l.all = append(l.all, fmt.Sprintf("%s %c%q", strings.Join(l.path, ""), k, value))
 }
 
-// tree reads a body and returns its values. A body that doesn't keep to the format is returned as
-// bytes.
+// tree reads a body and returns its values. It returns a body that violates the format as bytes.
 func tree(f canon.Format, p canon.Params, body string) []string {
 	var l leaves
 	if f.Walk([]byte(body), p, &l) != nil {
@@ -146,7 +145,7 @@ func TestWhatIsTheSame(t *testing.T) {
 	}
 }
 
-// TestHostileBodiesTakeLinearTime reads bodies that take naive readers quadratic time, at one
+// TestHostileBodiesTakeLinearTime reads bodies that would take a naive reader quadratic time, at one
 // length and at sixteen times that length.
 func TestHostileBodiesTakeLinearTime(t *testing.T) {
 	for _, c := range []struct {
@@ -199,7 +198,7 @@ func cpuTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// messages returns nested messages, with n bytes at the innermost level that are no message.
+// messages returns nested messages. The innermost level has n bytes that are not a message.
 func messages(n int) string {
 	b := append(bytes.Repeat([]byte{8, 1}, n), 7)
 	for range 100 {

@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// check reads a body in a format and checks what every format promises: the canonical form is a
-// body of the same format, with the same tree, and is its own canonical form.
+// check reads a body in a format and checks what holds for every format: the canonical form is a
+// body of the same format, has the same tree, and is its own canonical form.
 func check(t *testing.T, f canon.Format, p canon.Params, body []byte) (canonical []byte) {
 	var n nesting
 	err := f.Walk(body, p, &n)
@@ -47,15 +47,15 @@ func check(t *testing.T, f canon.Format, p canon.Params, body []byte) (canonical
 	return one
 }
 
-// pick returns a number below n, which is the same each time for a body.
+// pick returns a number below n that depends only on the body.
 func pick(body []byte, n int) int {
 	h := fnv.New64a()
 	h.Write(body)
 	return int(h.Sum64() % uint64(n))
 }
 
-// checkTypo checks that different values stay different: another letter somewhere after from in
-// the canonical form makes another body, or one that does not keep to the format.
+// checkTypo checks that different values remain different: another letter somewhere after from in
+// the canonical form makes a different body, or one that violates the format.
 func checkTypo(t *testing.T, f canon.Format, one []byte, from int) {
 	var letters []int
 	for i, c := range one[from:] {
@@ -73,7 +73,7 @@ func checkTypo(t *testing.T, f canon.Format, one []byte, from int) {
 	}
 }
 
-// checkSame checks that another spelling makes no difference.
+// checkSame checks that a different spelling makes no difference.
 func checkSame(t *testing.T, f canon.Format, p canon.Params, one, other []byte) {
 	if two, err := f.Append(nil, other, p); err != nil || !bytes.Equal(one, two) {
 		t.Fatalf("%q in another order, %q, is\n%q, %v", one, other, two, err)
@@ -95,13 +95,13 @@ func FuzzJSON(f *testing.F) {
 		if one == nil {
 			return
 		}
-		// The value stays the same if it is shuffled and spaced out.
+		// The value remains the same if it is shuffled and spaced out.
 		v := parse(body)
 		other := v.print(nil, rand.New(rand.NewPCG(seed, 1)))
 		if two, err := canon.JSON.Append(nil, other, canon.Params{}); err != nil || !bytes.Equal(one, two) {
 			t.Fatalf("%q\n%q, shuffled %q\n%q, %v", body, one, other, two, err)
 		}
-		// The value is another one if one part of it changes.
+		// The value is different if one part of it changes.
 		if changed := v.change(seed); changed != nil {
 			if two, err := canon.JSON.Append(nil, changed, canon.Params{}); err != nil || bytes.Equal(one, two) {
 				t.Fatalf("%q and the changed %q are both %q, %v", body, changed, two, err)
@@ -183,7 +183,7 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// formName is a field's name, read by the form reader itself.
+// formName returns a field's name, read by the form reader itself.
 func formName(pair []byte) []byte {
 	name, _, _ := bytes.Cut(pair, []byte("="))
 	one, _ := canon.Form.Append(nil, name, canon.Params{})
@@ -207,7 +207,7 @@ func FuzzMultipart(f *testing.F) {
 	})
 }
 
-// partName is the name of a part, read by the reader itself.
+// partName returns the name of a part, read by the reader itself.
 func partName(part []byte) []byte {
 	var n steps
 	canon.Multipart.Walk(slices.Concat([]byte("--x\r\n"), part, []byte("\r\n--x--\r\n")), canon.Params{Boundary: "x"}, &n)
@@ -296,8 +296,8 @@ type wireField struct {
 	bytes  []byte
 }
 
-// wireFields splits a message into its fields. The canonical form shortens numbers that are longer
-// than they need to be, so a message with such a tag has no fields here.
+// wireFields splits a message into its fields. The canonical form shortens overlong numbers, so
+// wireFields returns no fields for a message with an overlong tag.
 func wireFields(b []byte) (all []wireField) {
 	for len(b) > 0 {
 		number, kind, n := protowire.ConsumeField(b)

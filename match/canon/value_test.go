@@ -9,7 +9,7 @@ import (
 )
 
 // value is a JSON value that can be written in many ways. It is built from what the reader found,
-// and has its own printer.
+// and printed independently.
 type value struct {
 	kind    canon.Kind
 	text    []byte
@@ -53,8 +53,7 @@ func (v *values) Leaf(k canon.Kind, text []byte) {
 	top.kind, top.text = k, bytes.Clone(text)
 }
 
-// print writes the value with members shuffled, all characters escaped or none, and
-// white space.
+// print writes the value with its members shuffled, all or no characters escaped, and white space.
 func (v *value) print(dst []byte, r *rand.Rand) []byte {
 	space := func(dst []byte) []byte { return append(dst, []string{"", " ", "\n\t"}[r.IntN(3)]...) }
 	switch {
@@ -87,7 +86,7 @@ func (v *value) print(dst []byte, r *rand.Rand) []byte {
 	return append(dst, v.text...)
 }
 
-// shuffled returns an order of the members in which members with the same name keep theirs.
+// shuffled returns an order of the members in which members with the same name keep their order.
 func shuffled(all []member, r *rand.Rand) []int {
 	order := r.Perm(len(all))
 	at := map[string][]int{}

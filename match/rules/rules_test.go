@@ -163,7 +163,7 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// TestTables checks that every example of the tables is read as its row says.
+// TestTables checks that every example in the tables is parsed as its row says.
 func TestTables(t *testing.T) {
 	for _, d := range Places() {
 		if p, err := ParsePlace(d.Example); err != nil || p.Kind != d.Kind {

@@ -64,8 +64,7 @@ func TestRulesThatAreRefused(t *testing.T) {
 	}
 }
 
-// The rate is exact: of each block of N answers F fail, and which ones depends on the
-// seed alone.
+// The rate is exact: in each block of N answers, F fail. Which ones depends only on the seed.
 func TestRateIsExactAndSeeded(t *testing.T) {
 	draw := func(seed uint64, f, n int) (fired []int) {
 		s := newSet(t, seed, fmt.Sprintf("/v1:rate=%d/%d,status=503", f, n))
@@ -122,7 +121,7 @@ func TestConnectionsAreRefusedOnce(t *testing.T) {
 			refused++
 			continue
 		}
-		for range 3 { // requests on a connection that was let through
+		for range 3 { // requests on a connection that was not refused
 			if s.Next(target, tunnel).Injects() {
 				t.Error("a request was refused on a connection that was not")
 			}
@@ -131,7 +130,7 @@ func TestConnectionsAreRefusedOnce(t *testing.T) {
 	if refused != 5 {
 		t.Errorf("%d of 10 connections were refused", refused)
 	}
-	// A rule about a path can't be decided before there is one.
+	// A rule about a path can't be decided before the path is known.
 	s = newSet(t, 1, "/v1/charges:connection=refuse")
 	if s.Refuses(tunnel).Injects() || s.Next(target, tunnel).End != Refuse {
 		t.Error("the request is not refused")

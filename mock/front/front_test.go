@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// running is a Front whose answers say what it has understood.
+// running is a Front whose answers describe what it understood.
 type running struct {
 	*front.Front
 	roots *x509.CertPool
@@ -174,7 +174,7 @@ func TestClientsReachOnePortInEachWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := client(t, test.transport)
-			for range 2 { // the connection lasts
+			for range 2 { // the connection is reused
 				if got := get(t, c, test.url); got != test.want {
 					t.Errorf("got  %s\nwant %s", got, test.want)
 				}
@@ -233,7 +233,7 @@ func TestTunnelBehindARequest(t *testing.T) {
 	in := bufio.NewReader(c)
 	io.WriteString(c, "GET http://dep.example/a HTTP/1.1\r\nHost: dep.example\r\n\r\n")
 	expect(t, in, nil, "HTTP/1.1 GET http://dep.example/a via=tcp asked=- tls=false alpn= body=")
-	io.WriteString(c, "CONNECT other.example:80 HTTP/1.1\r\nHost: other.example:80\r\n\r\nGET /b HTTP/1.1\r\nHost: other.example\r\n\r\n") // in one go
+	io.WriteString(c, "CONNECT other.example:80 HTTP/1.1\r\nHost: other.example:80\r\n\r\nGET /b HTTP/1.1\r\nHost: other.example\r\n\r\n") // in one write
 	expect(t, in, &http.Request{Method: http.MethodConnect}, "")
 	expect(t, in, nil, "HTTP/1.1 GET other.example/b via=connect asked=other.example:80 tls=false alpn= body=")
 }
@@ -256,7 +256,7 @@ func expect(t *testing.T, in *bufio.Reader, q *http.Request, want string) {
 	}
 }
 
-func TestTunnelWithoutAPort(t *testing.T) { // as gRPC for Go asks for it
+func TestTunnelWithoutAPort(t *testing.T) { // as gRPC for Go requests it
 	r := start(t, front.Config{})
 	c := dial(t, r.Addr().String())
 	in := bufio.NewReader(c)
@@ -364,7 +364,7 @@ func TestMapsThatAreRefused(t *testing.T) {
 	}
 }
 
-// The front does not wait for the client's bytes where the server speaks first.
+// The front does not wait for the client's bytes if the server speaks first.
 func TestServerThatSpeaksFirst(t *testing.T) {
 	r := start(t, front.Config{
 		Expect: func(o front.Origin) front.Expectation {
@@ -412,7 +412,7 @@ func TestRefusedConnections(t *testing.T) {
 	if _, err := io.ReadFull(c, reply); err != nil || reply[3] != 5 {
 		t.Errorf("SOCKS: %x, %v", reply, err)
 	}
-	mapped, err := net.Dial("tcp", r.MapAddr(0).String()) // which may see the reset already
+	mapped, err := net.Dial("tcp", r.MapAddr(0).String()) // may already see the reset
 	if err == nil {
 		defer mapped.Close()
 		_, err = mapped.Read(reply)
@@ -434,7 +434,7 @@ func TestClientThatDoesNotTrustTheCA(t *testing.T) {
 	}
 }
 
-// Any first bytes of a client reach one of the handlers, or the connection is closed.
+// Whatever bytes a client sends first, they reach one of the handlers or the connection is closed.
 func TestFirstBytesOfManyProtocols(t *testing.T) {
 	r := start(t, front.Config{})
 	for name, test := range map[string]struct{ first, want string }{
@@ -472,7 +472,7 @@ func TestFirstBytesOfManyProtocols(t *testing.T) {
 	}
 }
 
-// The client sees an abort as a reset, within TLS, too.
+// The client sees an abort as a reset, even within TLS.
 func TestAbortResetsAlsoWithinTLS(t *testing.T) {
 	r := start(t, front.Config{HTTP: http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
 		front.ConnOf(q.Context()).Abort()

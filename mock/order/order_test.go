@@ -45,7 +45,7 @@ func fields(headers ...string) (h recording.Headers) {
 	return h
 }
 
-// mock answers by a tape.
+// mock answers from a tape.
 type mock struct {
 	*Chooser
 	*tape
@@ -117,8 +117,8 @@ func TestSequencesDoNotMixAcrossEndpoints(t *testing.T) {
 	}
 }
 
-// sessions are the ways to recognise a session. With live, its identity differs from the recorded
-// one, except under "the same cookie".
+// sessions lists the ways to recognise a session. With live, the identity differs from the recorded
+// one, except for "the same cookie".
 var sessions = map[string]func(i int, live bool) (conn string, headers []string){
 	"cookie": func(i int, live bool) (string, []string) {
 		return "c", []string{"Cookie", "lang=en; sessionid=" + name(i, live)}
@@ -150,8 +150,8 @@ func name(i int, live bool) string {
 	return fmt.Sprint("recorded", i)
 }
 
-// WireMock PR #3506, Keploy PR #4570: in 100 parallel sessions of create, read, update,
-// read, whose requests are the same, each reads its own writes.
+// WireMock PR #3506, Keploy PR #4570: in 100 parallel sessions of create, read, update, read with
+// equal requests, each session reads its own writes.
 func TestEachSessionReadsItsOwnWrites(t *testing.T) {
 	const n = 100
 	steps := [][2]string{{"POST /item", "created"}, {"GET /item", "v1"}, {"PUT /item", "updated"}, {"GET /item", "v2"}}
@@ -215,8 +215,8 @@ func TestEachSessionReadsItsOwnWrites(t *testing.T) {
 	}
 }
 
-// The same requests in the same order get the same answers, also of sessions that were
-// not recorded.
+// The same requests in the same order get the same answers, even in sessions that were not
+// recorded.
 func TestAnswersDependOnRecordingAndRequestsAlone(t *testing.T) {
 	var rec tape
 	for i := range 50 {
@@ -239,7 +239,7 @@ func TestAnswersDependOnRecordingAndRequestsAlone(t *testing.T) {
 	}
 }
 
-// One caller whose pool has several connections gets recorded order, whichever of them
+// A caller with a pool of several connections gets answers in recorded order, whichever connection
 // it uses.
 func TestPoolOfOneCallerKeepsRecordedOrder(t *testing.T) {
 	var rec tape
@@ -256,8 +256,8 @@ func TestPoolOfOneCallerKeepsRecordedOrder(t *testing.T) {
 	}
 }
 
-// A session that asks more often than it was recorded to gets its own last answer, not
-// one of another session.
+// A session that asks more often than it did in the recording gets its own last answer, not one of
+// another session.
 func TestSessionIsNotAnsweredByOthers(t *testing.T) {
 	var rec tape
 	for i := range 3 {
@@ -274,7 +274,7 @@ func TestSessionIsNotAnsweredByOthers(t *testing.T) {
 	}
 }
 
-// A load that is run twice gets the same answers twice, where the policy is to cycle.
+// A load that runs twice gets the same answers twice if the policy is to cycle.
 func TestCycleServesNewSessionsAgain(t *testing.T) {
 	var rec tape
 	for i := range 4 {
@@ -335,7 +335,7 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
-// A choice does not get slower with the number of answers.
+// The time of a choice does not grow with the number of answers.
 func BenchmarkChoose(b *testing.B) {
 	for _, n := range []int{100, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

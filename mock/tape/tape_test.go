@@ -19,7 +19,7 @@ import (
 
 var start = time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC)
 
-// exchange is an exchange of HTTP with these fields of the answer, name by name.
+// exchange returns an HTTP exchange whose answer has these fields: names and values.
 func exchange(status int, body string, headers ...string) *recording.Exchange {
 	e := &recording.Exchange{TS: start, UUID: recording.UUID{1, 2}, Duration: 1100, HTTP: &recording.HTTP{
 		Req: recording.HTTPRequest{Method: "GET", Version: "1.1"},
@@ -84,7 +84,7 @@ func TestWhatIsReadIsWhatWasAdded(t *testing.T) {
 	}
 	tape, offsets := onTape(t, answers...)
 	var b Buffer
-	for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}} { // the buffer is used again
+	for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}} { // reusing the buffer
 		for _, i := range order {
 			got, err := tape.Read(offsets[i], &b)
 			if err != nil {
@@ -163,7 +163,7 @@ func TestWhatIsNotSaidAgain(t *testing.T) {
 	}
 }
 
-// The body has the encoding that Content-Encoding says.
+// The body has the encoding that Content-Encoding states.
 func TestContentEncodingIsNotStale(t *testing.T) {
 	for name, c := range map[string]struct {
 		e          *recording.Exchange
@@ -251,7 +251,7 @@ func TestEchoes(t *testing.T) {
 	}
 }
 
-// gRPC's answers without messages have one list of fields, which are trailers.
+// gRPC answers without messages have one list of fields, which are trailers.
 func TestTrailersOfGRPC(t *testing.T) {
 	e := exchange(200, "", "Content-Type", "application/grpc", "X-Trace", "1", "Grpc-Status", "5", "Grpc-Message", "none")
 	e.HTTP.Req.Version, e.GRPC = "2.0", &recording.Conversation{Part: 1, Last: true, Messages: []recording.Message{{From: recording.Client}}}

@@ -70,8 +70,8 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// A finder needs some hundred bytes for a step, whatever the steps hold: here each one has
-// a path, a token and ids of its own, and carries the id of the one before.
+// A finder needs a few hundred bytes for a step, whatever the steps contain: here each step has its
+// own path, token and ids, and carries the id of the previous step.
 func TestMemoryPerStep(t *testing.T) {
 	const steps = 30_000
 	var before, after runtime.MemStats

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
-// Binary metadata of a gRPC call is redacted as a whole, so it is a need, and a setting
-// supplies it as it goes on the wire: in base64.
+// Binary metadata of a gRPC call is redacted as a whole, so it is a need. A setting supplies it as
+// it is sent: in base64.
 func TestBinaryMetadataIsANeed(t *testing.T) {
 	called := func() *recording.Exchange {
 		e := useOf(0, "/shop.Orders/Place", "X-Caller-Bin", "AAECAwQFBgcICQ==")

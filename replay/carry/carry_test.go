@@ -7,7 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// exchange returns one that began some milliseconds after the recording did and took one.
+// exchange returns an exchange that began ms milliseconds after the recording and took one
+// millisecond.
 func exchange(ms int, method, uri, body string, status int, answer string, fields ...string) *recording.Exchange {
 	path := uri[:endOf(uri, "?")]
 	e := &recording.Exchange{

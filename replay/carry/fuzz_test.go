@@ -21,7 +21,7 @@ func copied(e *recording.Exchange) *recording.Exchange {
 	return &c
 }
 
-// A replay whose answers are the recorded ones changes no request, whatever the bodies are.
+// A replay whose answers equal the recorded ones changes no request, whatever the bodies are.
 func FuzzSameAnswers(f *testing.F) {
 	seed := func(answerType, answer, uri, header, requestType, body string) {
 		f.Add(answerType, answer, uri, header, requestType, body)
@@ -51,8 +51,7 @@ func FuzzSameAnswers(f *testing.F) {
 	})
 }
 
-// A live value takes the place of the recorded one, and can be read there, whatever the server
-// issues.
+// A live value replaces the recorded one, and can be read at its place, whatever the server issues.
 func FuzzLiveValue(f *testing.F) {
 	for _, v := range []string{token, `a"b\c`, "a/b?c#d&e=f+g%h", "<a>&amp;'", "é\u2028\x00", "..", "a\r\nB: c", " a ", "]]>", "a;b"} {
 		f.Add(v)
@@ -93,7 +92,7 @@ func FuzzLiveValue(f *testing.F) {
 	})
 }
 
-// texts returns the texts of a request, by their places.
+// texts returns the strings of a request by place.
 func texts(g *Graph, e *recording.Exchange) map[string]string {
 	all := map[string]string{}
 	w := &walker{places: newPlaces()}
@@ -108,7 +107,7 @@ func texts(g *Graph, e *recording.Exchange) map[string]string {
 	return all
 }
 
-// utf8XML reports whether a text can stand in XML.
+// utf8XML reports whether a string can be part of XML.
 func utf8XML(text, place string) bool {
 	return !strings.HasPrefix(place, "req.body.a.b") || strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0xfffe || r == 0xffff }) < 0
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// graphOf is the graph of a recording.
+// graphOf returns the graph of a recording.
 func graphOf(steps ...*recording.Exchange) *Graph {
 	f := NewFinder(Options{})
 	for _, e := range steps {
@@ -21,7 +21,7 @@ func graphOf(steps ...*recording.Exchange) *Graph {
 	return f.Finish()
 }
 
-// edgesOf lists edges as `0 res.body.id -> 1 req.path[1]`, and then the encoding.
+// edgesOf lists edges in the form `0 res.body.id -> 1 req.path[1]`, followed by the encoding.
 func edgesOf(g *Graph) (all []string) {
 	for e := range g.Edges() {
 		text := fmt.Sprintf("%d %s -> %d %s", e.From, e.Issuer, e.To, e.Consumer)
@@ -161,8 +161,8 @@ func TestWhatIsNotCarried(t *testing.T) {
 	}
 }
 
-// A value that several sessions were given is carried within each of them. If a session sends it
-// that was not given it, the value there is left alone, and reported.
+// A value that several sessions were given is carried within each of them. If another session sends
+// it, the value is left unchanged there, and reported.
 func TestSessionsGetTheirOwn(t *testing.T) {
 	list := `{"items":[{"id":"` + uuid + `"}]}`
 	g := graphOf(
@@ -185,7 +185,7 @@ func TestSessionsGetTheirOwn(t *testing.T) {
 	}
 }
 
-// A session is recognised by what its client was given.
+// A session is recognised by the values that its client was given.
 func TestSessions(t *testing.T) {
 	onConnection := func(e *recording.Exchange, id, by string) *recording.Exchange {
 		e.NetInfo = &recording.NetInfo{ID: id}

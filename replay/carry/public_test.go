@@ -12,8 +12,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/carry"
 )
 
-// In recordings of other tools, only those values are carried that their clients took from
-// responses. The first folder was written for this test, and the others are public.
+// In recordings of other tools, only values that the clients took from responses are carried. The
+// first folder was written for this test; the others are public.
 func TestPublicSessions(t *testing.T) {
 	const public = "../../../shared/corpus/traffic/rrpair"
 	for folder, want := range map[string][]string{
@@ -25,7 +25,7 @@ func TestPublicSessions(t *testing.T) {
 		filepath.Join(public, "ruby-api-http"): {"0 res.body.access_token -> 7 req.header.Authorization", "0 res.body.access_token -> 10 req.header.Authorization",
 			"21 res.body.access_token -> 25 req.header.Authorization", "21 res.body.access_token -> 31 req.header.Authorization",
 			"21 res.body.access_token -> 32 req.header.Authorization", "21 res.body.access_token -> 36 req.header.Authorization"},
-		filepath.Join(public, "go-drift"): nil, // its client makes all values up
+		filepath.Join(public, "go-drift"): nil, // the client makes up all values
 		filepath.Join(public, "dlp"):      nil,
 	} {
 		t.Run(filepath.Base(folder), func(t *testing.T) {

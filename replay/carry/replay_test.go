@@ -25,7 +25,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/carry"
 )
 
-// recorder is an HTTP client that records what it sends and gets, as a sidecar would.
+// recorder is an HTTP client that records what it sends and receives, as a sidecar would.
 type recorder struct {
 	target string
 	conn   string
@@ -105,7 +105,7 @@ func (c *client) do(method, target, body string, headers ...string) (answer stri
 	return string(b), res.Header
 }
 
-// get is the first group of a pattern in a text.
+// get returns the first group of a pattern in a string.
 func get(pattern, text string) string {
 	m := regexp.MustCompile(pattern).FindStringSubmatch(text)
 	if m == nil {
@@ -248,7 +248,7 @@ func copyOf(e *recording.Exchange) *recording.Exchange {
 	return &c
 }
 
-// replay sends recorded requests one after the other and returns the exchanges.
+// replay sends recorded requests one after another and returns the exchanges.
 func replay(t *testing.T, recorded []*recording.Exchange, s *carry.State, seed uint64) (all []*recording.Exchange) {
 	server := httptest.NewServer(newShop(seed))
 	defer server.Close()
@@ -269,9 +269,9 @@ func replay(t *testing.T, recorded []*recording.Exchange, s *carry.State, seed u
 	return all
 }
 
-// Three clients go through a flow at a shop. Their requests are replayed against another
-// shop, which issues other values. They must be the requests that the clients make there,
-// byte for byte, and be answered as in the recording.
+// Three clients go through a flow at a shop. Their requests are replayed against another shop, which
+// issues other values. Byte for byte, they must be the requests that clients make there, and be
+// answered as in the recording.
 func TestReplay(t *testing.T) {
 	for name, flow := range flows {
 		t.Run(name, func(t *testing.T) {
@@ -309,7 +309,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// redacted returns a recording as capture keeps it: with tokens for secrets.
+// redacted returns a recording as capture stores it: with tokens instead of secrets.
 func redacted(t *testing.T, all []*recording.Exchange) []*recording.Exchange {
 	t.Helper()
 	var sink collected
@@ -331,8 +331,8 @@ func (c *collected) Write(e *recording.Exchange) error { c.all = append(c.all, e
 func (c *collected) Flush(context.Context) error       { return nil }
 func (c *collected) Close(context.Context) error       { return nil }
 
-// A redacted recording can be replayed all the same, once the secrets are supplied that
-// only the clients hold.
+// A redacted recording can still be replayed once the secrets that only the clients hold are
+// supplied.
 func TestReplayOfARedactedRecording(t *testing.T) {
 	for name, flow := range flows {
 		t.Run(name, func(t *testing.T) {
@@ -366,8 +366,8 @@ func TestReplayOfARedactedRecording(t *testing.T) {
 	}
 }
 
-// A recording of all flows at once, each by several clients, is replayed without mixing anything
-// up.
+// A recording of all flows at the same time, each by several clients, is replayed without mixing
+// them up.
 func TestReplayOfEverythingAtOnce(t *testing.T) {
 	names := slices.Sorted(maps.Keys(flows))
 	all := func(c *client) { flows[names[int(c.name[4]-'a')%len(names)]](c) }

@@ -25,7 +25,7 @@ type shop struct {
 	random *rand.Rand
 	number int
 
-	csrf, sids, codes, access, refresh, uploads, keys map[string]string // value to user
+	csrf, sids, codes, access, refresh, uploads, keys map[string]string // user by value
 	orders, docs, etags, cursors, parts               map[string]string
 	users                                             map[string]int
 	price                                             int
@@ -85,7 +85,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
-// has answers 403 unless the value is one of those that were issued.
+// has answers 403 unless the value was issued.
 func has(w http.ResponseWriter, issued map[string]string, value string) bool {
 	if _, ok := issued[value]; !ok {
 		http.Error(w, "not issued", http.StatusForbidden)
@@ -190,8 +190,8 @@ func (s *shop) user(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// config answers with values of kinds that must not be carried: each has the same shape as
-// what the client sends afterwards, and is the same in the recording.
+// config answers with values that must not be carried: each looks like something that the client
+// sends afterwards, and equals it in the recording.
 func (s *shop) config(w http.ResponseWriter, _ *http.Request) {
 	answer(w, 200, map[string]any{
 		"apiHost": fmt.Sprintf("api%d.example.com", s.price), "version": fmt.Sprintf("2.%d.0-rc1", s.price), "build": fmt.Sprintf("v%d.4.2", s.price),

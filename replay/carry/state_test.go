@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// sent is the request that a step sends when the steps before it were answered so.
+// sent returns the request that a step sends after the earlier steps got these answers.
 func sent(t *testing.T, s *State, recorded, answers []*recording.Exchange, step int) *recording.HTTPRequest {
 	t.Helper()
 	for i, a := range answers {
@@ -62,7 +62,7 @@ func TestCookiesStay(t *testing.T) {
 	}
 }
 
-// Sessions run beside each other.
+// Sessions run side by side.
 func TestConcurrentSessions(t *testing.T) {
 	var recorded []*recording.Exchange
 	id := func(session int) string { return fmt.Sprintf("%08d-5717-4562-b3fc-2c963f66afa6", session) }
@@ -85,7 +85,7 @@ func TestConcurrentSessions(t *testing.T) {
 	all.Wait()
 }
 
-// The report counts the values that were written, and those that the live answer lacks.
+// The report counts the values that were written, and those that were missing in the live answer.
 func TestReport(t *testing.T) {
 	recorded := []*recording.Exchange{issueOf(0, `{"token":"`+token+`","id":"`+uuid+`"}`), useOf(5, "/things/"+uuid, "Authorization", "Bearer "+token), useOf(9, "/things/"+uuid, "Authorization", "Bearer "+token)}
 	g := graphOf(recorded...)
@@ -165,7 +165,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// lookup finds variables of an environment.
+// lookup looks up environment variables.
 func lookup(name string) (string, bool) {
 	v, ok := map[string]string{"TOKEN": "tok_live", "LOGIN": "ann:secret", "EMPTY": ""}[name]
 	return v, ok
@@ -370,7 +370,7 @@ func TestShifted(t *testing.T) {
 	}
 }
 
-// A place that is shown can be read back.
+// A place that is shown can be parsed again.
 func TestPlaces(t *testing.T) {
 	at := func(steps ...placeStep) []placeStep { return append([]placeStep{{name: "req"}}, steps...) }
 	name := func(s string) placeStep { return placeStep{name: s} }

@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// answer is an exchange with an answer of JSON.
+// answer returns an exchange with a JSON answer.
 func answer(status int, body string, headers ...string) *recording.Exchange {
 	e := &recording.Exchange{TS: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), HTTP: &recording.HTTP{
 		Req: recording.HTTPRequest{Method: "GET", URL: "/a", URI: "/a", Host: "shop", Version: "1.1"},
@@ -52,7 +52,7 @@ func found(r *Result) string {
 func TestDifferencesAreGrouped(t *testing.T) {
 	c := comparer(t, Options{})
 	for step := range 10 {
-		step = 9 - step // answers come in any order
+		step = 9 - step // answers arrive in any order
 		a := Answers{Step: step, Recorded: answer(200, `{"items":[{"price":1},{"price":1}]}`), Live: answer(200, `{"items":[{"price":2},{"price":3}]}`)}
 		if step == 7 {
 			a.Live = answer(500, `{}`)
@@ -142,7 +142,7 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-// A difference that the baseline has, too, is noise, unless the target has it significantly more
+// A difference that the baseline also has is noise, unless the target has it significantly more
 // often.
 func TestBaseline(t *testing.T) {
 	body := func(hits int) *recording.Exchange { return answer(200, fmt.Sprintf(`{"hits":%d}`, hits)) }
@@ -239,7 +239,7 @@ func TestHasher(t *testing.T) {
 	}
 }
 
-// Fisher's exact test, against the sum over all tables of small numbers.
+// Fisher's exact test agrees with the sum over all tables of small numbers.
 func TestFisher(t *testing.T) {
 	// R: fisher.test(matrix(c(8,2,1,5),2), alternative="greater")$p.value
 	if got := fisher(8, 2, 1, 5); math.Abs(got-0.024475524) > 1e-6 {
@@ -270,7 +270,7 @@ func FuzzDecodeObserved(f *testing.F) {
 	})
 }
 
-// The rules that Accept writes make the next comparison agree.
+// With the rules that Accept writes, the next comparison finds no differences.
 func TestAccept(t *testing.T) {
 	groups := []Answers{
 		{Recorded: answer(200, `{"a":1,"b":{"c":[{"d":1}]},"e":1}`), Live: answer(201, `{"a":2,"b":{"c":[{"d":2}]},"new":1}`, "X-New", "1")},

@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// load returns the n-th value of one that goes up and down between 10 and 20.
+// load returns the n-th value of a number that goes up and down between 10 and 20.
 func load(n int) int { return 10 + (n*7)%11 }
 
 // replayed compares a replay whose answers have one value each. It returns the result, and what a
@@ -32,8 +32,8 @@ func replayed(t *testing.T, earlier *Observed, recorded, live func(step int) str
 	return r, observed
 }
 
-// A number that varied within a range in an earlier replay may be within that range, or as far
-// away from it as it is wide. A value without a range may be anything.
+// A number that varied within a range in an earlier replay may be within that range, or at most the
+// width of the range away from it. A value without a range may be anything.
 func TestAnEarlierReplayTeachesATolerance(t *testing.T) {
 	number := func(n int) string { return fmt.Sprintf(`{"load":%d}`, load(n)) }
 	text := func(n int) string { return fmt.Sprintf(`{"load":"%d"}`, load(n)) }
@@ -101,7 +101,7 @@ func TestLimitsOfATolerance(t *testing.T) {
 	}
 }
 
-// A baseline that runs beside the target teaches a tolerance, too.
+// A baseline that runs beside the target also provides a tolerance.
 func TestABaselineTeachesATolerance(t *testing.T) {
 	for name, c := range map[string]struct {
 		live int
@@ -125,8 +125,8 @@ func TestABaselineTeachesATolerance(t *testing.T) {
 	}
 }
 
-// Numbers of repeats in the recording may be ten widths of their range away from it, because
-// the recording was made elsewhere. A replay that had other numbers widens the range.
+// Numbers may be up to ten widths away from the range of repeats in the recording, because the
+// recording was made elsewhere. An earlier replay with other numbers widens the range.
 func TestRepeatsTeachATolerance(t *testing.T) {
 	const noise = "noise value_changed body:$.load ×1"
 	const far = "new out_of_range body:$.load ×1"
@@ -162,8 +162,7 @@ func TestRepeatsTeachATolerance(t *testing.T) {
 	}
 }
 
-// Repeats without a range, or whose range says nothing about a request, leave the judgement to
-// what an earlier replay had.
+// If repeats have no range, or a range that says nothing about a request, an earlier replay decides.
 func TestRepeatsWithoutARangeKeepAnEarlierTolerance(t *testing.T) {
 	body := func(load int) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%d}`, load)) }
 	at := func(n, more int) func(step int) string {
@@ -194,7 +193,7 @@ func TestRepeatsWithoutARangeKeepAnEarlierTolerance(t *testing.T) {
 	}
 }
 
-// A number that follows the load may be far out of the range if the replay also has the numbers
+// A number that follows the load may be far out of the range if the replay also has numbers in
 // between, whatever the order of the answers and of the shards that got them.
 func TestARangeThatTheReplayExtends(t *testing.T) {
 	body := func(load any) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%v}`, load)) }
@@ -255,7 +254,7 @@ func TestARangeThatTheReplayExtends(t *testing.T) {
 }
 
 // A carried value must be the live one even where repeats have other numbers. What an earlier
-// replay or the baseline had there is noise, too.
+// replay or the baseline had there is also noise.
 func TestWhatOverridesATolerance(t *testing.T) {
 	body := func(load int) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%d}`, load)) }
 	level := func(n, factor int) func(step int) string {

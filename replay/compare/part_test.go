@@ -44,7 +44,7 @@ func TestNumbersJoin(t *testing.T) {
 	}
 }
 
-// Sums of large numbers are infinite, for which JSON has no number.
+// Sums of large numbers are infinite, which JSON can't express.
 func TestLargeNumbersAreKept(t *testing.T) {
 	var v numbers
 	for x := range 20 {
@@ -60,7 +60,7 @@ func TestLargeNumbersAreKept(t *testing.T) {
 	}
 }
 
-// A part comes from a place that others may write to.
+// Parts are untrusted, because others may write to the place that they come from.
 func TestDamagedParts(t *testing.T) {
 	for text, want := range map[string]string{
 		`[]`: "comparison of part 1 of 1: json:",

@@ -21,7 +21,7 @@ func (times) Percentile(q float64) (time.Duration, bool) {
 	return time.Duration(q * float64(100*time.Millisecond)), q < 0.99
 }
 
-// recorded is as times, but 30 ms shorter, and has no p90.
+// recorded is like times, but 30 ms shorter, and has no p90.
 type recorded struct{ times }
 
 func (r recorded) Percentile(q float64) (time.Duration, bool) {
@@ -29,10 +29,10 @@ func (r recorded) Percentile(q float64) (time.Duration, bool) {
 	return t - 30*time.Millisecond, q < 0.9
 }
 
-// endpoints are those that got requests. The recording has no latency for GET /new.
+// endpoints lists the endpoints that got requests. The recording has no latency for GET /new.
 var endpoints = []string{"GET /new", "GET /slower", "GET /users/{id}"}
 
-// measured has 90 requests in half a minute; none was compared.
+// measured returns 90 requests in half a minute, none of which was compared.
 func measured(endpoint string) (goal.Measured, bool) {
 	m := goal.Measured{
 		Latency: times{}, Recorded: times{}, Elapsed: 30 * time.Second, Total: 90, Succeeded: 81, Answered: 85,
@@ -200,7 +200,7 @@ func Example() {
 	// Output: missed: latency.p95 is 95 ms
 }
 
-// A render checks goals by the table of package contract.
+// A render checks goals with the table of package contract.
 func TestMetricsAreThoseOfTheContract(t *testing.T) {
 	var computed []contract.GoalMetric
 	for _, m := range goal.Metrics() {

@@ -33,8 +33,7 @@ const (
 	length = 2 * time.Hour
 )
 
-// bucket is a store that remembers when objects were stored, and that fails where a test wants it
-// to.
+// bucket is a store that remembers when objects were stored, and that fails where a test wants it.
 type bucket struct {
 	*storetest.Memory
 	mu    sync.Mutex
@@ -102,7 +101,7 @@ func (b *bucket) has() (names []string) {
 	return names
 }
 
-// pods are the processes of a run, as the command has them.
+// pods are the processes of a run, as the command runs them.
 type pods struct {
 	t  *testing.T
 	of int
@@ -192,7 +191,7 @@ func (p *pods) run(ctx context.Context, s store.Store, index int, skew time.Dura
 	return m.Publish(ctx, r)
 }
 
-// take gets ready to send a part, and sends it.
+// take prepares to send a part, and sends it.
 func (p *pods) take(ctx context.Context, m *Meeting, index int) error {
 	if p.loads != nil {
 		if err := p.loads(index); err != nil {
@@ -236,7 +235,7 @@ func (p *pods) send(ctx context.Context, m *Meeting, index int, at time.Time) er
 	return m.Finish(ctx, r)
 }
 
-// all runs a process for each part, each after a while, and returns the result of index 0.
+// all runs a process for each part, with delays between them, and returns the result of index 0.
 func (p *pods) all(s store.Store, after func(index int) time.Duration) (r *report.Report, errs []error) {
 	errs = make([]error, p.of)
 	var running sync.WaitGroup
@@ -308,18 +307,18 @@ func TestShardsMeet(t *testing.T) {
 	})
 }
 
-// mortal is the store of a process that dies at one of its accesses.
+// mortal is the store of a process that dies at one of its accesses to the store.
 type mortal struct {
 	store.Store
 	mu    sync.Mutex
 	left  int  // accesses until then
-	after bool // it dies when the access has had its effect
+	after bool // it dies after the access has taken effect
 	die   context.CancelFunc
 }
 
 var errDead = errors.New("the process is dead")
 
-// before reports whether the access is the last one, and whether it still has its effect.
+// before reports whether the access is the last one, and whether it still takes effect.
 func (m *mortal) before() (err error, last bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -369,7 +368,7 @@ func (m *mortal) List(ctx context.Context, prefix string) iter.Seq2[store.Object
 }
 
 // Wherever a process dies, another one takes its place: nothing is sent twice, the run ends
-// with a report, and the report is complete unless a part was begun and not finished.
+// with a report, and the report is complete unless a part was begun but not finished.
 func TestAProcessDiesAnywhere(t *testing.T) {
 	for _, index := range []int{0, 1} {
 		for _, after := range []bool{false, true} {
@@ -472,7 +471,7 @@ func TestAProcessThatIsEvictedBeforeTheStart(t *testing.T) {
 	})
 }
 
-// A Job may have two pods for one index for a while. One of them sends.
+// A Job may temporarily have two pods for one index. One of them sends.
 func TestTwoProcessesOfOnePart(t *testing.T) {
 	for index := range 2 {
 		virtual(t, fmt.Sprintf("index %d", index), func(t *testing.T) {
@@ -670,8 +669,8 @@ func TestForeignObjects(t *testing.T) {
 				return
 			}
 			p.wants(r, errs[:1], c.exitCode)
-			// Before the start, no process can tell that the result of another recording is not
-			// the run's.
+			// Before the start, no process knows that the result of another recording does not
+			// belong to the run.
 			if known := c.name != "the result of another recording"; c.object == "result-1.json" && (known && errs[1] == nil || p.sent[1] > 0 || len(r.Merged.Notes) == 0 || !strings.Contains(r.Merged.Notes[0], "result-1.json: it does not belong to this run")) {
 				t.Errorf("part 1: %v, sent %v, notes %q", errs[1], p.sent, r.Merged.Notes)
 			}
@@ -679,7 +678,7 @@ func TestForeignObjects(t *testing.T) {
 	}
 }
 
-// An entry of a directory that can't be listed is reported once, and the run goes on.
+// An entry of a directory that can't be listed is reported once, and the run continues.
 func TestAnEntryThatCannotBeListed(t *testing.T) {
 	virtual(t, "a link out of the place", func(t *testing.T) {
 		place, p := t.TempDir(), newPods(t, 2)
@@ -697,7 +696,7 @@ func TestAnEntryThatCannotBeListed(t *testing.T) {
 	})
 }
 
-// Where clocks differ, the report says so: shards begin by their own clocks.
+// If clocks differ, the report says so, because each shard begins by its own clock.
 func TestClocksThatDiffer(t *testing.T) {
 	for _, skew := range []time.Duration{time.Second, 5 * time.Second, -5 * time.Second} {
 		virtual(t, skew.String(), func(t *testing.T) {
@@ -786,7 +785,7 @@ func TestAPartThatFails(t *testing.T) {
 	})
 }
 
-// Anything that keeps index 0 from starting the run ends all shards at once.
+// Anything that keeps index 0 from starting the run ends all shards immediately.
 func TestTheStartFails(t *testing.T) {
 	for _, c := range []struct {
 		name, want string

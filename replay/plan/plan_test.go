@@ -80,7 +80,7 @@ func TestTheFileIsBounded(t *testing.T) {
 	}
 }
 
-// Clocks of pods differ, and go back. Steps are sent in the order in which they came.
+// Clocks of pods differ, and may go backwards. Steps are sent in the order in which they were added.
 func TestTimesDoNotGoBack(t *testing.T) {
 	b, err := NewBuilder(options())
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // exponential returns a report of n requests whose response times have an exponential distribution
-// with the given mean. failing is the part of them that fails.
+// with the given mean. failing is the share of requests that fail.
 func exponential(rng *rand.Rand, n int, mean time.Duration, failing float64) *report.Report {
 	run := stats.NewRun()
 	local := run.Local()
@@ -50,8 +50,7 @@ func TestIntervalsCoverTheTruth(t *testing.T) {
 	}
 }
 
-// TestComparisonFindsWhatDiffers compares a run with a slower one, and with one that is
-// not.
+// TestComparisonFindsWhatDiffers compares a run with a slower one, and with one that is not slower.
 func TestComparisonFindsWhatDiffers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(13, 14))
 	a := exponential(rng, 2000, 10*time.Millisecond, 0.1)

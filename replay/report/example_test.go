@@ -8,7 +8,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// The engine fills in what it found, and Judge decides on the exit code.
+// The engine fills in what it found, and Judge determines the exit code.
 func ExampleReport_Judge() {
 	run := stats.NewRun()
 	local := run.Local()
@@ -30,7 +30,7 @@ func ExampleReport_Judge() {
 	// so the command exits with 5
 }
 
-// Shards merge into what a single run gives. One that is missing is named.
+// The reports of shards merge into the report of a single run. A missing shard is named.
 func ExampleMerge() {
 	var shards []*report.Report
 	for i := range 3 {

@@ -22,7 +22,7 @@ import (
 var elements = strings.Fields(`html head meta link title style body header main footer section article details summary figure figcaption div p h1 h2 h3 ul li
 	dl dt dd span small code pre table thead tbody tr th td svg path rect line text`)
 
-// A report of another writer may have requests and no series. Its charts have no width.
+// A report from another writer may have requests but no series. Its charts have no width.
 func TestPageWithoutASeries(t *testing.T) {
 	r := shop(500, time.Minute)
 	r.Results.Series = stats.Series{}

@@ -62,8 +62,8 @@ func parseXML(text string) (*element, error) {
 	return root.children[0], nil
 }
 
-// rule is what a schema allows of an element: attributes with the pattern of their values,
-// those that are required, children, and text beside them.
+// rule is what a schema allows in an element: attributes with the pattern of their values,
+// required attributes, children, and text beside them.
 type rule struct {
 	attrs    map[string]string
 	required []string
@@ -71,7 +71,7 @@ type rule struct {
 	text     bool
 }
 
-// anyText is the pattern of an attribute that may be any text; times is that of seconds.
+// anyText is the pattern of an attribute that may be any text. times is the pattern of seconds.
 const (
 	anyText = `(?s).*`
 	times   = `(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?`
@@ -106,7 +106,7 @@ var jenkins = map[string]rule{
 	"system-out": {text: true}, "system-err": {text: true},
 }
 
-// check returns all that breaks the rules of a schema.
+// check returns all violations of a schema.
 func (e *element) check(rules map[string]rule) (problems []string) {
 	r, ok := rules[e.name]
 	if !ok {
@@ -139,9 +139,9 @@ func (e *element) check(rules map[string]rule) (problems []string) {
 // gitlabCase is a test case as GitLab reads it.
 type gitlabCase struct{ suite, class, name, status, output string }
 
-// converted are the types of which Rails' Hash.from_xml makes something else than a text, or
-// which it refuses (PARSING and DISALLOWED_TYPES in activesupport's xml_mini.rb and
-// hash/conversions.rb), if an element has them in its attribute type.
+// converted lists the values of the attribute type for which Rails' Hash.from_xml converts an
+// element to something other than text, or which it refuses (PARSING and DISALLOWED_TYPES in
+// activesupport's xml_mini.rb and hash/conversions.rb).
 var converted = []string{"symbol", "date", "datetime", "duration", "integer", "float", "decimal", "boolean", "string", "yaml", "base64Binary", "hexBinary", "file", "array"}
 
 // inGitLab reads cases as lib/gitlab/ci/parsers/test/junit.rb of GitLab does: those of

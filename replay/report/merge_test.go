@@ -14,8 +14,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// divided is a run of the shop, once as a whole and once in shards. Each request is in one
-// of them; each shard has the same findings about its part.
+// divided returns a run of the shop, once as a whole and once in shards. Each request is in one
+// shard. Each shard has the same findings about its part.
 func divided(t *testing.T, requests, of int) (whole *report.Report, shards []*report.Report) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(8, uint64(of)))
@@ -55,7 +55,7 @@ func divided(t *testing.T, requests, of int) (whole *report.Report, shards []*re
 		s := part(run.Result(), 1)
 		s.Shard = &report.Shard{Index: i, Of: of}
 		s.Judge(goals("latency.p95 > 1"))
-		// As the merge reads them: from their JSON form.
+		// Merging reads reports in their JSON form.
 		read, err := report.Parse([]byte(written(t, s, "json")))
 		if err != nil {
 			t.Fatal(err)
@@ -75,7 +75,7 @@ func TestMergedReportEqualsThatOfASingleRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// A single run, in the order of keys that merging puts everything in.
+			// The report of a single run, in the order of keys that merging uses.
 			whole.Shard = &report.Shard{Of: 1}
 			whole, err = report.Merge([]*report.Report{whole})
 			if err != nil {
@@ -112,7 +112,7 @@ func TestALostShardIsNamed(t *testing.T) {
 	}
 }
 
-// TestATroubleOfOneShardIsOfTheWhole keeps each reason, with the shard that it is of.
+// TestATroubleOfOneShardIsOfTheWhole checks that each reason is kept, with its shard.
 func TestATroubleOfOneShardIsOfTheWhole(t *testing.T) {
 	_, shards := divided(t, 500, 3)
 	shards[1].Partial = "interrupted"

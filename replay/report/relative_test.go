@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// asBefore is a report in the form of a version that did not keep the recorded latencies.
+// asBefore returns a report as written by a version that did not keep the recorded latencies.
 func asBefore(t *testing.T, r *report.Report) *report.Report {
 	t.Helper()
 	r.SchemaVersion = report.SchemaVersion
@@ -31,8 +31,8 @@ func asBefore(t *testing.T, r *report.Report) *report.Report {
 	return before
 }
 
-// A goal that is relative to the recording is judged if all requests have recorded latencies,
-// also after shards were merged. Otherwise it does not pass.
+// A goal that is relative to the recording is judged if all requests have recorded latencies, even
+// after shards were merged. Otherwise it does not pass.
 func TestGoalsRelativeToTheRecording(t *testing.T) {
 	_, shards := divided(t, 2000, 2)
 	for name, c := range map[string]struct {

@@ -41,7 +41,7 @@ func written(t *testing.T, r *report.Report, form string) string {
 	return b.String()
 }
 
-// golden compares with a file of testdata, in which each form has a part.
+// golden compares with a file in testdata, which has a part for each form.
 func golden(t *testing.T, name string, got map[string]string) {
 	t.Helper()
 	name = "testdata/" + name
@@ -167,7 +167,7 @@ func TestTheFirstExitCodeWins(t *testing.T) {
 	}
 }
 
-// hostile has texts that would act where they are not escaped.
+// hostile lists strings that would have an effect if they were not escaped.
 var hostile = []string{
 	"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1",
 	"a | b | c", "`code` **bold** [link](http://evil.example) <b>x</b>", "https://evil.example/x www.evil.example @someone #1", "line\nbreak\r\n## Heading\n- item",
@@ -175,7 +175,7 @@ var hostile = []string{
 	"&lt;b&gt;", "\\|", "$1$2", "~~gone~~", "::error::x", "\uFFFE\uFFFF",
 }
 
-// hostileReport has them in every text that a recording or an answer can decide.
+// hostileReport has them in every string that a recording or an answer can influence.
 func hostileReport() *report.Report {
 	r := &report.Report{Started: started, Ended: started.Add(time.Minute)}
 	run := stats.NewRun()
@@ -256,7 +256,7 @@ func TestHostileTextsAreData(t *testing.T) {
 	}
 }
 
-// TestMarkdownFitsAStepSummary writes far more than GitHub takes.
+// TestMarkdownFitsAStepSummary writes far more than GitHub accepts.
 func TestMarkdownFitsAStepSummary(t *testing.T) {
 	r := &report.Report{Started: started, Ended: started}
 	for i := range 5000 {

@@ -13,8 +13,8 @@ import (
 // started is when the runs of the tests start.
 var started = time.Date(2026, 11, 29, 8, 30, 0, 0, time.UTC)
 
-// endpoints of the shop, with the median of their service times and how often they are
-// called.
+// endpoints lists the endpoints of the shop, with their median service times and how often they
+// are called.
 var endpoints = []struct {
 	name   string
 	median time.Duration
@@ -27,8 +27,8 @@ var endpoints = []struct {
 	{"GET /orders/{id}", 4 * time.Millisecond, 10},
 }
 
-// shopRun measures requests at a steady rate, of which some fail. The target stalls for a
-// while in the middle.
+// shopRun measures requests at a steady rate. Some of them fail. The target stalls for a while in
+// the middle.
 func shopRun(requests int, length time.Duration, seed uint64) stats.Result {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	run := stats.NewRun()

@@ -41,7 +41,7 @@ func table(t *testing.T, n int) *Table[row] {
 	return made
 }
 
-// Every row comes back, in any order and from several goroutines, around all sizes at which a
+// Every row can be read back, in any order and from several goroutines, around all sizes at which a
 // table changes its form.
 func TestRows(t *testing.T) {
 	for _, n := range []int{0, 1, inMemory - 1, inMemory, inMemory + 1, inMemory + pageRows, inMemory + 3*pageRows + 5, pageRows * slots * 2} {
@@ -82,7 +82,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// The memory of a table does not grow with its rows.
+// The memory of a table does not grow with the number of rows.
 func TestMemoryStaysFlat(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats

@@ -60,8 +60,8 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// Request n is due at the time before which n others are due, however the rate changes. Each row
-// has the total number of requests.
+// Request n is due when n others were due before, however the rate changes. Each row has the total
+// number of requests.
 func TestDueTimesFollowTheRate(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -7,8 +7,8 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// A worker hands in a sample for each request. The response time counts from when the
-// request was due: a target, or a generator, that is late cannot hide it.
+// A worker adds a sample for each request. The response time counts from when the request was due,
+// so a late target or generator can't hide its delay.
 func Example() {
 	run := stats.NewRun()
 	users := run.Endpoint("GET /users/{id}")

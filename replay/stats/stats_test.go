@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// times are n times between a microsecond and a minute, on a logarithmic scale.
+// times returns n times between a microsecond and a minute, on a logarithmic scale.
 func times(rng *rand.Rand, n int) []time.Duration {
 	ts := make([]time.Duration, n)
 	for i := range ts {
@@ -27,8 +27,8 @@ func times(rng *rand.Rand, n int) []time.Duration {
 	return ts
 }
 
-// TestPercentilesAgainstBruteForce compares with the definition: the smallest sample x of
-// which at least q·n samples are not above it.
+// TestPercentilesAgainstBruteForce compares with the definition: the smallest sample such that at
+// least q·n samples are not above it.
 func TestPercentilesAgainstBruteForce(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 2, 3, 4, 5, 9, 10, 19, 20, 21, 99, 100, 101, 200, 997, 999, 1000, 1001, 5000, 100_000} {
@@ -120,7 +120,7 @@ func TestVarianceIsThatOfTheSamples(t *testing.T) {
 	}
 }
 
-// randomSamples are those of a run over many endpoints, with stalls and failures.
+// randomSamples returns the samples of a run over many endpoints, with stalls and failures.
 func randomSamples(rng *rand.Rand, n int, length time.Duration) []stats.Sample {
 	samples := make([]stats.Sample, n)
 	for i := range samples {
@@ -163,10 +163,10 @@ func measure(samples []stats.Sample, workers int) *stats.Result {
 	return &r
 }
 
-// TestMergedShardsEqualASingleRun divides the samples of runs among shards at random, and
-// merges their results in random order: what comes out is byte for byte the result of one
-// run, histograms included. Sizes are around where lists become histograms, and lengths
-// around where the steps of the series widen.
+// TestMergedShardsEqualASingleRun divides the samples of runs among shards at random, and merges
+// their results in random order. The result equals that of a single run byte for byte, including
+// histograms. Sizes are around the one at which lists become histograms, and lengths around those
+// at which the steps of the series widen.
 func TestMergedShardsEqualASingleRun(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 5))
 	for _, c := range []struct {
@@ -267,8 +267,8 @@ func TestSeriesIsBounded(t *testing.T) {
 	}
 }
 
-// TestStallShowsWhereItWas stalls a target for a second: the requests that were due in it
-// took up to that second, although each was answered at once when it was sent late.
+// TestStallShowsWhereItWas stalls a target for a second. The requests that were due during the stall
+// took up to a second, although each was answered immediately after it was sent late.
 func TestStallShowsWhereItWas(t *testing.T) {
 	run := stats.NewRun()
 	e := run.Endpoint("GET /")
@@ -317,7 +317,7 @@ func TestLiveCountsWhatWorkersHold(t *testing.T) {
 	}
 }
 
-// TestLiveWhileWorkersAdd reads the totals all the time: they only grow, and nothing is lost.
+// TestLiveWhileWorkersAdd reads the totals continuously: they only grow, and nothing is lost.
 func TestLiveWhileWorkersAdd(t *testing.T) {
 	run := stats.NewRun()
 	var wg sync.WaitGroup
@@ -358,7 +358,7 @@ func TestAddingDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestForeignDistributionsAreRefused reads texts that no distribution encodes to.
+// TestForeignDistributionsAreRefused reads JSON that no distribution encodes to.
 func TestForeignDistributionsAreRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"count":     `{"count":2,"sumMicros":1,"minMicros":1,"maxMicros":1,"samplesMicros":[1]}`,

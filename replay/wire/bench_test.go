@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// BenchmarkGet sends a request of a browser and reads a small answer: with Send, and with
-// net/http's client for comparison. The server is as small as can be.
+// BenchmarkGet sends a browser's request and reads a small answer: with Send, and with net/http's
+// client for comparison. The server is as small as possible.
 func BenchmarkGet(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,7 +75,7 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
-// parrot answers every request that comes in one piece with the same.
+// parrot gives every request that arrives in one piece the same answer.
 func parrot(conn net.Conn) {
 	defer conn.Close()
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Sun, 29 Nov 2026 01:00:00 GMT\r\nServer: envoy\r\nContent-Length: 8\r\n\r\n{\"id\":1}")
@@ -126,7 +126,7 @@ func TestSendAllocatesLittle(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Result
-	// The two are the request's line and the answer's head, of which all strings are parts.
+	// The two are the request line and the answer's head, which all strings share.
 	if n := testing.AllocsPerRun(100, func() {
 		if err := c.Send(t.Context(), encoded, &r); err != nil {
 			t.Fatal(err)

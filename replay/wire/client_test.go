@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// client returns a client of a server, with options set by o.
+// client returns a client for a server, with options set by o.
 func client(t testing.TB, target string, o ...func(*Options)) *Client {
 	t.Helper()
 	u, err := url.Parse(target)
@@ -61,7 +61,7 @@ func send(t testing.TB, c *Client, e *recording.Exchange, into *Result) error {
 	return err
 }
 
-// told answers with the request as the server got it.
+// told answers with the request as the server received it.
 func told(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// serve runs a server of net/http without a network, in HTTP/1 and in HTTP/2 without TLS. It
-// returns a client of it, and a function that stops both.
+// serve runs a net/http server without a network, for HTTP/1 and for HTTP/2 without TLS. It returns
+// a client for it, and a function that stops both.
 func serve(t *testing.T, h http.HandlerFunc, set ...func(*Options)) (*Client, func()) {
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	s := &http.Server{Handler: h, Protocols: new(http.Protocols)}
@@ -75,7 +75,7 @@ func say(from string, at int64, kind, data string) recording.Message {
 	return recording.Message{From: from, At: at * 1000, Type: kind, Data: []byte(data)}
 }
 
-// socketOf is a recorded WebSocket.
+// socketOf returns a recorded WebSocket.
 func socketOf(messages ...recording.Message) *recording.Exchange {
 	e := request("1.1", "GET", "/talk", "", "Host: recorded.example", "Connection: Upgrade", "Upgrade: websocket",
 		"Sec-Websocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-Websocket-Version: 13")
@@ -330,7 +330,7 @@ func TestCompressedMessagesArriveWhateverTheTargetAgreesTo(t *testing.T) {
 	}
 }
 
-// callOf is a recorded call of gRPC; ended is when the client's side ended, in milliseconds.
+// callOf returns a recorded gRPC call. ended is when the client's side ended, in milliseconds.
 func callOf(ended int64, messages ...recording.Message) *recording.Exchange {
 	e := request("2.0", "POST", "/shop.Cart/Add", "", "Content-Type: application/grpc", "Te: trailers", "User-Agent: grpc-go/1.80")
 	e.L7Protocol = recording.GRPC
@@ -342,7 +342,7 @@ func callOf(ended int64, messages ...recording.Message) *recording.Exchange {
 	return e
 }
 
-// grpcServer does the HTTP/2 part of a gRPC server.
+// grpcServer implements the HTTP/2 part of a gRPC server.
 type grpcServer struct {
 	w http.ResponseWriter
 	r *http.Request

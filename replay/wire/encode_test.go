@@ -13,7 +13,7 @@ import (
 )
 
 func TestADamagedRequestIsNotSent(t *testing.T) {
-	c := client(t, bare) // which nothing is sent to
+	c := client(t, bare) // sends nothing
 	whole, err := Append(nil, request("1.1", "POST", "/", "hello", "Host: a"))
 	if err != nil {
 		t.Fatal(err)

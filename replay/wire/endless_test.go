@@ -15,9 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// The client gives up an answer that comes bit by bit and never ends, over each protocol. It waits
-// for the time that the recorded answer took, and then for the longest time that a request may
-// take.
+// The client gives up an answer that arrives slowly and never ends, over each protocol. It waits for
+// the time that the recorded answer took plus MaxTime.
 func TestAnAnswerThatNeverEndsIsGivenUp(t *testing.T) {
 	drip := func(w http.ResponseWriter, r *http.Request, some string) {
 		for r.Context().Err() == nil {
@@ -87,8 +86,8 @@ func TestAnAnswerThatNeverEndsIsGivenUp(t *testing.T) {
 	}
 }
 
-// A target that answers a head, and then neither reads the request's body nor goes on, does not hold
-// up a request beyond its timeout, or beyond the end of the run.
+// A target that sends a head, and then neither reads the request's body nor continues, does not
+// delay a request beyond its timeout, or beyond the end of the run.
 func TestATargetThatReadsNoBodyHoldsNothingUp(t *testing.T) {
 	large := strings.Repeat("x", 10<<20)
 	for name, recorded := range map[string]*recording.Exchange{

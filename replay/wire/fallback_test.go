@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 )
 
-// A target without TLS that speaks HTTP/1 alone gets requests that were recorded as HTTP/2 as
+// A target without TLS that speaks only HTTP/1 gets requests that were recorded as HTTP/2 as
 // HTTP/1.1, however it answers HTTP/2. gRPC needs HTTP/2, and the failure says so.
 func TestATargetThatSpeaksHTTP1AloneGetsThat(t *testing.T) {
 	for name, refusal := range map[string]string{
@@ -30,7 +30,7 @@ func TestATargetThatSpeaksHTTP1AloneGetsThat(t *testing.T) {
 							return
 						}
 						if r.Method == "PRI" {
-							go io.Copy(io.Discard, in) // so that the client is not held up
+							go io.Copy(io.Discard, in) // so that the client does not block
 							_, _ = io.WriteString(conn, refusal)
 							if len(refusal) == 1 {
 								_, _ = io.WriteString(conn, "TTP/1.0 400 Bad Request\r\n\r\n")

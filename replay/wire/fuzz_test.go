@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// canned is a connection on which the answer is already there. It keeps what is sent.
+// canned is a connection on which the answer has already arrived. It keeps what is sent.
 type canned struct {
 	answer io.Reader
 	sent   bytes.Buffer
@@ -29,7 +29,7 @@ func (*canned) SetDeadline(time.Time) error      { return nil }
 func (*canned) SetReadDeadline(time.Time) error  { return nil }
 func (*canned) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzAnswer reads answers. An answer that net/http's client can read, too, is read as the same.
+// FuzzAnswer reads answers. If net/http's client can also read an answer, the results are equal.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -74,7 +74,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		body, err := io.ReadAll(want.Body)
 		if err != nil || want.ProtoMinor == 0 && r.Live.HTTP.Res.Headers.Get("Transfer-Encoding") != "" {
-			return // net/http takes no notice of chunks in HTTP/1.0; capture does
+			return // net/http ignores chunks in HTTP/1.0; capture does not
 		}
 		if got := r.Live.HTTP.Res; got.StatusCode != want.StatusCode || got.StatusCode != 101 && !bytes.Equal(got.Body, body[:min(len(body), 1<<10)]) {
 			t.Errorf("got %d %q, net/http %d %q", got.StatusCode, got.Body, want.StatusCode, body)

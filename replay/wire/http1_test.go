@@ -24,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the cases got into them")
 
-// TestHTTP1 runs the cases of testdata/http1. Each has options in its comment, a recorded
-// exchange, and what a server answers; then the bytes that were sent, and the result.
+// TestHTTP1 runs the cases of testdata/http1. Each has options in its comment, a recorded exchange,
+// the answer of a server, the bytes that were sent, and the result.
 func TestHTTP1(t *testing.T) {
 	files, err := filepath.Glob("testdata/http1/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -65,7 +65,7 @@ func TestHTTP1(t *testing.T) {
 	}
 }
 
-// options reads the lines of a comment that are options: `option NAME VALUE`.
+// options parses the lines of a comment that are options: `option NAME VALUE`.
 func options(t *testing.T, comment string) func(*Options) {
 	return func(o *Options) {
 		for line := range strings.Lines(comment) {
@@ -91,8 +91,7 @@ func options(t *testing.T, comment string) func(*Options) {
 	}
 }
 
-// run sends an exchange to a server that answers it with some bytes and closes the
-// connection.
+// run sends an exchange to a server that answers with these bytes and closes the connection.
 func run(t *testing.T, set func(*Options), e *recording.Exchange, answer []byte) (sent, live string) {
 	near, far := net.Pipe()
 	got := make(chan []byte, 1)
@@ -132,7 +131,7 @@ func run(t *testing.T, set func(*Options), e *recording.Exchange, answer []byte)
 	return quote(<-got), render(&r, err)
 }
 
-// render shows a result.
+// render formats a result.
 func render(r *Result, err error) string {
 	var b strings.Builder
 	if err != nil {
@@ -163,7 +162,7 @@ func quote(p []byte) string {
 	return b.String()
 }
 
-// unquote reads such lines. A line `(body)` stays.
+// unquote reverses quote. It keeps a line `(body)`.
 func unquote(t *testing.T, text []byte) []byte {
 	var all []byte
 	for line := range strings.Lines(string(text)) {

@@ -110,7 +110,7 @@ func TestAClosedConnectionIsNoticed(t *testing.T) {
 	}
 }
 
-// needsUnix skips a test of connections on which something came: other systems can't tell.
+// needsUnix skips a test about data on idle connections, because other systems can't detect it.
 func needsUnix(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
@@ -138,12 +138,12 @@ func TestAnIdleConnectionThatIsClosedIsNotUsedForWhatCannotBeSentTwice(t *testin
 		s.CloseClientConnections()
 		<-gone
 		idle := c.pool.idle[0]
-		for idle.alive() { // until the end has come through the kernel
+		for idle.alive() { // until the kernel has delivered the end
 		}
 	}
 }
 
-// An answer that nobody asked for is not taken for that of the next request, and a connection that a TLS
+// An unsolicited answer is not mistaken for that of the next request, and a connection that a TLS
 // server has closed is not used, whatever the method.
 func TestAConnectionOnWhichSomethingCameIsNotUsed(t *testing.T) {
 	needsUnix(t)
@@ -177,7 +177,7 @@ func TestAConnectionOnWhichSomethingCameIsNotUsed(t *testing.T) {
 				} else if _, err := io.WriteString(server, "HTTP/1.1 500 Unasked\r\nContent-Length: 0\r\n\r\n"); err != nil {
 					t.Fatal(err)
 				}
-				for c.pool.idle[0].alive() { // until it has come through the kernel
+				for c.pool.idle[0].alive() { // until the kernel has delivered it
 				}
 				if err := send(t, c, request("1.1", "POST", "/", "", "Content-Length: 0"), &r); err != nil || r.http.Res.StatusCode != 204 {
 					t.Fatalf("after request %d: %d, %v", i, r.http.Res.StatusCode, err)
@@ -191,8 +191,8 @@ func TestAConnectionOnWhichSomethingCameIsNotUsed(t *testing.T) {
 	}
 }
 
-// A target that resets a connection during a large upload has reset it, whether the reset reaches the
-// writer or the reader first.
+// If a target resets a connection during a large upload, the failure is a reset, whether the writer or
+// the reader notices it first.
 func TestAResetDuringAnUploadIsAReset(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells the reader of a reset that the writer got")
@@ -351,7 +351,7 @@ func TestARequestOnWhichNothingMovesTimesOut(t *testing.T) {
 
 func TestABodyThatNobodyAsksForIsSentAfterASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{serve: func(_ int, conn net.Conn) { answers(conn, 2) }} // which ignores Expect
+		p := &pipes{serve: func(_ int, conn net.Conn) { answers(conn, 2) }} // ignores Expect
 		c := client(t, bare, p.dial)
 		var r Result
 		for range 2 {

@@ -150,7 +150,7 @@ func TestTrailersOverHTTP2(t *testing.T) {
 	})
 }
 
-// events is a server that goes on for ever.
+// events is a server whose answer never ends.
 func events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for i := range 1 << 20 {
