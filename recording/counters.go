@@ -27,13 +27,13 @@ type Counters struct {
 	Recorded uint64 `json:"recorded"`
 	// Exchanges that should have been recorded but were lost, as far as their number is known.
 	Dropped uint64 `json:"dropped"`
-	// Exchanges left out by a rule of a filter.
+	// Exchanges that a filter rule left out.
 	Filtered uint64 `json:"filtered"`
-	// Exchanges left out with their trace, by a rate.
+	// Exchanges that sampling left out with their trace.
 	SampledOut uint64 `json:"sampledOut"`
-	// Exchanges recorded without a part of their content, by a limit.
+	// Exchanges recorded without part of their content, because of a limit.
 	Cut uint64 `json:"cut"`
-	// Exchanges recorded without a part: the connection broke, or bytes were lost.
+	// Exchanges recorded incompletely, because the connection broke or bytes were lost.
 	Incomplete uint64 `json:"incomplete"`
 	// Whether the process ended normally and this is its last segment. Without such a segment, there may have been more.
 	End bool `json:"end,omitempty"`

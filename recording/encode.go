@@ -266,7 +266,7 @@ func (m *Encoder) remember(tags Tags) {
 		if len(m.text)+len(t.Name)+len(t.Value) > maxRemembered {
 			return
 		}
-		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // these may be slices of longer texts, which would stay in memory
+		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // these may be slices of longer texts, which would remain in memory
 		m.tags = append(m.tags, t)
 		m.text = appendTag(m.text, t)
 		m.ends = append(m.ends, len(m.text))

@@ -41,7 +41,7 @@ type Exchange struct {
 	Resource string `json:"resource,omitempty"`
 	// When the request's first byte was seen: RFC 3339, UTC, nanoseconds.
 	TS time.Time `json:"ts"`
-	// Whether the client spoke TLS.
+	// Whether the client used TLS.
 	IsTLS bool `json:"isTls,omitempty"`
 	// `http`, `https`, `grpc`, `websocket` or `tcp`.
 	L7Protocol string `json:"l7protocol,omitempty"`
@@ -59,7 +59,7 @@ type Exchange struct {
 	Cluster string `json:"cluster,omitempty"`
 	// Namespace of the workload; `undefined` if unknown.
 	Namespace string `json:"namespace,omitempty"`
-	// Name of the workload, as `resource`; `undefined` if unknown.
+	// Name of the workload, like `resource`; `undefined` if unknown.
 	Service string `json:"service,omitempty"`
 	// Format of the payload, such as `JSON`.
 	Tech string `json:"tech,omitempty"`
@@ -174,7 +174,7 @@ type Message struct {
 	Data []byte `json:"dataBase64,omitempty"`
 }
 
-// NetInfo describes the connection an exchange was seen on.
+// NetInfo describes the connection on which an exchange was seen.
 type NetInfo struct {
 	// Connection's number in its process.
 	ID string `json:"id,omitempty"`

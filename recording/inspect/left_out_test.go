@@ -45,7 +45,7 @@ func TestWhatWasLeftOutIsNoted(t *testing.T) {
 		if err := Run(t.Context(), &out, &notes, "test:", []string{dir}, Path, Options{Output: output}); err != nil {
 			t.Fatal(err)
 		}
-		if want := "note: not in the recording: 0 dropped, 60 filtered, 6 sampled out; 4 recorded by 2 processes, by the last complete segment of each\n"; notes.String() != want {
+		if want := "note: not in the recording: 0 dropped, 60 filtered, 6 sampled out; 4 recorded by 2 processes, according to the last complete segment of each\n"; notes.String() != want {
 			t.Errorf("%s: noted %q, want %q", output, notes.String(), want)
 		}
 		if strings.Contains(out.String(), "counters") {

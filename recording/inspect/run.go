@@ -133,7 +133,7 @@ func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string
 		_ = printf(notes, "%s %s is not a recording; want a place, a segment (.jsonl, .jsonl.zst), or a file of another tool: RRPair (.json, .md), HAR (.har), GoReplay (.gor), WireMock mappings (.json)\n", prefix, places[0])
 	}
 	if sum, processes := report.Tally.Sum(); sum.LeftOut() > 0 {
-		_ = printf(notes, "note: not in the recording: %d dropped, %d filtered, %d sampled out; %d recorded by %d processes, by the last complete segment of each\n",
+		_ = printf(notes, "note: not in the recording: %d dropped, %d filtered, %d sampled out; %d recorded by %d processes, according to the last complete segment of each\n",
 			sum.Dropped, sum.Filtered, sum.SampledOut, sum.Recorded, processes)
 	}
 	if unreadable || report.Damaged() != nil {

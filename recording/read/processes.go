@@ -35,7 +35,7 @@ func count(ranges [][2]int) (n int) {
 
 // process collects facts from a process's segments, which come in any order.
 type process struct {
-	counters recording.Counters // the last ones
+	counters recording.Counters // the last counters
 	end      bool
 	numbers  numbers
 	read     uint64    // exchanges in the segments that were read

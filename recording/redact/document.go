@@ -25,7 +25,7 @@ func (q *search) settled(s string, mediaType string) []byte {
 	return out
 }
 
-// document detects the format of a body, or of a part of one, and redacts it. The first characters are
+// document detects the format of a body, or of part of one, and redacts it. The first characters are
 // better evidence than the media type, which is often wrong. It returns nil if there is nothing to
 // redact.
 func (q *search) document(s string, mediaType string) []byte {

@@ -13,7 +13,7 @@ func (q *search) graphql(s string) []byte {
 	var name string // the name whose value may follow
 	var open []bracket
 	var inside bracket
-	var named verdict // the verdict of name
+	var named verdict // the verdict on name
 	valueOf := func() (form, verdict) {
 		f := named.of(inBody)
 		return max(f, inside.form), named

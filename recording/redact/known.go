@@ -151,7 +151,7 @@ func jwt(s string) int {
 	return 0
 }
 
-// jwtEnd finds the end of a JSON Web Token by its first dot. A token has two or four dots; one is
+// jwtEnd finds the end of a JSON Web Token, given its first dot. A token has two or four dots. One is
 // enough if the text's end cuts the token. It returns 0 if there is no token.
 func jwtEnd(s string, dot int) int {
 	n, dots := dot, 0

@@ -38,7 +38,7 @@ func looksScrambled(s string) bool {
 			changes++
 		}
 	}
-	if digits == len(s) || isUUID(s) || strings.Count(s, "/") > len(s)/16 { // a path
+	if digits == len(s) || isUUID(s) || strings.Count(s, "/") > len(s)/16 { // a number, a UUID or a path
 		return false
 	}
 	// In random hexadecimal and base64, nearly every second character changes between letters and

@@ -78,7 +78,7 @@ func New(next recording.Sink, o Options) *Sink {
 	r.plain.seed = maphash.MakeSeed()
 	r.dictionary = newDictionary(o.Names)
 	r.names.dictionary = r.dictionary
-	r.announcedBy("service") // Slack's
+	r.announcedBy("service") // as in Slack's /services/…
 	for segment := range suspects {
 		r.announcedBy(segment)
 	}

@@ -26,7 +26,7 @@ type place uint8
 const (
 	inHeader    place = 1 << iota // a header, a trailer or a key of gRPC metadata
 	inParameter                   // a parameter: of a query, a form, a path, a fragment, a header's value
-	inBody                        // a member of JSON, an element or attribute of XML, a part of a multipart body, an argument of GraphQL
+	inBody                        // a JSON member, an XML element or attribute, a part of a multipart body, a GraphQL argument
 	inPath                        // a segment of a path that names the next segment
 	allPlaces   = 4
 	anyField    = inHeader | inParameter

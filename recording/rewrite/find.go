@@ -62,7 +62,7 @@ func newFinder(values []string, hashes [][sha256.Size]byte) *finder {
 		}
 	}
 	if patterns != nil {
-		slices.SortFunc(patterns, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) // the longest first
+		slices.SortFunc(patterns, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) // longest first
 		f.raw = regexp.MustCompile("(?i:" + strings.Join(slices.Compact(patterns), "|") + ")")
 	}
 	return f
@@ -275,7 +275,7 @@ func narrowed(s string) string {
 	if strings.Count(s, "\x00")*4 < len(s) {
 		return s
 	}
-	even := 0 // zeros
+	even := 0 // the number of zero bytes at even offsets
 	for i := 0; i < len(s); i += 2 {
 		if s[i] == 0 {
 			even++
@@ -310,7 +310,7 @@ func unpacked(s string) string {
 	}
 	var d coding.Decoder
 	defer d.Close()
-	text, _ := d.Decode(nil, []string{name}, []byte(s), maxUnpacked+1) // up to an error
+	text, _ := d.Decode(nil, []string{name}, []byte(s), maxUnpacked+1) // has everything before an error
 	return string(text)
 }
 
@@ -357,7 +357,7 @@ func debase64(run string) string {
 	if len(run)%4 == 1 {
 		run = run[:len(run)-1]
 	}
-	text, _ := base64.RawStdEncoding.DecodeString(toStandard.Replace(run)) // up to an error
+	text, _ := base64.RawStdEncoding.DecodeString(toStandard.Replace(run)) // has everything before an error
 	return string(text)
 }
 

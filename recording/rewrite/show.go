@@ -28,7 +28,7 @@ func (r *Report) Show(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", oneLine(rule.Name), rule.Do, rule.Exchanges, values, where)
 	}
-	_ = t.Flush() // into memory
+	_ = t.Flush() // it writes to memory, so it can't fail
 	fmt.Fprintf(&b, "%d exchanges: %d removed, %d changed\n", r.Read, r.Removed, r.Changed)
 	for _, rule := range r.Rules {
 		if rule.Idle() {

@@ -45,7 +45,7 @@ type content struct {
 	redacted func(name string) bool
 }
 
-// maxDepth is how deep bodies within bodies are shown by their format.
+// maxDepth is how deep nested bodies are shown in their format.
 const maxDepth = 2
 
 // message makes the model of a request or an answer.
@@ -169,7 +169,7 @@ func (b *builder) body(c content) *Body {
 	return body
 }
 
-// render makes a body by its kind. After an error, the caller discards the result.
+// render fills in a body according to its kind. After an error, the caller discards the result.
 func (b *builder) render(c content, body *Body) error {
 	switch body.Kind {
 	case JSON, JSONLines:

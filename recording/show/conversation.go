@@ -176,7 +176,7 @@ func (c *Conversation) event(b *builder, i int) Said {
 	e := readEvent(c.stream[at.from:at.to])
 	s := Said{Number: i + 1, From: recording.Server, At: at.at, Type: clean.Text(short(e.kind))}
 	depth := 1
-	if len(e.data) > c.o.MaxMessage { // body cuts the data
+	if len(e.data) > c.o.MaxMessage { // body will cut the data
 		depth = 0
 	}
 	s.Fields, s.Body = b.event(e, depth, c.cut)
@@ -212,7 +212,7 @@ func (c *Conversation) content(b *builder, m *recording.Message) content {
 		t.notes = append(t.notes, "compressed")
 	}
 	if limit := c.o.MaxMessage; len(t.bytes) > limit {
-		t.depth = 0 // body cuts the text
+		t.depth = 0 // body will cut the text
 	}
 	return t
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// rawPart is a part of a multipart body, not decoded.
+// rawPart is a part of a multipart body that is not decoded.
 type rawPart struct {
 	headers recording.Headers
 	body    []byte
