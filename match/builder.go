@@ -14,7 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// Builder makes an [Index] of recorded exchanges. Add is safe for concurrent use.
+// Builder builds an [Index] of recorded exchanges. Add is safe for concurrent use.
 type Builder struct {
 	m         *Matcher
 	sightings *sightings

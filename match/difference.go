@@ -29,7 +29,7 @@ type Difference struct {
 	// RecordedType and LiveType are set if the type changed, such as `number` and `string`.
 	RecordedType string `json:"recordedType,omitempty"`
 	LiveType     string `json:"liveType,omitempty"`
-	// Class is the class of both values, such as `uuid`, if they have the same one.
+	// Class is the class of both values, such as `uuid`, if they have the same class.
 	Class string `json:"class,omitempty"`
 }
 
@@ -55,7 +55,7 @@ const (
 // message begins the place of a conversation's message, followed by its number and a bracket.
 const message = "message["
 
-// line separates the place of a text from the number of a line in it.
+// line separates the place of a text from a line number in it.
 const line = ":line "
 
 // Pattern returns the place without numbers, as rules write it: body:$.items[*].id for

@@ -200,7 +200,7 @@ func lineServer(t *testing.T, greeting string) net.Listener {
 	return l
 }
 
-// converse sends texts on a connection, and returns everything that it receives.
+// converse sends strings on a connection, and returns everything that it receives.
 func converse(t *testing.T, c net.Conn, greeting int, say ...string) (string, error) {
 	t.Helper()
 	defer c.Close()

@@ -97,7 +97,7 @@ var errGone = errors.New("the client is gone")
 
 // read reads the conversation of an entry.
 func (d *dialogue) read(entry match.Entry) (*script, reason) {
-	var buf tape.Buffer // not shared, because the answer stays in use
+	var buf tape.Buffer // not shared, because the answer remains in use
 	a, err := d.lib.tape.Read(d.lib.entries[d.lib.index.Ref(entry)].offset, &buf)
 	if err == nil && a.Lacks != "" && !d.AllowCut {
 		return nil, reason{"not_whole", a.Lacks}

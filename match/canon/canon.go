@@ -9,7 +9,7 @@
 //
 //   - A body that violates its format is an error; the caller then compares bytes. The
 //     package never repairs a body.
-//   - Different values stay different. Numbers are compared as decimals of any length.
+//   - Different values remain different. Numbers are compared as decimals of any length.
 //   - Time and memory are linear in the body's length, and depth is bounded.
 //
 // It imports the standard library and google.golang.org/protobuf.

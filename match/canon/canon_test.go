@@ -123,7 +123,7 @@ func TestWhatIsTheSame(t *testing.T) {
 		{"arguments", jsonType, `{"query":"{f(x:1)}"}`, `{"query":"{f(x:2)}"}`, false},
 		{"operations", jsonType, `{"query":"query A{a} query B{b}","operationName":"A"}`, `{"query":"query A{a} query B{b}","operationName":"B"}`, false},
 		{"a batch of queries", jsonType, `[{"query":"{ a }"},{"query":"{ b }"}]`, `[{"query":"{a}"},{"query":"{b}"}]`, true},
-		{"a search is no GraphQL", jsonType, `{"query":"{ shoes"}`, `{"query":"{shoes"}`, false},
+		{"a search is not GraphQL", jsonType, `{"query":"{ shoes"}`, `{"query":"{shoes"}`, false},
 
 		{"fields of a message in another order", protoType, "\x08\x01\x12\x01a", "\x12\x01a\x08\x01", true},
 		{"fields of a nested message in another order", protoType, "\x0a\x05\x08\x01\x12\x01a", "\x0a\x05\x12\x01a\x08\x01", true},

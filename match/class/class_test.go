@@ -15,7 +15,7 @@ func TestClasses(t *testing.T) {
 	}{
 		{"2026-06-12T15:04:05.123Z", "", Value{DateTime, true, 0}},
 		{"2026-06-12T17:04:05+02:00", "", Value{DateTime, true, 0}},
-		{"2026-06-12 14:00", "", Value{}}, // as short as a date with anything behind
+		{"2026-06-12 14:00", "", Value{}}, // too short for a date and a time
 		{"2026-06-12 15:04:05", "", Value{DateTime, true, 0}},
 		{"20260612T150405Z", "", Value{DateTime, true, 0}},
 		{"2026-06-12T15:00:00Z", "", Value{DateTime, true, 0}}, // the hour's beginning

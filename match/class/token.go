@@ -10,8 +10,8 @@ const tokenLen = len(Prefix) + 16
 // NumberPrefix begins the numbers that redaction writes. 12 digits follow.
 const NumberPrefix = "8000"
 
-// IsToken reports whether a text or number is exactly one token. In a binary message, where sizes
-// must not change, a token may be cut, or padded with dashes.
+// IsToken reports whether a string or number is exactly one token. In a binary message, whose size
+// must not change, a token may be cut or padded with dashes.
 func IsToken(s []byte) bool {
 	if isNumber(s) {
 		return true

@@ -50,7 +50,7 @@ type Config struct {
 	Listen []string
 	// Maps are further ports.
 	Maps []Map
-	// Authority makes the certificates for TLS.
+	// Authority issues the certificates for TLS.
 	Authority *ca.Authority
 	// HTTP answers requests. ConnOf returns the connection of a request.
 	HTTP http.Handler

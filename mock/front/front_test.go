@@ -521,7 +521,7 @@ func FuzzFirstBytes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if front.LooksLikeHTTP(p) && strings.TrimLeft(string(p), "\r\n") == "" {
-			t.Errorf("%q is no HTTP", p)
+			t.Errorf("%q is not HTTP", p)
 		}
 	})
 }

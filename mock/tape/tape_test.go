@@ -116,7 +116,7 @@ func TestWhatIsReadIsWhatWasAdded(t *testing.T) {
 		t.Errorf("the request: %q, %v", text, err)
 	}
 	if _, err := tape.Read(tape.Size(), &b); !errors.Is(err, errOffset) {
-		t.Errorf("behind the end: %v", err)
+		t.Errorf("after the end: %v", err)
 	}
 	if _, err := tape.Read(offsets[2]+1, &b); err == nil {
 		t.Error("there is an answer where none begins")

@@ -117,8 +117,7 @@ func isScheme(word string) bool {
 
 var encodings = [...]*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding}
 
-// debase64 decodes a base64 text of at least 8 characters. ok is false if the text does not decode
-// to a text.
+// debase64 decodes base64 of at least 8 characters. ok is false if it does not decode to text.
 func debase64(text string) (value string, enc *base64.Encoding, ok bool) {
 	if len(text) < 8 || len(text) > maxValue || strings.HasPrefix(text, "ey") && strings.Count(text, ".") > 0 {
 		return "", nil, false

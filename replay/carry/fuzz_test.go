@@ -86,7 +86,7 @@ func FuzzLiveValue(f *testing.F) {
 				}
 			}
 			if len(want) != len(got) && utf8XML(live, "req.body.a.b") {
-				t.Errorf("the request has the texts %q, want %q", got, want)
+				t.Errorf("the request has the strings %q, want %q", got, want)
 			}
 		}
 	})

@@ -73,7 +73,7 @@ type client struct {
 	name    string
 	cookies map[string]string
 	bearer  string
-	next    func() // lets the other clients go on
+	next    func() // lets the other clients continue
 }
 
 // do sends a request; fields are names and values of headers.
@@ -193,7 +193,7 @@ var flows = map[string]func(c *client){
 		ticket, ref := get(`<ticket>(.*?)</ticket>`, login), get(`caseRef="(.*?)"`, login)
 		c.do("POST", "/soap", `<?xml version="1.0"?><e:Envelope xmlns:e="urn:e"><e:Body><List ticket='`+ticket+`'><caseRef> `+ref+` </caseRef><page>1</page></List></e:Body></e:Envelope>`, "Content-Type", "text/xml")
 	},
-	"keys behind Basic": func(c *client) {
+	"keys after Basic": func(c *client) {
 		key, _ := c.do("POST", "/keys", "")
 		r, _ := http.NewRequest("GET", "/", nil)
 		r.SetBasicAuth(get(`keyId":"(.*?)"`, key), get(`secret":"(.*?)"`, key))

@@ -365,7 +365,7 @@ func TestShifted(t *testing.T) {
 	}
 	for _, text := range []string{"", "17", "-795946400", "2026-13-29", "2026-11-29T", "next Sunday", uuid, "179594640012"} {
 		if got, ok := shifted(text, time.Hour); ok {
-			t.Errorf("%s is no time, but became %s", text, got)
+			t.Errorf("%s is not a time, but became %s", text, got)
 		}
 	}
 }

@@ -340,7 +340,7 @@ func (w *walker) cookie(p *splice, from, to int) {
 	w.pop()
 }
 
-// splice copies a text and replaces parts of it, from the beginning to the end.
+// splice copies a string and replaces parts of it, from the beginning to the end.
 type splice struct {
 	src  string
 	out  []byte

@@ -109,7 +109,7 @@ func TestEvidence(t *testing.T) {
 		{"noise does not hide a carried value", func(c *Comparer) {
 			c.Repeats(0, [2]int{0, 1}, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
 		}, []Answers{{Recorded: recorded, Live: live, Carried: carried("1", "2")}}, "new carried_changed body:$.hits ×1"},
-		{"a carried value is no difference, wherever it stands", nil, []Answers{{
+		{"a carried value is not a difference, wherever it is", nil, []Answers{{
 			Recorded: answer(201, `{"id":"order-7f3a","self":"/orders/order-7f3a"}`, "Location", "/orders/order-7f3a"),
 			Live:     answer(201, `{"id":"order-91bc","self":"/orders/order-91bc"}`, "Location", "/orders/order-91bc"),
 			Carried:  carried("order-7f3a", "order-91bc"),

@@ -49,7 +49,7 @@ func TestAnEarlierReplayTeachesATolerance(t *testing.T) {
 		{"near it", number, `{"load":29.5}`, noise},
 		{"above", number, `{"load":31}`, far},
 		{"below", number, `{"load":-1}`, far},
-		{"numbers in texts", text, `{"load":"31"}`, far},
+		{"numbers in strings", text, `{"load":"31"}`, far},
 		{"no number any more", text, `{"load":"none"}`, far},
 		{"not only numbers", func(n int) string { return fmt.Sprintf(`{"load":%q}`, []string{"1", "2", "none"}[n%3]) }, `{"load":"31"}`, noise},
 		{"a counter", func(n int) string { return fmt.Sprintf(`{"load":%d}`, 100+n) }, `{"load":100000}`, noise},

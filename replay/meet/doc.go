@@ -41,7 +41,7 @@
 //	its process joins                The process sends nothing, and stores a partial result.
 //	after start.json
 //	index 0 dies                     Its replacement continues from the stored objects.
-//	index 0 fails                    The others fail at once.
+//	index 0 fails                    The others fail immediately.
 //	before start.json
 //	index 0 never comes              The others fail when no part has given a sign of life
 //	                                 for the timeout and its grace.

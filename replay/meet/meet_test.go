@@ -291,7 +291,7 @@ func TestShardsMeet(t *testing.T) {
 			t.Errorf("%d signs of life are left", progress)
 		}
 	})
-	virtual(t, "one shard starts at once", func(t *testing.T) {
+	virtual(t, "one shard starts immediately", func(t *testing.T) {
 		b, p := newBucket(), newPods(t, 1)
 		began := time.Now()
 		r, errs := p.all(b, nil)

@@ -42,8 +42,8 @@ func TestPageWithoutASeries(t *testing.T) {
 	}
 }
 
-// TestPageIsSelfContained looks at the page of hostile texts, and at those of runs that
-// are large, small and empty. The module e2e/browser opens such pages in a real browser.
+// TestPageIsSelfContained checks the page of a hostile report, and the pages of large, small and
+// empty runs. The module e2e/browser opens such pages in a real browser.
 func TestPageIsSelfContained(t *testing.T) {
 	empty := &report.Report{Problems: []report.Exit{{Code: report.CouldNotRun, Reason: "connection refused"}}}
 	var comparison bytes.Buffer

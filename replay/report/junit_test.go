@@ -22,7 +22,7 @@ type element struct {
 	text     string
 }
 
-// parseXML reads a document strictly, as the parsers of both readers do.
+// parseXML parses a document strictly, as both readers do.
 func parseXML(text string) (*element, error) {
 	d := xml.NewDecoder(strings.NewReader(text))
 	root := &element{}
@@ -165,7 +165,7 @@ func inGitLab(root *element) (all []gitlabCase, err error) {
 					}
 					f := c.children[i]
 					if slices.Contains(converted, f.attrs["type"]) || strings.TrimSpace(f.text) == "" {
-						return fmt.Errorf("the %s of %q is no text: type %q, %q", status, one.name, f.attrs["type"], f.text)
+						return fmt.Errorf("the %s of %q is not text: type %q, %q", status, one.name, f.attrs["type"], f.text)
 					}
 					one.status, one.output = status, f.text
 					break
@@ -262,8 +262,8 @@ func TestTheRulesOfJUnit(t *testing.T) {
 		{``, `<testcase/>`, `<testcase> has no name`},
 		{``, `<testcase name="a"><cause/></testcase>`, `<cause> is not allowed in <testcase>`},
 		{``, `text`, `<testsuite> has the text "text"`},
-		{``, `<testcase name="a"><failure type="boolean">text</failure></testcase>`, `is no text`},
-		{``, `<testcase name="a"><error type="x" message="m"/></testcase>`, `is no text`},
+		{``, `<testcase name="a"><failure type="boolean">text</failure></testcase>`, `is not text`},
+		{``, `<testcase name="a"><error type="x" message="m"/></testcase>`, `is not text`},
 	} {
 		root, err := parseXML(fmt.Sprintf(suite, c.attrs, c.cases))
 		if err != nil {

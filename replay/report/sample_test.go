@@ -111,7 +111,7 @@ func shop(requests int, length time.Duration) *report.Report {
 	}
 }
 
-// goals are read from their texts.
+// goals parses goals, and panics if one is malformed.
 func goals(texts ...string) (goals []goal.Goal) {
 	for _, text := range texts {
 		g, err := goal.Parse(text)

@@ -3,7 +3,7 @@
 //	recorded times × speed ─┐
 //	a fixed rate ───────────┼─▶ Open:   request n is due at T0 + Due(n), whatever was answered
 //	stages of rates ────────┘
-//	virtual users, sessions ──▶ Closed: so many loops at a time, each waits for its answers
+//	virtual users, sessions ──▶ Closed: concurrent loops, each of which waits for its answers
 //
 // It promises:
 //

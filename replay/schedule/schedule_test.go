@@ -16,7 +16,7 @@ func TestRecordedTimes(t *testing.T) {
 		}
 	}
 	if _, ok := r.Due(6); ok {
-		t.Error("there is a request behind the last pass")
+		t.Error("there is a request after the last pass")
 	}
 	r.Passes = 0
 	if got, ok := r.Due(3_000_000); !ok || got != 2_000_000*time.Second {

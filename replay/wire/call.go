@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// call makes a gRPC call of any kind.
+// call performs a gRPC call of any kind.
 func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 	w := c.watch(ctx, f)
 	defer w.end()

@@ -82,7 +82,7 @@ func TestWhatCannotBeSentSaysWhy(t *testing.T) {
 			e.Tags.Set("decoded", "request")
 		}), ErrUnsupported},
 		{"a part of a conversation", with(socketOf(say("client", 0, "text", "a")), func(e *recording.Exchange) { e.WebSocket.Part = 2 }), ErrIncomplete},
-		{"a conversation that goes on", with(socketOf(say("client", 0, "text", "a")), func(e *recording.Exchange) { e.WebSocket.Last = false }), ErrIncomplete},
+		{"a conversation that continues", with(socketOf(say("client", 0, "text", "a")), func(e *recording.Exchange) { e.WebSocket.Last = false }), ErrIncomplete},
 		{"a message that was cut", with(socketOf(say("client", 0, "text", "a")), func(e *recording.Exchange) {
 			e.WebSocket.Messages[0].Size = 9
 			e.Tags.Set("truncated", "true")

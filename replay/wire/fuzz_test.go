@@ -129,7 +129,7 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("the server reads the body %q, %v; want %q", read, err, body)
 		}
 		if rest, _ := io.ReadAll(in); len(rest) > 0 {
-			t.Errorf("behind the request is %q", rest)
+			t.Errorf("found %q after the request", rest)
 		}
 	})
 }

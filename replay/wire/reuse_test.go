@@ -325,7 +325,7 @@ func TestARequestOnWhichNothingMovesTimesOut(t *testing.T) {
 		c.Close()
 		p.wait.Wait()
 	})
-	synctest.Test(t, func(t *testing.T) { // pauses of the recorded answer are no failure
+	synctest.Test(t, func(t *testing.T) { // pauses of the recorded answer are not failures
 		p := &pipes{serve: func(_ int, conn net.Conn) {
 			_, _ = http.ReadRequest(bufio.NewReader(conn))
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
