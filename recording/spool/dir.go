@@ -46,7 +46,7 @@ func (d Dir) Create(key string) (File, error) {
 // createLocked creates a new file and locks it. It handles concurrent changes: senders of segments
 // remove empty folders, and Adopt may consider the file abandoned until it is locked.
 func createLocked(name string) (f *os.File, err error) {
-	for range 100 {
+	for range 1000 { // each takes microseconds
 		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
 			f, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		}
