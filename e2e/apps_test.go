@@ -14,16 +14,16 @@ type app struct {
 	// kustomization returns a directory that `kustomize build` reads, with
 	// the annotations on the workloads of want.
 	kustomization func(t *testing.T, want []workload) string
-	// file is the application as one stream, where it comes as one; otherwise
-	// the stream is what the kustomization builds.
+	// file is the application as one stream, if it comes as one; otherwise
+	// the stream is the output of the kustomization.
 	file string
-	// chart returns the chart that it comes as, where it comes as one.
+	// chart returns the application's chart, if it comes as one.
 	chart func(t *testing.T) chart
 	// want are the workloads that ask for the sidecar; nothing else may change.
 	want []workload
 }
 
-// workload is one that is to be injected.
+// workload is a workload that should be injected.
 type workload struct {
 	kind, name string
 	// port is where the application listens: the annotation proxy-port, and
@@ -90,8 +90,8 @@ func ownManifests(file string) func(*testing.T, []workload) string {
 	}
 }
 
-// overlay is a kustomization over an untouched copy of a part of the corpus
-// that patches the annotations in, as a team does with a base it doesn't own.
+// overlay is a kustomization of an unchanged copy of a part of the corpus
+// that adds the annotations with a patch, like a team that doesn't own the base.
 func overlay(part, base string) func(*testing.T, []workload) string {
 	return func(t *testing.T, want []workload) string {
 		dir := t.TempDir()
@@ -132,7 +132,7 @@ func podinfo(t *testing.T) chart {
 	return chart{needCorpus(t, "podinfo-chart"), filepath.Join(dir, "values.yaml")}
 }
 
-// renderedChart is podinfo for the callers that take manifests.
+// renderedChart is podinfo for the callers that read manifests.
 func renderedChart(t *testing.T, _ []workload) string {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{
@@ -142,7 +142,7 @@ func renderedChart(t *testing.T, _ []workload) string {
 	return dir
 }
 
-// source returns the application in the form that each caller wants.
+// source returns the application in the form that each caller needs.
 func (a app) source(t *testing.T) source {
 	from := source{kustomization: a.kustomization(t, a.want)}
 	if a.file != "" {

@@ -17,27 +17,27 @@ type source struct {
 
 // rendering is the output of a caller.
 type rendering struct {
-	// before and after are what the caller gives without and with Tapedeck.
+	// before and after are the output of the caller without and with Tapedeck.
 	before, after []byte
-	// report holds the results: the report file, or what the caller keeps;
-	// nothing where the caller keeps none.
+	// report holds the results: the report file, or what the caller keeps.
+	// It is empty if the caller keeps none.
 	report []byte
 }
 
 // caller is one way to run Tapedeck.
 type caller struct {
 	name string
-	// need skips the test where the machine lacks something.
+	// need skips the test if the machine lacks something.
 	need func(t *testing.T)
 	// render runs the caller twice, without and with Tapedeck.
 	render func(t *testing.T, from source) rendering
-	// keepsText says that the caller hands the text over as it is: every line
-	// of before is then in after. Others re-print, and keep the comments.
+	// keepsText means that the caller passes the text on unchanged: every line
+	// of before is then in after. Others print it again, and keep the comments.
 	keepsText bool
-	// keepsOrder says that a created object stays where Tapedeck put it: right
-	// after its workload. Others sort, append or write it to a file of its own.
+	// keepsOrder means that a created object remains where Tapedeck put it: right
+	// after its workload. Others sort, append or write it to a separate file.
 	keepsOrder bool
-	// keepsResults says that the caller shows the results of a good run.
+	// keepsResults means that the caller shows the results of a successful run.
 	keepsResults bool
 }
 
@@ -71,8 +71,8 @@ const (
 	containerFunction
 )
 
-// config is the functionConfig of every caller, so that each is seen to honour
-// it: the image is that of the test. The place is for those that have a replay.
+// config is the functionConfig of every caller. It names the image of the test, so
+// that the tests show that every caller honours it. The place is for replays.
 const config = `apiVersion: tapedeck.dev/v1alpha1
 kind: Tapedeck
 metadata:
@@ -99,14 +99,14 @@ func pipe(t *testing.T, from source) rendering {
 	return rendering{from.manifests, after, read(t, report)}
 }
 
-// kubectlPipe is the pipe for users who have kubectl's kustomize alone.
+// kubectlPipe is the pipe for users who have only kubectl's kustomize.
 func kubectlPipe(t *testing.T, from source) rendering {
 	built := run(t, from.kustomization, nil, needPath(t, "kubectl"), "kustomize", ".").ok(t)
 	return pipe(t, source{manifests: built})
 }
 
-// renderK builds the kustomization in process. That is what a pipe from kustomize
-// gives.
+// renderK builds the kustomization in process. The output is that of a pipe from
+// kustomize.
 func renderK(t *testing.T, from source) rendering {
 	dir := t.TempDir()
 	copyDir(t, dir, from.kustomization)
@@ -150,7 +150,7 @@ func addTransformer(t *testing.T, dir string, as runtime) {
 	})
 }
 
-// kptRender names Tapedeck in a package's pipeline and renders in place.
+// kptRender names Tapedeck in a package's pipeline, and renders in place.
 func kptRender(as runtime) func(*testing.T, source) rendering {
 	return func(t *testing.T, from source) rendering {
 		dir := kptPackage(t, from.manifests, pipeline(as))
@@ -230,7 +230,7 @@ func helmIn(t *testing.T, home, helm string, args ...string) result {
 	return runEnv(t, home, env, nil, tool(t, helm), args...)
 }
 
-// helm3 is given the program's path.
+// helm3 gets the program's path.
 func helm3(t *testing.T, from source) rendering {
 	home := t.TempDir()
 	report := filepath.Join(home, "report.json")
@@ -240,8 +240,8 @@ func helm3(t *testing.T, from source) rendering {
 	return rendering{before, after, read(t, report)}
 }
 
-// helm4 is given the name of an installed plugin. Helm 4 re-prints what a
-// post-renderer returns, so one that returns its input gives the before.
+// helm4 gets the name of an installed plugin. Helm 4 prints the output of a
+// post-renderer again, so one that returns its input gives before.
 func helm4(t *testing.T, from source) rendering {
 	home := t.TempDir()
 	installPlugin(t, home)
@@ -266,7 +266,7 @@ runtimeConfig:
   - command: cat
 `
 
-// installPlugin installs the plugin as its users do, from its directory.
+// installPlugin installs the plugin from its directory, like its users.
 func installPlugin(t *testing.T, home string) {
 	t.Helper()
 	dir := filepath.Join(home, "tapedeck")

@@ -35,7 +35,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// lines counts the lines that hold all of some words.
+// lines counts the lines that contain all of some words.
 func lines(text string, words ...string) int {
 	n := 0
 next:

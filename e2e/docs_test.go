@@ -20,8 +20,8 @@ import (
 var updateDocs = flag.Bool("update-docs", false, "write what the commands of the documentation print into its pages")
 
 // TestDocs runs the console blocks of every page, in one session for each page, and compares
-// what the commands print with what the page shows. A session is a bash in an empty directory,
-// in a network of its own that has loopback alone.
+// the output of the commands with what the page shows. A session is a bash in an empty directory,
+// in a separate network that has only loopback.
 //
 // CONTRIBUTING.md has the rules for writers.
 func TestDocs(t *testing.T) {
@@ -67,7 +67,7 @@ var optional = []string{"kubectl", "kpt", "curl", "jq"}
 type step struct {
 	block   int
 	example markdown.Example
-	// shown says that the page shows the command.
+	// shown means that the page shows the command.
 	shown bool
 	// files are written before the command runs.
 	files map[string]string
@@ -226,8 +226,8 @@ func (s *session) compare() {
 	}
 }
 
-// isolation returns the command that runs another one with a network and process ids of its
-// own, or why there is none.
+// isolation returns the command that runs another one with its own network and process IDs, or the
+// reason why that is impossible.
 func isolation() (command []string, why string) {
 	var said []string
 	for _, flags := range [][]string{{}, {"--map-root-user"}} {

@@ -8,7 +8,7 @@ import (
 
 // TestHelmHooks renders a chart with a hook that asks for the sidecar. Helm 4
 // shows hooks to its post-renderers, so it is injected; Helm 3 doesn't, so it
-// stays as it is.
+// remains unchanged.
 func TestHelmHooks(t *testing.T) {
 	shop := []workload{{"Deployment", "checkout", 8080}}
 	from := source{chart: asChart(t, read(t, "testdata/shop.yaml"))}
@@ -27,8 +27,8 @@ func TestHelmHooks(t *testing.T) {
 	})
 }
 
-// TestHelmPublishedHooks turns on the hooks of a published chart under Helm 4:
-// they ask for nothing and stay as they are, beside an injected Deployment.
+// TestHelmPublishedHooks turns on the hooks of a published chart with Helm 4.
+// They don't ask for the sidecar, and remain unchanged next to an injected Deployment.
 func TestHelmPublishedHooks(t *testing.T) {
 	chart := podinfo(t)
 	values := string(read(t, chart.values)) + "hooks:\n"

@@ -66,13 +66,13 @@ func TestImageForTwoPlatforms(t *testing.T) {
 	checkImageArchive(t, filepath.Join(repo, "dist", "tapedeck-oci.tar"), testVersion)
 }
 
-// file is one of a root file system.
+// file is a file of a root file system.
 type file struct {
 	mode    int64
 	content []byte
 }
 
-// untar returns the regular files of an archive that hold anything.
+// untar returns the regular files of an archive that are not empty.
 func untar(t *testing.T, r io.Reader) map[string]file {
 	t.Helper()
 	files := make(map[string]file)

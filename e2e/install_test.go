@@ -16,7 +16,7 @@ import (
 )
 
 // TestGoInstall runs the command of the README against a module proxy that serves this
-// tree as its release. The program that comes out knows its version, and renders the
+// tree as its release. The resulting program knows its version, and renders the
 // image of the same version.
 func TestGoInstall(t *testing.T) {
 	dir := t.TempDir()
@@ -24,7 +24,7 @@ func TestGoInstall(t *testing.T) {
 	upstream := strings.TrimSpace(string(run(t, "", nil, "go", "env", "GOPROXY").ok(t)))
 	env := []string{
 		"GOPROXY=" + fileURL(serveModule(t)) + "," + fileURL(filepath.Join(modules, "cache", "download")) + "," + upstream,
-		// No checksum database has seen this tree, and no later run may find it in a cache.
+		// No checksum database knows this tree, and no later run may find it in a cache.
 		"GOSUMDB=off", "GOMODCACHE=" + filepath.Join(dir, "modules"), "GOBIN=" + dir,
 		// The compiler's results are those of `make build`.
 		"GOFLAGS=-trimpath -modcacherw", "CGO_ENABLED=0",
@@ -47,14 +47,14 @@ func TestGoInstall(t *testing.T) {
 	}
 }
 
-// serveModule lays this tree out as a module proxy serves its release, and returns the
-// directory. `go help goproxy` describes the files.
+// serveModule writes this tree as a release on a module proxy, and returns the directory.
+// `go help goproxy` describes the files.
 func serveModule(t *testing.T) (dir string) {
 	t.Helper()
 	tree, proxy := t.TempDir(), t.TempDir()
 	for name := range strings.SplitSeq(string(run(t, repo, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").ok(t)), "\x00") {
 		content, err := os.ReadFile(filepath.Join(repo, name))
-		if name == "" || os.IsNotExist(err) { // the last one, or deleted and not committed
+		if name == "" || os.IsNotExist(err) { // the last element is empty; other files may be deleted and not committed
 			continue
 		}
 		if err != nil {

@@ -25,8 +25,8 @@ func TestIstioAccepts(t *testing.T) {
 			if err := validate(t, got.after).err; err != nil {
 				t.Error(err)
 			}
-			// Istio takes no address but 127.0.0.1, 0.0.0.0 and [::]: that it
-			// refuses another shows that it looked at the Sidecar.
+			// Istio accepts only the addresses 127.0.0.1, 0.0.0.0 and [::]. If it
+			// rejects another one, it has checked the Sidecar.
 			elsewhere := strings.ReplaceAll(string(got.after), "defaultEndpoint: 127.0.0.1:", "defaultEndpoint: 192.0.2.1:")
 			if validate(t, []byte(elsewhere)).err == nil {
 				t.Error("istioctl validate takes any endpoint, so it says nothing about this one")

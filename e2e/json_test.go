@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestKubectlReadsJSON renders JSON, and JSON among YAML, and has kubectl read what
-// comes out. It needs no cluster to annotate local objects.
+// TestKubectlReadsJSON renders JSON, and JSON among YAML, and lets kubectl read the
+// output. kubectl needs no cluster to annotate local objects.
 func TestKubectlReadsJSON(t *testing.T) {
 	kubectl := needPath(t, "kubectl")
 	deployment := strings.NewReplacer("\n", "", "\t", "").Replace(`{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app", "annotations": {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// repo is the module under test; corpus lies beside it on machines that have it.
+	// repo is the module under test; corpus is next to it on machines that have it.
 	repo   = ".."
 	corpus = "../../shared/corpus"
 )
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// build makes the binary and, where there is an engine, the image.
+// build makes the binary and, if there is an engine, the image.
 func build() (err error) {
 	if tapedeck == "" {
 		if tapedeck, err = filepath.Abs(filepath.Join(repo, "bin/tapedeck")); err != nil {
@@ -51,7 +51,7 @@ func build() (err error) {
 	return nil
 }
 
-// The image under test has a separate name, so that an image which somebody built for use stays.
+// The image under test has a separate name, so that it does not replace an image that somebody built for use.
 const (
 	testImage   = "localhost/tapedeck-e2e"
 	testVersion = "test"
@@ -65,7 +65,7 @@ func makeGoal(args ...string) error {
 	return nil
 }
 
-// noDocker says why containers can't run here, or nothing where they can.
+// noDocker returns the reason why containers can't run here, or "" if they can.
 func noDocker() string {
 	if out, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
 		return fmt.Sprintf("no Docker engine answers: %s", bytes.TrimSpace(out))
@@ -140,7 +140,7 @@ func runEnv(t *testing.T, dir string, env []string, stdin []byte, name string, a
 	return result{stdout.Bytes(), stderr.Bytes(), err}
 }
 
-// ok returns standard output, and fails the test where the program failed.
+// ok returns standard output, and fails the test if the program failed.
 func (r result) ok(t *testing.T) []byte {
 	t.Helper()
 	if r.err != nil {
@@ -149,7 +149,7 @@ func (r result) ok(t *testing.T) []byte {
 	return r.stdout
 }
 
-// write puts files, given as path and content, under dir.
+// write writes files, given as path and content, below dir.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
@@ -173,7 +173,7 @@ func read(t *testing.T, file string) []byte {
 	return data
 }
 
-// copyDir copies a folder of the corpus, which stays as it is, into dir.
+// copyDir copies a folder of the corpus into dir.
 func copyDir(t *testing.T, dir, from string) {
 	t.Helper()
 	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// A rendered pod shows these names and ports to observers outside it. They are spelled out here,
-// and not taken from the code, since others rely on them.
+// These names and ports of a rendered pod are visible from outside. They are spelled out here, and
+// not taken from the code, because others rely on them.
 const (
 	container     = "tapedeck-proxy"
 	injectedLabel = "sidecar.speedscale.com/injected"
@@ -30,7 +30,7 @@ func parse(t *testing.T, stream []byte) []*yaml.RNode {
 	return nodes
 }
 
-// id names an object within a stream.
+// id identifies an object within a stream.
 func id(node *yaml.RNode) string { return node.GetKind() + "/" + node.GetName() }
 
 // lookup returns the node at a path, or nil.
@@ -64,7 +64,7 @@ func elements(t *testing.T, node *yaml.RNode, path ...string) []*yaml.RNode {
 }
 
 // checkInjected fails the test unless exactly the wanted workloads of the
-// stream run the sidecar and every other object is as it was.
+// stream run the sidecar and every other object is unchanged.
 func checkInjected(t *testing.T, before, after []byte, want []workload) {
 	t.Helper()
 	was := make(map[string]string)
@@ -167,8 +167,8 @@ func checkSidecar(t *testing.T, node *yaml.RNode, w workload) {
 	t.Errorf("%s has no ingress listener for port %d:\n%s", id(node), w.port, node.MustString())
 }
 
-// missingLines returns the lines of before, in order, that after doesn't have
-// in that order, of those that keep selects.
+// missingLines returns the lines of before, of those that keep selects, that after
+// does not have in the same order.
 func missingLines(before, after []byte, keep func(line string) bool) []string {
 	rest := strings.Split(string(after), "\n")
 	var missing []string

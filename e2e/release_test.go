@@ -30,10 +30,10 @@ import (
 
 var update = flag.Bool("update", false, "write what the example of the kpt function gives")
 
-// released is where `make release` puts what it builds.
+// released is the output directory of `make release`.
 var released = filepath.Join(repo, "dist", "release")
 
-// TestRelease builds a release twice, and uses what it publishes as its users do.
+// TestRelease builds a release twice, and uses its files like its users.
 func TestRelease(t *testing.T) {
 	first := makeRelease(t)
 	if second := makeRelease(t); !maps.Equal(first, second) {
@@ -88,7 +88,7 @@ func checkSums(t *testing.T, sums map[string]string) {
 	}
 }
 
-// checkArchives looks into the archive of each platform, and runs the programs of this one.
+// checkArchives checks the archive of each platform, and runs the programs for this one.
 func checkArchives(t *testing.T) {
 	for _, platform := range []string{"linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"} {
 		base := "tapedeck-" + contract.Release + "-" + platform
@@ -288,7 +288,7 @@ func checkBill(t *testing.T, platform string, text []byte, version string) {
 	}
 }
 
-// checkPluginArchive has Helm 4 install the plugin and render with it.
+// checkPluginArchive makes Helm 4 install the plugin and render with it.
 func checkPluginArchive(t *testing.T) {
 	home := t.TempDir()
 	name := "tapedeck-" + strings.TrimPrefix(contract.Release, "v") + "-" + goruntime.GOOS + "-" + goruntime.GOARCH + ".tgz"
@@ -306,9 +306,9 @@ func checkPluginArchive(t *testing.T) {
 	}
 }
 
-// checkComponent builds a kustomization with the component, which gives what a pipe through
-// the program gives. Its function is in a container; where no engine runs, the program of
-// the same release stands in for that.
+// checkComponent builds a kustomization with the component, whose output is the same as that
+// of a pipe through the program. Its function runs in a container. Without an engine, the
+// program of the same release replaces it.
 func checkComponent(t *testing.T) {
 	dir := t.TempDir()
 	unpack(t, "tapedeck-component-"+contract.Release+".tar.gz", dir)

@@ -11,9 +11,9 @@ import (
 )
 
 // TestEveryWayIn renders every application through every caller. The right workloads are injected
-// and nothing else changes, the user is told, and the text, or at least the comments, stay. A
-// second run gives the same bytes, rendering the output changes nothing, and uninject takes all of
-// it back.
+// and nothing else changes, the report says so, and the text or at least the comments are kept. A
+// second run gives the same bytes, rendering the output changes nothing, and uninject undoes all of
+// it.
 func TestEveryWayIn(t *testing.T) {
 	for _, app := range apps() {
 		t.Run(app.name, func(t *testing.T) {
@@ -57,8 +57,8 @@ func checkText(t *testing.T, c caller, got rendering) {
 	}
 }
 
-// checkUninject fails the test unless uninject gives the input back: byte for
-// byte where the caller keeps text, object by object where it prints.
+// checkUninject fails the test unless uninject restores the input: byte for
+// byte if the caller keeps text, and object by object otherwise.
 func checkUninject(t *testing.T, c caller, got rendering) {
 	t.Helper()
 	back := run(t, "", got.after, tapedeck, "uninject").ok(t)
@@ -122,8 +122,8 @@ func parseResults(t *testing.T, report []byte) []functionResult {
 	return own
 }
 
-// TestBareBinary: called without a command, as kustomize, kpt and Helm do, the
-// binary tells a ResourceList from a stream.
+// TestBareBinary calls the binary without a command, like kustomize, kpt and Helm.
+// It distinguishes a ResourceList from a stream.
 func TestBareBinary(t *testing.T) {
 	manifests := read(t, "testdata/shop.yaml")
 	want := run(t, "", manifests, tapedeck, "render").ok(t)
@@ -198,7 +198,7 @@ func TestMistakesStop(t *testing.T) {
 	}
 }
 
-// firstDifference shows where two texts begin to differ.
+// firstDifference returns the place where two texts begin to differ.
 func firstDifference(want, got []byte) string {
 	a, b := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
 	for i := range min(len(a), len(b)) {

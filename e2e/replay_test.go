@@ -26,7 +26,7 @@ func replayManifests(t *testing.T) []byte {
 	return slices.Concat(read(t, "testdata/shop.yaml"), []byte("---\n"), read(t, "testdata/replay.yaml"))
 }
 
-// sourceOf converts manifests to the form that each caller wants.
+// sourceOf converts manifests to the form that each caller needs.
 func sourceOf(t *testing.T, manifests []byte) source {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,8 +36,8 @@ func sourceOf(t *testing.T, manifests []byte) source {
 
 // TestReplayEveryWayIn renders a TrafficReplay through every caller. The replay is in the output
 // next to the shop, and rendering the output changes nothing. A new build is a new replay, which
-// replaces the old one. A TrafficReplay that is removed takes its replay with it, and uninject
-// gives the input back.
+// replaces the old one. If a TrafficReplay is removed, its replay is removed, too, and uninject
+// restores the input.
 func TestReplayEveryWayIn(t *testing.T) {
 	for _, caller := range callers() {
 		t.Run(caller.name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestReplayEveryWayIn(t *testing.T) {
 	}
 }
 
-// same fails the test unless two streams are equal: as bytes where the caller keeps order and
+// same fails the test unless two streams are equal: as bytes if the caller keeps order and
 // text, and otherwise as objects, however they are written.
 func same(t *testing.T, c caller, what string, want, got []byte) {
 	t.Helper()
@@ -285,7 +285,7 @@ func TestReplayHelmHooks(t *testing.T) {
 }
 
 // TestReplayInAKptPackage renders a package in place, as kpt does, several times. The files of
-// objects that are gone are removed, too, and the ConfigMap stays in the TrafficReplay's file.
+// deleted objects are removed, too, and the ConfigMap remains in the TrafficReplay's file.
 func TestReplayInAKptPackage(t *testing.T) {
 	needKpt(t)
 	dir := kptPackage(t, read(t, "testdata/shop.yaml"), pipeline(execFunction))

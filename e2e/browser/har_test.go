@@ -44,7 +44,7 @@ func TestNetworkPanelTakesHAR(t *testing.T) {
 	must(t, chromedp.Do(ctx, chromedp.Navigate("devtools://devtools/bundled/devtools_app.html")))
 	text, err := json.Marshal(log.String())
 	must(t, err)
-	// The panel makes the same calls for a file that is dropped on it.
+	// The panel makes the same calls when a file is dropped on it.
 	got, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(async () => {
 		const HAR = await import('devtools://devtools/bundled/models/har/har.js');
 		const root = new HAR.HARFormat.HARRoot(JSON.parse(`+string(text)+`));

@@ -25,7 +25,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
-// browser starts a Chromium that ends with the test.
+// browser starts Chromium, which ends with the test.
 func browser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	program := ""
@@ -50,12 +50,12 @@ func browser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Cont
 	return ctx
 }
 
-// watched notes what a page did.
+// watched records what a page did.
 type watched struct {
 	mu       sync.Mutex
-	requests []string // that the browser made
-	served   []string // that came to the server
-	said     []string // on the console, in the log, as exceptions
+	requests []string // requests of the browser
+	served   []string // requests that reached the server
+	said     []string // messages on the console and in the log, and exceptions
 }
 
 func (w *watched) add(to *[]string, text string) {
@@ -79,13 +79,13 @@ func open(t *testing.T, ctx context.Context, page []byte) *watched {
 	return w
 }
 
-// watch makes w note what the page of a tab does from now on.
+// watch makes w record what the page of a tab does from now on.
 func watch(t *testing.T, ctx context.Context, w *watched) {
 	t.Helper()
 	must(t, chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *network.EventRequestWillBeSent:
-			if !strings.HasPrefix(e.Request.URL, "data:") { // is no request, as the page's empty icon
+			if !strings.HasPrefix(e.Request.URL, "data:") { // not a request, such as the page's empty icon
 				w.add(&w.requests, e.Request.URL)
 			}
 		case *runtime.EventConsoleAPICalled:
@@ -108,7 +108,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// call calls a command of the browser's.
+// call calls a command of the browser.
 func call[P, R any](t *testing.T, ctx context.Context, command cdp.Command[P, R], params P) {
 	t.Helper()
 	_, err := chromedp.Call(ctx, command, params)
@@ -137,13 +137,13 @@ func html(t *testing.T, write func(report.Form, *bytes.Buffer) error) []byte {
 	return b.Bytes()
 }
 
-// hostile are texts that would act in a page that did not escape them.
+// hostile are texts that would have an effect in a page that does not escape them.
 var hostile = []string{
 	"<script>document.title='script ran'</script>", `"><img src=/img onerror="document.title='handler ran'">`, "<style>*{display:none}</style>",
 	"</style><link rel=stylesheet href=/css>", "<iframe src=/frame></iframe>", "<svg onload=alert(1)>", "javascript:alert(1)", "\u202Eesrever", strings.Repeat("long", 200),
 }
 
-// run is a report with every part, and with those texts in it.
+// run returns a report with every part that contains those texts.
 func run(requests int) *report.Report {
 	rng := rand.New(rand.NewPCG(1, 2))
 	run := stats.NewRun()
@@ -209,7 +209,7 @@ func TestReportPage(t *testing.T) {
 	}
 }
 
-// contrasts finds texts whose contrast with their background is below 4.5, which WCAG asks for,
+// contrasts finds texts whose contrast with their background is below 4.5, the minimum of WCAG,
 // and parts that reach beyond the page.
 const contrasts = `(() => {
   const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m };

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestBrowsersParseURLs writes a log of requests to hosts of any kind. Firefox imports nothing of
-// it if one URL can't be parsed, and by the same standard as Chromium.
+// TestBrowsersParseURLs writes a log of requests to hosts of any kind. Firefox imports nothing from
+// it if it can't parse one URL, and it parses them by the same standard as Chromium.
 func TestBrowsersParseURLs(t *testing.T) {
 	hosts := []string{"shop.example:8080", "a_b", "[::1]:443", "[fe80::1%25eth0]", "10.0.0.1", "10.0.0.256", "a.1", "1", "0x7f.1", "a.0x", "a:99999", "a:x", "a:", "[::1]x",
 		"xn--bcher-kva.example", "xn--a", "xn--", "a.xn--.b", "xn--ls8h", "bücher.example", "a\u00adb", "a\u200db", "\u0627b", "a..b", ".a", "a.", "-a-", "a--b", "..", "a,b", strings.Repeat("a.", 500)}
@@ -27,7 +27,7 @@ func TestBrowsersParseURLs(t *testing.T) {
 		for _, target := range []string{"/a b?c\\d#é\xff%", "http://" + host + "/x"} {
 			e := &recording.Exchange{MsgType: recording.MsgType, UUID: recording.UUID{byte(i), byte(i >> 8)}, TS: time.Unix(1, 0), HTTP: &recording.HTTP{}}
 			e.HTTP.Req = recording.HTTPRequest{Method: "GET", Host: host, URI: target}
-			_, _ = w.Write(e) // hosts that are none at all are left out
+			_, _ = w.Write(e) // Write leaves out invalid hosts
 		}
 	}
 	must(t, w.Close())

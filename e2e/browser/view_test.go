@@ -31,7 +31,7 @@ import (
 	"github.com/tapedeck/tapedeck/view/viewtest"
 )
 
-// programs is where programs under test are built.
+// programs is the directory of the programs under test.
 var programs string
 
 func TestMain(m *testing.M) {
@@ -101,7 +101,7 @@ func file(t *testing.T, exchanges []*recording.Exchange) string {
 	return name
 }
 
-// tab opens a tab that is watched: requests to other servers and messages on its console are
+// tab opens a tab and watches it: requests to other servers and messages on its console are
 // errors.
 func tab(t *testing.T, ctx context.Context, url string) context.Context {
 	t.Helper()
@@ -147,7 +147,7 @@ func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Voi
 	must(t, chromedp.Do(ctx, steps...))
 }
 
-// press types as a keyboard does: a key whose event the page handles writes nothing.
+// press types like a keyboard: a key that the page handles writes nothing.
 func press(t *testing.T, ctx context.Context, keys string) {
 	t.Helper()
 	for _, r := range keys {
@@ -236,7 +236,7 @@ func TestViewByKeyboard(t *testing.T) {
 	press(kb.Tab)
 	until(t, page, focused+`.id == "f-q"`)
 
-	// Letters that a user types into a field are no commands.
+	// Letters that a user types into a field are not commands.
 	press("jk/u")
 	until(t, page, focused+`.value == "jk/u" && location.search == ""`)
 	do(t, page, chromedp.Evaluate[chromedp.Void](focused+`.value = ""; `+focused+`.blur()`))
@@ -279,7 +279,7 @@ func TestViewByKeyboard(t *testing.T) {
 	}
 }
 
-// pagesOf are pages of a shop of which there are all kinds.
+// pagesOf returns pages of a shop, of every kind.
 func pagesOf(t *testing.T) (url string, pages []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -325,7 +325,7 @@ func TestViewLooks(t *testing.T) {
 	}
 }
 
-// node is an element as a screen reader gets it.
+// node is an element as a screen reader sees it.
 type node struct{ role, name string }
 
 // tree is the accessibility tree of a page.
@@ -335,7 +335,7 @@ func tree(t *testing.T, ctx context.Context) (all []node) {
 	must(t, err)
 	text := func(v *accessibility.Value) (s string) {
 		if v != nil {
-			_ = json.Unmarshal(v.Value, &s) // what is no text has none
+			_ = json.Unmarshal(v.Value, &s) // values that are not text give ""
 		}
 		return s
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// DuckDB reads a compacted recording as it reads the original. While both are there, it can be
-// told to read each exchange once.
+// DuckDB reads the same from a compacted recording as from the original. While both are there, a
+// query can read each exchange once.
 func TestACompactedRecording(t *testing.T) {
 	t.Chdir(t.TempDir())
 	recorded := record(t, "recordings")

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// notRun are headings below which no query is run: for a bucket, DuckDB would download
+// notRun are headings whose queries are not run: for a bucket, DuckDB would download
 // an extension, and the others aren't DuckDB.
 var notRun = map[string]bool{"In a bucket": true, "Athena": true, "Trino": true, "ClickHouse": true}
 
@@ -50,7 +50,7 @@ func TestDocumentedQueries(t *testing.T) {
 			if len(want) == 0 {
 				t.Fatal("the recording has nothing that this would find")
 			}
-			slices.Sort(got) // rows that are equal in what they are ordered by have no order
+			slices.Sort(got) // rows with equal keys have no defined order
 			slices.Sort(want)
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("%s\nGo (-) DuckDB (+):\n%s", q.text, diff)
@@ -77,7 +77,7 @@ func prune(t *testing.T, db session) {
 	}
 }
 
-// query is one of a page, or several in one block.
+// query is a query of a page, or several in one block.
 type query struct{ heading, text string }
 
 // queries finds the blocks of SQL in a page.
@@ -304,7 +304,7 @@ func sum(rows []row, of func(row) int) (n int) {
 	return n
 }
 
-// percentile is the smallest duration that a part q of the rows doesn't exceed.
+// percentile returns the smallest duration that a share q of the rows doesn't exceed.
 func percentile(rows []row, q float64) int64 {
 	durations := make([]int64, len(rows))
 	for i, r := range rows {
@@ -314,7 +314,7 @@ func percentile(rows []row, q float64) int64 {
 	return durations[int(math.Ceil(q*float64(len(rows))))-1]
 }
 
-// group is SQL's SELECT key, values … WHERE … GROUP BY ALL.
+// group does the same as SQL's SELECT key, values … WHERE … GROUP BY ALL.
 func group(w *written, where func(row) bool, key func(row) []any, values ...func([]row) any) (out []string) {
 	keys, groups := map[string][]any{}, map[string][]row{}
 	for _, r := range w.rows {

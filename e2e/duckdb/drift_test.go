@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/columns"
 )
 
-// TestFilesThatDiffer has files of which DuckDB would infer different columns, each case in a
-// separate place. A file is JSON lines; files are read in the order of their names.
+// TestFilesThatDiffer queries files from which DuckDB would infer different columns, each case in a
+// separate place. A file has JSON lines; files are read in the order of their names.
 func TestFilesThatDiffer(t *testing.T) {
 	const whole = `{"msgType":"rrpair","ts":"2026-11-22T08:15:00.123456789Z","duration":12,"uuid":"Xu0AAAAAQACAAAAAAAAABw==","direction":"IN","status":"200",` +
 		`"tags":{"sequence":"1"},"http":{"req":{"headers":{"Accept":["*/*"]}},"res":{"statusCode":200}},"grpc":{"part":1,"clientBytes":"9007199254740993"}}`
@@ -68,7 +68,7 @@ func TestFilesThatDiffer(t *testing.T) {
 			"SELECT duration, http.req.headers['Accept'] FROM exchanges('place', lenient := true) ORDER BY ALL NULLS FIRST",
 			[]string{"NULL | NULL", "12 | [*/*]"},
 		},
-		"a line that is no JSON": {
+		"a line that is not JSON": {
 			[]string{whole + "\n" + `{"msgType":"rrp` + "\n" + whole, "[]\n" + whole},
 			"SELECT count(*) FROM exchanges('place', lenient := true)",
 			[]string{"3"},
@@ -90,7 +90,7 @@ func TestFilesThatDiffer(t *testing.T) {
 // A line that doesn't fit is an error that names the file, unless the query is lenient.
 func TestErrorsNameTheFile(t *testing.T) {
 	for name, lines := range map[string]string{
-		"a line that is no JSON":         `{"msgType":"rrp`,
+		"a line that is not JSON":        `{"msgType":"rrp`,
 		"a type that can't be converted": `{"msgType":"rrpair","duration":"12ms"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestSeveralPlaces(t *testing.T) {
 	}
 }
 
-// put writes a segment into `place`, beside the columns.
+// put writes a segment into `place`, next to the columns file.
 func put(t *testing.T, name string, content []byte) {
 	t.Helper()
 	const partition = "place/cluster=c/namespace=n/workload=w/date=2026-11-22/hour=08"

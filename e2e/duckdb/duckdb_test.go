@@ -79,7 +79,7 @@ func (s session) mustRun(t *testing.T, statements string) []string {
 	return rows
 }
 
-// line writes a row of an answer, or of what is wanted.
+// line writes a row of an answer, or of the expected answer.
 func line(values ...any) string {
 	texts := make([]string, len(values))
 	for i, v := range values {

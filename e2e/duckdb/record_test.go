@@ -18,14 +18,14 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// rows is how many exchanges are recorded.
+// rows is the number of recorded exchanges.
 const rows = 100_000
 
 // row is the part of a recorded exchange that the test remembers.
 type row struct {
 	recording.Exchange        // without HTTP, bodies and messages
 	pod                string // and
-	process            int    // which of the pod's
+	process            int    // number of the pod's process
 	hour               int    // of its segment
 	agents             []string
 	currency           string
@@ -49,7 +49,7 @@ type written struct {
 	long      int // exchanges with a long line
 }
 
-// process is one that records: a sidecar, from its start to its end.
+// process is a recording process: a sidecar, from its start to its end.
 type process struct {
 	*spool.Recorder
 	cluster, namespace, workload, pod string
@@ -143,7 +143,7 @@ func stop(t *testing.T, p *process) {
 	}
 }
 
-// interrupt leaves what a killed writer leaves: a segment that ends within a line.
+// interrupt leaves a segment that ends within a line, like a killed writer.
 func (all *written) interrupt(t *testing.T, dir string) {
 	t.Helper()
 	aside := t.TempDir()
@@ -192,7 +192,7 @@ func (all *written) interrupt(t *testing.T, dir string) {
 	}
 }
 
-// number is a UUID that can be told.
+// number returns a UUID that the test can predict.
 func number(n int) (u recording.UUID) {
 	copy(u[:], "\x5e\xed\x00\x00\x00\x00\x40\x00\x80\x00")
 	binary.BigEndian.PutUint32(u[12:], uint32(n))
@@ -219,7 +219,7 @@ func (p *process) exchange(n int) {
 	}
 }
 
-// begin returns an exchange with the members that all have.
+// begin returns an exchange with the members that all exchanges have.
 func (p *process) begin(direction, protocol string) *recording.Exchange {
 	p.sequence++
 	e := &recording.Exchange{
@@ -231,7 +231,7 @@ func (p *process) begin(direction, protocol string) *recording.Exchange {
 			Downstream: recording.Endpoint{Established: time.Now().UTC(), IPAddress: "10.0.0.1", Port: 40000, BytesSent: 1 << 60},
 		},
 	}
-	if p.sequence%7 > 0 { // else there is none, and JSON has year 1
+	if p.sequence%7 > 0 { // otherwise there is no time, and JSON has year 1
 		e.NetInfo.StartTime = time.Now().UTC()
 	}
 	e.Tags.Set(recording.TagSequence, fmt.Sprint(p.sequence))
@@ -242,7 +242,7 @@ func (p *process) begin(direction, protocol string) *recording.Exchange {
 	return e
 }
 
-// write records the exchange and remembers it.
+// write records an exchange, and remembers it for the answers.
 func (p *process) write(e *recording.Exchange) {
 	r := row{Exchange: *e, pod: p.pod, process: p.number, hour: time.Now().UTC().Hour()}
 	r.HTTP, r.GRPC, r.WebSocket, r.TCP, r.NetInfo = nil, nil, nil, nil, nil
@@ -288,7 +288,7 @@ func (p *process) odd() (h recording.Headers) {
 		add("Date-Like", "2026-11-22")
 		add("Number-Like", "42")
 	case 4:
-		add("accept", "text/plain") // as HTTP/2 has it, next to the other
+		add("accept", "text/plain") // the name as in HTTP/2, next to the other
 	}
 	if agent := p.rand.IntN(4); agent > 0 {
 		add("User-Agent", []string{"curl/8.5.0", "Go-http-client/2.0", "Mozilla/5.0 (X11; Linux)"}[agent-1])
@@ -307,7 +307,7 @@ func (p *process) http(e *recording.Exchange, method, location, query string, st
 	}
 }
 
-// get is a request in either direction; some get no answer, some a body of bytes.
+// get makes a request in either direction. Some get no answer, some a binary body.
 func (p *process) get(kind int) {
 	direction, protocol := recording.In, recording.HTTP1
 	if kind%3 == 0 {
@@ -332,7 +332,7 @@ func (p *process) get(kind int) {
 	p.write(e)
 }
 
-// order is an inbound request with JSON, and the calls that it causes.
+// order makes an inbound request with JSON, and the calls that it causes.
 func (p *process) order() {
 	e := p.begin(recording.In, recording.HTTP1)
 	p.http(e, "POST", "/orders", "", 201)
@@ -355,7 +355,7 @@ func (p *process) order() {
 	}
 }
 
-// call is a gRPC call, sometimes in parts.
+// call makes a gRPC call, sometimes in parts.
 func (p *process) call() {
 	first := p.begin(recording.Out, recording.GRPC)
 	id := first.UUID

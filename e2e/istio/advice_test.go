@@ -56,7 +56,7 @@ func TestAdviceIsValid(t *testing.T) {
 // advice matches what a result says to add, or to write instead.
 var advice = regexp.MustCompile(`(?:; add (?:the host (\S+))?(?: and )?(?:the gateway (mesh))?|write a second VirtualService.*, with the host (\S+), without gateways).*$`)
 
-// virtualService reads one of a stream.
+// virtualService reads a VirtualService of a stream.
 func virtualService(t *testing.T, stream string, ref transformer.ResourceRef) *networking.VirtualService {
 	t.Helper()
 	for doc := range strings.SplitSeq(stream, "\n---\n") {

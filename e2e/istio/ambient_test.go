@@ -21,14 +21,14 @@ import (
 	"istio.io/istio/pkg/workloadapi/security"
 )
 
-// In an ambient mesh ztunnel passes a pod's traffic, one on each node. It knows
-// what istiod's ambient index tells it, over the workload API, and nothing of
+// In an ambient mesh, a ztunnel on each node passes the traffic of pods. It gets its
+// configuration from istiod's ambient index, over the workload API, and nothing of
 // Envoy's configuration:
 //
 //	Service's address and port ──▶ workloads, target ports, a waypoint ──HBONE──▶ the pod's ztunnel: authorizations ──▶ pod
 
-// ambientLabels is which pods Istio's CNI agent takes into the mesh, by the
-// defaults of its chart.
+// ambientLabels selects the pods that Istio's CNI agent takes into the mesh, by
+// the defaults of its chart.
 var ambientLabels = []cni.EnablementSelector{
 	{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"istio.io/dataplane-mode": "ambient"}}},
 	{
@@ -37,8 +37,8 @@ var ambientLabels = []cni.EnablementSelector{
 	},
 }
 
-// enroll puts pods into the ambient mesh as Istio's CNI agent does, and makes the control plane
-// one of an ambient mesh if there are any.
+// enroll puts pods into the ambient mesh, like Istio's CNI agent. If there are any, it switches the
+// control plane to ambient mode.
 func (c *cluster) enroll(t *testing.T) {
 	t.Helper()
 	selectors, err := cni.NewCompiledEnablementSelectors(ambientLabels)
@@ -187,8 +187,8 @@ func TestAmbientIgnoresSidecars(t *testing.T) {
 	}
 }
 
-// TestWaypoint checks that the Envoy of a waypoint sends calls of the Service to the sidecar where
-// the Service leads there, and to the application where there is only a Sidecar.
+// TestWaypoint checks that the Envoy of a waypoint sends calls of the Service to the sidecar if the
+// Service leads there, and to the application if there is only a Sidecar.
 func TestWaypoint(t *testing.T) {
 	for file, want := range map[string]int{"service-route-ambient-waypoint": 4143, "cannot-ambient-waypoint-unseen": application} {
 		t.Run(file, func(t *testing.T) {

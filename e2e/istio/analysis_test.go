@@ -22,11 +22,11 @@ import (
 	"istio.io/istio/pkg/test"
 )
 
-// TestFindings asks istioctl validate and istioctl analyze about everything
-// that is rendered, here and among the renderer's own cases: what they say of
-// the output they said of the input. Of files istioctl analyze looks at Istio's
-// objects alone, so its analyzers are also asked about the cluster, as they are
-// without --use-kube=false: about Services, workloads and injected pods too.
+// TestFindings runs istioctl validate and istioctl analyze on everything that is
+// rendered, here and in the renderer's own cases. Their findings about the output
+// are those about the input. In files, istioctl analyze checks only Istio's
+// objects. So the test also runs its analyzers on the cluster, as without
+// --use-kube=false, where they check Services, workloads and injected pods, too.
 func TestFindings(t *testing.T) {
 	in, compared := newInjector(t, true), 0
 	for _, r := range everything(t, "native") {
@@ -39,7 +39,7 @@ func TestFindings(t *testing.T) {
 			before, after := r.input+rest, r.output+rest
 			asked := func(who string, was, is map[string]bool) {
 				for finding := range is {
-					// That a Sidecar which the input lacks selects the pods too is found in the cluster.
+					// In the cluster, the analyzers find that a Sidecar outside the input selects the pods, too.
 					seen := slices.Contains(older, r.name) && strings.Contains(finding, "IST0110")
 					if !was[finding] && !seen && !unnamed(finding) {
 						t.Errorf("%s has a new finding: %s", who, finding)
@@ -57,9 +57,9 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// unnamed tells that the pods of a replay have no labels app and version, by which Istio
-// names a workload in its metrics. They must not have those of the original, and the name of
-// the Deployment takes their place.
+// unnamed is the finding that the pods of a replay have no labels app and version, from which Istio
+// takes the name of a workload in its metrics. The pods must not have those of the original. Istio
+// uses the name of the Deployment instead.
 func unnamed(finding string) bool {
 	return strings.Contains(finding, "-replay-") && strings.Contains(finding, "may not provide Istio metrics and telemetry labels")
 }
@@ -86,7 +86,7 @@ spec: {hosts: [app], gateways: [nowhere], http: [{route: [{destination: {host: a
 	}
 }
 
-// istioctl runs a command of istioctl's in this process.
+// istioctl runs a command of istioctl in this process.
 func istioctl(args ...string) (stdout, stderr string, err error) {
 	root := &cobra.Command{Use: "istioctl", SilenceUsage: true, SilenceErrors: true}
 	ctx := cli.NewCLIContext(cli.AddRootFlags(root.PersistentFlags()))
@@ -110,7 +110,7 @@ func analysis(t *testing.T, manifests, meshConfig string) map[string]bool {
 	if meshConfig != "" {
 		args = append(args, "--meshConfigFile", meshConfig)
 	}
-	out, errs, _ := istioctl(args...) // a finding is an error too; what matters is which findings
+	out, errs, _ := istioctl(args...) // findings are also an error; the test compares the findings
 	var messages []struct{ Code, Level, Message, Origin string }
 	if err := json.Unmarshal([]byte(out), &messages); err != nil {
 		t.Fatalf("istioctl analyze gave no JSON: %v\n%s%s", err, out, errs)
@@ -134,7 +134,7 @@ func live(t *testing.T, c *cluster, manifests string) map[string]bool {
 		docs = append(docs, string(text))
 	}
 	a := local.NewIstiodAnalyzer(analyzers.AllCombined(), "", "istio-system", nil)
-	// An object that Istio cannot read is another finding than those here.
+	// An object that Istio can't read is a different kind of finding.
 	_ = a.AddTestReaderKubeSource([]local.ReaderSource{{Name: "manifests.yaml", Reader: strings.NewReader(strings.Join(docs, "---\n"))}})
 	result, err := a.Analyze(test.NewStop(t))
 	if err != nil {
@@ -154,19 +154,19 @@ func live(t *testing.T, c *cluster, manifests string) map[string]bool {
 	return findings
 }
 
-// finding writes a finding down, without the parts that it quotes of an object that a render may
-// change: a VirtualService's hosts, and a Service's targetPort.
+// finding writes a finding without quoted parts of an object that a render may change: a
+// VirtualService's hosts, and a Service's targetPort.
 func finding(level, code, origin, message string) string {
 	return fmt.Sprintf("%s [%s] %s: %s", level, code, origin, quotedFields.ReplaceAllString(message, "…"))
 }
 
 var quotedFields = regexp.MustCompile(`host \[[^\]]*\]|targetPort: [^,)]*`)
 
-// quoted is what istioctl validate quotes, of which the same holds: the labels
-// of pods, and in which line something stands.
+// quoted matches what istioctl validate quotes and a render may change: the labels
+// of pods, and line numbers.
 var quoted = regexp.MustCompile(`map\[[^\]]*\]|\d+ errors? occurred:|line \d+`)
 
-// validation returns what istioctl validate says of manifests, line by line.
+// validation returns the output of istioctl validate for manifests, line by line.
 func validation(t *testing.T, manifests string) map[string]bool {
 	t.Helper()
 	if strings.Contains(manifests, "kind: ResourceList") {
@@ -200,7 +200,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// stream writes manifests as they are applied: each in its namespace.
+// stream writes manifests with the namespaces in which they are applied.
 func stream(t *testing.T, manifests string) string {
 	t.Helper()
 	var docs []string

@@ -29,10 +29,10 @@ var update = flag.Bool("update", false, "rewrite the outcomes and the results in
 //	what the case shows
 //	-- config.yaml --   Tapedeck's configuration, optional
 //	-- mesh.yaml --     Istio's MeshConfig, optional
-//	-- cluster.yaml --  objects that the cluster has and the input has not, optional
+//	-- cluster.yaml --  objects that are in the cluster but not in the input, optional
 //	-- input.yaml --    what is rendered
-//	-- calls --         calls, and where each lands without us and with us
-//	-- results --       what the render reports beside whom it injected
+//	-- calls --         calls, and where each lands without and with Tapedeck
+//	-- results --       what the render reports besides the injected workloads
 //
 // A call is one of
 //
@@ -40,7 +40,7 @@ var update = flag.Bool("update", false, "rewrite the outcomes and the results in
 //	from POD [tls] PROTOCOL HOST:PORT     by a pod's application, through its Envoy
 //	policies POD PORT                     no call: what the port's filter chains enforce
 //
-// with PROTOCOL http, http2, grpc or tcp, and host=NAME and path=PATH behind.
+// with PROTOCOL http, http2, grpc or tcp, optionally followed by host=NAME and path=PATH.
 // A pod named …@previous is of the revision before the render, in a rollout.
 func TestCalls(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -70,7 +70,7 @@ func TestCalls(t *testing.T) {
 type testCase struct {
 	*txtar.Archive
 	cfg    transformer.Config
-	out    string // "" where nothing may be written
+	out    string // "" if nothing may be written
 	report string
 }
 
@@ -116,7 +116,7 @@ func (c *testCase) section(name string) string {
 	return ""
 }
 
-// judge runs the input and the output in a mesh each; with is nil where
+// judge runs the input and the output in separate meshes. with is nil if
 // nothing may be written.
 func (c *testCase) judge(t *testing.T) (without, with *control) {
 	t.Helper()

@@ -10,10 +10,10 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// TestWhatASidecarChanges pins down the two things that differ in Envoy beside
-// where the captured port goes, both of which docs/istio.md tells: the name of
-// the server's spans, and the address that Envoy calls from. That is loopback, for
-// it calls the sidecar.
+// TestWhatASidecarChanges checks the two other differences in Envoy besides the
+// destination of the captured port. docs/istio.md describes both: the name of the
+// server's spans, and the address that Envoy calls from, which is loopback,
+// because it calls the sidecar.
 func TestWhatASidecarChanges(t *testing.T) {
 	without, with := readCase(t, "testdata/ports-one.txtar").judge(t)
 	type facts struct{ Operation, Source string }

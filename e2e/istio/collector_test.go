@@ -277,9 +277,9 @@ func (c *control) checkStore(t *testing.T, name string, open, all, openAddresses
 	}
 }
 
-// TestCollectorPodSecurity asserts that Pod Security's `restricted` lets in the
-// collector's pods as Istio's injector makes them with the CNI agent, and that without it
-// it does not, for which there is the component istio-init.
+// TestCollectorPodSecurity asserts that Pod Security's `restricted` admits the collector's
+// pods as Istio's injector makes them with the CNI agent. Without the agent it does not, so
+// there is the component istio-init.
 func TestCollectorPodSecurity(t *testing.T) {
 	evaluator, err := psa.NewEvaluator(psa.DefaultChecks(), nil)
 	if err != nil {
@@ -294,7 +294,7 @@ func TestCollectorPodSecurity(t *testing.T) {
 					c := newCluster(t, in, deployed(t, overlay, `"*"`), "", nil)
 					for _, name := range []string{"collector", "compact"} {
 						p := c.pod(t, name)
-						for i := range p.Spec.Volumes { // as the API server fills them in
+						for i := range p.Spec.Volumes { // fill them in like the API server
 							if v := &p.Spec.Volumes[i]; v.VolumeSource == (corev1.VolumeSource{}) {
 								v.EmptyDir = &corev1.EmptyDirVolumeSource{}
 							}

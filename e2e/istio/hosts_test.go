@@ -12,9 +12,9 @@ import (
 )
 
 // TestHostsFile passes every pod with captured hosts through Istio's injector, in every
-// mode. The container that writes the hosts file has done so before one starts that mounts
-// it, since a kubelet makes a directory of a file that is not there. The application's
-// containers mount it, and what Istio adds does not: Envoy has to find the real hosts.
+// mode. The container that writes the hosts file must do so before a container that mounts it
+// starts, because a kubelet makes a directory for a missing file. The application's containers
+// mount the file. Istio's containers don't, because Envoy has to find the real hosts.
 func TestHostsFile(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.String(), func(t *testing.T) {

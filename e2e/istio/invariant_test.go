@@ -18,17 +18,17 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// The ports of the cases: the sidecar's, and the application's that is captured.
+// The ports in the cases: the sidecar's, and the captured port of the application.
 const (
 	sidecar     = 4143
 	application = 8080
 )
 
-// TestPoliciesHold compares, for every pod of every case, the filter chains
-// and clusters that Istio generates with us to those without: mutual TLS,
+// TestPoliciesHold compares, for every pod of every case, the filter chains and
+// clusters that Istio generates with and without Tapedeck: mutual TLS,
 // authorization, tokens, telemetry, limits and all other filters are the same.
-// Only where a chain sends its bytes may differ, which the cases show, and what
-// an EnvoyFilter changes that the report names.
+// Only the destination of a chain may differ, which the cases show, and what an
+// EnvoyFilter changes that the report names.
 func TestPoliciesHold(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -87,11 +87,11 @@ func TestPoliciesHold(t *testing.T) {
 	}
 }
 
-// older are the cases in which a Sidecar that the input lacks wins over ours.
+// older are the cases in which a Sidecar outside the input takes precedence over ours.
 var older = []string{"sidecar-unseen"}
 
-// captured asserts of every pod with our container, and not of goldens alone,
-// that Envoy sends the captured ports to it, and did not without us.
+// captured asserts, for every pod with our container and not only in goldens,
+// that Envoy sends the captured ports to it, and does not without Tapedeck.
 func captured(t *testing.T, c *testCase, before, after *envoy) (differences []string) {
 	t.Helper()
 	ours := container(after.pod.Pod, contract.Container)
@@ -129,7 +129,7 @@ func routes(t *testing.T, p *pod) []contract.InRoute {
 }
 
 // sidecarPort returns the port of a pod's sidecar for a port of its
-// application, and that port itself where it is not captured.
+// application, or that port itself if it is not captured.
 func sidecarPort(t *testing.T, p *pod, port int) int {
 	t.Helper()
 	for _, r := range routes(t, p) {

@@ -50,7 +50,7 @@ func (m mode) injector(t *testing.T) *injector {
 type rendered struct {
 	name          string
 	input, output string
-	cluster, mesh string // what stands around it
+	cluster, mesh string // its surroundings
 	cfg           transformer.Config
 	results       transformer.Results
 }
@@ -103,9 +103,9 @@ func everything(t *testing.T, sidecar string) []rendered {
 }
 
 // TestInjectedPodsStart passes every rendered pod through Istio's injector, in
-// every mode, and asserts that its containers can start one after the other,
-// that the injector left ours alone, and did with the application's what it
-// does without us.
+// every mode. It asserts that the containers can start one after the other, that
+// the injector left ours alone, and that it did the same to the application's as
+// without Tapedeck.
 func TestInjectedPodsStart(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.String(), func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestInjectedPodsStart(t *testing.T) {
 						continue // the case abbreviates an earlier render, and this one leaves it alone
 					}
 					if container(p.sent, "istio-proxy") != nil {
-						continue // injected before, in a mode of its own
+						continue // injected before, in a different mode
 					}
 					if container(p.admitted, "istio-proxy") == nil || p.sent.Annotations["inject.istio.io/templates"] != "" {
 						continue // no Envoy: nothing to prove
@@ -272,7 +272,7 @@ func checkUntouched(t *testing.T, where string, p, before admission) {
 		t.Errorf("%s: the injector changed the sidecar (-sent +admitted):\n%s", where, diff)
 	}
 	if before.admitted == nil {
-		return // the copy of a replay, which is not there without us
+		return // the copy of a replay, which does not exist without Tapedeck
 	}
 	for _, c := range p.admitted.Spec.Containers {
 		was := container(before.admitted, c.Name)
@@ -291,8 +291,8 @@ func checkUntouched(t *testing.T, where string, p, before admission) {
 	}
 }
 
-// TestProbesOfTheApplication shows the rewrite at work: the agent asks the
-// application's own port, and the sidecar's exec probes are no concern of its.
+// TestProbesOfTheApplication shows the effect of the rewrite: the agent asks the
+// application's own port, and ignores the sidecar's exec probes.
 func TestProbesOfTheApplication(t *testing.T) {
 	const manifest = `apiVersion: v1
 kind: Pod
@@ -348,23 +348,23 @@ spec:
 }
 
 // TestInjectedManifestsRenderTheSame passes every rendered manifest through
-// istioctl kube-inject, and back through the renderer: nothing changes. Taking
-// the render back leaves what kube-inject makes of the input.
+// istioctl kube-inject, and back through the renderer: nothing changes. Undoing
+// the render gives the output of kube-inject for the input.
 //
-// With one exception: the template for proxyless gRPC adds what gRPC needs to
-// every container but its own, of which a classic sidecar is one. Rendering
-// again writes that container anew, as it was before the injection; it opens no
-// gRPC channels, so it needs nothing of that.
+// There is one exception: the template for proxyless gRPC adds what gRPC needs to
+// every container except its own, including a classic sidecar. Rendering again
+// writes that container as it was before the injection. It opens no gRPC
+// channels, so it does not need the additions.
 func TestInjectedManifestsRenderTheSame(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.String(), func(t *testing.T) {
 			in, proxyless := m.injector(t), 0
 			for _, r := range injected(t, m.sidecar) {
 				if strings.Contains(r.output, `"spelled":{`) {
-					continue // kube-inject spells all anew, aliases included, so there is less to take back
+					continue // kube-inject writes everything again, including aliases, so there is less to undo
 				}
 				if strings.Contains(r.output, contract.LabelReplay) {
-					continue // a replay is named by the pod template, of which kube-inject makes another
+					continue // the name of a replay depends on the pod template, which kube-inject changes
 				}
 				sent := in.file(t, r.output)
 				again, _ := render(t, sent, r.cfg)
@@ -391,10 +391,10 @@ func TestInjectedManifestsRenderTheSame(t *testing.T) {
 					t.Errorf("%s: rendering what was injected (-before +after):\n%s", r.name, diff)
 				}
 				if exception {
-					continue // and Istio notes that container as one of its own, in annotations that stay
+					continue // and annotations that remain say that the container is Istio's
 				}
 				if strings.Contains(r.input, contract.AnnotationUndo) || strings.Contains(r.input, contract.AnnotationFor) {
-					continue // the input is of an earlier render itself
+					continue // the input is already the output of a render
 				}
 				back, _, err := fn.Uninject([]fn.Source{{Text: []byte(in.file(t, r.output))}})
 				if err != nil {
@@ -432,8 +432,8 @@ func withoutOurs(t *testing.T, manifests string) string {
 	return strings.Join(docs, "\n")
 }
 
-// objects reads a stream for comparison. What Istio noted for itself of the
-// pod's containers and of the ports that pass it, it noted with ours among them.
+// objects reads a stream for comparison. It removes what Istio noted about the pod's
+// containers and about the ports that bypass Envoy, because that includes ours.
 func objects(t *testing.T, manifests string) map[string]any {
 	t.Helper()
 	out := map[string]any{}

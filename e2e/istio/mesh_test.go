@@ -63,8 +63,8 @@ func (e *envoy) binds(port int) bool {
 	return false
 }
 
-// out says where a call that a pod makes lands: at the cluster, at the
-// endpoint, and where the endpoint is another pod, there.
+// out returns where a call of a pod lands: the cluster, the endpoint and, if that
+// is another pod, where the call lands there.
 func (c *control) out(t *testing.T, p *pod, k call) []string {
 	t.Helper()
 	address := c.resolve(k.host)

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// network decides who reaches whom as a network plugin does, by the rules of
+// network decides who reaches whom, like a network plugin, by the rules of
 // https://kubernetes.io/docs/concepts/services-networking/network-policies/.
 type network struct {
 	pods       []*pod
@@ -74,7 +74,7 @@ func (n *network) allows(t *testing.T, direction networkingv1.PolicyType, of, ot
 	isolated := false
 	for _, p := range n.policies {
 		types := p.Spec.PolicyTypes
-		if len(types) == 0 { // as the API server fills it in
+		if len(types) == 0 { // fill it in like the API server
 			types = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
 			if len(p.Spec.Egress) > 0 {
 				types = append(types, networkingv1.PolicyTypeEgress)
@@ -168,8 +168,8 @@ func (n *network) callers() []peer {
 	return out
 }
 
-// listens returns the ports at which something listens in a pod, each with the
-// port at which the same was reached without us.
+// listens returns the ports on which something listens in a pod, each with the
+// port at which it was reached without Tapedeck.
 func (n *network) listens(t *testing.T, c *cluster, p *pod) map[int]int {
 	t.Helper()
 	ports := map[int]int{}
@@ -199,8 +199,8 @@ func (n *network) listens(t *testing.T, c *cluster, p *pod) map[int]int {
 	return ports
 }
 
-// changes lists who reaches an application with Tapedeck, through the sidecar or not, that did not
-// reach it without, and who no longer does.
+// changes lists the callers that reach an application only with Tapedeck, through the sidecar or
+// not, and those that reach it only without.
 func changes(t *testing.T, before, after *cluster) (gained, lost []string) {
 	t.Helper()
 	was, is := newNetwork(before), newNetwork(after)
@@ -226,9 +226,8 @@ func changes(t *testing.T, before, after *cluster) (gained, lost []string) {
 }
 
 // TestNetworkPoliciesHold checks, in every case with NetworkPolicies, who reaches which port.
-// Those who reached the application reach the sidecar where the Service leads there, nobody else
-// does, and nothing else changes. If that is impossible, the report says so; otherwise it does
-// not.
+// Those who reached the application reach the sidecar if the Service leads there, nobody else does,
+// and nothing else changes. The report says so if, and only if, that is impossible.
 func TestNetworkPoliciesHold(t *testing.T) {
 	in, compared := newInjector(t, true), 0
 	for _, r := range everything(t, "native") {

@@ -34,9 +34,9 @@ func (e *envoy) inboundChains(port int) []*listenerv3.FilterChain {
 	return listed
 }
 
-// chain is a filter chain in its JSON form, without what names it: the name of
-// the Sidecar that it comes from, statistics, and the names of routes, of which
-// one is that of spans, and of the one cluster.
+// chain returns a filter chain as JSON, without names: those of the Sidecar that
+// it comes from, of statistics, of routes, one of which is the name of spans, and
+// of the one cluster.
 func chain(t *testing.T, fc *listenerv3.FilterChain) map[string]any {
 	t.Helper()
 	m := chainAsIs(t, fc)

@@ -155,12 +155,12 @@ type setting struct {
 	more                string // objects of the input
 	inject, annotations string
 	options             map[string]string
-	// place is the host and the port of the place, if that is no bucket of AWS.
+	// place is the host and the port of the place, if that is not a bucket of AWS.
 	place     string
 	placePort int
 	labels    string // more of the namespaces
-	// open tells that the mesh does not keep the copy from what is mocked, but the
-	// NetworkPolicies do.
+	// open means that the NetworkPolicies, and not the mesh, keep the copy from what is
+	// mocked.
 	open bool
 }
 

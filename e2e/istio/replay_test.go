@@ -34,7 +34,7 @@ type replayed struct {
 	bases           map[string]string
 }
 
-// play renders the replay of a setting, less some kinds of the objects that are rendered.
+// play renders the replay of a setting, without some kinds of the rendered objects.
 func (s setting) play(t *testing.T, without ...string) *replayed {
 	t.Helper()
 	cfg := transformer.DefaultConfig()
@@ -93,13 +93,13 @@ func (p *replayed) part(name string) *pod {
 	return p.pod(p.t, map[string]string{contract.PartCopy: p.base, contract.PartResponder: p.base + "-mock", contract.PartGenerator: p.generator}[name])
 }
 
-// way is how far a connection comes.
+// way is how far a connection gets.
 type way struct {
-	// lands is where the caller's mesh has it end: a pod and its port, or what becomes of
-	// it instead.
+	// lands is where the caller's mesh sends it: a pod and its port, or what happens
+	// instead.
 	lands string
-	// connected tells that NetworkPolicies let it, and admitted that the mesh of the pod
-	// that is called does.
+	// connected means that NetworkPolicies allow it, and admitted that the mesh of the
+	// called pod does.
 	connected, admitted bool
 }
 
@@ -250,7 +250,7 @@ func (p *replayed) checkReached() {
 		{generator, p.base + ".shop", 8080, p.base + ".shop", p.base},
 		{generator, p.base + ".shop", 8080, "shop.example.com", p.base},
 		{copied, p.base + "-mock.shop", contract.ResponderPort, "api.example.com", p.base + "-mock"}, // the mesh knows no such host
-		{copied, p.base + "-mock.shop", contract.ResponderPort, "pay.till", p.base + "-mock"},        // and would route that one elsewhere
+		{copied, p.base + "-mock.shop", contract.ResponderPort, "pay.till", p.base + "-mock"},        // and would route this host elsewhere
 		{copied, p.base + "-mock.shop", contract.ResponderAdminPort, p.base + "-mock.shop", p.base + "-mock"},
 		{generator, p.base + "-mock.shop", contract.ResponderAdminPort, p.base + "-mock.shop", p.base + "-mock"},
 	} {
@@ -342,7 +342,7 @@ func (c *control) target(host string, port int) int32 {
 	return int32(port)
 }
 
-// blocked reports whether Envoy passes a connection on to nobody.
+// blocked reports whether Envoy forwards a connection to nobody.
 func blocked(landing string) bool {
 	return strings.HasPrefix(landing, "BlackHoleCluster") || strings.HasPrefix(landing, "block_all") || strings.HasPrefix(landing, "Envoy answers 502")
 }
@@ -380,8 +380,8 @@ func (p *replayed) checkFindings() {
 }
 
 // TestReplayAccounts shows why a replay has service accounts. With the original's account, the
-// mesh takes the original for the copy, and with the namespace's account, everybody for the
-// generator. NetworkPolicies distinguish them in both cases.
+// mesh can't distinguish the original from the copy. With the namespace's account, it can't
+// distinguish anybody from the generator. NetworkPolicies distinguish them in both cases.
 func TestReplayAccounts(t *testing.T) {
 	for _, c := range []struct {
 		option, caller, host string
@@ -543,8 +543,8 @@ func TestReplayPastAWaypoint(t *testing.T) {
 func TestEachObjectOfAReplayIsNeeded(t *testing.T) {
 	for _, c := range []struct {
 		kind string
-		// closed is what does not arrive where all is closed, and open what does where all is
-		// open, or in the mesh does.
+		// closed is a call that does not arrive where everything is closed. open is a call that
+		// arrives where everything is open, or in the mesh.
 		closed, open func(*replayed) way
 	}{
 		{"NetworkPolicy",

@@ -1,5 +1,5 @@
-// Package kubernetes reads what is rendered into Kubernetes' own types, as strictly as its
-// API server reads it, and has its Pod Security check the pods.
+// Package kubernetes reads rendered objects into Kubernetes' own types, as strictly as its API
+// server, and checks the pods with Pod Security.
 package kubernetes
 
 import (
@@ -147,7 +147,7 @@ func checkMeta(t *testing.T, o metav1.Object) {
 	}
 }
 
-// checkObject makes Kubernetes' checks of an object of each kind.
+// checkObject checks an object of each kind as Kubernetes does.
 func checkObject(t *testing.T, o metav1.Object, restricted func(corev1.PodTemplateSpec)) {
 	t.Helper()
 	selects := func(selector *metav1.LabelSelector, labels map[string]string) {
@@ -159,7 +159,7 @@ func checkObject(t *testing.T, o metav1.Object, restricted func(corev1.PodTempla
 	case *appsv1.Deployment:
 		selects(o.Spec.Selector, o.Spec.Template.Labels)
 		checkPod(t, o.Spec.Template)
-		if o.Labels["tapedeck.dev/replay-part"] == "responder" { // a copy is as the original is
+		if o.Labels["tapedeck.dev/replay-part"] == "responder" { // a copy is like the original
 			restricted(o.Spec.Template)
 		}
 	case *batchv1.Job:
@@ -254,7 +254,7 @@ func checkPod(t *testing.T, p corev1.PodTemplateSpec) {
 	}
 }
 
-// labelSet are labels as selectors read them.
+// labelSet has labels in the form that selectors read.
 type labelSet map[string]string
 
 func (l labelSet) Has(label string) bool              { _, ok := l[label]; return ok }

@@ -30,15 +30,15 @@ const (
 	secretKey    = "wJalrXUtnFEMIK7MDENG"
 )
 
-// bucketBytes is how much the bucket has room for.
+// bucketBytes is the capacity of the bucket.
 const bucketBytes = "16m"
 
-// bucket is versitygw with a bucket in a small file system, in a namespace of its
-// own:
+// bucket is versitygw with a bucket in a small file system, in a separate
+// namespace:
 //
 //	:443 a door, in this process, in TLS ──▶ 127.0.0.1:7070 versitygw ──▶ tmpfs
 //
-// The door is what S3's load balancers are. It may do something else with a
+// The door is like S3's load balancers, but it may do something else with a
 // request.
 type bucket struct {
 	namespace
@@ -48,7 +48,7 @@ type bucket struct {
 	config  *tls.Config
 	gateway http.Handler
 	door    *http.Server
-	// trouble, unless it is nil, is asked before a PUT reaches versitygw. It has
+	// trouble, unless it is nil, is called before a PUT reaches versitygw. It has
 	// answered if it returns true.
 	trouble atomic.Pointer[func(w http.ResponseWriter, r *http.Request) bool]
 }
@@ -74,7 +74,7 @@ func (w *world) newBucket() *bucket {
 	if err := os.Mkdir(filepath.Join(b.dir, bucketName), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	// The module of the tests of stores says which version.
+	// The module of the store tests has the version.
 	program := filepath.Join(root, "versitygw")
 	if err := execute("go", "-C", "../store", "build", "-trimpath", "-o", program, "github.com/versity/versitygw/cmd/versitygw"); err != nil {
 		w.t.Fatal(err)
@@ -114,7 +114,7 @@ func (b *bucket) open() {
 	go func(door *http.Server) { _ = door.ServeTLS(l, "", "") }(b.door)
 }
 
-// close closes the door: nobody listens any more.
+// close closes the door: nothing listens there any more.
 func (b *bucket) close() { _ = b.door.Close() }
 
 func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -153,7 +153,7 @@ func (b *bucket) fill() (empty func()) {
 	}
 }
 
-// place opens the bucket without its door, as a program outside the mesh does.
+// place opens the bucket without its door, like a program outside the mesh.
 func (b *bucket) place() store.Store {
 	b.t.Helper()
 	return openPlace(b.t, "s3://"+bucketName+"?region="+bucketRegion+"&endpoint=http://"+b.forward(b.t, gatewayAt))
@@ -168,8 +168,8 @@ func openPlace(t *testing.T, text string) store.Store {
 	return s
 }
 
-// forward listens here for an address within the namespace, as `kubectl port-forward` does, and
-// returns the local address.
+// forward listens here for an address in the namespace, like `kubectl port-forward`, and returns the
+// local address.
 func (n namespace) forward(t *testing.T, address string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -36,12 +36,12 @@ const (
 	foreignIdentity   = "spiffe://cluster.local/ns/bank/sa/default"
 )
 
-// collecting is a world with a collector, and with the bucket in which it stores.
+// collecting is a world with a collector, and with the bucket in which it stores segments.
 type collecting struct {
 	*world
 	bucket    *bucket
 	collector namespace
-	deployed  object // all of the collector's
+	deployed  object // all objects of the collector
 	keyFile   string
 }
 
@@ -61,8 +61,8 @@ func newCollecting(t *testing.T, file string) *collecting {
 	return c
 }
 
-// renderSending renders manifests for a mesh with a collector. Small segments end soon: each
-// is a quarter of what the pod keeps at most.
+// renderSending renders manifests for a mesh with a collector. Segments are small, so that they
+// end soon: each is a quarter of what the pod can keep.
 func renderSending(t *testing.T, manifests string, collector object, args ...string) *rendered {
 	t.Helper()
 	const meshed = "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels:\n    istio-injection: enabled\n"
@@ -118,7 +118,7 @@ func (c *collecting) readPort() store.Store {
 // shipping is the sidecar's progress: the values of its metrics, and the number of complete
 // segments in the pod.
 type shipping struct {
-	shipped, said int // stored, and waiting, by the metrics
+	shipped, said int // segments stored, and waiting, by the metrics
 	waiting       int
 	failures      map[string]int // by reason
 }
@@ -151,7 +151,7 @@ func (p *pod) until(what string, ok func(s shipping) bool) (s shipping) {
 	return s
 }
 
-// in is the world for a test inside the one that made it.
+// in returns the world for a subtest of the test that made it.
 func (c *collecting) in(t *testing.T) *collecting {
 	sub := *c
 	sub.world = c.world.in(t)
@@ -174,7 +174,7 @@ func (c *collecting) storedOnce() {
 	t := c.t
 	defer c.bucket.healed()
 	client := c.newClient()
-	body := bytes.Repeat([]byte("recorded "), 200) // hundreds of them fill a segment, so the sidecar is not pressed
+	body := bytes.Repeat([]byte("recorded "), 200) // hundreds of them fill a segment, so the sidecar is not under pressure
 	do := func(id int) request {
 		mark := fmt.Sprintf("id=%d", id)
 		if id%8 == 0 {
@@ -209,7 +209,7 @@ func (c *collecting) storedOnce() {
 		t.Errorf("without a token, of %d requests %d exchanges are in the pod and %d in the bucket", len(all), len(kept), len(stored))
 	}
 
-	// The Secret comes, and the container is started again.
+	// The Secret arrives, and the container is started again.
 	if err := os.WriteFile(filepath.Join(p.volumes[contract.SinkTokenVolume], contract.SinkTokenName), []byte(c.token("shop")), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func (c *collecting) storedOnce() {
 		})
 	}
 
-	// A pod that ends sends the rest, and says that this was the end. stop fails unless
+	// A pod that ends sends the rest, and marks its end. stop fails unless
 	// it does so within the grace period.
 	loaded(func(l *load) { l.reach(t, 50) })
 	p.stop()
@@ -253,7 +253,7 @@ func (c *collecting) storedOnce() {
 	}
 }
 
-// complete fails unless a store has every exchange of the pod once.
+// complete fails the test unless a store has every exchange of the pod once.
 func (c *collecting) complete(name string, s store.Store, all []request, kept map[recording.UUID]int) {
 	t := c.t
 	t.Helper()
@@ -471,7 +471,7 @@ func (c *collecting) upload(identity, token, namespace, pod string) (code string
 	return problem.Code
 }
 
-// oneSegment is a segment with one exchange of a namespace.
+// oneSegment returns a segment with one exchange of a namespace.
 func oneSegment(t *testing.T, namespace, pod string) ([]byte, recording.SegmentKey) {
 	t.Helper()
 	dir := spool.Dir(t.TempDir())

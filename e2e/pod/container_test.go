@@ -38,7 +38,7 @@ func (s spec) with(args ...string) spec {
 	return s
 }
 
-// process is a container that runs.
+// process is a running container.
 type process struct {
 	*exec.Cmd
 	name string
@@ -93,7 +93,7 @@ func (p *process) ended() bool {
 	}
 }
 
-// kill ends a process as the kernel does.
+// kill ends a process like the kernel's out-of-memory kill.
 func (p *process) kill() {
 	if !p.ended() {
 		_ = p.Process.Kill()
@@ -101,7 +101,7 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stop ends a process as the kubelet does, and returns how it ended.
+// stop ends a process like the kubelet, and returns how it ended.
 func (p *process) stop(t *testing.T) error {
 	t.Helper()
 	if !p.ended() {
@@ -117,7 +117,7 @@ func (p *process) stop(t *testing.T) error {
 	return p.err
 }
 
-// volumes are a pod's: a folder for each.
+// volumes are the volumes of a pod, with a folder for each.
 type volumes map[string]string
 
 // newVolumes makes the folders: an emptyDir is open to every user, and each Secret
@@ -157,7 +157,7 @@ func newVolumes(t *testing.T, of corev1.PodSpec, secret map[string]string) volum
 }
 
 // spec returns how a runtime starts a rendered container in a pod with these facts. The image
-// gives its root, its command and PATH.
+// provides its root, its command and PATH.
 func (v volumes) spec(c corev1.Container, pod facts, root string, entrypoint ...string) spec {
 	env, expand := environment(c, pod)
 	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, env...)}
@@ -177,7 +177,7 @@ func (v volumes) spec(c corev1.Container, pod facts, root string, entrypoint ...
 	return s
 }
 
-// imageRoot is the image's root for one container.
+// imageRoot returns the image's root for one container.
 func imageRoot(t *testing.T) string {
 	t.Helper()
 	root := openDir(t)
@@ -214,13 +214,13 @@ func readFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// eventually waits for a condition, and fails the test when it doesn't come.
+// eventually waits for a condition, and fails the test if it is not met.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	within(t, 30*time.Second, what, ok)
 }
 
-// within waits as eventually does, but up to limit.
+// within is like eventually, but waits up to limit.
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(limit); !ok(); {
@@ -231,7 +231,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-// lines returns the lines of a text that hold all the parts.
+// lines returns the lines of a text that contain all the parts.
 func lines(text string, parts ...string) (out []string) {
 next:
 	for line := range strings.Lines(text) {

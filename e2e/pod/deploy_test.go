@@ -73,11 +73,11 @@ var (
 
 const replayServices = "10.96.1.%d"
 
-// deployment is a rendered replay in the cluster, as `kubectl apply` leaves it: each of
+// deployment is a rendered replay in the cluster after `kubectl apply`: each of
 // its pods has a network, and nothing runs yet.
 type deployment struct {
 	*replaying
-	copied, responder *replica   // nil where there is none
+	copied, responder *replica   // nil if there is none
 	shards            []*replica // the Job's
 	uid               string     // the Job's
 }
@@ -128,8 +128,8 @@ func (d *deployment) replicas() (pods []*replica) {
 	return pods
 }
 
-// assign gives the replay's Services addresses and names, as the API server and the
-// cluster's DNS do.
+// assign gives the replay's Services addresses and names, like the API server and the
+// cluster's DNS.
 func (p *replaying) assign(r *rendered) *rendered {
 	p.t.Helper()
 	out, n := *r, 0
@@ -155,7 +155,7 @@ func (p *replaying) assign(r *rendered) *rendered {
 	return &out
 }
 
-// route does what kube-proxy does for a Service that selects a pod.
+// route routes a Service to the pod that it selects, like kube-proxy.
 func (d *deployment) route(s corev1.Service, pod *replica) {
 	d.t.Helper()
 	for key, value := range s.Spec.Selector {
@@ -203,7 +203,7 @@ type replica struct {
 	mesh    *world // of the revision
 	pod, at string
 	facts   facts
-	env     []corev1.EnvVar // that the workload's controller adds
+	env     []corev1.EnvVar // added by the workload's controller
 	place   bool            // its service account may use the bucket
 	meshed  bool            // Istio's injector gave it an Envoy
 	running map[string]*process
@@ -247,7 +247,7 @@ func (r *replica) mountClaims() {
 	}
 }
 
-// newShards makes the pods of an Indexed Job, as its controller does.
+// newShards makes the pods of an Indexed Job, like its controller.
 func (p *replaying) newShards(mesh *world, w *workload, uid string) (shards []*replica) {
 	t := p.t
 	t.Helper()
@@ -270,7 +270,7 @@ func (p *replaying) newShards(mesh *world, w *workload, uid string) (shards []*r
 	return shards
 }
 
-// replacement returns another pod in the place of one that has ended, and whose Envoy still runs.
+// replacement returns a pod that replaces one that has ended, and whose Envoy still runs.
 func (r *replica) replacement() *replica {
 	r.t.Helper()
 	next := *r
@@ -288,7 +288,7 @@ func (r *replica) account() string {
 	return "default"
 }
 
-// startEnvoy starts the pod's Envoy, where it has one.
+// startEnvoy starts the pod's Envoy, if it has one.
 func (r *replica) startEnvoy() {
 	r.t.Helper()
 	if !r.meshed {
@@ -325,8 +325,8 @@ func (r *replica) container(c corev1.Container) spec {
 type envoyKind string
 
 const (
-	nativeEnvoy  envoyKind = "native"  // an init container that goes on, the first
-	classicEnvoy envoyKind = "classic" // beside the application, first or last
+	nativeEnvoy  envoyKind = "native"  // the first init container, which keeps running
+	classicEnvoy envoyKind = "classic" // next to the application, first or last
 )
 
 // held reports whether the pod wants its containers to start after a classic Envoy.

@@ -20,7 +20,7 @@ import (
 // engine is a container engine, and what a test made in it.
 type engine struct {
 	t    *testing.T
-	name string // of the test's own network, and what its containers begin with
+	name string // of the test's own network, and the prefix of its containers' names
 }
 
 func newEngine(t *testing.T) *engine {

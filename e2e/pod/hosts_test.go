@@ -31,10 +31,10 @@ var hostsServices = map[string]string{"postgres": "10.96.0.20", "redis": "10.96.
 type hostsClient struct {
 	name, program string
 	args          []string
-	want          string // in what it writes
+	want          string // part of its output
 	host          string // as it is recorded, with its port
 	protocol      string
-	via           string // the way to the sidecar
+	via           string // how it reaches the sidecar
 	cluster       string // Envoy's
 }
 
@@ -72,7 +72,7 @@ func renderHosts(t *testing.T, annotation string, options ...string) *rendered {
 }
 
 // newHostsWorld returns a world with a database, a cache and a web server in the namespace db.
-// Other renders may run in its pod, too, if they differ from r in the workload alone.
+// Other renders may run in its pod, too, if they differ from r only in the workload.
 func newHostsWorld(t *testing.T, r *rendered) *world {
 	t.Helper()
 	w := newWorld(t, r)
@@ -231,8 +231,8 @@ func TestHosts(t *testing.T) {
 }
 
 // testHostsOfEnvoy calls a host of a ServiceEntry with DNS resolution, whose address Envoy
-// finds itself. With the hosts file in Envoy's container, which is what hostAliases would
-// do, it finds the sidecar's address, and the call never leaves the pod.
+// resolves itself. With the hosts file in Envoy's container, as hostAliases would put it there,
+// Envoy resolves the sidecar's address, and the call never leaves the pod.
 func testHostsOfEnvoy(w *world, r *rendered, site hostsClient) {
 	t := w.t
 	admitted := w.istio.Pod(t, "app").Spec

@@ -43,7 +43,7 @@ func TestOrder(t *testing.T) {
 	for _, port := range []int{contract.InPort, contract.OutPort} {
 		c, err := w.network.pod.dial(t.Context(), fmt.Sprintf("127.0.0.1:%d", port))
 		switch {
-		case errors.Is(err, syscall.ECONNRESET): // open, and nobody behind it yet
+		case errors.Is(err, syscall.ECONNRESET): // open, but without a server yet
 		case err != nil:
 			t.Fatalf("the sidecar has started without port %d: %v", port, err)
 		default:
@@ -81,7 +81,7 @@ type request struct {
 	err        error
 }
 
-// load sends requests until it is stopped.
+// load sends requests until stop is called.
 type load struct {
 	wg   sync.WaitGroup
 	done atomic.Int64 // requests that ended
@@ -126,7 +126,7 @@ func (l *load) begin() int {
 	return l.begun
 }
 
-// stop begins no more requests, and returns how many began.
+// stop starts no more requests, and returns how many were started.
 func (l *load) stop() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -212,8 +212,8 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
-// TestKilled kills the sidecar under load, as an out-of-memory kill does, and restarts it, as the
-// kubelet does. Only requests that were in flight fail, and those that came before the sidecar was
+// TestKilled kills the sidecar under load, like an out-of-memory kill, and restarts it, like the
+// kubelet. Only requests that were in flight fail, and those that arrived before the sidecar was
 // back. Everything that was written by then is in the recording.
 func TestKilled(t *testing.T) {
 	w := newWorld(t, render(t, shop))

@@ -14,7 +14,7 @@ import (
 // repo is the module under test.
 const repo = "../.."
 
-// bin is where the programs are: those of cmd, and an image's root with the
+// bin is the directory of the programs: those of cmd, and an image's root with the
 // program under test in it.
 var bin string
 
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// missing says what pods lack on this machine, or "" if nothing is missing.
+// missing returns what pods lack on this machine, or "" if nothing is missing.
 func missing() string {
 	if os.Getuid() != 0 {
 		return "network namespaces need root"
@@ -80,7 +80,7 @@ func build() error {
 // use stays.
 const image = "localhost/tapedeck-pod"
 
-// noEngine says why there is no container engine, "" if there is one.
+// noEngine returns the reason why there is no container engine, or "" if there is one.
 func noEngine() string {
 	if err := execute("docker", "version", "--format", "{{.Server.Version}}"); err != nil {
 		return fmt.Sprintf("no Docker engine answers: %v", err)

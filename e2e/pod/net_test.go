@@ -52,7 +52,7 @@ func (of family) names() map[string]string {
 	}
 }
 
-// noIPv6 says why there is no IPv6 here, "" if there is.
+// noIPv6 returns the reason why there is no IPv6 here, or "" if there is.
 func noIPv6() string {
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
 		return "the kernel has no IPv6"
@@ -74,7 +74,7 @@ type network struct {
 }
 
 // newNetwork makes the namespaces, with addresses of some families and names of
-// one. They go when the test ends.
+// one. They are removed when the test ends.
 func newNetwork(t *testing.T, of family, families []family) *network {
 	t.Helper()
 	n := &network{node: namespaceOf("node"), hosts: of.names(), families: families}
@@ -97,7 +97,7 @@ func namespaceOf(name string) namespace { return namespace(fmt.Sprintf("td%d-%s"
 
 func (of family) isIPv6() bool { return isIPv6(of(podIP)) }
 
-// isIPv6 reports whether an address, or a block, is one of IPv6.
+// isIPv6 reports whether an address or a block is IPv6.
 func isIPv6(address string) bool { return strings.Contains(address, ":") }
 
 // join makes a namespace that the node routes to.
@@ -109,7 +109,7 @@ func (n *network) join(t *testing.T, name string, at address) namespace {
 	run(t, "ip", "-n", node, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", string(end))
 	run(t, "ip", "-n", node, "link", "set", link, "up")
 	run(t, "ip", "-n", string(end), "link", "set", "eth0", "up")
-	end.exec(t, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start") // as container runtimes do
+	end.exec(t, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start") // like container runtimes
 	for _, f := range n.families {
 		bits, flags := "/24", []string(nil)
 		if f.isIPv6() {
@@ -124,7 +124,7 @@ func (n *network) join(t *testing.T, name string, at address) namespace {
 	return end
 }
 
-// serve does what kube-proxy does for a Service with one pod.
+// serve routes a Service to its only pod, like kube-proxy.
 func (n *network) serve(t *testing.T, service, pod address) {
 	t.Helper()
 	for _, f := range n.families {

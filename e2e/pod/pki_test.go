@@ -96,8 +96,8 @@ func sign(t *testing.T, template, parent *x509.Certificate, key, by *ecdsa.Priva
 	return der
 }
 
-// writePEM writes for every user to read: containers run as their own, and
-// these keys are worth nothing.
+// writePEM writes files that every user can read: containers run as other users,
+// and these keys protect nothing.
 func writePEM(t *testing.T, file, kind string, der []byte) {
 	t.Helper()
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o644); err != nil {

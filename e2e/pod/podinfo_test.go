@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// podinfoPort is a port at which podinfo is called.
+// podinfoPort is a port of podinfo that is called.
 type podinfoPort struct {
 	number int
 	call   func(t *testing.T, c *client)
@@ -29,7 +29,7 @@ var podinfoHTTP = podinfoPort{9898, func(t *testing.T, c *client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("X-Request-Id", "8c5e34b0-0001-4000-8000-000000000001") // which podinfo carries on
+	req.Header.Set("X-Request-Id", "8c5e34b0-0001-4000-8000-000000000001") // which podinfo passes on
 	res, err := c.http1.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -69,15 +69,15 @@ var podinfoMetrics = podinfoPort{9797, func(t *testing.T, c *client) {
 	}
 }, nil}
 
-// TestPodinfo runs an application that others wrote: it takes HTTP on one port and
-// gRPC on another, has a third for metrics, and calls its backend through the proxy of
-// its environment. One annotation captures both of the first; others choose one.
+// TestPodinfo runs an application of another project: it serves HTTP on one port, gRPC on
+// another and metrics on a third, and calls its backend through the proxy of its
+// environment. One annotation captures the first two; others choose one.
 func TestPodinfo(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		annotations string // besides inject
 		calls       []podinfoPort
-		captured    int // of them, the first ones
+		captured    int // how many of them, from the first, are captured
 	}{
 		{"HTTP and gRPC in, and HTTP out, by one annotation", "", []podinfoPort{podinfoHTTP, podinfoGRPC, podinfoMetrics}, 2},
 		{"HTTP in alone, by number", `proxy-port: "9898"`, []podinfoPort{podinfoHTTP, podinfoGRPC}, 1},

@@ -21,10 +21,10 @@ type endpoint struct {
 	namespace string
 	labels    map[string]string
 	ip        string
-	ports     map[string]int32 // that have names
+	ports     map[string]int32 // by name
 }
 
-// endpointOf is the pod of a template at an address.
+// endpointOf returns the pod of a template at an address.
 func endpointOf(namespace, ip string, template corev1.PodTemplateSpec) endpoint {
 	e := endpoint{namespace, template.Labels, ip, map[string]int32{}}
 	for _, c := range slices.Concat(template.Spec.InitContainers, template.Spec.Containers) {
@@ -35,7 +35,7 @@ func endpointOf(namespace, ip string, template corev1.PodTemplateSpec) endpoint 
 	return e
 }
 
-// firewall does on the node what a network plugin does with NetworkPolicies, by the rules
+// firewall enforces NetworkPolicies on the node, like a network plugin, by the rules
 // of https://kubernetes.io/docs/concepts/services-networking/network-policies/:
 //
 //	FORWARD ─▶ POD-egress ─▶ POD-ingress     of the pods that a policy selects
@@ -43,16 +43,16 @@ func endpointOf(namespace, ip string, template corev1.PodTemplateSpec) endpoint 
 //	               ▼ no mark
 //	             REJECT
 //
-// Answers pass. Where a plugin drops, it rejects, so that tests need not wait.
+// Answers pass. It rejects packets that a plugin would drop, so that tests need not wait.
 type firewall struct {
 	t          *testing.T
 	pods       []endpoint
 	namespaces map[string]map[string]string // labels beside the name
-	chains     strings.Builder              // declared, as iptables-restore wants it
+	chains     strings.Builder              // the declared chains, for iptables-restore
 	rules      strings.Builder
 }
 
-// enforce puts the policies into effect, in the place of those before.
+// enforce puts the policies into effect, and replaces earlier ones.
 func (n *network) enforce(t *testing.T, policies []networkingv1.NetworkPolicy, pods []endpoint, namespaces map[string]map[string]string) {
 	t.Helper()
 	f := &firewall{t: t, pods: pods, namespaces: namespaces}
@@ -80,7 +80,7 @@ func (f *firewall) chain() string {
 	return name
 }
 
-// isolate lets through, in one direction, what policies that select the pod allow. If none selects
+// isolate lets pass, in one direction, what policies that select the pod allow. If none selects
 // it, everything passes.
 func (f *firewall) isolate(direction networkingv1.PolicyType, pod endpoint, policies []networkingv1.NetworkPolicy) {
 	own, other := "-s", "-d"
@@ -112,7 +112,7 @@ func (f *firewall) isolate(direction networkingv1.PolicyType, pod endpoint, poli
 	}
 }
 
-// typesOf are the directions of a policy; the API server fills them in.
+// typesOf returns the directions of a policy, which the API server fills in.
 func typesOf(p networkingv1.NetworkPolicy) []networkingv1.PolicyType {
 	types := p.Spec.PolicyTypes
 	if len(types) == 0 {
@@ -124,7 +124,7 @@ func typesOf(p networkingv1.NetworkPolicy) []networkingv1.PolicyType {
 	return types
 }
 
-// allow marks what one rule lets through. Ports are those of to, or of each peer if it is nil.
+// allow marks what one rule lets pass. Ports are those of to, or of each peer if to is nil.
 func (f *firewall) allow(chain, side, namespace string, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort, to *endpoint) {
 	if len(peers) == 0 {
 		f.mark(chain, "", ports, cmp.Or(to, &endpoint{}))

@@ -23,7 +23,7 @@ type rendered struct {
 	objects []object
 }
 
-// object is one of the rendered, as it was written.
+// object is a rendered object, as it was written.
 type object struct {
 	metav1.PartialObjectMetadata
 	text string
@@ -83,7 +83,7 @@ func (r *rendered) without(kind string) *rendered {
 	return &out
 }
 
-// manifests are the objects as one stream.
+// manifests returns the objects as one stream.
 func (r *rendered) manifests() string {
 	var texts []string
 	for _, o := range r.objects {

@@ -59,7 +59,7 @@ func newReplaying(t *testing.T) *replaying {
 	p.secret[contract.SinkTokenName] = p.token("shop")
 	shop := p.startPod()
 	p.shop(customers)
-	shop.stop() // which sends the rest
+	shop.stop() // so that it sends the rest
 	p.snapshot = p.newSnapshot("")
 	p.options = []string{fmt.Sprintf("replayPlace=s3://%s?region=%s", bucketName, bucketRegion)}
 	return p
@@ -93,8 +93,8 @@ func (p *replaying) in(t *testing.T) *replaying {
 	return &sub
 }
 
-// shop lets customers log in, order, and look at their orders. The rate of their requests is one
-// at which a small machine can also send them again: a generator that is late measures itself.
+// shop lets customers log in, order, and look at their orders. The rate of their requests is low enough
+// for a small machine to send them again: a generator that is late would measure itself.
 func (p *replaying) shop(customers int) {
 	t := p.t
 	t.Helper()
@@ -241,8 +241,8 @@ func (d *deployment) finish() (o outcome) {
 	return o
 }
 
-// failsForGood fails unless the Job ends with this exit code of its generator: a generator that is
-// tried again sends everything a second time.
+// failsForGood fails the test unless the Job ends with this exit code of its generator. If the Job
+// retried the generator, that would send everything a second time.
 func (d *deployment) failsForGood(code int) {
 	d.t.Helper()
 	for _, rule := range d.shards[0].Spec.PodFailurePolicy.Rules {
@@ -317,7 +317,7 @@ func (p *replaying) samePasses() outcome {
 	}
 	d.alone(original)
 	original.stop()
-	d.copied.stop() // which sends what it has recorded
+	d.copied.stop() // so that it sends its recording
 	d.recordedApart()
 	if got, want := len(decisions(t, original.envoy, "inbound", "app:", 0)), more*steps; got != want {
 		t.Errorf("the original got %d requests, want the %d of its customers", got, want)
@@ -325,7 +325,7 @@ func (p *replaying) samePasses() outcome {
 	return o
 }
 
-// want fails unless a run ended with an exit code and found exactly these differences. In every
+// want fails the test unless a run ended with an exit code and found exactly these differences. In every
 // case, it sent everything that was recorded, and the responder answered all of it.
 func (o outcome) want(t *testing.T, code int, differences ...string) {
 	t.Helper()
@@ -481,16 +481,16 @@ func buckets(reports ...*report.Report) map[string]int64 {
 	return counted
 }
 
-// withoutSite cuts off the site outside, and starts the generator alone, before its Envoy, as
-// Kubernetes may without native sidecars. It waits for everything that it needs, one after the
-// other, sends nothing before, and ends its Envoy when it is done.
+// withoutSite cuts off the site outside, and starts only the generator, before its Envoy, as may
+// happen without native sidecars. The generator waits for everything that it needs, one after the
+// other, sends nothing before that, and ends its Envoy when it is done.
 func (p *replaying) withoutSite() {
 	t := p.t
 	run(t, "ip", "-n", string(p.external), "link", "set", "eth0", "down")
 	t.Cleanup(func() { run(t, "ip", "-n", string(p.external), "link", "set", "eth0", "up") })
 	d := p.deploy(p.render("replay.speedscale.com/build-tag: late-envoy"))
 	generator := d.shards[0]
-	generator.startContainers() // as if nothing held it back
+	generator.startContainers() // before anything else is ready
 	waits := func(what string) {
 		t.Helper()
 		eventually(t, "the generator to wait for "+what, func() bool {
@@ -510,7 +510,7 @@ func (p *replaying) withoutSite() {
 	}
 }
 
-// goalIsMissed sets a goal that nothing reaches.
+// goalIsMissed sets a goal that is always missed.
 func (p *replaying) goalIsMissed() {
 	d := p.deploy(p.render("tapedeck.dev/replay-fail-if: requests.total > 1"))
 	d.start()
@@ -551,7 +551,7 @@ func (p *replaying) shardsAreLost() {
 }
 
 // withoutMesh replays to an application without a sidecar, in pods without an Envoy: its variables
-// lead it to the responder.
+// point to the responder.
 func (p *replaying) withoutMesh() {
 	t := p.t
 	d := p.deploy(p.render("", `    sidecar.speedscale.com/inject: "true"`+"\n"+`    sidecar.speedscale.com/tls-out: "true"`+"\n", "",
@@ -591,7 +591,7 @@ func (p *replaying) inPlace() {
 	d.finish().want(p.t, 0)
 }
 
-// onVolume has two shards meet on a volume that has the snapshot.
+// onVolume runs two shards that meet on a volume with the snapshot.
 func (p *replaying) onVolume() {
 	t := p.t
 	p.claim = openDir(t)
@@ -602,8 +602,8 @@ func (p *replaying) onVolume() {
 	d.finish().want(t, 0)
 }
 
-// byHostsFile replays to a build that reads no proxy variable, as an object for the operator
-// requests it: the hosts file leads the build to the sidecar.
+// byHostsFile replays to a build that reads no proxy variables, as an object for the operator
+// requests it: through the hosts file, the build reaches the sidecar.
 func (p *replaying) byHostsFile() {
 	const object = `---
 apiVersion: speedscale.com/v1

@@ -13,17 +13,17 @@ import (
 // proxyClient is a program that the rendered variables capture.
 type proxyClient struct {
 	name, program string
-	needs         []string // arguments that tell whether it is here
+	needs         []string // arguments that check whether it is installed
 	args          []string
-	want          string // in the answer
-	direct        string // in the second site's answer
+	want          string // part of the answer
+	direct        string // part of the second site's answer
 }
 
 // proxyClients are the programs, with their scripts in a folder.
 func proxyClients(scripts string) []proxyClient {
 	script := func(name string) string { return filepath.Join(scripts, name) }
-	// Node trusts its own roots and the CA alone. The second site's root is on no public list, so
-	// Node refuses it with Tapedeck and without.
+	// Node trusts only its own roots and the CA. The second site's root is on no public list, so
+	// Node rejects it with Tapedeck and without.
 	const stranger = "unable to verify the first certificate"
 	return []proxyClient{
 		{"Go", filepath.Join(bin, "app"), nil, []string{"fetch", "https://HOST/hello?by=go"}, "HOST from", "HOST from"},
@@ -36,7 +36,7 @@ func proxyClients(scripts string) []proxyClient {
 	}
 }
 
-// runtimeScripts copies those of testdata where every user can read them.
+// runtimeScripts copies the scripts of testdata to where every user can read them.
 func runtimeScripts(t *testing.T) string {
 	t.Helper()
 	dir := openDir(t)
@@ -46,8 +46,8 @@ func runtimeScripts(t *testing.T) string {
 	return dir
 }
 
-// TestRuntimes runs common runtimes in the application's container, with the rendered variables
-// alone. HTTPS to a site goes through the sidecar, is trusted and recorded in the clear. TLS to a
+// TestRuntimes runs common runtimes in the application's container, with only the rendered
+// variables. HTTPS to a site goes through the sidecar, is trusted and recorded in the clear. TLS to a
 // site in NO_PROXY bypasses the sidecar, and verifies against the bundle as before.
 func TestRuntimes(t *testing.T) {
 	w := newWorld(t, render(t, shop))

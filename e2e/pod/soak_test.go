@@ -151,7 +151,7 @@ func TestDrops(t *testing.T) {
 	}
 }
 
-// post sends a body to be echoed; another answer is an error.
+// post sends a body to be echoed; any other answer is an error.
 func post(c *http.Client, path string, body []byte) request {
 	r := request{path: path, start: time.Now()}
 	r.err = func() error {
@@ -173,8 +173,8 @@ func post(c *http.Client, path string, body []byte) request {
 	return r
 }
 
-// usage is what a process has taken: the highest values seen, and the lowest of the heap, which is
-// what lives.
+// usage is the resource usage of a process: the highest values seen, and the lowest size of the heap,
+// which is the live heap.
 type usage struct{ samples, heap, resident, goroutines, files int }
 
 func (u usage) and(v usage) usage {

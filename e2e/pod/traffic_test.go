@@ -306,7 +306,7 @@ func TestSOCKS(t *testing.T) {
 	}
 }
 
-// TestIPv6 calls a pod over IPv6, whose own calls use IPv6, too: in a cluster with IPv6 alone, and
+// TestIPv6 calls a pod over IPv6, whose own calls use IPv6, too: in a cluster with only IPv6, and
 // in one with both.
 func TestIPv6(t *testing.T) {
 	if why := noIPv6(); why != "" {
@@ -315,8 +315,8 @@ func TestIPv6(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		pods     []family
-		services []string // of the manifests, in their stead
-		sidecar  string   // where Istio's cluster has the Sidecar's 127.0.0.1
+		services []string // replace the Services of the manifests
+		sidecar  string   // the address in Istio's cluster for the Sidecar's 127.0.0.1
 	}{
 		{"alone", []family{ipv6}, []string{
 			"clusterIP: 10.96.0.10", "clusterIP: fd00:96::10\n  ipFamilies: [IPv6]",

@@ -55,12 +55,12 @@ type world struct {
 	*rendered
 	t          *testing.T
 	of         family
-	port       int // of the application, that is captured
+	port       int // captured port of the application
 	dir        string
 	istio      *istio.Mesh
 	control    string // socket at which Istio's control plane answers
 	mesh, site *authority
-	asked      []*process        // the sites and the dependency, which say who asks them
+	asked      []*process        // the sites and the dependency, which log who asks them
 	secret     map[string]string // of our CA, as the Secret has it
 	rules      string            // of the pod, as iptables-save shows them
 }
@@ -83,7 +83,7 @@ func newWorldOf(t *testing.T, r *rendered, of family, pods ...family) *world {
 	for _, f := range pods {
 		addresses["app"] = append(addresses["app"], f(podIP))
 		addresses["dependency"] = append(addresses["dependency"], f(dependencyIP))
-		addresses["collector"] = append(addresses["collector"], f(collectorIP)) // where there is one
+		addresses["collector"] = append(addresses["collector"], f(collectorIP)) // if there is one
 	}
 	w.istio = istio.NewMesh(t, r.manifests(), meshConfig, addresses)
 	w.control = w.serveControl()
@@ -102,7 +102,7 @@ func newWorldOf(t *testing.T, r *rendered, of family, pods ...family) *world {
 	return w
 }
 
-// in is the world for a test inside the one that made it.
+// in returns the world for a subtest of the test that made it.
 func (w *world) in(t *testing.T) *world {
 	sub := *w
 	sub.t = t
@@ -118,8 +118,8 @@ func (c *control) Land(call istio.Call, l *istio.Landing) (err error) {
 	return err
 }
 
-// serveControl makes the control plane answer at a socket, which does not depend on networks, and
-// so not on namespaces.
+// serveControl makes the control plane answer at a Unix socket, which is reachable from every
+// network namespace.
 func (w *world) serveControl() (socket string) {
 	w.t.Helper()
 	socket = filepath.Join(w.dir, "control")
@@ -144,7 +144,7 @@ func (w *world) serveControl() (socket string) {
 	return socket
 }
 
-// program is cmd/app with its own environment, outside the pod.
+// program returns cmd/app with its own environment, outside the pod.
 func (w *world) program(env ...string) spec {
 	return spec{Root: "/", User: 1001, Group: 1001, Env: env, Args: []string{filepath.Join(bin, "app")}}
 }
@@ -183,7 +183,7 @@ func newSecret(t *testing.T) map[string]string {
 	return out
 }
 
-// listening waits until a port of a namespace takes connections.
+// listening waits until a port of a namespace accepts connections.
 func (w *world) listening(n namespace, address string) {
 	w.t.Helper()
 	eventually(w.t, address+" in "+string(n), func() bool {
@@ -199,7 +199,7 @@ func (w *world) listening(n namespace, address string) {
 type pod struct {
 	*world
 	volumes
-	application         string // program that its image holds
+	application         string // the program in its image
 	envoy, sidecar, app *process
 }
 
@@ -259,7 +259,7 @@ func (p *pod) started(s spec) {
 	eventually(p.t, "the startup probe", func() bool { return p.probe(s, probe) == nil })
 }
 
-// probe runs an exec probe once, as the kubelet does: in the container.
+// probe runs an exec probe once in the container, like the kubelet.
 func (p *pod) probe(s spec, probe *corev1.Probe) error {
 	p.t.Helper()
 	_, err := p.network.pod.run(p.t, "probe", s.with(probe.Exec.Command...))
@@ -365,7 +365,7 @@ func (w *world) dialerOf(identity, address string) func(ctx context.Context, pro
 	w.t.Helper()
 	cert, key := w.mesh.issue(w.t, openDir(w.t), "client", identity, "mesh")
 	pair := loadPair(w.t, cert, key)
-	// The name of a connection in mTLS is Istio's, by which the other Envoy knows it.
+	// Istio defines the server name of an mTLS connection, by which the other Envoy recognises it.
 	return func(ctx context.Context, protocol string) (net.Conn, error) {
 		c, err := w.network.client.dial(ctx, address)
 		if err != nil {
@@ -376,7 +376,7 @@ func (w *world) dialerOf(identity, address string) func(ctx context.Context, pro
 			c.Close()
 			return nil, err
 		}
-		return struct{ net.Conn }{t}, nil // plaintext, for all that the caller knows
+		return struct{ net.Conn }{t}, nil // the caller sees plaintext
 	}
 }
 
@@ -398,7 +398,7 @@ func get(ctx context.Context, c *http.Client, path string, headers ...string) (i
 	return res.StatusCode, string(body), err
 }
 
-// mustGet is get, and fails the test on any error.
+// mustGet is like get, and fails the test on any error.
 func mustGet(t *testing.T, c *http.Client, path string, headers ...string) string {
 	t.Helper()
 	status, body, err := get(t.Context(), c, path, headers...)

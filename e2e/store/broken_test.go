@@ -15,8 +15,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store/storetest"
 )
 
-// servers start each kind of store, and return its address and the form of a place in
-// it.
+// servers start each kind of store, and return its address and the form of its
+// places.
 var servers = map[string]struct {
 	start func(t *testing.T) string
 	place string
@@ -81,7 +81,7 @@ func TestAPutWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
-// discard is an answer that nobody reads.
+// discard is a response writer that discards the answer.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }

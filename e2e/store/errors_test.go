@@ -196,7 +196,7 @@ func TestAzureAccessIsRefused(t *testing.T) {
 		t.Setenv("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential")
 		expect(t, "azblob://recordings/p?endpoint=https://127.0.0.1:1", fs.ErrPermission, map[string]string{"list": "no credentials: a place has none; they come from AZURE_STORAGE_KEY"})
 	})
-	t.Run("a key that is none", func(t *testing.T) {
+	t.Run("an invalid key", func(t *testing.T) {
 		t.Setenv("AZURE_STORAGE_KEY", "wrong"+secretKey+"!")
 		_, err := openText(t, text)
 		if err == nil || !strings.Contains(err.Error(), "AZURE_STORAGE_KEY is not a key: want base64") {

@@ -133,13 +133,13 @@ func startGateway(t *testing.T, options ...string) (endpoint, dir string) {
 	}
 }
 
-// makePlace returns a place with another prefix each time, which contains a blank.
+// makePlace returns a place with a different prefix each time, which contains a blank.
 func makePlace(form string, n *int) string {
 	*n++
 	return fmt.Sprintf(form, fmt.Sprintf("tests/no %d", *n))
 }
 
-// frontDoor starts an HTTP server in front of a store that may change requests and answers.
+// frontDoor starts an HTTP server in front of a store. It may change requests and answers.
 func frontDoor(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(h)

@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store/storetest"
 )
 
-// startS3 runs versitygw with a bucket, and returns its address. The metadata is beside
+// startS3 runs versitygw with a bucket, and returns its address. The metadata is next to
 // the objects, so that the file system needs no extended attributes.
 func startS3(t *testing.T, bucket string, options ...string) (endpoint string) {
 	t.Helper()
@@ -30,7 +30,7 @@ func startS3(t *testing.T, bucket string, options ...string) (endpoint string) {
 	return endpoint
 }
 
-// skipS3 are tests that versitygw does not pass, and S3 would.
+// skipS3 are tests that versitygw does not pass, but S3 would.
 var skipS3 = map[string]string{
 	"objects come and go while others are written": "versitygw answers ExistingObjectIsDirectory if a directory vanishes during a put",
 }
@@ -70,7 +70,7 @@ func TestAStoreThatOverwritesIsFoundOut(t *testing.T) {
 	}
 }
 
-// Several stores reject checksums behind the body, which AWS's library sends by
+// Several stores reject checksums after the body, which AWS's library sends by
 // default.
 func TestS3SendsNoTrailingChecksumsToOtherStores(t *testing.T) {
 	upstream := behind(t, startS3(t, "recordings"))
@@ -129,7 +129,7 @@ func TestS3ForeignKeys(t *testing.T) {
 	}
 }
 
-// Amazon's store escapes names in a listing where it is asked to, since XML cannot have
+// Amazon's store escapes names in a listing if it is asked to, because XML can't contain
 // every character. versitygw does not.
 func TestS3ListsEscapedNames(t *testing.T) {
 	door := frontDoor(t, func(w http.ResponseWriter, r *http.Request) {

@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/snapshot/pull"
 )
 
-// A recording in a bucket becomes a snapshot there. It is copied to a laptop and verified, and a
+// A recording in a bucket becomes a snapshot there. The snapshot is copied to a laptop and verified, and a
 // change of an object is found.
 func TestASnapshotInABucket(t *testing.T) {
 	text := "s3://recordings/prod?endpoint=" + startS3(t, "recordings")
@@ -27,7 +27,7 @@ func TestASnapshotInABucket(t *testing.T) {
 	}
 	bucket := open(t, text)
 
-	// A sidecar's directory, shipped.
+	// The shipped directory of a sidecar.
 	dir := t.TempDir()
 	r, err := spool.Open(dir, spool.Options{SegmentOptions: spool.SegmentOptions{Cluster: "c1", Namespace: "shop", Workload: "cart", Pod: "cart-0", MaxBytes: 2 << 10}})
 	if err != nil {

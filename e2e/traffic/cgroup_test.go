@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// container is a memory cgroup with a limit, as a kubelet makes one for a
-// container. Version 1 counts the buffers of sockets apart from the rest,
-// version 2 together with it.
+// container is a memory cgroup with a limit, like the one that a kubelet makes for
+// a container. Version 1 counts the buffers of sockets separately, version 2
+// together with the rest.
 type container struct {
 	dir   string
 	v2    bool
@@ -64,7 +64,7 @@ func newContainer(limit int64) (*container, error) {
 	if c.v2 {
 		value = "0"
 	}
-	_ = os.WriteFile(filepath.Join(c.dir, swap), []byte(value), 0) // there may be no swap to be limited
+	_ = os.WriteFile(filepath.Join(c.dir, swap), []byte(value), 0) // there may be no swap to limit
 	if !c.v2 {
 		// The kernel counts this memory only if it is limited. Twice the limit never takes effect.
 		_ = os.WriteFile(filepath.Join(c.dir, "memory.kmem.tcp.limit_in_bytes"), []byte(strconv.FormatInt(2*limit, 10)), 0)
@@ -112,7 +112,7 @@ func (c *container) number(file string) int64 {
 	return n
 }
 
-// stat reads a number from a file of names and numbers.
+// stat reads the number of a name from a file of names and numbers.
 func (c *container) stat(file, name string) int64 {
 	text, _ := os.ReadFile(filepath.Join(c.dir, file))
 	for line := range strings.Lines(string(text)) {

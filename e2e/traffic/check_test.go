@@ -21,8 +21,8 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// A running sidecar is checked while one thing after the other is broken and mended. Each finding
-// has its fix, and is well once that has been done:
+// A running sidecar is checked while one thing after the other is broken and repaired. Each finding
+// has a fix, and is OK once that has been done:
 //
 //	nobody calls                      ─▶ unknown ─▶ a request
 //	the application does not listen   ─▶ problem ─▶ it listens
@@ -94,7 +94,7 @@ func TestCheckOfARunningSidecar(t *testing.T) {
 	now.want(t, check.Losses, check.OK, "nothing is lost", "")
 	first.stop()
 
-	// The next process finds a segment that the first one left, since the collector is down.
+	// The next process finds a segment that the first one left, because the collector is down.
 	second := start(t, "", env...)
 	second.understood = true
 	if err := curl(second, second.bundle()); err != nil {
@@ -160,7 +160,7 @@ func serveAt(t *testing.T, at *net.TCPAddr, text string) {
 	t.Cleanup(server.Close)
 }
 
-// findings are the findings of a report about the running sidecar.
+// findings has the findings of a report about the running sidecar.
 type findings []check.Finding
 
 func checked(t *testing.T, o pod.Options) findings {
@@ -179,7 +179,7 @@ func checked(t *testing.T, o pod.Options) findings {
 	return r.Findings
 }
 
-// want fails unless there is a finding that contains both texts.
+// want fails the test unless there is a finding that contains both texts.
 func (all findings) want(t *testing.T, area string, state check.State, found, fix string) {
 	t.Helper()
 	for _, f := range all {
@@ -190,7 +190,7 @@ func (all findings) want(t *testing.T, area string, state check.State, found, fi
 	t.Errorf("%s: nothing is %s with %q and the fix %q in %+v", area, state, found, fix, all)
 }
 
-// none fails if there is a finding of a state.
+// none fails the test if there is a finding with a state.
 func (all findings) none(t *testing.T, area string, state check.State) {
 	t.Helper()
 	for _, f := range all {

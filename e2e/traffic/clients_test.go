@@ -20,7 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// imds is where most clouds have their metadata server, which hands out
+// imds is the address of most clouds' metadata servers, which hand out
 // credentials.
 const imds = "169.254.169.254"
 
@@ -68,7 +68,7 @@ func TestMetadataServer(t *testing.T) {
 		}
 		done++
 	}
-	// An integer is an address, too; curl would write it out.
+	// An integer is an address, too, but curl would convert it.
 	c, err := net.Dial("tcp", outTee)
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func TestHTTPSInARequestLine(t *testing.T) {
 	}
 }
 
-// Heads of any length pass on every way.
+// Heads of any length pass, on every way through the sidecar.
 func TestLongHeads(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Big", r.Header.Get("X-Big"))

@@ -15,16 +15,16 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// asked is a request in absolute-form, without the URL's beginning and the number that
-// distinguishes it, and the body of its answer.
+// asked is a request in absolute-form, without the beginning of its URL and its unique
+// number, and the body of the answer.
 type asked struct {
 	name   string
 	method string
 	path   string
-	fields string // each with its line's end
-	body   string // as it is framed
+	fields string // each with its line end
+	body   string // with its framing
 	answer string
-	cut    bool // into single bytes
+	cut    bool // sent as single bytes
 }
 
 func (a asked) write(host string, number int) string {
@@ -51,10 +51,10 @@ var (
 	much = strings.Repeat("much ", 2<<20)
 )
 
-// After this many ordinary exchanges an event loop moves the bytes, see proxy/plainhttp.
+// After this many ordinary exchanges, an event loop moves the bytes; see proxy/plainhttp.
 const enough = 40
 
-// mirror answers as web does, and sends a request's body back while it still arrives.
+// mirror answers like web, and sends a request's body back while it is still arriving.
 func mirror(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/mirror" {
 		web(w, r)
@@ -130,7 +130,7 @@ func (c *asker) exchanges(n int, hosts ...string) {
 	}
 }
 
-// ends checks that only the end follows the last answer.
+// ends checks that nothing but the end of the connection follows the last answer.
 func (c *asker) ends() {
 	c.t.Helper()
 	if rest, err := io.ReadAll(c.in); len(rest) > 0 || err != nil {
@@ -139,8 +139,8 @@ func (c *asker) ends() {
 	c.conn.Close()
 }
 
-// sameRequests checks that one connection in front was one behind, with the same bytes, except
-// that requests name no host.
+// sameRequests checks that one connection before the sidecar was one after it, with the same bytes,
+// except that requests name no host.
 func sameRequests(t *testing.T, s *sidecar, host string) {
 	t.Helper()
 	front, behind := s.out.conns, s.beyond[0].conns
@@ -211,7 +211,7 @@ func TestForwardPort(t *testing.T) {
 // Both ends see how a connection of ordinary exchanges ends.
 func TestForwardPortEnds(t *testing.T) {
 	for name, end := range map[string]struct {
-		last       string // request, of which the head is
+		last       string // the last request, or its head
 		status     string
 		body       string
 		incomplete int

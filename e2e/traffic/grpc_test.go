@@ -30,8 +30,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// calls are what a client does, each named in its metadata. They check that the traffic works. The
-// ear notes what they send and receive, which is compared with the recording.
+// calls are the calls of a client, each with its name in the metadata. They check that the traffic
+// works. The ear records what they send and receive, to compare it with the recording.
 var calls = []struct {
 	name    string
 	do      func(context.Context, pb.TestServiceClient) error
@@ -228,7 +228,7 @@ func serveGRPC(t *testing.T, s *service, tls *tls.Config) (address string) {
 	return ln.Addr().String()
 }
 
-// ear notes what the client sends and receives in each call, as grpc-go reports it.
+// ear records what the client sends and receives in each call, as grpc-go reports it.
 type ear struct {
 	mu    sync.Mutex
 	calls map[string]*heard
@@ -284,7 +284,7 @@ func TestGRPC(t *testing.T) {
 		name      string
 		direction string
 		via       string
-		tls       bool              // which the sidecar looks into
+		tls       bool              // which the sidecar intercepts
 		options   []grpc.DialOption // without any, grpc-go heeds HTTPS_PROXY
 	}{
 		{name: "reverse", direction: recording.In, via: "tcp"},
@@ -346,7 +346,7 @@ func TestGRPC(t *testing.T) {
 						r.IsTLS != way.tls || r.HTTP.Req.Version != "2.0" || r.Command != "POST" || !strings.HasPrefix(r.Location, "/grpc.testing.TestService/") {
 						t.Errorf("%s via %s: %s %s %s, HTTP %s, TLS %v", r.Direction, r.Tags.Get(recording.TagVia), r.L7Protocol, r.Command, r.Location, r.HTTP.Req.Version, r.IsTLS)
 					}
-					// At a deadline either side may be first to give up, or the server to say so.
+					// At a deadline, either side may give up first, and the server may report it.
 					reset, incomplete := r.Tags.Get(recording.TagReset), r.Tags.Get(recording.TagIncomplete)
 					settled := incomplete == "" && reset == "" && r.Status == fmt.Sprint(int(h.status))
 					givenUp := incomplete == "reset" && strings.HasSuffix(reset, ": CANCEL")
@@ -367,7 +367,7 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// Without interception TLS passes untouched: the content stays unknown, and its size is known.
+// Without interception, TLS passes untouched: only the size of the content is known.
 func TestGRPCInsideTLS(t *testing.T) {
 	a := newAuthority(t)
 	s := start(t, "")

@@ -58,17 +58,18 @@ func h2spec(t *testing.T, address string) map[string]string {
 }
 
 // Everything that HTTP/2 allows and forbids passes through: a server passes the same conformance
-// tests behind the sidecar. In a few of them the server closes the connection while the test still
-// writes, and it is luck which comes first, with the sidecar and without. Those have three tries.
+// tests behind the sidecar. In a few of them, the server closes the connection while the test is
+// still writing, and the result depends on which comes first, with and without the sidecar. Those
+// have three tries.
 func TestH2Spec(t *testing.T) {
 	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) }))
-	app.Config.ErrorLog = log.New(io.Discard, "", 0) // it is wronged all the time
+	app.Config.ErrorLog = log.New(io.Discard, "", 0) // it would log every violation
 	app.Config.Protocols = new(http.Protocols)
 	app.Config.Protocols.SetUnencryptedHTTP2(true)
 	app.Start()
 	defer app.Close()
 	server := app.Listener.Addr().String()
-	missing := h2spec(t, server) // what passes without the sidecar and has not yet with it
+	missing := h2spec(t, server) // cases that pass without the sidecar, and not yet with it
 	maps.DeleteFunc(missing, func(_, result string) bool { return result != "passed" })
 	passing := len(missing)
 	s := start(t, server)

@@ -16,12 +16,12 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// resolvConf is that of a pod in the namespace market. Nobody answers at its server, so
-// a client that goes on to DNS fails.
+// resolvConf is the resolv.conf of a pod in the namespace market. Its server does not answer,
+// so a client that uses DNS fails.
 const resolvConf = "nameserver 192.0.2.53\nsearch market.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:1 attempts:1\n"
 
-// withEtc makes a command find other files at /etc/hosts and /etc/resolv.conf, as a
-// container does that has them mounted.
+// withEtc makes a command find other files at /etc/hosts and /etc/resolv.conf, like a
+// container with these mounts.
 func withEtc(t *testing.T, cmd *exec.Cmd, hosts string) {
 	t.Helper()
 	resolv := filepath.Join(t.TempDir(), "resolv.conf")
@@ -34,7 +34,7 @@ func withEtc(t *testing.T, cmd *exec.Cmd, hosts string) {
 	cmd.Path = unshare
 }
 
-// javaClient is a program for Java's launcher of single files. It gets no flag for a proxy.
+// javaClient is a program for Java's single-file launcher. It gets no flags for a proxy.
 const javaClient = `
 public class Client {
 	public static void main(String[] args) throws Exception {
@@ -66,7 +66,7 @@ func TestHostsFile(t *testing.T) {
 	if err := os.WriteFile(java, []byte(javaClient), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// The kubelet's file of a pod whose author leads these names to loopback.
+	// The kubelet's hosts file of a pod whose author maps these names to loopback.
 	own := filepath.Join(t.TempDir(), "hosts")
 	names := "web web.market web.market.svc web.market.svc.cluster.local redis.db redis.db.svc mariadb.db mariadb.db.svc.cluster.local. " + serverName
 	if err := os.WriteFile(own, []byte("127.0.0.1 localhost\n10.1.2.3 shop-0\n\n# Entries added by HostAliases.\n127.0.0.1 "+names+"\n::ffff:127.0.0.1 "+names+"\n"), 0o644); err != nil {
@@ -135,8 +135,8 @@ func TestHostsFile(t *testing.T) {
 	}
 }
 
-// In a pod with only IPv6, resolvers skip IPv4 addresses. The IPv6 address in the hosts file leads
-// to the sidecar all the same. The host is reached in IPv6.
+// In a pod with only IPv6, resolvers skip IPv4 addresses. The IPv6 address in the hosts file still
+// leads to the sidecar, and the sidecar reaches the host over IPv6.
 func TestHostsFileInAPodWithIPv6Alone(t *testing.T) {
 	for _, name := range []string{"unshare", "ip", "node", "curl"} {
 		program(t, name, "util-linux, iproute2, nodejs and curl")

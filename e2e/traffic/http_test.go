@@ -32,7 +32,7 @@ func web(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)
 		io.WriteString(w, "hinted")
-	case "/early": // before the body, of which it wants nothing
+	case "/early": // answers before the body, and ignores it
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		io.WriteString(w, "too much")
@@ -41,14 +41,14 @@ func web(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// requests are curl's requests, with its output and the records.
+// requests are curl's requests, with its expected output and the expected records.
 var requests = []struct {
 	name   string
 	args   string
 	path   string
 	stdin  string
 	prints string
-	// of the record:
+	// Fields of the record:
 	method, version, status string
 	interim                 string
 	trailer                 string

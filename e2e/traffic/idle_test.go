@@ -18,8 +18,8 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// serveEcho runs a server that echoes each byte. It prints its port, and ends with its standard
-// input.
+// serveEcho runs a server that echoes each byte. It prints its port, and ends when its standard
+// input ends.
 func serveEcho() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -133,14 +133,14 @@ func (d dialed) Dial(string, string) (net.Conn, error) { return d.Conn, nil }
 // have sent bytes to the application. The sidecar has no second descriptor for some: these are of
 // clients of the forward half that connect in advance.
 func TestIdleConnections(t *testing.T) {
-	const n, others = 10_000, 100 // others: descriptors that are not connections'
+	const n, others = 10_000, 100 // others is the number of descriptors that are not connections
 	limit := int(descriptors(t, 1<<16))
 	ahead := max(others, 2*n+others-limit)
 	if ahead > n {
 		t.Skipf("%d files may be open in a process, too few for %d connections", limit, n)
 	}
 	port := startEcho(t)
-	s := start(t, "", contract.EnvReverseProxyPort+"="+port, contract.EnvOpaqueBytes+"=true") // without tees, which would take the most
+	s := start(t, "", contract.EnvReverseProxyPort+"="+port, contract.EnvOpaqueBytes+"=true") // without tees, which would take most of the memory
 	conns := make([]net.Conn, n)
 	moved, waiting := conns[:n-ahead], conns[n-ahead:]
 
@@ -169,8 +169,8 @@ func TestIdleConnections(t *testing.T) {
 	}
 	echo(t, moved, 2)
 
-	// settled waits until only so many connections cost anything. The recording has begun
-	// meanwhile, with a file and its writer.
+	// settled waits until only a number of connections need resources. By then the recording
+	// has begun, with a file and its writer.
 	settled := func(open int) {
 		t.Helper()
 		eventually(t, "what the connections took is given back", func() bool {

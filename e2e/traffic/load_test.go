@@ -33,7 +33,7 @@ import (
 // the address to listen on, and the servers without and with TLS.
 const envGateway = "TRAFFIC_GATEWAY"
 
-// serveGateway answers /unary?say=X by one message, and /stream?say=X by three.
+// serveGateway answers /unary?say=X with one message, and /stream?say=X with three.
 func serveGateway() {
 	addresses := strings.Split(os.Getenv(envGateway), ",")
 	client := func(address string, creds credentials.TransportCredentials) pb.TestServiceClient {
@@ -75,7 +75,7 @@ func serveGateway() {
 	panic(http.ListenAndServe(addresses[0], nil))
 }
 
-// serveProgram starts a program, and stops it by stop, or at the end of the test.
+// serveProgram starts a program, which ends with stop or at the end of the test.
 func serveProgram(t *testing.T, env []string, name string, args ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(os.Getenv(envPrograms), name), args...)

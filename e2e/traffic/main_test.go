@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// How the process that makes the namespace tells the one that runs in it.
+// Variables by which the process that makes the namespace configures the one that runs in it.
 const (
-	envPrograms = "TRAFFIC_PROGRAMS" // where the program under test is, and h2spec
+	envPrograms = "TRAFFIC_PROGRAMS" // directory of the program under test and of h2spec
 	envEcho     = "TRAFFIC_ECHO"     // this process is the server of idle_test.go
 )
 
-// outside is an address of the namespace that is not loopback's: clients have
-// rules by which loopback is reached without a proxy.
+// outside is an address of the namespace that is not on loopback: clients have
+// rules for reaching loopback without a proxy.
 const outside = "192.0.2.1"
 
 func TestMain(m *testing.M) {
@@ -56,7 +56,7 @@ func enclosed() int {
 		"./examples/shop/checkout": "../..", "./examples/shop/prices": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
 		build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", dir+"/", pkg)
 		build.Dir = in
-		if !raceEnabled { // the race detector is C; the image's programs are not
+		if !raceEnabled { // the race detector needs cgo, but the image's programs are built without
 			build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		}
 		if out, err := build.CombinedOutput(); err != nil {

@@ -19,7 +19,7 @@ func mariadb(t *testing.T) string {
 	install, server := program(t, "mariadb-install-db", "mariadb-server"), program(t, "mariadbd", "mariadb-server")
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	// The server runs as the current user; for root it needs to be told so.
+	// The server runs as the current user; for root, it needs a flag.
 	options := []string{"--no-defaults", "--datadir=" + data, "--user=root"}
 	if out, err := exec.Command(install, append(options, "--auth-root-authentication-method=normal", "--skip-test-db")...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", install, err, out)

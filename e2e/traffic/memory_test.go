@@ -27,27 +27,28 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// load is traffic of one shape. It reports what failed.
+// load is one kind of traffic. It reports failures.
 type load struct {
 	name string
 	run  func(l *loaded) error
-	// tls: the load is outbound, and the sidecar intercepts its TLS.
+	// tls means that the load is outbound, and that the sidecar intercepts its TLS.
 	tls bool
-	// inMemory: the sink is a directory in memory.
+	// inMemory means that the sink is a directory in memory.
 	inMemory bool
 }
 
 // loaded has what a load needs: the servers, and clients that reach them through the sidecar.
 type loaded struct {
 	t        *testing.T
-	app      string // in front of the application
+	app      string // address of the sidecar for the application
 	server   string // the server that speaks TLS
 	upstream *tls.Config
 }
 
 // In a container as small as a render allows, no traffic gets the sidecar killed,
-// and no request fails. What the kernel counts, sockets included, stays within
-// the limit: version 2 of cgroups kills for it, version 1 doesn't.
+// and no request fails. The memory that the kernel counts, including sockets, stays
+// within the limit. Version 2 of cgroups kills a process whose total exceeds the
+// limit, version 1 doesn't.
 func TestNoLoadExceedsTheLimit(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector takes several times the memory")
@@ -110,15 +111,15 @@ func TestNoLoadExceedsTheLimit(t *testing.T) {
 	}
 }
 
-// startIn starts a sidecar in a container. There are no tees, since they would keep everything
-// that passes.
+// startIn starts a sidecar in a container, without tees, because they would keep everything that
+// passes.
 func startIn(t *testing.T, c *container, env ...string) *sidecar {
 	t.Helper()
 	return startAs(t, "", c.enter, append(env, contract.EnvMemory+"="+strconv.FormatInt(c.limit/2, 10))...)
 }
 
-// sized answers with as many bytes as the query asks for, after it has read the body at the speed
-// that the query asks for.
+// sized reads the body at the speed in the query, and then answers with the number of bytes in the
+// query.
 func sized(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	size, _ := strconv.Atoi(query.Get("size"))
@@ -236,7 +237,7 @@ func (l *loaded) askAll(clients, times int, transport func() http.RoundTripper, 
 	return nil
 }
 
-// own returns a transport that shares no connection with another.
+// own returns a transport that shares no connections with others.
 func own() http.RoundTripper { return &http.Transport{MaxConnsPerHost: 1, DisableCompression: true} }
 
 func largeResponses(l *loaded) error {
@@ -305,7 +306,7 @@ func throughTLS(l *loaded) error {
 }
 
 // A sidecar without traffic costs its pod little memory. Starts differ by half a MiB, depending on
-// where the runtime places things, so the median of several processes counts. The part that a
+// the memory layout of the runtime, so the median of several processes counts. The part that a
 // process maps from its file grows with the linked packages, and its private part with the work at
 // the start.
 func TestIdleSidecarIsSmall(t *testing.T) {

@@ -40,7 +40,7 @@ func deck(t *testing.T, env []string, args ...string) (stdout, stderr string, er
 	return out.String(), said.String(), err
 }
 
-// dependency is a server at an address that is not loopback's. When it is closed, a trap replaces
+// dependency is a server at an address that is not on loopback. When it is closed, a trap replaces
 // it, which counts connections.
 type dependency struct {
 	address string
@@ -136,7 +136,7 @@ func shop(t *testing.T) http.Handler {
 	return mux
 }
 
-// clients are programs that call HTTP=$1 and HTTPS=$2. Each is tried if it is installed.
+// clients are programs that call HTTP=$1 and HTTPS=$2. Each is used if it is installed.
 const clients = `
 say() { echo "== $1"; shift; "$@" 2>&1 || echo "failed: $?"; }
 for url in "$1" "$2"; do
@@ -256,7 +256,7 @@ func lineDiff(want, got string) string {
 	return out.String()
 }
 
-// envCalls makes this process a gRPC client of the server that it names.
+// envCalls turns this process into a gRPC client of the server that it names.
 const envCalls = "TRAFFIC_CALLS"
 
 // makeCalls makes all calls that end with a status, and prints the result of each. The proxy and
@@ -282,7 +282,7 @@ func makeCalls() {
 		fmt.Printf("%s: %v\n", c.name, err)
 		cancel()
 	}
-	// A call that was not recorded, if the test asks for one.
+	// A call that was not recorded, if the test wants one.
 	if os.Getenv(envCalls+"_OTHER") != "" {
 		_, err := client.UnaryCall(context.Background(), &pb.SimpleRequest{Payload: payload("something else")})
 		fmt.Printf("other: %v %t\n", status.Code(err), strings.Contains(fmt.Sprint(err), "tapedeck: MISS"))

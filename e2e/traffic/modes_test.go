@@ -27,7 +27,7 @@ func TestModes(t *testing.T) {
 	outbound := []string{"-x http://DOOR", connect, "-x socks4://DOOR", "-x socks4a://DOOR", "-x socks5://DOOR", socks}
 	for _, c := range []struct {
 		kind, protocol string
-		in, out        []string // how curl gets in and out; nil: it can't
+		in, out        []string // arguments for curl to get in and out; nil if it can't
 	}{
 		{"reverse", "tcp", []string{plain}, nil},
 		{"reverse", "http", []string{plain, connect}, nil},

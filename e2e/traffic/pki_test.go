@@ -77,8 +77,7 @@ func (a *authority) write(pair tls.Certificate) (cert, key string) {
 	return cert, key
 }
 
-// sign makes a certificate from the template, signed by itself if there is no
-// other yet.
+// sign makes a certificate from the template. The first one is self-signed.
 func (a *authority) sign(template *x509.Certificate) tls.Certificate {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

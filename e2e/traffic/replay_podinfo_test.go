@@ -49,7 +49,7 @@ func TestReplayOfPodinfoUnderLoad(t *testing.T) {
 		r, code := replay(t, env, append([]string{dir, "--mock", "--target", "http://127.0.0.1:" + port}, podinfo...)...)
 		verdict := []string{fmt.Sprintf("exit code %d, %+v", code, *r.Mock)}
 		for _, d := range r.Differences {
-			// How far the number of goroutines is out of the recorded range depends on the load.
+			// How far the number of goroutines is outside the recorded range depends on the load.
 			if one := strings.Join([]string{d.Endpoint, d.Place, d.State}, " "); !slices.Contains(verdict, one) {
 				verdict = append(verdict, one)
 			}
@@ -60,7 +60,7 @@ func TestReplayOfPodinfoUnderLoad(t *testing.T) {
 		if code != 0 || r.Mock.Missed > 0 || r.Mock.NeverUsed > 0 || r.Mock.Served != callers*rounds || r.found() != "" {
 			t.Errorf("replay %d: exit code %d, %+v\nnew: %s\n%+v", n, code, r.Mock, r.found(), r.Differences)
 		}
-		for _, d := range r.Differences { // which says itself how many goroutines it has at the moment
+		for _, d := range r.Differences { // podinfo answers with its current number of goroutines
 			if d.Place != "body:$.num_goroutine" {
 				t.Errorf("replay %d: %+v", n, d)
 			}

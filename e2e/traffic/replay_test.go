@@ -28,7 +28,7 @@ type replayed struct {
 	Mock *struct{ Served, Missed, NeverUsed int64 }
 }
 
-// found lists the groups of differences that are new.
+// found lists the new groups of differences.
 func (r *replayed) found() string {
 	var all []string
 	for _, d := range r.Differences {
@@ -39,8 +39,8 @@ func (r *replayed) found() string {
 	return strings.Join(all, ", ")
 }
 
-// replay runs `tapedeck replay` and returns its report. The machine may be busy, so only the
-// answers are judged, and not their times.
+// replay runs `tapedeck replay` and returns its report. The machine may be busy, so the tests judge
+// only the answers, and not their times.
 func replay(t *testing.T, env []string, args ...string) (r replayed, code int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")

@@ -37,13 +37,13 @@ type sidecar struct {
 	dir     string // everything it writes
 	cmd     *exec.Cmd
 	log     *logbuffer.Buffer
-	in, out *tee   // in front of the halves
+	in, out *tee   // before the halves
 	app     *tee   // between the reverse half and the application
 	beyond  []*tee // between the forward half and the servers
-	// understood: some bytes change on the way, since the sidecar terminates and begins TLS, or
-	// requests come in absolute-form.
+	// understood means that some bytes change on the way, because the sidecar terminates and begins
+	// TLS, or because requests come in absolute-form.
 	understood bool
-	// lossy: the recording is incomplete, since there is too much traffic or some of it is
+	// lossy means that the recording is incomplete, because there is too much traffic or some of it is
 	// malformed.
 	lossy bool
 }
@@ -55,7 +55,7 @@ func start(t *testing.T, app string, env ...string) *sidecar {
 	return startAs(t, app, func(*exec.Cmd) {}, env...)
 }
 
-// startAs does the same as start, for a command that prepare changes first.
+// startAs is like start, for a command that prepare changes first.
 func startAs(t *testing.T, app string, prepare func(*exec.Cmd), env ...string) *sidecar {
 	t.Helper()
 	s := &sidecar{t: t, dir: t.TempDir()}
@@ -86,7 +86,7 @@ func environment(dir string, app net.Addr) []string {
 	return []string{
 		contract.EnvAppLabel + "=shop", contract.EnvPodName + "=shop-0", contract.EnvPodNamespace + "=market",
 		contract.EnvCaptureMode + "=proxy", contract.EnvProxyType + "=dual", contract.EnvProxyProtocol + "=tcp:http",
-		contract.EnvDrain + "=500ms", // its clients are gone by then, and its application need not be waited for
+		contract.EnvDrain + "=500ms", // its clients are gone by then, and there is no need to wait for its application
 		contract.EnvReverseProxyHost + "=" + at.IP.String(), contract.EnvReverseProxyPort + "=" + strconv.Itoa(at.Port),
 		contract.EnvTLSCertDir + "=" + dir, contract.EnvSink + "=file://" + filepath.Join(dir, "recordings"),
 	}
@@ -95,14 +95,14 @@ func environment(dir string, app net.Addr) []string {
 // reverse returns the address to which clients of the application connect.
 func (s *sidecar) reverse() string { return s.in.address() }
 
-// to returns the address by which clients of the forward half ask for a server.
+// to returns the address with which clients of the forward half reach a server.
 func (s *sidecar) to(server string) string {
 	e := newTee(s.t, net.JoinHostPort(outside, "0"), server)
 	s.beyond = append(s.beyond, e)
 	return e.address()
 }
 
-// behind returns the tee behind a half; of the forward half, it is the first one.
+// behind returns the tee after a half; for the forward half, the first one.
 func (s *sidecar) behind(direction string) *tee {
 	if direction == recording.Out {
 		return s.beyond[0]
@@ -141,7 +141,7 @@ func (s *sidecar) metrics() map[string]float64 {
 	return values
 }
 
-// stop ends the sidecar as Kubernetes does, once its clients are gone. It checks that both of its
+// stop ends the sidecar like Kubernetes, once its clients are gone. It checks that both of its
 // sides saw the same bytes, and that nothing was dropped, and returns the recording.
 func (s *sidecar) stop() []*recording.Exchange {
 	t := s.t

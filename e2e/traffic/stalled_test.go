@@ -40,7 +40,7 @@ func TestStalledPeers(t *testing.T) {
 	for _, c := range []struct {
 		name, send string
 		within     time.Duration
-		answer     string // begins so
+		answer     string // beginning of the answer
 	}{
 		{"half a greeting of SOCKS5", "\x05\x02", 10 * time.Second, ""},
 		{"SOCKS5 without a request", "\x05\x01\x00", 10 * time.Second, "\x05\x00"},

@@ -78,7 +78,7 @@ func TestTenGiB(t *testing.T) {
 			tr.CloseIdleConnections()
 			peak := peakMemory(t, s.cmd.Process.Pid)
 			t.Logf("resident memory was %d MiB at most", peak>>20)
-			const most = 128 << 20 // TAPEDECK_MEMORY's 64Mi, and the program
+			const most = 128 << 20 // 64Mi of TAPEDECK_MEMORY, plus the program
 			if peak > most && !raceEnabled {
 				t.Errorf("resident memory was %d MiB, want at most %d", peak>>20, most>>20)
 			}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// tee relays connections to a target and keeps what passes.
+// tee relays connections to a target, and keeps the bytes.
 type tee struct {
 	net.Listener
 	dial  func() (net.Conn, error)
@@ -22,7 +22,7 @@ type tee struct {
 // taped is one connection: the bytes of the client, and those of the server.
 type taped struct {
 	client, server bytes.Buffer
-	broken         bool // it ended with a reset, which may overtake bytes
+	broken         bool // the connection ended with a reset, which may overtake bytes
 }
 
 func newTee(t *testing.T, listen, target string) *tee {
@@ -30,7 +30,7 @@ func newTee(t *testing.T, listen, target string) *tee {
 	return relay(t, listen, func() (net.Conn, error) { return net.Dial("tcp", target) })
 }
 
-// throughSOCKS relays connections by SOCKS5, for clients that don't speak it.
+// throughSOCKS relays connections through SOCKS5, for clients that don't support it.
 func throughSOCKS(t *testing.T, target string) *tee {
 	t.Helper()
 	return relay(t, "127.0.0.1:0", func() (net.Conn, error) { return socks5(target) })
@@ -86,7 +86,7 @@ func (e *tee) relay(client *net.TCPConn) {
 	both.Wait()
 }
 
-// copy passes on bytes, their end, and a reset.
+// copy forwards bytes, their end, and a reset.
 func (e *tee) copy(dst, src *net.TCPConn, tape *bytes.Buffer, kept *taped) {
 	buf := make([]byte, 64<<10)
 	for {
@@ -121,9 +121,8 @@ func (e *tee) end() []*taped {
 	return e.conns
 }
 
-// sameBytes checks that the bytes in front of the proxy are those behind it. A client of the
-// forward half also names its destination, and gets an answer: these bytes, handshake, are in
-// front only.
+// sameBytes checks that the bytes before the proxy are those after it. A client of the forward half
+// also names its destination, and gets an answer. These bytes, handshake, are only before the proxy.
 func sameBytes(t *testing.T, front, behind []*taped, handshake int) {
 	t.Helper()
 	if len(front) != len(behind) {
@@ -147,8 +146,8 @@ next:
 	}
 }
 
-// same reports whether front equals behind, after at most handshake bytes. Of a broken connection,
-// it compares as far as both go.
+// same reports whether front equals behind, after at most handshake bytes. For a broken connection,
+// it compares only the common length.
 func same(front, behind []byte, handshake int, broken bool) bool {
 	if !broken {
 		extra := len(front) - len(behind)

@@ -32,7 +32,7 @@ func TestTLSApplication(t *testing.T) {
 		env                []string
 		prints             string
 		untouched          bool
-		// of the record; without a version it only counts bytes
+		// Fields of the record; without a version, it only counts bytes.
 		version, protocol, alpn string
 	}{
 		{name: "HTTP/1.1 without TLS", scheme: "http", args: "--http1.1", prints: "HTTP/1.1 true", version: "1.1", protocol: "http"},
@@ -71,7 +71,7 @@ func TestTLSApplication(t *testing.T) {
 func TestTLSApplicationOutsideLoopback(t *testing.T) {
 	a := newAuthority(t)
 	app := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	app.TLS = a.server() // not for this address
+	app.TLS = a.server() // its certificate is not for this address
 	app.StartTLS()
 	defer app.Close()
 	at := newTee(t, net.JoinHostPort(outside, "0"), app.Listener.Addr().String())

@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// secured is a server that answers how it was called, and by whom.
+// secured is a server that reports how it was called, and by whom.
 func secured(t *testing.T, config *tls.Config) (address string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +33,7 @@ func secured(t *testing.T, config *tls.Config) (address string) {
 	return server.Listener.Addr().String()
 }
 
-// curl uses TLS through the sidecar, which intercepts it where it may.
+// curl uses TLS through the sidecar, which intercepts it if it may.
 func TestTLSOut(t *testing.T) {
 	program(t, "curl", "curl")
 	a := newAuthority(t)
@@ -44,14 +44,14 @@ func TestTLSOut(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		server *tls.Config
-		env    []string // beside the CA
+		env    []string // in addition to the CA
 		curl   string
 		prints string // "": it fails
 		said   string // part of the log
 		again  string // what a second curl prints; "": there is none
-		// of the record of the last one; without a version it only counts bytes
+		// Fields of the last record; without a version, it only counts bytes.
 		version, alpn string
-		nothing       bool // is recorded
+		nothing       bool // nothing is recorded
 	}{
 		{name: "HTTP/2", curl: "--http2 " + ours, prints: "HTTP/2.0", version: "2.0", alpn: "h2"},
 		{name: "HTTP/1.1", curl: "--http1.1 " + ours, prints: "HTTP/1.1", version: "1.1", alpn: "http/1.1"},

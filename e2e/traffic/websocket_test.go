@@ -19,7 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// said is a message of a WebSocket, or a control frame, as it was meant.
+// said is a message of a WebSocket, or a control frame, with its decoded content.
 type said struct{ kind, data string }
 
 // A chat: the server echoes messages. At pingMe it pings first, and at hangUp it closes instead.
@@ -55,7 +55,7 @@ func listen(ctx context.Context, c *websocket.Conn) (<-chan said, <-chan error) 
 	return messages, ended
 }
 
-// say sends a message, in fragments of which the last one is empty.
+// say sends a message in fragments. The last fragment is empty.
 func say(ctx context.Context, c *websocket.Conn, m said) error {
 	w, err := c.Writer(ctx, opcodes[m.kind])
 	if err != nil {
@@ -69,7 +69,7 @@ func say(ctx context.Context, c *websocket.Conn, m said) error {
 	return w.Close()
 }
 
-// end says how a WebSocket is closed.
+// end describes how a WebSocket is closed.
 type end struct {
 	code   websocket.StatusCode
 	reason string
@@ -224,7 +224,7 @@ func TestWebSocket(t *testing.T) {
 func sameWords(t *testing.T, r *conversation, from string, want []said) {
 	t.Helper()
 	var got []said
-	var whole said // of the message whose frames come
+	var whole said // the message whose frames are being joined
 	var compressed bool
 	for _, m := range r.messages {
 		if m.From != from {

@@ -57,7 +57,7 @@ func again(t *testing.T, c *wire.Client, e *recording.Exchange) (*wire.Result, e
 	return r, err, m.Diff(e, &r.Live, false)
 }
 
-// target returns a client of wire.
+// target returns a client of package wire.
 func target(t *testing.T, address string, o wire.Options) *wire.Client {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -115,7 +115,7 @@ func TestRecordedCallsAreAnsweredAlikeAgain(t *testing.T) {
 					}
 					return
 				}
-				if name == "out of time" { // either side may be first to give up, now as in the recording
+				if name == "out of time" { // either side may give up first, as in the recording
 					switch _, err := wire.Append(nil, e); {
 					case err == nil:
 						again(t, c, e)
