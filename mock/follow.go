@@ -155,7 +155,7 @@ func (d *dialogue) begin(found match.Result, kind tape.Kind) reason {
 		case s == nil:
 			why = lacks
 		case s.meta.Kind != kind:
-			why = reason{"other_protocol", "the recorded exchange is of another protocol"}
+			why = reason{"other_protocol", "the recorded exchange uses another protocol"}
 		default:
 			d.all = append(d.all, s)
 		}
@@ -194,7 +194,7 @@ func (d *dialogue) window(entries []match.Entry) []match.Entry {
 func (d *dialogue) next(sequence uint64, entries []match.Entry) (match.Entry, reason) {
 	entry, ok := order.Choose(d.chooser, sequence, entries, d.id)
 	if !ok {
-		return 0, reason{"exhausted", fmt.Sprintf("all %d recorded conversations that go like this have been given, and the policy for repeated ones is %s", len(entries), order.Miss)}
+		return 0, reason{"exhausted", fmt.Sprintf("all %d recorded conversations with these messages have been given, and the policy for repeated ones is %s", len(entries), order.Miss)}
 	}
 	return entry, reason{}
 }

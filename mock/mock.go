@@ -375,7 +375,7 @@ func (q *ask) load(kind tape.Kind) reason {
 	case a.Lacks != "" && !q.AllowCut:
 		return reason{"not_whole", a.Lacks}
 	case a.Kind != kind:
-		return reason{"other_protocol", "the recorded exchange is of another protocol"}
+		return reason{"other_protocol", "the recorded exchange uses another protocol"}
 	}
 	q.answer = a
 	return reason{}

@@ -372,7 +372,7 @@ func (p *player) fill(r *report.Report) {
 	most, _ := total.Lag.Max()
 	r.Generator.MaxLagMicros = most.Microseconds()
 	if late := lateness(total); late > p.MaxLag && p.Load.way() <= rate {
-		r.Generator.Bound = fmt.Sprintf("one request in a hundred was sent %s late or more, and %s is allowed", late.Round(time.Microsecond), p.MaxLag)
+		r.Generator.Bound = fmt.Sprintf("one request in a hundred was sent %s late or more; the limit is %s", late.Round(time.Microsecond), p.MaxLag)
 		if p.hits > 0 {
 			r.Generator.Bound += fmt.Sprintf("; %d requests had to wait because %d were under way", p.hits, p.MaxInFlight)
 		}

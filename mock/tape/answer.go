@@ -177,9 +177,9 @@ func lacks(e *recording.Exchange) string {
 	case e.HTTP != nil && e.HTTP.Res.StatusCode == 0:
 		return "no answer was recorded"
 	case why != "":
-		return "the recording of it is incomplete: " + why
+		return "the recorded exchange is incomplete: " + why
 	case e.Tags.Get(recording.TagUndecoded) != "":
-		return "it was not decoded: " + e.Tags.Get(recording.TagUndecoded)
+		return "the recorded exchange was not decoded: " + e.Tags.Get(recording.TagUndecoded)
 	case e.Response().Cut():
 		return fmt.Sprintf("the recorded body was cut: %d of %d bytes were kept", len(e.Response().Body), e.Response().Size())
 	}
