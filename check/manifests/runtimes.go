@@ -76,7 +76,7 @@ func nodeReads(tag string) (reads, sure bool) {
 	case major < 22, major == 23, m[2] != "" && minor < 21:
 		return false, true
 	}
-	return m[2] != "", m[2] != "" // 22 alone may be an old 22
+	return m[2] != "", m[2] != "" // the tag 22 may be an older 22.x
 }
 
 // runtimeOf guesses what a container runs. It returns false if nothing shows the program, or its

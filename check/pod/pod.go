@@ -40,7 +40,7 @@ type Options struct {
 }
 
 // Check checks the pod whose sidecar's admin port is at a URL, such as http://localhost:4100. An
-// error means that nobody answers there, or that another program does.
+// error means that nothing answers there, or that another program does.
 func Check(ctx context.Context, at *url.URL, o Options) (check.Report, error) {
 	c, err := newClient(at)
 	if err != nil {

@@ -60,7 +60,7 @@ func explain(name string) string {
 				fmt.Fprintf(&b, "  Default: %s\n", a.Default)
 			}
 			if a.Inferred != "" {
-				fmt.Fprintf(&b, "  Inferred where it is not set: %s.\n", strings.ReplaceAll(a.Inferred, "`", ""))
+				fmt.Fprintf(&b, "  Inferred if it is not set: %s.\n", strings.ReplaceAll(a.Inferred, "`", ""))
 			}
 			if a.When != nil {
 				fmt.Fprintf(&b, "  Valid with %s.\n", a.When.Doc)

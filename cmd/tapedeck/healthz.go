@@ -9,7 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
-// newHealthzCommand asks the sidecar or a URL whether it is ready. Probes use it in images without a shell.
+// newHealthzCommand checks whether the sidecar or a URL is ready. Probes use it in images without a shell.
 // Rendered pods call tapedeck-proxy for that; manifests of earlier renders still call this command.
 func newHealthzCommand() *cobra.Command {
 	var wait time.Duration

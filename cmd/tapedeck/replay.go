@@ -40,7 +40,7 @@ that answer and sends the live value. --rate sends at a fixed rate. --users and
 --sessions are closed loops. See docs/replay.md.
 
 With --mock and a command, it starts a mock for the dependencies, runs the command
-behind it, waits for the target's port, replays, and stops both.
+against it, waits for the target's port, replays, and stops both.
 
 Several processes can send one recording: --shard divides it by session. With --meet
 they begin together and write one report.
@@ -96,7 +96,7 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 	f.matchFlags.register(fs)
 	fs.StringArrayVar(&f.failIf, "fail-if", nil, "miss a `goal`, and fail, if this condition holds, such as \"latency.p95 > 100\" or \"latency.p50 > recorded + 20ms\"; may be repeated")
 
-	fs.BoolVar(&f.mocks, "mock", false, "mock the recorded dependencies, and run the command behind the mock")
+	fs.BoolVar(&f.mocks, "mock", false, "mock the recorded dependencies, and run the command against the mock")
 	fs.StringVar(&f.passthrough, "mock-passthrough", "", "connect to these `hosts` if the recording has no answer; separated by commas")
 
 	fs.StringSliceVar(&f.query.Namespaces, "namespace", nil, "send only requests that were recorded in these `namespaces`")
@@ -293,7 +293,7 @@ func (f *replayFlags) send(cmd *cobra.Command, g *generator, o *replay.Options) 
 	return replay.Run(cmd.Context(), *o)
 }
 
-// local is what a replay runs itself: the mock, and the command behind it.
+// local is what a replay runs itself: the mock, and the command that uses it.
 type local struct {
 	mock *standIn // nil: there is none
 	app  *app     // nil: there is none
@@ -376,7 +376,7 @@ func thrifty() {
 func (f *replayFlags) check(command []string) error {
 	switch {
 	case f.mocks && len(command) == 0:
-		return errors.New("--mock: want a command to run behind the mock, as in tapedeck replay PLACE --mock -- ./app")
+		return errors.New("--mock: want a command to run against the mock, as in tapedeck replay PLACE --mock -- ./app")
 	case f.passthrough != "" && !f.mocks:
 		return errors.New("--mock-passthrough: it needs --mock")
 	case f.only != "" && f.only != "safe":

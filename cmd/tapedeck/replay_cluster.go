@@ -112,7 +112,7 @@ func (f *clusterFlags) parse() (g gathering, err error) {
 		}
 		g.run = contract.RunsDir + "/" + f.id
 		if !runID.MatchString(f.id) {
-			return g, fmt.Errorf("--run %q: want JOB/UID, two names of letters, digits, -, _ and . that begin with none of the last three, such as nightly/7", f.id)
+			return g, fmt.Errorf("--run %q: want JOB/UID, two names of letters, digits, -, _ and . that begin with a letter or a digit, such as nightly/7", f.id)
 		}
 		if err := contract.CheckObjectKey(g.run + "/report.json"); err != nil {
 			return g, fmt.Errorf("--run: %w", err)

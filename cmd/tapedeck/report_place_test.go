@@ -84,7 +84,7 @@ func TestReportsOfAPlace(t *testing.T) {
 	if code != 0 || !strings.Contains(shown, "http://cart") {
 		t.Errorf("show %s: exit code %d, %s%s", fields[len(fields)-1], code, shown, stderr)
 	}
-	if _, stderr, code := program("report", "show", "file://"+dir+"/"); code != 2 || !strings.Contains(stderr, "no file") {
+	if _, stderr, code := program("report", "show", "file://"+dir+"/"); code != 2 || !strings.Contains(stderr, "not a regular file") {
 		t.Errorf("show of a directory: exit code %d, %s", code, stderr)
 	}
 }

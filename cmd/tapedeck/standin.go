@@ -35,7 +35,7 @@ type standIn struct {
 	once   sync.Once
 }
 
-// start loads the recording and serves it until end is called. wraps means that a command runs behind the
+// start loads the recording and serves it until end is called. wraps means that a command uses the
 // mock.
 func (f *mockFlags) start(cmd *cobra.Command, place string, wraps bool, log *slog.Logger) (_ *standIn, err error) {
 	ctx := cmd.Context()

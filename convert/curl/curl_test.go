@@ -254,7 +254,7 @@ func TestLeftOut(t *testing.T) {
 	}{
 		"gRPC":                     {conversation(func(e *recording.Exchange) { e.GRPC = new(recording.Conversation) }), "", "a conversation"},
 		"a WebSocket":              {conversation(func(e *recording.Exchange) { e.WebSocket = new(recording.Conversation) }), "", "a conversation"},
-		"TCP":                      {&recording.Exchange{TCP: new(recording.Conversation)}, "", "no request of HTTP"},
+		"TCP":                      {&recording.Exchange{TCP: new(recording.Conversation)}, "", "not an HTTP request"},
 		"a body with NUL":          {request("POST /", "a", "", "a\x00b"), "", "a binary body"},
 		"a body that is no UTF-8":  {request("POST /", "a", "", "\xff"), "", "a binary body"},
 		"a body that steers":       {request("POST /", "a", "", "\x1b[2K"), "", "a binary body"},

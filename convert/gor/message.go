@@ -168,7 +168,7 @@ func (m *message) dechunk(text []byte) {
 		switch {
 		case err != nil && first && len(text) > 0:
 			m.body = bytes.Clone(whole)
-			m.lose("the body is not in chunks, though Transfer-Encoding says so; it is kept as it is")
+			m.lose("the body is not in chunks, though Transfer-Encoding says so; it is kept unchanged")
 			return
 		case err != nil || !ok:
 			m.body, m.truncated = body, true

@@ -69,9 +69,9 @@ func (p *parser) body(path string, text *string, encoding, mimeType string) []by
 		if body, err := base64.StdEncoding.DecodeString(*text); err == nil {
 			return body
 		}
-		p.losses.Add(path+".encoding", "says base64, but the text is not base64; it is kept as it is")
+		p.losses.Add(path+".encoding", "says base64, but the text is not base64; it is kept unchanged")
 	default:
-		p.losses.Add(path+".encoding", fmt.Sprintf("%.20q is unknown; the text is kept as it is", encoding))
+		p.losses.Add(path+".encoding", fmt.Sprintf("%.20q is unknown; the text is kept unchanged", encoding))
 	}
 	return []byte(*text)
 }

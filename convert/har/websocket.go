@@ -43,7 +43,7 @@ func (p *parser) messages() error {
 		if op != 1 && data != "" {
 			if m.Data, err = base64.StdEncoding.DecodeString(data); err != nil {
 				m.Data = []byte(data)
-				p.losses.Add("_webSocketMessages[].data", "is not base64; it is kept as it is")
+				p.losses.Add("_webSocketMessages[].data", "is not base64; it is kept unchanged")
 			}
 		}
 		if us := at*1e6 - float64(e.TS.UnixMicro()); us > 0 && us < maxMillis*1000 {

@@ -120,7 +120,7 @@ func (x *Index) take(ctx context.Context, s set, by Column, down bool, from, n i
 	if down {
 		compare = func(a, b sortKey) int { return b.compare(a) }
 	}
-	behind := func(sortKey) bool { return true }
+	after := func(sortKey) bool { return true }
 	if from >= 0 {
 		one := newSet(x.rows)
 		one.add(from)
@@ -128,7 +128,7 @@ func (x *Index) take(ctx context.Context, s set, by Column, down bool, from, n i
 		if err := x.keys(ctx, one, by, func(k sortKey) { last = k }); err != nil {
 			return nil, err
 		}
-		behind = func(k sortKey) bool { return compare(k, last) > 0 }
+		after = func(k sortKey) bool { return compare(k, last) > 0 }
 	}
 	// Once full, best[:n] has the first n rows so far, and the rows after it are unsorted.
 	var best []sortKey
@@ -138,7 +138,7 @@ func (x *Index) take(ctx context.Context, s set, by Column, down bool, from, n i
 		best, full = best[:min(n, len(best))], len(best) >= n
 	}
 	err := x.keys(ctx, s, by, func(k sortKey) {
-		if full && compare(k, best[n-1]) > 0 || !behind(k) {
+		if full && compare(k, best[n-1]) > 0 || !after(k) {
 			return
 		}
 		if best = append(best, k); len(best) >= 4*n {
