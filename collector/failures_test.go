@@ -167,10 +167,10 @@ func TestWhatWasCompactedIsNotStoredAgain(t *testing.T) {
 		status int
 		stored int
 	}{
-		"there":                   {true, nil, u, http.StatusOK, 0},
-		"not there":               {false, nil, u, http.StatusCreated, 1},
-		"unknown":                 {false, errors.New("down"), u, http.StatusBadGateway, 0},
-		"of an hour that goes on": {true, nil, fresh, http.StatusCreated, 1},
+		"there":               {true, nil, u, http.StatusOK, 0},
+		"not there":           {false, nil, u, http.StatusCreated, 1},
+		"unknown":             {false, errors.New("down"), u, http.StatusBadGateway, 0},
+		"of the current hour": {true, nil, fresh, http.StatusCreated, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, func(o *collector.Options, _ *collector.Ports) {

@@ -87,7 +87,7 @@ func TestRetention(t *testing.T) {
 				t.Errorf("%d are left, want %d; %+v", len(left), c.want, s)
 			}
 			if !slices.Equal(others, before) {
-				t.Errorf("what is no segment: %q, before %q", others, before)
+				t.Errorf("other files: %q, before %q", others, before)
 			}
 			// The newest remain.
 			for _, key := range left {

@@ -36,6 +36,6 @@ func shareRoom(t *testing.T) {
 	}
 	leave[0]()
 	if _, ok := enter("shop", 100); !ok {
-		t.Error("nobody left")
+		t.Error("shop found no room after an upload had left")
 	}
 }

@@ -53,7 +53,7 @@ func TestSegmentsThatAreTaken(t *testing.T) {
 			}
 		})
 	}
-	t.Run("names that are no parts of a key", func(t *testing.T) {
+	t.Run("names that can't be part of a key", func(t *testing.T) {
 		k := shop()
 		k.Cluster, k.Workload = "arn-aws-eks", recording.Undefined
 		u := of(k, compress(t, lines(exchange(1, func(e *recording.Exchange) { e.Cluster, e.Service = "arn:aws:eks", "" }))))
@@ -164,17 +164,17 @@ func TestWhatIsRefused(t *testing.T) {
 		"a long key":        {contract.RefusedKey, named(strings.Repeat("k", 2000)), "2000 bytes"},
 		"a folder of a dot": {contract.RefusedKey, func() *upload { u := segment(t, good); u.key.Workload = "cart."; return u }, "dot"},
 
-		"a record of a namespace":  {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Namespace = "bank" }), `line 2: the record names the namespace "bank"`},
-		"a record of a cluster":    {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Cluster = "c2" }), `"c2"`},
-		"a record of a workload":   {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Service = "pay" }), `"pay"`},
-		"a record of nobody":       {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Namespace = "" }), `"undefined"`},
-		"a first record of nobody": {contract.RefusedRecord, text([]byte(`{"msgType":"rrpair"}` + "\n")), `"undefined"`},
-		"counters of a namespace":  {contract.RefusedRecord, text(exchange(1), recording.Counters{Pod: "cart-7d4b"}.AppendLine(nil, "c1", "bank", "cart")), `"bank"`},
-		"counters of a pod":        {contract.RefusedRecord, text(exchange(1), counters(func(c *recording.Counters) { c.Pod = "pay-1" })), `"pay-1"`},
-		"counters of a segment":    {contract.RefusedRecord, text(exchange(1), counters(func(c *recording.Counters) { c.Segment = 7 })), "segment 7"},
+		"a record of a namespace":            {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Namespace = "bank" }), `line 2: the record names the namespace "bank"`},
+		"a record of a cluster":              {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Cluster = "c2" }), `"c2"`},
+		"a record of a workload":             {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Service = "pay" }), `"pay"`},
+		"a record without a namespace":       {contract.RefusedRecord, in(func(e *recording.Exchange) { e.Namespace = "" }), `"undefined"`},
+		"a first record without a namespace": {contract.RefusedRecord, text([]byte(`{"msgType":"rrpair"}` + "\n")), `"undefined"`},
+		"counters of a namespace":            {contract.RefusedRecord, text(exchange(1), recording.Counters{Pod: "cart-7d4b"}.AppendLine(nil, "c1", "bank", "cart")), `"bank"`},
+		"counters of a pod":                  {contract.RefusedRecord, text(exchange(1), counters(func(c *recording.Counters) { c.Pod = "pay-1" })), `"pay-1"`},
+		"counters of a segment":              {contract.RefusedRecord, text(exchange(1), counters(func(c *recording.Counters) { c.Segment = 7 })), "segment 7"},
 		// A reader that takes the first of two members, or any case, would find another namespace.
 		"a namespace twice": {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","namespace":"bank","cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), "repeated"},
-		"a namespace behind the end": {contract.RefusedSegment, in(func(e *recording.Exchange) {
+		"a namespace after the end": {contract.RefusedSegment, in(func(e *recording.Exchange) {
 			e.Extra = []recording.Member{{Name: "namespace", Value: []byte(`"bank"`)}, {Name: "x", Value: []byte(`{"y":{"z":{}}}`)}}
 		}), "repeated"},
 		"a namespace in capitals": {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","Namespace":"bank","cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), "spelling"},

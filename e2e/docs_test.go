@@ -199,7 +199,7 @@ func (s *session) compare() {
 		want := st.example.Want
 		if ok, at := st.example.Matches(got); !ok {
 			if !*updateDocs {
-				line := "the output goes on"
+				line := "there is more output"
 				if at < len(want) {
 					line = fmt.Sprintf("line %q is not there", want[at])
 				}

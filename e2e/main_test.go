@@ -88,7 +88,7 @@ func needCorpus(t *testing.T, part string) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("the corpus of real manifests is not beside the repository: %v", err)
+		t.Skipf("the corpus of real manifests is not next to the repository: %v", err)
 	}
 	return dir
 }

@@ -71,7 +71,7 @@ func checkUninject(t *testing.T, c caller, got rendering) {
 	checkInjected(t, got.before, back, nil)
 }
 
-// checkReport fails the test unless the results say of each workload that it
+// checkReport fails the test unless the results say for each workload that it
 // is injected, and have a severity and a reason code throughout.
 func checkReport(t *testing.T, report []byte, want []workload) {
 	t.Helper()

@@ -504,7 +504,7 @@ func TestWhatIsLeftOfAFileIsNamedAndDeleted(t *testing.T) {
 }
 
 // A recording that is written as a whole has two marks. So nobody takes a part of one for the
-// whole, or writes another one beside it.
+// whole, or writes another one to the same place.
 func TestAWriterThatIsKilledLeavesARecordingThatSaysSo(t *testing.T) {
 	o := Options{FileBytes: 1, Everything: true, Recording: true}
 	_, m := create(t, store.Dir(t.TempDir()), some(10), o)

@@ -18,7 +18,7 @@ func TestWhoMayChangeFaults(t *testing.T) {
 	}{
 		{"over loopback", "127.0.0.1", "localhost:4141", false, http.StatusNoContent},
 		{"over IPv6's", "::1", "[::1]:4141", false, http.StatusNoContent},
-		{"a page with a name of its own", "127.0.0.1", "rebind.example:4141", false, http.StatusForbidden},
+		{"a page with its own host name", "127.0.0.1", "rebind.example:4141", false, http.StatusForbidden},
 		{"over the network", "10.1.2.3", "mock.shop:4141", false, http.StatusForbidden},
 		{"over the network, saying otherwise", "10.1.2.3", "localhost:4141", false, http.StatusForbidden},
 		{"over the network, if that is wanted", "10.1.2.3", "mock.shop:4141", true, http.StatusNoContent},

@@ -86,7 +86,7 @@ func checkPodOfReplay(t *testing.T, part string, o *yaml.RNode) {
 			}
 			value, ok := known[strings.Trim(ref, "$()")]
 			if !ok {
-				t.Errorf("%s is no variable of the container", ref)
+				t.Errorf("%s is not a variable of the container", ref)
 			}
 			return value
 		}))
@@ -203,7 +203,7 @@ func checkSnapshotOf(t *testing.T, cmd *cobra.Command) {
 	t.Helper()
 	ref, err := contract.ParseSnapshotRef(cmd.Flags().Arg(0))
 	if err != nil || ref.Place == (contract.Place{}) {
-		t.Errorf("%s is no snapshot of a place: %v", cmd.Flags().Arg(0), err)
+		t.Errorf("%s is not a snapshot in a place: %v", cmd.Flags().Arg(0), err)
 	}
 }
 

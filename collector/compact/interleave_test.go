@@ -19,7 +19,7 @@ func TestAReaderWhileSegmentsAreCompacted(t *testing.T) {
 		m, want := small(2)
 		explore(t, m, exactly(want), compacting(t), reader(t, o, want))
 	}
-	t.Run("beside a large segment", func(t *testing.T) {
+	t.Run("next to a large segment", func(t *testing.T) {
 		m, want := small(4)
 		rest := m.clone()
 		for _, key := range m.Keys()[2:] {

@@ -59,14 +59,14 @@ func TestRecords(t *testing.T) {
 		{"a request without an answer", get, 1, `"incomplete":"no_answer"`, ""},
 		{"an answer without a request", ok, 1, `"incomplete":"bytes_lost"`, "request: is not in the file"},
 		{"the answer of a replay alone", get + strings.Replace(ok, "2 ", "3 ", 1), 1, `"statusCode":200`, ""},
-		{"the answer of a replay beside the recorded one", get + ok + strings.Replace(ok, "2 ", "3 ", 1), 1, `"statusCode":200`, "record 3: an answer of a replay"},
+		{"the answer of a replay after the recorded one", get + ok + strings.Replace(ok, "2 ", "3 ", 1), 1, `"statusCode":200`, "record 3: an answer of a replay"},
 		{"the answer of a replay before the recorded one", get + strings.Replace(strings.Replace(ok, "2 ", "3 ", 1), "200 OK", "500 No", 1) + ok, 1, `"statusCode":200`, "record 3: an answer of a replay"},
 		{"the answers of two replays", get + strings.Replace(ok, "2 ", "3 ", 1) + strings.Replace(ok, "2 ", "3 ", 1), 1, `"statusCode":200`, "record 3: an answer of a replay"},
 		{"an answer before its request", ok + get, 1, `"duration":40 "uri":"/a?b" "statusCode":200`, ""},
 		{"an answer before a later request of its identity", ok + strings.Replace(get, "1795374900000000000", "1795374900050000000", 1), 2, `"incomplete":"bytes_lost"`, "request: is not in the file"},
 		{"an interim answer before the answer", get + strings.Replace(ok, "HTTP", "HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP", 1), 1, `"interim":"100" "statusCode":200 "bodyBase64":"aGk="`, ""},
 		{"an interim answer in a record", get + record("2 "+id+" 1795374900010000000 10000000", "HTTP/1.1 103 Early Hints\n\n") + ok, 1, `"interim":"103" "duration":40 "statusCode":200`, ""},
-		{"another request behind one", post("GET / HTTP/1.1\n\nGET /b HTTP/1.1\n\n"), 1, `"uri":"/" "bodyBase64"`, "no field declares a body, but 19 bytes are there"},
+		{"another request after one", post("GET / HTTP/1.1\n\nGET /b HTTP/1.1\n\n"), 1, `"uri":"/" "bodyBase64"`, "no field declares a body, but 19 bytes are there"},
 		{"an identity of older versions", strings.ReplaceAll(get, id, strings.Repeat("ab", 20)), 1, `"goreplayId":"abababababababababababababababababababab"`, ""},
 		{"three fields in the head", strings.Replace(get, " 0\n", "\n", 1), 1, `"uri":"/a?b"`, ""},
 		{"a body with a separator's beginning", post("POST / HTTP/1.1\nContent-Length: 12\n\na\n🐵🙈b"), 1, `"bodyBase64":"YQ0K8J+QtfCfmYhi"`, ""},
@@ -75,17 +75,17 @@ func TestRecords(t *testing.T) {
 		{"chunks that lack the last one", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3\nabc\n"), 1, `"truncated":"true" "bodyBase64":"YWJj"`, "the chunks end early, after 3 bytes"},
 		{"an absurd chunk", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\nFFFFFFFFFFFFFFFFFFFFFFF\nabc"), 1, `"bodyBase64"`, "is not in chunks"},
 		{"an absurd length", post("POST / HTTP/1.1\nContent-Length: 9223372036854775807\n\nabc"), 1, `"bodyBase64":"YWJj" "requestBodySize":"9223372036854775807"`, "but 3 bytes are there"},
-		{"a length that is none", post("POST / HTTP/1.1\nContent-Length: 1e99\n\nabc"), 1, `"bodyBase64":"YWJj"`, "no field declares a body"},
-		{"a line that is no field", post("GET / HTTP/1.1\nbroken\nA: b\n\n"), 1, `"A":["b"]`, "which is not a field"},
+		{"an invalid length", post("POST / HTTP/1.1\nContent-Length: 1e99\n\nabc"), 1, `"bodyBase64":"YWJj"`, "no field declares a body"},
+		{"a line that is not a field", post("GET / HTTP/1.1\nbroken\nA: b\n\n"), 1, `"A":["b"]`, "which is not a field"},
 		{"a folded field", post("GET / HTTP/1.1\nA: b\n c\n\n"), 1, `"A":["b c"]`, "folded"},
 		{"not UTF-8", post("GET /\xff HTTP/1.1\nA: \xff\n\n"), 1, `"uri":"/` + "\ufffd", "not UTF-8"},
 		{"a target of a proxy", post("GET https://a:8/x?y HTTP/1.1\n\n"), 1, `"uri":"https://a:8/x?y" "location":"/x" "network_address":"a:8"`, ""},
 		{"a last record without its line feed", strings.TrimSuffix(get, "\n"), 1, `"uri":"/a?b"`, ""},
 		{"a last record that is cut", get + ok[:30], 1, `"incomplete":"no_answer"`, "torn"},
-		{"a head that is none", record("4 x y", "") + get, 1, `"uri":"/a?b"`, "record 1: found"},
+		{"an invalid head", record("4 x y", "") + get, 1, `"uri":"/a?b"`, "record 1: found"},
 		{"an absurd time", record("1 aa 99999999999999999999 0", "GET / HTTP/1.1\n\n") + get, 1, `"uri":"/a?b"`, "record 1: found"},
 		{"an absurd latency", get + strings.Replace(ok, "40000000\r", "9223372036854775807\r", 1), 1, `"statusCode":200`, ""},
-		{"a message that is none", record("1 aa 1 0", "hello") + get, 1, `"uri":"/a?b"`, "want a request line"},
+		{"an invalid message", record("1 aa 1 0", "hello") + get, 1, `"uri":"/a?b"`, "want a request line"},
 		{"too many fields", post("GET / HTTP/1.1\n" + strings.Repeat("a:\n", 5000)), 0, "", "more than 4000 fields"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestATripGivesTheSameFile(t *testing.T) {
 	}
 }
 
-// A message that is written anew has framing that fits its body.
+// A message that is rewritten has framing that fits its body.
 func TestWhatIsWrittenIsHTTP(t *testing.T) {
 	make := func(change func(h *recording.HTTP, e *recording.Exchange)) *recording.Exchange {
 		e := &recording.Exchange{UUID: recording.UUID{1}, TS: time.Unix(1, 0), HTTP: &recording.HTTP{

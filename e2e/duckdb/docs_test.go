@@ -21,7 +21,7 @@ import (
 var notRun = map[string]bool{"In a bucket": true, "Athena": true, "Trino": true, "ClickHouse": true}
 
 // TestDocumentedQueries runs every query of the pages, in their order, as one session
-// that was started beside `recordings`.
+// that was started next to `recordings`.
 func TestDocumentedQueries(t *testing.T) {
 	pages := []string{"../../docs/queries.md", "../../docs/recording-format.md"}
 	var all []query

@@ -256,7 +256,7 @@ func TestNetworkPoliciesHold(t *testing.T) {
 					t.Errorf("%s: %v", c.what, c.who)
 				}
 				if r.name != "inbound-service-policies" && len(c.who) == 0 && c.named {
-					t.Errorf("the report says that somebody has %s, and nobody has", c.what)
+					t.Errorf("the report says that somebody has %s, but nobody has", c.what)
 				}
 			}
 			if r.cfg.Inbound != "service" {

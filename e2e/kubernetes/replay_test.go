@@ -197,7 +197,7 @@ func checkJob(t *testing.T, o *batchv1.Job) {
 		t.Fatalf("it tries again: %+v", s)
 	}
 	if s.Selector != nil || s.ManualSelector != nil || s.TTLSecondsAfterFinished != nil {
-		t.Errorf("it has a selector of its own, or is deleted when it has ended: %+v", s)
+		t.Errorf("it has its own selector, or is deleted when it has ended: %+v", s)
 	}
 	for _, rule := range s.PodFailurePolicy.Rules {
 		codes := rule.OnExitCodes

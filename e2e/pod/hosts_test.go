@@ -182,7 +182,7 @@ func TestHosts(t *testing.T) {
 	}{
 		{"listed", list, clients, true},
 		{"that the environment names", renderHosts(t, hostsAuto), clients, true},
-		{"beside a classic sidecar", renderHosts(t, hostsList, "sidecar=classic"), clients, true},
+		{"with a classic sidecar", renderHosts(t, hostsList, "sidecar=classic"), clients, true},
 		{"without the annotation", renderHosts(t, ""), clients, false},
 		{"Java by flags", renderHosts(t, `tapedeck.dev/java-proxy: "true"`), javaClients(scripts), true},
 	} {

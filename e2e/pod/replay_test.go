@@ -561,7 +561,7 @@ func (p *replaying) withoutMesh() {
 			t.Fatalf("%s is in the mesh", r.pod)
 		}
 		if r == d.copied && len(r.Spec.Template.Spec.InitContainers)+len(r.Spec.Template.Spec.Containers) != 1 {
-			t.Fatalf("the copy has containers beside the application: %+v", r.Spec.Template.Spec)
+			t.Fatalf("the copy has containers besides the application: %+v", r.Spec.Template.Spec)
 		}
 	}
 	d.start()
@@ -571,7 +571,7 @@ func (p *replaying) withoutMesh() {
 	app := d.copied.container(d.copied.Spec.Template.Spec.Containers[0])
 	past := app.with("/usr/bin/curl", "-sS", "--fail", "--max-time", "10", "--noproxy", "*", "http://dependency:8081/prices/tea")
 	if out, err := d.client.run(t, "curl", past); err != nil {
-		t.Errorf("nobody reaches the dependency without an Envoy, so that nothing is shown: %v %s", err, out)
+		t.Errorf("nobody reaches the dependency without an Envoy, so the test shows nothing: %v %s", err, out)
 	}
 	if out, err := d.copied.namespace.run(t, "curl", past); err == nil {
 		t.Errorf("the copy reaches the dependency past its proxy: %s", out)

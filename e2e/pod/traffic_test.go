@@ -322,7 +322,7 @@ func TestIPv6(t *testing.T) {
 			"clusterIP: 10.96.0.10", "clusterIP: fd00:96::10\n  ipFamilies: [IPv6]",
 			"clusterIP: 10.96.0.11", "clusterIP: fd00:96::11\n  ipFamilies: [IPv6]",
 		}, "[::1]:4143"},
-		{"beside IPv4", []family{ipv4, ipv6}, []string{
+		{"with IPv4", []family{ipv4, ipv6}, []string{
 			"clusterIP: 10.96.0.10", "clusterIP: 10.96.0.10\n  clusterIPs: [10.96.0.10, fd00:96::10]\n  ipFamilies: [IPv4, IPv6]",
 			"clusterIP: 10.96.0.11", "clusterIP: 10.96.0.11\n  clusterIPs: [10.96.0.11, fd00:96::11]\n  ipFamilies: [IPv4, IPv6]",
 		}, "127.0.0.1:4143"},

@@ -139,7 +139,7 @@ func TestS3AccessIsRefused(t *testing.T) {
 		want := "the store does not accept the credentials: they may be wrong or expired, or the clock may be wrong; they come from the AWS SDK's own"
 		expect(t, text, fs.ErrPermission, map[string]string{"put": want, "get": want, "list": want, "delete": want})
 	})
-	t.Run("a key that nobody knows", func(t *testing.T) {
+	t.Run("an unknown key", func(t *testing.T) {
 		t.Setenv("AWS_ACCESS_KEY_ID", "unknown")
 		expect(t, text, fs.ErrPermission, map[string]string{"list": "the store does not accept the credentials"})
 	})

@@ -45,7 +45,7 @@ var (
 		{name: "an answer to HEAD", method: "HEAD", path: "/chunks"},
 		{name: "an answer without content", method: "DELETE", path: "/none"},
 		{name: "early hints", method: "GET", path: "/hints", answer: "hinted"},
-		{name: "100 Continue that nobody waits for", method: "POST", path: "/echo", fields: "Expect: 100-continue\r\nContent-Length: 4\r\n", body: "body", answer: "body"},
+		{name: "100 Continue without a waiting client", method: "POST", path: "/echo", fields: "Expect: 100-continue\r\nContent-Length: 4\r\n", body: "body", answer: "body"},
 		{name: "much, both ways at once", method: "POST", path: "/mirror", fields: fmt.Sprintf("Content-Length: %d\r\n", len(much)), body: much, answer: much},
 	}
 	much = strings.Repeat("much ", 2<<20)
@@ -149,10 +149,10 @@ func sameRequests(t *testing.T, s *sidecar, host string) {
 	}
 	asked := bytes.ReplaceAll(front[0].client.Bytes(), []byte(" http://"+host), []byte(" "))
 	if !bytes.Equal(asked, behind[0].client.Bytes()) {
-		t.Errorf("the client's %d bytes are %d others behind the sidecar", len(asked), behind[0].client.Len())
+		t.Errorf("the client's %d bytes differ after the sidecar, where they are %d", len(asked), behind[0].client.Len())
 	}
 	if !bytes.Equal(front[0].server.Bytes(), behind[0].server.Bytes()) {
-		t.Errorf("the server's %d bytes are %d others in front of the sidecar", behind[0].server.Len(), front[0].server.Len())
+		t.Errorf("the server's %d bytes differ before the sidecar, where they are %d", behind[0].server.Len(), front[0].server.Len())
 	}
 }
 
@@ -272,6 +272,6 @@ func TestForwardPortToSeveralHosts(t *testing.T) {
 	c.ends()
 	allRecorded(t, s.stop(), c, 0)
 	if of := len(s.beyond[0].conns); of != 3 {
-		t.Errorf("%d connections to the first host, want one for each time that it was asked anew", of)
+		t.Errorf("%d connections to the first host, want one for each new series of requests to it", of)
 	}
 }

@@ -149,7 +149,7 @@ func TestHTTP1AsItComes(t *testing.T) {
 	}()
 	s := start(t, app.Addr().String())
 	// The request with two framings comes last: what follows one may be a part of
-	// it or a request, so nothing behind it is recorded (proxy/decode/testdata).
+	// it or a request, so nothing after it is recorded (proxy/decode/testdata).
 	const asked = "GET /1 HTTP/1.1\r\nhOST: a\r\nX-b:1\r\nx-A: 2\r\nX-B:\t3\r\n\r\n" +
 		"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n" +
 		"POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n1\r\nx\r\n0\r\nX-Late: yes\r\n\r\n"

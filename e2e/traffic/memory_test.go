@@ -320,7 +320,7 @@ func TestIdleSidecarIsSmall(t *testing.T) {
 		s := start(t, "127.0.0.1:1") // it is healthy
 		pid := s.cmd.Process.Pid
 		all = append(all, procStatus(t, pid, "VmRSS:"))
-		t.Logf("%.2f MiB are resident: %.2f of the file, %.2f of its own", mib(all[len(all)-1]),
+		t.Logf("%.2f MiB are resident: %.2f from the file, %.2f private", mib(all[len(all)-1]),
 			mib(procStatus(t, pid, "RssFile:")), mib(procStatus(t, pid, "RssAnon:")))
 		s.stop()
 	}

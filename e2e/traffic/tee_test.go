@@ -138,10 +138,10 @@ next:
 				continue next
 			}
 		}
-		t.Errorf("what passed in front of the sidecar did not pass behind it: client %d bytes, %.300q …; server %d bytes, %.300q …",
+		t.Errorf("what passed before the sidecar did not pass after it: client %d bytes, %.300q …; server %d bytes, %.300q …",
 			f.client.Len(), f.client.Bytes(), f.server.Len(), f.server.Bytes())
 		for _, b := range left {
-			t.Errorf("behind it: client %d bytes, %.300q …; server %d bytes, %.300q …", b.client.Len(), b.client.Bytes(), b.server.Len(), b.server.Bytes())
+			t.Errorf("after it: client %d bytes, %.300q …; server %d bytes, %.300q …", b.client.Len(), b.client.Bytes(), b.server.Len(), b.server.Bytes())
 		}
 	}
 }

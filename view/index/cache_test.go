@@ -213,7 +213,7 @@ func TestAWrongByteIsNeverBelieved(t *testing.T) {
 		x, err = index.Open(ctx, index.Options{Dir: dir}, read.Query{}, src)
 		check(t, err)
 		if got, err := ask(x); err != nil || got != want {
-			t.Fatalf("made anew after byte %d: %d, %v", at, got, err)
+			t.Fatalf("made again after byte %d: %d, %v", at, got, err)
 		}
 		x.Close()
 	}

@@ -37,9 +37,9 @@ func TestACallCountsOnce(t *testing.T) {
 		"both sides are recorded": {[]*recording.Exchange{
 			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
 		}, "shop/web > shop/cart 1"},
-		"the caller alone": {[]*recording.Exchange{side(1, out, "web", "api.stripe.com", "", "/a", 1, 0, 20)}, "shop/web > api.stripe.com 1"},
-		"the callee alone": {[]*recording.Exchange{side(1, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 0, 20)}, "10.0.0.1 > shop/cart 1"},
-		"nobody knows who": {[]*recording.Exchange{side(1, in, "cart", "cart.shop.svc", "unknown", "/a", 1, 0, 20)}, "unknown > shop/cart 1"},
+		"the caller alone":  {[]*recording.Exchange{side(1, out, "web", "api.stripe.com", "", "/a", 1, 0, 20)}, "shop/web > api.stripe.com 1"},
+		"the callee alone":  {[]*recording.Exchange{side(1, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 0, 20)}, "10.0.0.1 > shop/cart 1"},
+		"an unknown caller": {[]*recording.Exchange{side(1, in, "cart", "cart.shop.svc", "unknown", "/a", 1, 0, 20)}, "unknown > shop/cart 1"},
 		"a retry": {[]*recording.Exchange{
 			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
 			side(3, out, "web", "cart.shop.svc", "", "/a", 1, 30, 20), side(4, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 35, 10),

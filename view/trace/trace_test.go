@@ -77,7 +77,7 @@ GET /cart at shop 0 ms
   shop calls GET /price 10 ms, recorded
   shop calls GET /stock 40 ms, recorded
 `},
-		{"a call that both sides recorded is one span, and goes on in the other pod", calls([]index.Row{
+		{"a call that both sides recorded is one span, and continues in the other pod", calls([]index.Row{
 			row(1, "IN shop 0+100 GET /cart", 0), row(2, "OUT shop 10+50 GET /price", 1), row(3, "IN price 15+40 GET /price", 0), row(4, "OUT price 20+10 GET /rate", 3),
 		}, [2]int64{2, 3}), `
 GET /cart at shop 0 ms

@@ -88,7 +88,7 @@ func TestKillEndsACommandThatIgnoresSignals(t *testing.T) {
 			t.Error(status)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatal("it goes on")
+		t.Fatal("it is still running")
 	}
 }
 
@@ -132,7 +132,7 @@ func TestNothingOutlivesACommand(t *testing.T) {
 			<-done
 			_ = read.SetReadDeadline(time.Now().Add(20 * time.Second))
 			if _, err := io.Copy(io.Discard, out); err != nil { // ends when no process can write any more
-				t.Errorf("something goes on: %v", err)
+				t.Errorf("something is still running: %v", err)
 			}
 		})
 	}
