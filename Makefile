@@ -12,9 +12,9 @@ targets := $(subst $(comma), ,$(PLATFORMS))
 gobuild  = go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 # Separate modules keep their dependencies out of the users' dependency graph.
 nested  := $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/go.mod e2e/*/go.mod))
-# The race detector is C, so it runs only with a C compiler. By default, each process waits a second for
-# further races when it ends, and tests start hundreds of processes.
-race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 GORACE="atexit_sleep_ms=20 $$GORACE" go test -race,go test)
+# The race detector is C, so it needs a C compiler. By default, each process waits a second for further
+# races when it ends, and tests start hundreds of processes.
+gotest  := $(if $(race),CGO_ENABLED=1 GORACE="atexit_sleep_ms=20 $$GORACE" go test -race,go test)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test e2e bench image release plugin fmt generate check mutants lint clean FORCE
@@ -29,8 +29,8 @@ demo: build ## Render the example, run it with its sidecar on loopback, and show
 	@go run ./examples/shop/demo
 
 # `make lint` has vetted the packages, with more checks.
-test: ## Run every test of the module; needs Go alone.
-	$(race) -vet=off ./...
+test: ## Run every test of the module; needs Go alone. With race=1, as in CI, the race detector watches.
+	$(gotest) -vet=off ./...
 
 # With -trimpath the tests share the packages that istioctl was built from.
 # Istio's control plane logs every push, so its tests print only failures.
