@@ -5,34 +5,37 @@ import (
 	"time"
 )
 
-// alarm waits for points in time. It isn't safe for concurrent use.
+// alarm waits for points in time until its context ends. It isn't safe for concurrent use.
 type alarm interface {
-	// until waits until the given time. If the context ends first, it returns the context's error.
-	until(ctx context.Context, when time.Time) error
+	// until waits until a time. If the context ends first, it returns the context's error.
+	until(when time.Time) error
 	stop()
 }
 
 // timer is an alarm of package time. It goes off up to a millisecond late, because the runtime
 // waits whole milliseconds for its timers.
-type timer struct{ *time.Timer }
-
-func newTimer() alarm {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return timer{t}
+type timer struct {
+	ctx context.Context
+	*time.Timer
 }
 
-func (t timer) until(ctx context.Context, when time.Time) error {
+func newTimer(ctx context.Context) alarm {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return timer{ctx, t}
+}
+
+func (t timer) until(when time.Time) error {
 	left := time.Until(when)
 	if left <= 0 {
-		return ctx.Err()
+		return t.ctx.Err()
 	}
 	t.Reset(left)
 	select {
 	case <-t.C:
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-t.ctx.Done():
+		return t.ctx.Err()
 	}
 }
 

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,12 +19,14 @@ import (
 // Its system calls bypass the scheduler, because none of them blocks. Otherwise each call would wake
 // the scheduler's monitor thread after an idle moment.
 type kernelTimer struct {
+	ctx  context.Context
+	undo func() bool // of what the end of the context does
 	file *os.File
 	conn syscall.RawConn
 }
 
-// newExactAlarm returns the most accurate alarm of this system.
-func newExactAlarm() (alarm, error) {
+// newExactAlarm returns the alarm of this system that is the least late.
+func newExactAlarm(ctx context.Context) (alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create a timer: %w", err)
@@ -33,47 +36,47 @@ func newExactAlarm() (alarm, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("wait for a timer: %w", err), file.Close())
 	}
-	return &kernelTimer{file, conn}, nil
+	end := func() { _ = file.SetReadDeadline(time.Unix(0, 1)) } // ends a wait, now and later
+	return &kernelTimer{ctx, context.AfterFunc(ctx, end), file, conn}, nil
 }
 
-func (t *kernelTimer) until(ctx context.Context, when time.Time) error {
+func (t *kernelTimer) until(when time.Time) error {
 	left := time.Until(when)
 	if left <= 0 {
-		return ctx.Err()
+		return t.ctx.Err()
 	}
-	cancelled := make(chan struct{})
-	undo := context.AfterFunc(ctx, func() {
-		defer close(cancelled)
-		_ = t.file.SetReadDeadline(time.Unix(0, 1)) // ends the wait
-	})
 	err := t.wait(left)
-	if undo() {
-		return err
-	}
-	<-cancelled
-	return errors.Join(ctx.Err(), t.file.SetReadDeadline(time.Time{}))
+	return cmp.Or(t.ctx.Err(), err)
 }
 
-// wait waits for d, which must be positive.
+// wait waits for a time above zero.
 func (t *kernelTimer) wait(d time.Duration) error {
-	var failed error
 	set := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
-	if err := t.conn.Control(func(fd uintptr) {
-		if _, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&set)), 0, 0, 0); errno != 0 {
-			failed = fmt.Errorf("set a timer: %w", errno)
-		}
-	}); err != nil || failed != nil {
-		return errors.Join(err, failed)
-	}
-	var count [8]byte // how often the timer went off
+	var count [8]byte // how often it went off
+	var failed error
+	started := false
 	err := t.conn.Read(func(fd uintptr) (done bool) {
-		_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
-		if errno != 0 && errno != unix.EAGAIN {
-			failed = fmt.Errorf("read a timer: %w", errno)
+		var errno syscall.Errno
+		if !started {
+			started = true
+			if _, _, errno = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&set)), 0, 0, 0); errno == 0 {
+				return false
+			}
+		} else {
+			_, _, errno = unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
 		}
-		return errno != unix.EAGAIN
+		if errno == unix.EAGAIN {
+			return false
+		}
+		if errno != 0 {
+			failed = fmt.Errorf("wait for a timer: %w", errno)
+		}
+		return true
 	})
 	return errors.Join(err, failed)
 }
 
-func (t *kernelTimer) stop() { _ = t.file.Close() }
+func (t *kernelTimer) stop() {
+	t.undo()
+	_ = t.file.Close()
+}

@@ -2,5 +2,7 @@
 
 package replay
 
+import "context"
+
 // newExactAlarm returns the most accurate alarm of this system.
-func newExactAlarm() (alarm, error) { return newTimer(), nil }
+func newExactAlarm(ctx context.Context) (alarm, error) { return newTimer(ctx), nil }

@@ -156,13 +156,13 @@ func (l *loops) sessions(ctx context.Context) {
 }
 
 func (l *loops) session(ctx context.Context, w *worker, of *pass, steps []int) {
-	timer := newTimer()
+	timer := newTimer(l.pauses)
 	defer timer.stop()
 	for i, step := range steps {
 		if i > 0 {
 			before, this := l.Plan.Step(steps[i-1]), l.Plan.Step(step)
 			pause := max(0, this.At-before.At-before.Took)
-			if timer.until(l.pauses, time.Now().Add(time.Duration(float64(pause)/l.Load.Speed))) != nil {
+			if timer.until(time.Now().Add(time.Duration(float64(pause)/l.Load.Speed))) != nil {
 				return
 			}
 		}

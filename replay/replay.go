@@ -82,9 +82,9 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 
 // play waits for the start, and runs the loop.
 func (p *player) play(ctx context.Context) error {
-	timer := newTimer()
+	timer := newTimer(ctx)
 	defer timer.stop()
-	if err := timer.until(ctx, p.started); err != nil || p.part.idle {
+	if err := timer.until(p.started); err != nil || p.part.idle {
 		return err
 	}
 	if way := p.Load.way(); way == recorded || way == rate {
@@ -158,9 +158,9 @@ func (p *player) open(ctx context.Context) error {
 		}
 	})
 	defer c.close()
-	timer := newTimer()
+	timer := newTimer(ctx)
 	if p.Exact {
-		if exact, err := newExactAlarm(); err == nil {
+		if exact, err := newExactAlarm(ctx); err == nil {
 			timer = exact
 		}
 	}
@@ -170,7 +170,7 @@ func (p *player) open(ctx context.Context) error {
 		if !ok {
 			break
 		}
-		if err := timer.until(ctx, p.started.Add(due)); err != nil {
+		if err := timer.until(p.started.Add(due)); err != nil {
 			break
 		}
 		under.Add(1)
