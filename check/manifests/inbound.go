@@ -39,7 +39,10 @@ var reasons = map[transformer.PortReason]reason{
 	transformer.PortMesh: {check.LeftOut, text("is not captured: the mesh listens on it"), text("have the application listen on another port")},
 	transformer.PortNotNamed: {check.LeftOut,
 		func(w *workload, _ transformer.CapturePort) string {
-			return "is not captured: the annotation names " + portList(captured(w.Capture))
+			if named := captured(w.Capture); len(named) > 0 {
+				return "is not captured: the annotation names " + portList(named)
+			}
+			return "is not captured: the annotation names other ports"
 		}, addPort},
 	transformer.PortOutboundOnly: {check.LeftOut, text("is not captured: proxy-type is forward, which captures only outbound calls"),
 		func(w *workload, p transformer.CapturePort) string {
