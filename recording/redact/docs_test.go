@@ -22,13 +22,13 @@ func TestRedactedTable(t *testing.T) {
 func redactTable() string {
 	what := map[form]string{
 		plain:     "exception: none of it is secret for this name",
-		scrambled: "the value, if it looks random and is no UUID",
+		scrambled: "the value, if it looks random and is not a UUID",
 		random:    "the value, if it looks random or begins with `Bearer` or the like",
 		mixed:     "the value, if it looks random, or has twelve characters or more, with letters and digits among them",
 		oneTime:   "the value, if it looks random, or has six digits and stands in a request",
 		whole:     "the value",
 		scheme:    "what follows a known authentication scheme; all, if there is none",
-		challenge: "what follows the scheme, if that is no list of parameters",
+		challenge: "what follows the scheme, if that is not a list of parameters",
 		cookies:   "the value of each cookie",
 		setCookie: "the cookie's value, not its attributes",
 		protocols: "what follows `" + bearerProtocol + "` or an announcement such as `access_token`, and what is too long for a name",
