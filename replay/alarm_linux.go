@@ -19,11 +19,16 @@ import (
 // Its system calls bypass the scheduler, because none of them blocks. Otherwise each call would wake
 // the scheduler's monitor thread after an idle moment.
 type kernelTimer struct {
-	ctx  context.Context
-	undo func() bool // of what the end of the context does
-	file *os.File
-	conn syscall.RawConn
+	short alarm // for waits below shortWait
+	ctx   context.Context
+	undo  func() bool // of what the end of the context does
+	file  *os.File
+	conn  syscall.RawConn
 }
+
+// shortWait is the wait below which a timer of the runtime is better. Requests then follow so closely
+// that the runtime is busy, and it looks at its own timers whenever it switches goroutines.
+const shortWait = 300 * time.Microsecond
 
 // newExactAlarm returns the alarm of this system that is the least late.
 func newExactAlarm(ctx context.Context) (alarm, error) {
@@ -37,13 +42,16 @@ func newExactAlarm(ctx context.Context) (alarm, error) {
 		return nil, errors.Join(fmt.Errorf("wait for a timer: %w", err), file.Close())
 	}
 	end := func() { _ = file.SetReadDeadline(time.Unix(0, 1)) } // ends a wait, now and later
-	return &kernelTimer{ctx, context.AfterFunc(ctx, end), file, conn}, nil
+	return &kernelTimer{newTimer(ctx), ctx, context.AfterFunc(ctx, end), file, conn}, nil
 }
 
 func (t *kernelTimer) until(when time.Time) error {
 	left := time.Until(when)
 	if left <= 0 {
 		return t.ctx.Err()
+	}
+	if left < shortWait {
+		return t.short.until(when)
 	}
 	err := t.wait(left)
 	return cmp.Or(t.ctx.Err(), err)
@@ -77,6 +85,7 @@ func (t *kernelTimer) wait(d time.Duration) error {
 }
 
 func (t *kernelTimer) stop() {
+	t.short.stop()
 	t.undo()
 	_ = t.file.Close()
 }
