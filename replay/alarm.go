@@ -19,7 +19,7 @@ type timer struct {
 	*time.Timer
 }
 
-func newTimer(ctx context.Context) alarm {
+func newTimer(ctx context.Context) timer {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	return timer{ctx, t}

@@ -19,10 +19,10 @@ import (
 // Its system calls bypass the scheduler, because none of them blocks. Otherwise each call would wake
 // the scheduler's monitor thread after an idle moment.
 type kernelTimer struct {
-	short alarm // for waits below shortWait
-	ctx   context.Context
+	timer             // for waits below shortWait
 	undo  func() bool // of what the end of the context does
 	file  *os.File
+	fd    int // of file
 	conn  syscall.RawConn
 }
 
@@ -42,7 +42,7 @@ func newExactAlarm(ctx context.Context) (alarm, error) {
 		return nil, errors.Join(fmt.Errorf("wait for a timer: %w", err), file.Close())
 	}
 	end := func() { _ = file.SetReadDeadline(time.Unix(0, 1)) } // ends a wait, now and later
-	return &kernelTimer{newTimer(ctx), ctx, context.AfterFunc(ctx, end), file, conn}, nil
+	return &kernelTimer{newTimer(ctx), context.AfterFunc(ctx, end), file, fd, conn}, nil
 }
 
 func (t *kernelTimer) until(when time.Time) error {
@@ -51,7 +51,7 @@ func (t *kernelTimer) until(when time.Time) error {
 		return t.ctx.Err()
 	}
 	if left < shortWait {
-		return t.short.until(when)
+		return t.timer.until(when)
 	}
 	err := t.wait(left)
 	return cmp.Or(t.ctx.Err(), err)
@@ -60,32 +60,23 @@ func (t *kernelTimer) until(when time.Time) error {
 // wait waits for a time above zero.
 func (t *kernelTimer) wait(d time.Duration) error {
 	set := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
-	var count [8]byte // how often it went off
+	if _, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(t.fd), 0, uintptr(unsafe.Pointer(&set)), 0, 0, 0); errno != 0 {
+		return fmt.Errorf("set a timer: %w", errno)
+	}
 	var failed error
-	started := false
 	err := t.conn.Read(func(fd uintptr) (done bool) {
-		var errno syscall.Errno
-		if !started {
-			started = true
-			if _, _, errno = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&set)), 0, 0, 0); errno == 0 {
-				return false
-			}
-		} else {
-			_, _, errno = unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
+		var count [8]byte // how often it went off
+		_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
+		if errno != 0 && errno != unix.EAGAIN {
+			failed = fmt.Errorf("read a timer: %w", errno)
 		}
-		if errno == unix.EAGAIN {
-			return false
-		}
-		if errno != 0 {
-			failed = fmt.Errorf("wait for a timer: %w", errno)
-		}
-		return true
+		return errno != unix.EAGAIN
 	})
 	return errors.Join(err, failed)
 }
 
 func (t *kernelTimer) stop() {
-	t.short.stop()
+	t.timer.stop()
 	t.undo()
 	_ = t.file.Close()
 }

@@ -158,7 +158,7 @@ func (p *player) open(ctx context.Context) error {
 		}
 	})
 	defer c.close()
-	timer := newTimer(ctx)
+	var timer alarm = newTimer(ctx)
 	if p.Exact {
 		if exact, err := newExactAlarm(ctx); err == nil {
 			timer = exact

@@ -420,7 +420,7 @@ func (d dying) Delete(ctx context.Context, key string) error {
 	return d.change(func() error { return d.Store.Delete(ctx, key) })
 }
 
-// A snapshot exists as a whole or not at all, whenever its maker is killed. What is left is named and
+// A snapshot is complete or absent, whenever its maker is killed. Leftover files are named and
 // can be removed. The same holds for its deletion.
 func TestAMakerThatIsKilledLeavesNoHalfSnapshot(t *testing.T) {
 	other := t.TempDir()

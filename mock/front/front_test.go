@@ -434,7 +434,7 @@ func TestClientThatDoesNotTrustTheCA(t *testing.T) {
 	}
 }
 
-// Whatever bytes a client sends first, they reach one of the handlers or the connection is closed.
+// A connection reaches one of the handlers or is closed, whatever bytes the client sends first.
 func TestFirstBytesOfManyProtocols(t *testing.T) {
 	r := start(t, front.Config{})
 	for name, test := range map[string]struct{ first, want string }{
